@@ -1,0 +1,1 @@
+"""ESPnet commands with the plugin registered."""

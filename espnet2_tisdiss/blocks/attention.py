@@ -1,0 +1,123 @@
+"""Multi-head self-attention with rotary positions along one axis of a feature map."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+ROTARY_THETA = 10000.0
+# Up to this length (the speaker path: one position a speaker) attention is a few elementwise
+# products; a fused kernel would be started once a row and cost many times more.
+FEW_POSITIONS = 4
+# Up to this length, plain matrix products train about twice as fast on a CPU as PyTorch's fused
+# kernel, and their (length, length) weights are still small.
+SHORT_LENGTH = 128
+
+
+class RotaryEmbedding(nn.Module):
+    """Rotary position embedding on interleaved pairs (Su et al., 2021, equation 34).
+
+    The frequencies are a buffer, not a parameter: they are constants, but published checkpoints
+    store them.
+
+    Args:
+        head_dim: width of one head; even.
+    """
+
+    def __init__(self, head_dim: int):
+        super().__init__()
+        self.register_buffer("freqs", ROTARY_THETA ** -(torch.arange(0, head_dim, 2) / head_dim))
+
+    def _apply(self, fn, recurse=True):
+        # model.bfloat16() would round the frequencies, and the error grows with the position
+        freqs = self.freqs
+        super()._apply(fn, recurse)
+        if self.freqs.dtype in (torch.float16, torch.bfloat16):
+            self.freqs = freqs.to(self.freqs.device)
+        return self
+
+    def forward(self, x: Tensor, axis: int) -> Tensor:
+        """Rotate ``x`` (..., head_dim) by its position along ``axis``; the shape stays."""
+        position = torch.arange(x.shape[axis], device=x.device, dtype=self.freqs.dtype)
+        angle = torch.outer(position, self.freqs)  # (length, head_dim / 2)
+        angle = angle.view(
+            [-1 if i == axis % x.dim() else 1 for i in range(x.dim() - 1)] + [angle.shape[1]]
+        )
+        pairs = torch.view_as_complex(x.to(self.freqs.dtype).unflatten(-1, (-1, 2)))
+        rotated = pairs * torch.polar(torch.ones_like(angle), angle)
+        return torch.view_as_real(rotated).flatten(-2).to(x.dtype)
+
+
+class MultiHeadSelfAttention(nn.Module):
+    """Self-attention along axis 1 or 2 of a (b, length1, length2, h) feature map.
+
+    Args:
+        emb_dim: number of channels h.
+        attention_dim: width of queries, keys and values, all heads together.
+        n_heads: number of heads; divides ``attention_dim`` into even head widths.
+        dropout: applied to the attention weights and after the head projection.
+        flash_attention: insist on the FlashAttention kernel (half precision on a GPU); by default
+            PyTorch picks the fastest kernel that takes the input.
+    """
+
+    def __init__(
+        self, emb_dim: int, attention_dim: int, n_heads: int, dropout: float, flash_attention: bool
+    ):
+        super().__init__()
+        self.n_heads = n_heads
+        self.dropout = dropout
+        self.flash_attention = flash_attention
+        self.rope = RotaryEmbedding(attention_dim // n_heads)
+        self.qkv = nn.Linear(emb_dim, 3 * attention_dim, bias=False)
+        self.aggregate_heads = nn.Sequential(
+            nn.Linear(attention_dim, emb_dim, bias=False), nn.Dropout(dropout)
+        )
+
+    def forward(self, x: Tensor, axis: int, valid: Tensor | None = None) -> Tensor:
+        """Attend along ``axis`` of ``x``.
+
+        Args:
+            x: (b, length1, length2, h).
+            axis: 1 or 2, the axis that is the sequence.
+            valid: (b, length) true where a position may be attended to; None for all.
+
+        Returns:
+            The same shape as ``x``.
+        """
+        qkv = self.qkv(x).unflatten(-1, (3, self.n_heads, -1))  # (b, l1, l2, 3, head, dim)
+        rotated = self.rope(qkv[:, :, :, :2], axis)
+        q, k, v = rotated[:, :, :, 0], rotated[:, :, :, 1], qkv[:, :, :, 2]
+        if x.shape[axis] <= FEW_POSITIONS and valid is None:
+            y = self._attend_few(q, k, v, axis)
+        else:
+            y = self._attend(q, k, v, axis, valid)
+        return self.aggregate_heads(y.flatten(-2))
+
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor, axis: int, valid: Tensor | None) -> Tensor:
+        """Attend over any length; q, k, v and the result are (b, l1, l2, head, dim)."""
+        rows = 3 - axis
+        b, n_rows = q.shape[0], q.shape[rows]
+        # (b, l1, l2, head, dim) -> (b * rows, head, length, dim)
+        q, k, v = (z.movedim((rows, axis), (1, 3)).flatten(0, 1) for z in (q, k, v))
+        mask = None
+        if valid is not None:
+            mask = valid[:, None, None, None].expand(-1, n_rows, -1, -1, -1).flatten(0, 1)
+        dropout = self.dropout if self.training else 0.0
+        if self.flash_attention:
+            with sdpa_kernel(SDPBackend.FLASH_ATTENTION):
+                y = F.scaled_dot_product_attention(q, k, v, mask, dropout)
+        elif q.device.type == "cpu" and q.shape[-2] <= SHORT_LENGTH:
+            weight = (q * q.shape[-1] ** -0.5) @ k.mT  # (b * rows, head, query, key)
+            if mask is not None:
+                weight = weight.masked_fill(~mask, float("-inf"))
+            y = F.dropout(weight.softmax(-1), dropout, self.training) @ v
+        else:
+            y = F.scaled_dot_product_attention(q, k, v, mask, dropout)
+        return y.unflatten(0, (b, n_rows)).movedim((1, 3), (rows, axis))
+
+    def _attend_few(self, q: Tensor, k: Tensor, v: Tensor, axis: int) -> Tensor:
+        """Attend over very few positions, without padding: the same numbers as :meth:`_attend`."""
+        q, k, v = q.unsqueeze(axis + 1), k.unsqueeze(axis), v.unsqueeze(axis)  # query x key
+        weight = (q * k).sum(-1, keepdim=True) * q.shape[-1] ** -0.5
+        weight = F.dropout(weight.softmax(axis + 1), self.dropout, self.training)
+        return (weight * v).sum(axis + 1)

@@ -1,0 +1,103 @@
+"""One path of a block: attention and feed-forward networks along one axis (Locoformer block)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from torch import Tensor, nn
+
+from espnet2_tisdiss.blocks.attention import MultiHeadSelfAttention
+from espnet2_tisdiss.blocks.feedforward import ConvFeedForward
+from espnet2_tisdiss.blocks.norm import build_norm
+
+
+@dataclass(frozen=True)
+class PathConfig:
+    """Sizes of a path, as given to the separator (see its arguments of the same names)."""
+
+    emb_dim: int
+    attention_dim: int
+    n_heads: int
+    flash_attention: bool
+    ffn_type: Sequence[str]
+    ffn_hidden_dim: Sequence[int]
+    conv1d_kernel: int
+    conv1d_shift: int
+    norm_type: str
+    num_groups: int
+    dropout: float
+    eps: float
+
+    def compressed(self, factor: int) -> "PathConfig":
+        """Return the same path with every width divided by ``factor``; heads and groups stay."""
+        return replace(
+            self,
+            emb_dim=self.emb_dim // factor,
+            attention_dim=self.attention_dim // factor,
+            ffn_hidden_dim=[hidden // factor for hidden in self.ffn_hidden_dim],
+        )
+
+    def single_ffn(self) -> "PathConfig":
+        """Return the same path with the last feed-forward network alone (not Macaron)."""
+        return replace(self, ffn_type=self.ffn_type[-1:], ffn_hidden_dim=self.ffn_hidden_dim[-1:])
+
+
+class LocoformerPath(nn.Module):
+    """Pre-norm attention and convolutional FFNs with residuals (TF-Locoformer, figure 1).
+
+    With two FFNs (Macaron): FFN, attention, FFN; with one: attention, FFN. Unlike the
+    Conformer's, the Macaron FFNs are not halved.
+
+    Args:
+        config: sizes and types.
+    """
+
+    def __init__(self, config: PathConfig):
+        super().__init__()
+
+        def norm() -> nn.Module:
+            return build_norm(config.norm_type, config.emb_dim, config.num_groups, config.eps)
+
+        # The lists are written in the order of execution, yet the published modules are numbered
+        # from the back: ffn.0 runs after the attention, ffn.1, if there is one, before it.
+        self.ffn_norm = nn.ModuleList(norm() for _ in config.ffn_type)
+        self.ffn = nn.ModuleList(
+            ConvFeedForward(
+                config.emb_dim,
+                hidden_dim,
+                ffn_type,
+                config.conv1d_kernel,
+                config.conv1d_shift,
+                config.dropout,
+            )
+            for ffn_type, hidden_dim in zip(
+                reversed(config.ffn_type), reversed(config.ffn_hidden_dim), strict=True
+            )
+        )
+        self.attn_norm = norm()
+        self.attn = MultiHeadSelfAttention(
+            config.emb_dim,
+            config.attention_dim,
+            config.n_heads,
+            config.dropout,
+            config.flash_attention,
+        )
+
+    def forward(self, x: Tensor, axis: int, valid: Tensor | None = None) -> Tensor:
+        """Process ``x`` (b, length1, length2, h) along ``axis`` (1 or 2); the shape stays.
+
+        Args:
+            x: feature map.
+            axis: the axis that is the sequence.
+            valid: (b, length) false at padding, which then has no influence; None: no padding.
+        """
+        if len(self.ffn) == 2:
+            x = x + self.ffn[1](_blank(self.ffn_norm[1](x), axis, valid), axis)
+        x = x + self.attn(self.attn_norm(x), axis, valid)
+        return x + self.ffn[0](_blank(self.ffn_norm[0](x), axis, valid), axis)
+
+
+def _blank(x: Tensor, axis: int, valid: Tensor | None) -> Tensor:
+    """Zero the padded positions, so that a convolution sees there what it sees past the end."""
+    if valid is None:
+        return x
+    return x * valid.unsqueeze(3 - axis).unsqueeze(-1)

@@ -1,0 +1,260 @@
+"""The TISDiSS separator for ESPnet's enhancement task (arXiv 2509.15666).
+
+waveform -> STFT -> embed -> separator block x N_sep -> splitter -> reconstructor block x N_re
+-> project -> inverse STFT. All repetitions share the blocks' weights and one projection serves
+every depth, so the depth can be chosen after training: see ``reconstructor_repeat_times``.
+
+Axis letters: b batch, j speaker, h feature channel, t frame, f frequency bin or band.
+"""
+
+from collections import OrderedDict, deque
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from espnet2.enh.separator.abs_separator import AbsSeparator
+from torch import Tensor, nn
+from torch_complex.tensor import ComplexTensor
+
+from espnet2_tisdiss.blocks.block import ReconstructorBlock, RepeatResidual, SeparatorBlock
+from espnet2_tisdiss.blocks.frontend import (
+    BandEmbed,
+    BandLayout,
+    BandProject,
+    ConvEmbed,
+    ConvProject,
+    GlobalNorm,
+)
+from espnet2_tisdiss.blocks.splitter import Splitter, blank_frames
+from espnet2_tisdiss.checks import check_integer
+from espnet2_tisdiss.config import TISDiSSConfig
+
+
+class TISDiSSSeparator(AbsSeparator):
+    """Separator with shared blocks, an early split and a loss at every depth.
+
+    Args:
+        input_dim: frequency bins f of the encoder's spectrum.
+        **options: see :class:`~espnet2_tisdiss.config.TISDiSSConfig`.
+
+    Raises:
+        TypeError: an option is unknown; the message lists the known ones.
+        ValueError: an option's value is; the message names it and the values allowed.
+
+    Example:
+        >>> separator = TISDiSSSeparator(65, emb_dim=64, attention_dim=64).eval()
+        >>> spectrum = torch.randn(1, 100, 65, dtype=torch.complex64)
+        >>> shallow, _, _ = separator(spectrum, None)
+        >>> separator.reconstructor_repeat_times = 8
+        >>> deep, _, _ = separator(spectrum, None)
+    """
+
+    def __init__(self, input_dim: int, **options: Any):
+        super().__init__()
+        config = TISDiSSConfig.from_options(options)
+        self.config = config
+        self.input_dim = check_integer("input_dim", input_dim, 1)
+        self.reconstructor_repeat_times = config.reconstructor_repeat_times
+        stream_dim = config.emb_dim // config.compression
+
+        # module names are the published ones: checkpoints store them
+        if config.band_widths is None:
+            self.conv = ConvEmbed(config.emb_dim, config.eps)
+            self.reconstructor_deconv = ConvProject(stream_dim)
+        else:
+            layout = self._band_layout()
+            self.conv = BandEmbed(config.emb_dim, config.eps, layout)
+            self.reconstructor_deconv = BandProject(stream_dim, layout)
+        self.encoder_blocks = nn.ModuleList(
+            SeparatorBlock(config.mixture_path, config.tf_order)
+            for _ in range(config.encoder_n_layers)
+        )
+        self.spk_spliter = Splitter(
+            config.spk_spliter_type,
+            config.emb_dim,
+            config.num_spk,
+            config.compression,
+            config.dropout,
+        )
+        self.reconstructor_blocks = nn.ModuleList(
+            ReconstructorBlock(config.stream_path, config.tf_order, config.speaker_path)
+            for _ in range(config.reconstructor_n_layers)
+        )
+        if config.repeat_residual_module:
+            self.concat_block = RepeatResidual(config.emb_dim)
+        if config.reconstructor_residual and config.compression > 1:
+            self.compress_conv = nn.Sequential(
+                nn.Conv2d(config.emb_dim, stream_dim, 3, padding=1),
+                GlobalNorm(stream_dim, config.eps),
+            )
+            self.reconstructor_concat_block = RepeatResidual(stream_dim)
+
+    def _band_layout(self) -> BandLayout:
+        widths = self.config.band_widths
+        if sum(widths) != self.input_dim:
+            raise ValueError(
+                f"band_widths must add up to the spectrum's {self.input_dim} bins; "
+                f"got {widths}, {sum(widths)} in all"
+            )
+        return BandLayout(widths)
+
+    @property
+    def num_spk(self) -> int:
+        """Number of speakers j."""
+        return self.config.num_spk
+
+    @property
+    def reconstructor_repeat_times(self) -> int:
+        """N_re, the depth of the next call; may be set at any time to an integer >= 0.
+
+        0 gives the splitter's output. No parameter depends on it.
+        """
+        return self._reconstructor_repeat_times
+
+    @reconstructor_repeat_times.setter
+    def reconstructor_repeat_times(self, value: int) -> None:
+        self._reconstructor_repeat_times = check_integer("reconstructor_repeat_times", value, 0)
+
+    def forward(
+        self,
+        input: Tensor | ComplexTensor,
+        ilens: Tensor | None,
+        additional: dict | None = None,
+    ) -> tuple[list[Tensor], Tensor | None, OrderedDict]:
+        """Separate a batch of spectra.
+
+        Args:
+            input: complex spectrum (b, t, f) or (b, t, 1, f) of the mixture.
+            ilens: (b,) valid frames of each item, or None where all are.
+            additional: unused; ESPnet passes it.
+
+        Returns:
+            Complex spectra (b, t, f) of the speakers: in training mode of EVERY supervised depth,
+            shallow first, as one flat list of depths * num_spk (the form in which ESPnet's model
+            decodes and denormalises each); in eval mode those of the last depth. Then ``ilens``,
+            and an empty dict.
+        """
+        spectrum = self._as_spectrum(input, ilens)
+        frames = _valid_frames(ilens, spectrum.shape[1])
+        depths = self._streams(torch.view_as_real(spectrum), frames)
+        if not self.training:
+            depths = deque(depths, maxlen=1)  # the last one, the others freed as it goes
+        estimates = [
+            estimate
+            for streams in depths
+            for estimate in self._project(streams, spectrum, frames).unbind(1)
+        ]
+        return estimates, ilens, OrderedDict()
+
+    def _as_spectrum(self, input: Tensor | ComplexTensor, ilens: Tensor | None) -> Tensor:
+        """Return ``input`` as a complex tensor (b, t, f), checked."""
+        if isinstance(input, ComplexTensor):
+            input = torch.complex(input.real, input.imag)
+        if not torch.is_complex(input):
+            raise TypeError(f"TISDiSS needs a complex spectrum (encoder: stft); got {input.dtype}")
+        if input.dim() == 4 and input.shape[2] == 1:
+            input = input.squeeze(2)
+        if input.dim() != 3 or input.shape[2] != self.input_dim:
+            raise ValueError(
+                f"TISDiSS needs a single-channel spectrum (batch, frames, {self.input_dim}) or "
+                f"(batch, frames, 1, {self.input_dim}); got {tuple(input.shape)}"
+            )
+        # ESPnet's normalize_variance divides digital silence by its zero deviation. Such an item,
+        # not a number in all of its frames, is separated as silence; a NaN among numbers stays.
+        frames = input.shape[1] if ilens is None else ilens.to(input.device)
+        silent = input.isnan().all(2).sum(1) == frames
+        return input.masked_fill(silent[:, None, None], 0)
+
+    def _streams(self, spectrum: Tensor, frames: Tensor | None) -> Iterator[Tensor]:
+        """Yield the streams (b, j, t, f, h) at every supervised depth, shallow first.
+
+        Args:
+            spectrum: (b, t, f, 2) of the mixture.
+            frames: (b, t) false at padded frames, or None.
+        """
+        config = self.config
+        mixture = self.conv(spectrum, frames)  # (b, t, f, h)
+        split = None
+        for x, supervised in self._separate(mixture, frames):
+            if supervised and config.encoder_decoder:
+                split = self.spk_spliter(x, frames)
+                yield split
+        if split is None:
+            split = self.spk_spliter(x, frames)
+            if config.spliter_loss or not self._reconstructor_steps():
+                yield split
+        yield from self._reconstruct(split, mixture, frames)
+
+    def _separate(self, x: Tensor, frames: Tensor | None) -> Iterator[tuple[Tensor, bool]]:
+        """Yield the mixture's stream after each separator layer, and whether it is supervised."""
+        config, mixture = self.config, x
+        supervised = _supervised_steps(
+            config.encoder_n_layers,
+            config.encoder_repeat_times,
+            config.encoder_multi_decoder,
+            config.encoder_n_layers_multi_decoder,
+        )
+        for step, is_supervised in enumerate(supervised):
+            if step and config.repeat_residual_module:
+                x = self.concat_block(x, mixture)
+            x = self.encoder_blocks[step % config.encoder_n_layers](x, frames)
+            yield x, is_supervised
+
+    def _reconstructor_steps(self) -> list[bool]:
+        """Say of each reconstructor layer to be run whether its output is supervised."""
+        return _supervised_steps(
+            self.config.reconstructor_n_layers,
+            self.reconstructor_repeat_times,
+            self.config.reconstructor_multi_decoder,
+            self.config.reconstructor_n_layers_multi_decoder,
+        )
+
+    def _reconstruct(self, x: Tensor, mixture: Tensor, frames: Tensor | None) -> Iterator[Tensor]:
+        """Yield the streams after each supervised reconstructor layer; x is the splitter's."""
+        config = self.config
+        if config.reconstructor_residual:
+            residual = self.concat_block
+            if config.compression > 1:
+                residual = self.reconstructor_concat_block
+                conv, norm = self.compress_conv
+                mixture = conv(blank_frames(mixture, frames).movedim(-1, 1)).movedim(1, -1)
+                mixture = norm(mixture, frames)
+            mixture = mixture.unsqueeze(1)  # the same for every speaker: (b, 1, t, f, h)
+        for step, supervised in enumerate(self._reconstructor_steps()):
+            if config.reconstructor_residual:
+                x = residual(x, mixture)
+            x = self.reconstructor_blocks[step % config.reconstructor_n_layers](x, frames)
+            if supervised:
+                yield x
+
+    def _project(self, streams: Tensor, spectrum: Tensor, frames: Tensor | None) -> Tensor:
+        """Return the complex estimates (b, j, t, f) of ``streams`` (b, j, t, f, h)."""
+        if frames is not None:
+            frames = frames.repeat_interleave(self.num_spk, dim=0)
+        estimate = self.reconstructor_deconv(streams.flatten(0, 1), frames)  # (b * j, t, f, 2)
+        # half precision ends here: there are no complex half kernels
+        estimate = torch.view_as_complex(estimate.to(spectrum.real.dtype).contiguous())
+        estimate = estimate.unflatten(0, (-1, self.num_spk))
+        return estimate * spectrum.unsqueeze(1) if self.config.mask else estimate
+
+
+def _supervised_steps(
+    n_layers: int, repeat_times: int, every_repeat: bool, every_layer: bool
+) -> list[bool]:
+    """Say of each layer application, in order, whether its output is supervised.
+
+    The end of the last repetition always is, the end of the others with ``every_repeat``; within
+    the repetitions whose end is supervised, every layer is with ``every_layer``.
+    """
+    return [
+        (every_repeat or repeat == repeat_times - 1) and (every_layer or layer == n_layers - 1)
+        for repeat in range(repeat_times)
+        for layer in range(n_layers)
+    ]
+
+
+def _valid_frames(ilens: Tensor | None, n_frames: int) -> Tensor | None:
+    """Return (b, t), false at padded frames, or None where there is no padding."""
+    if ilens is None or bool((ilens >= n_frames).all()):
+        return None
+    return torch.arange(n_frames, device=ilens.device) < ilens[:, None]

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 
 class RMSGroupNorm(nn.Module):
-    """Root-mean-square norm within groups of channels (DESIGN of TF-Locoformer, section 2.2).
+    """Root-mean-square norm within groups of channels (TF-Locoformer, section 2.2).
 
     ``y = gamma * x / (rms(group) + eps)``. As in the published code, eps is added to the rms and
     not to its square, which is why :func:`torch.nn.functional.rms_norm` cannot serve.
@@ -29,8 +29,10 @@ class RMSGroupNorm(nn.Module):
         # low precision is left for the matrix products: squares overflow in float16
         groups = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
         groups = groups.unflatten(-1, (self.num_groups, -1))  # (..., group, h / groups)
-        rms = groups.square().mean(-1, keepdim=True).sqrt()
-        return (groups / (rms + self.eps)).flatten(-2).to(x.dtype) * self.gamma.to(x.dtype)
+        # the norm's gradient is defined at zero, that of the root of the mean square is not
+        rms = torch.linalg.vector_norm(groups, dim=-1, keepdim=True) * groups.shape[-1] ** -0.5
+        groups = groups * (1 / (rms + self.eps))
+        return groups.flatten(-2).to(x.dtype) * self.gamma.to(x.dtype)
 
 
 NORM_TYPES = ("rmsgroupnorm", "layernorm")

@@ -1,0 +1,37 @@
+# Everything starts here: `make demo` and `make test` need Python 3.12 or 3.13 and nothing else.
+
+BIN := .venv/bin
+SHELL_FILES = $(shell git ls-files '*.sh' .ci/run)
+
+.PHONY: help demo test test-all lint format lock clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+demo: .venv/complete  ## train a small separator on synthesised speech and show what it does (10 min)
+	PATH="$(CURDIR)/$(BIN):$$PATH" egs2/mini_2mix/enh1/run.sh --size quick --python python
+
+test: .venv/complete lint  ## format, lint and all tests but the slow ones
+	$(BIN)/python -m pytest -m "not slow"
+
+test-all: .venv/complete lint  ## the slow tests too
+	$(BIN)/python -m pytest
+
+lint: .venv/complete  ## check format and style
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/shellcheck -x $(SHELL_FILES)
+
+format: .venv/complete  ## rewrite the Python files in the project's format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+.venv/complete: requirements.txt setup.py
+	@local/install.sh
+
+lock: .venv/complete  ## write the versions installed now to requirements.txt
+	$(BIN)/python local/lock.py > requirements.new
+	mv requirements.new requirements.txt
+
+clean:  ## remove the environment; what recipes made stays
+	rm -rf .venv

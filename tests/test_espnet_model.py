@@ -1,0 +1,142 @@
+"""The separator inside ESPnet's own classes, as a user meets it."""
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from conftest import TINY
+from espnet2.bin.enh_inference import SeparateSpeech
+
+
+def separate(separator: SeparateSpeech, wave: np.ndarray) -> np.ndarray:
+    """Separate ``wave`` (b, n) to (j, b, n)."""
+    return np.stack(separator(wave, fs=8000))
+
+
+@pytest.fixture
+def wave() -> np.ndarray:
+    return np.random.randn(1, 12000).astype(np.float32) * 0.1
+
+
+def test_saved_and_reloaded_model_gives_the_same(espnet_model, wave):
+    model, config, weights = espnet_model()
+    output = separate(SeparateSpeech(config, weights), wave)
+    x = torch.from_numpy(wave)
+    scale = x.std(1, keepdim=True)
+    with torch.no_grad():
+        expected = model.eval().forward_enhance(x / scale, torch.tensor([12000]), {})[0]
+    assert output.shape == (2, 1, 12000)
+    np.testing.assert_allclose(output, torch.stack(expected).numpy() * scale.item(), atol=1e-6)
+
+
+def test_inference_config_changes_the_depth(espnet_model, wave, tmp_path):
+    _, config, weights = espnet_model()
+    override = tmp_path / "depth.yaml"
+    outputs = {}
+    for n_re in (1, 2, 4):
+        override.write_text(
+            yaml.safe_dump({"separator_conf": {"reconstructor_repeat_times": n_re}})
+        )
+        separator = SeparateSpeech(config, weights, inference_config=override)
+        outputs[n_re] = separate(separator, wave)
+        # the same from one built model, by setting the depth
+        default = SeparateSpeech(config, weights)
+        default.enh_model.separator.reconstructor_repeat_times = n_re
+        np.testing.assert_array_equal(separate(default, wave), outputs[n_re])
+    assert np.abs(outputs[1] - outputs[2]).max() > 1e-4
+    assert np.abs(outputs[2] - outputs[4]).max() > 1e-4
+
+
+def test_segment_wise(espnet_model):
+    _, config, weights = espnet_model()
+    wave = np.random.randn(1, 20001).astype(np.float32)
+    separator = SeparateSpeech(config, weights, segment_size=1.0, hop_size=0.5)
+    output = separate(separator, wave)
+    assert output.shape == (2, 1, 20001)
+    assert np.isfinite(output).all()
+    # the first half second comes from the first segment alone
+    first = separate(SeparateSpeech(config, weights), wave[:, :8000])
+    np.testing.assert_allclose(output[:, :, :3900], first[:, :, :3900], rtol=0.3, atol=0.1)
+
+
+@pytest.mark.parametrize("length", [65, 100, 127, 128, 129, 8001])
+def test_odd_and_tiny_lengths(espnet_model, length):
+    # 65 samples: shorter than one window of 128, and the least that ESPnet's STFT can pad
+    _, config, weights = espnet_model()
+    output = separate(SeparateSpeech(config, weights), np.random.randn(2, length))
+    assert output.shape == (2, 2, length)
+    assert np.isfinite(output).all()
+
+
+def test_batch_of_two_equals_one_by_one(espnet_model):
+    _, config, weights = espnet_model()
+    separator = SeparateSpeech(config, weights)
+    wave = np.random.randn(2, 4000)
+    single = np.concatenate([separate(separator, item[None]) for item in wave], axis=1)
+    np.testing.assert_allclose(separate(separator, wave), single, atol=1e-5)
+
+
+def test_silence_is_separated_as_silence(espnet_model):
+    _, config, weights = espnet_model()
+    output = separate(SeparateSpeech(config, weights), np.zeros((1, 4000)))
+    assert (output == 0).all()
+
+
+def test_nan_samples_are_not_hidden(espnet_model, wave):
+    _, config, weights = espnet_model()
+    wave[0, 500] = np.nan
+    assert np.isnan(separate(SeparateSpeech(config, weights), wave)).all()
+
+
+def losses(model, n_samples=4000):
+    x = torch.randn(2, 2, n_samples)
+    references = {"speech_ref1": x[:, 0], "speech_ref2": x[:, 1]}
+    return model(x.sum(1), torch.tensor([n_samples, n_samples - 1000]), **references)
+
+
+@pytest.mark.parametrize(
+    "criterion",
+    [
+        {"name": "si_snr"},
+        {"name": "snr"},
+        {"name": "ci_sdr"},
+        {"name": "l1_td"},
+        {"name": "mr_l1_tfd", "conf": {"window_sz": [128], "hop_sz": [64]}},
+        {"name": "l1_fd"},
+        {"name": "mse_fd"},
+        {"name": "mse_fd", "conf": {"compute_on_mask": True, "mask_type": "PSM"}},
+    ],
+)
+def test_training_step_with_espnets_criterions(espnet_model, criterion):
+    criterion = {"conf": {}, "wrapper": "multi_depth_pit", "wrapper_conf": {}, **criterion}
+    model, _, _ = espnet_model(criterions=[criterion])
+    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    loss, stats, weight = losses(model.train())
+    loss.backward()
+    optimizer.step()
+    assert loss.isfinite() and weight == 2
+    depths = [key for key in stats if "_depth-" in key]
+    assert len(depths) == TINY["reconstructor_repeat_times"] + 1
+    torch.testing.assert_close(torch.cat([stats[k] for k in depths]).mean(), loss[0])
+    changed = [n for n, value in model.named_parameters() if not torch.equal(before[n], value)]
+    assert len(changed) == len(list(model.parameters()))
+    # in evaluation: the last depth, reported under the criterion's own name
+    _, stats, _ = losses(model.eval())
+    assert not any("_depth-" in key for key in stats)
+
+
+def test_two_losses_and_depth_weights_from_yaml(espnet_model):
+    def criterion(name, **conf):
+        return {"name": name, "conf": {}, "wrapper": "multi_depth_pit", "wrapper_conf": conf}
+
+    model, _, _ = espnet_model(
+        criterions=[
+            criterion("si_snr", depth_weights=[0, 1, 1]),
+            criterion("l1_fd", weight=0.5, independent_perm=False),
+        ]
+    )
+    loss, stats, _ = losses(model.train())
+    si_snr = (stats["si_snr_loss_depth-1"] + stats["si_snr_loss_depth-2"]) / 2
+    torch.testing.assert_close(stats["si_snr_loss"], si_snr)
+    torch.testing.assert_close(loss, si_snr + 0.5 * stats["L1_on_Spec"])

@@ -1,0 +1,241 @@
+import pytest
+import torch
+from conftest import GOLDEN, TINY
+from torch_complex.tensor import ComplexTensor
+
+from espnet2_tisdiss import TISDiSSSeparator
+
+F_BINS = 9
+
+
+def spectrum(*shape: int) -> torch.Tensor:
+    return torch.randn(*shape, dtype=torch.complex64)
+
+
+def tiny(**options) -> TISDiSSSeparator:
+    """A small separator whose residual scales and biases are away from their initial values."""
+    model = TISDiSSSeparator(F_BINS, **{**TINY, **options})
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    return model
+
+
+def estimate(model: TISDiSSSeparator, x: torch.Tensor, ilens=None) -> torch.Tensor:
+    """Separate in eval mode; returns (b, j, t, f)."""
+    with torch.no_grad():
+        return torch.stack(model.eval()(x, ilens)[0], dim=1)
+
+
+def all_depths(model: TISDiSSSeparator, x: torch.Tensor) -> torch.Tensor:
+    """Run in training mode; returns (depth, b, j, t, f)."""
+    with torch.no_grad():
+        flat = model.train()(x, None)[0]
+    return torch.stack(flat).unflatten(0, (-1, model.num_spk)).transpose(1, 2)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-6), (torch.float32, 1e-4)])
+def test_agrees_with_published_code_at_every_depth(golden, dtype, tolerance):
+    model = TISDiSSSeparator(golden.input_dim, **golden.config)
+    model.load_state_dict(golden.state_dict)  # strict: published names and shapes
+    model.to(dtype)
+    x = golden["input"].to(dtype.to_complex())
+    assert golden.repeat_times == [1, 3, 5]
+    for n_re in golden.repeat_times:
+        model.reconstructor_repeat_times = n_re
+        expected, auxiliary = golden[f"out_re{n_re}"], golden[f"aux_re{n_re}"]
+        scale = expected.abs().max()
+        assert (estimate(model, x) - expected).abs().max() < tolerance * scale
+        depths = all_depths(model, x)
+        assert (depths[-1] - expected).abs().max() < tolerance * scale
+        assert depths[:-1].shape == auxiliary.shape
+        assert (depths[:-1] - auxiliary).abs().max() < tolerance * auxiliary.abs().max()
+
+
+def test_state_dict_has_published_names_and_shapes():
+    lines = (GOLDEN / "published_state_dict.tsv").read_text().splitlines()[1:]
+    published = dict(line.split("\t") for line in lines)
+    ours = TISDiSSSeparator(65).state_dict()
+    assert {
+        f"separator.{name}": str(tuple(value.shape)) for name, value in ours.items()
+    } == published
+
+
+@pytest.mark.parametrize(("n_layers", "expected"), [(1, 8_011_779), (2, 11_163_011)])
+def test_published_parameter_count_at_every_depth(n_layers, expected):
+    with torch.device("meta"):
+        model = TISDiSSSeparator(65, reconstructor_n_layers=n_layers)
+    for n_re in (0, 1, 6, 16):
+        model.reconstructor_repeat_times = n_re
+        assert sum(p.numel() for p in model.parameters() if p.requires_grad) == expected
+
+
+def test_depth_k_equals_kth_auxiliary_output():
+    model, x = tiny(reconstructor_repeat_times=4), spectrum(2, 7, F_BINS)
+    depths = all_depths(model, x)
+    assert len(depths) == 5  # splitter, then four repetitions
+    for n_re in range(5):
+        model.reconstructor_repeat_times = n_re
+        torch.testing.assert_close(estimate(model, x), depths[n_re])
+    assert (depths[1:] - depths[:-1]).abs().amax((1, 2, 3, 4)).min() > 1e-3  # depth does matter
+
+
+@pytest.mark.parametrize("value", [-1, 1.5, "3", True, None])
+def test_depth_must_be_a_whole_number(value):
+    model = tiny()
+    with pytest.raises(ValueError, match="reconstructor_repeat_times must be an integer >= 0"):
+        model.reconstructor_repeat_times = value
+    assert model.reconstructor_repeat_times == 2
+
+
+@pytest.mark.parametrize(
+    ("switches", "n_depths"),
+    [
+        ({}, 5),  # splitter + 2 repetitions x 2 layers
+        ({"spliter_loss": False}, 4),
+        ({"reconstructor_n_layers_multi_decoder": False}, 3),
+        ({"reconstructor_multi_decoder": False}, 3),  # splitter + the last repetition's 2 layers
+        (
+            {
+                "reconstructor_multi_decoder": False,
+                "reconstructor_n_layers_multi_decoder": False,
+                "spliter_loss": False,
+            },
+            1,
+        ),
+        # with a separator decoder the splitter's loss is one of the separator depths
+        ({"encoder_decoder": True}, 5),
+        ({"encoder_decoder": True, "encoder_multi_decoder": True}, 7),
+        ({"encoder_decoder": True, "encoder_n_layers_multi_decoder": True}, 6),
+        (
+            {
+                "encoder_decoder": True,
+                "encoder_multi_decoder": True,
+                "encoder_n_layers_multi_decoder": True,
+            },
+            10,
+        ),
+        # without the master switch the other two do nothing
+        ({"encoder_multi_decoder": True, "encoder_n_layers_multi_decoder": True}, 5),
+    ],
+)
+def test_supervision_switches(switches, n_depths):
+    model = tiny(
+        encoder_repeat_times=3,
+        encoder_n_layers=2,
+        reconstructor_repeat_times=2,
+        reconstructor_n_layers=2,
+        **switches,
+    )
+    x = spectrum(1, 5, F_BINS)
+    depths = all_depths(model, x)
+    assert len(depths) == n_depths
+    torch.testing.assert_close(estimate(model, x), depths[-1])
+
+
+def test_without_reconstructor_the_last_split_is_the_output():
+    model, x = tiny(reconstructor_n_layers=0, spliter_loss=False), spectrum(1, 5, F_BINS)
+    assert len(all_depths(model, x)) == 1
+    torch.testing.assert_close(estimate(model, x), all_depths(model, x)[-1])
+
+
+@pytest.mark.parametrize("n_frames", [1, 2, 3, 13, 64])
+def test_any_length_keeps_its_shape(n_frames):
+    output = estimate(tiny(), spectrum(2, n_frames, F_BINS))
+    assert output.shape == (2, 2, n_frames, F_BINS)
+    assert output.isfinite().all()
+
+
+@pytest.mark.parametrize("num_spk", [1, 2, 3])
+def test_number_of_speakers(num_spk):
+    assert estimate(tiny(num_spk=num_spk), spectrum(1, 4, F_BINS)).shape[1] == num_spk
+
+
+def test_singleton_channel_and_complex_tensor_give_the_same():
+    model, x = tiny(), spectrum(2, 6, F_BINS)
+    expected = estimate(model, x)
+    torch.testing.assert_close(estimate(model, x.unsqueeze(2)), expected)
+    torch.testing.assert_close(estimate(model, ComplexTensor(x.real, x.imag)), expected)
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "message"),
+    [
+        ((1, 5, F_BINS), torch.float32, "needs a complex spectrum"),
+        ((1, 5, 2, F_BINS), torch.complex64, "needs a single-channel spectrum"),
+        ((1, 5, F_BINS + 1), torch.complex64, r"\(batch, frames, 9\).*got \(1, 5, 10\)"),
+    ],
+)
+def test_wrong_input_is_named(shape, dtype, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        tiny()(torch.zeros(shape, dtype=dtype), None)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"norm_type": "layernorm"},
+        {"conv1d_shift": 2},
+        {"conv1d_kernel": 3, "conv1d_shift": 3},
+        {"reconstructor_repeat_residual_module": True, "split_compress": True},
+        {"band_widths": [1, 2, 2, 4]},
+        {"mask": True},
+    ],
+)
+def test_padding_has_no_influence(options):
+    model = tiny(**options)
+    short, other = spectrum(1, 5, F_BINS), spectrum(1, 11, F_BINS)
+    padded = torch.cat([short, 100 * spectrum(1, 6, F_BINS)], dim=1)  # anything but silence
+    batch = estimate(model, torch.cat([padded, other]), torch.tensor([5, 11]))
+    torch.testing.assert_close(batch[:1, :, :5], estimate(model, short), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(batch[1:], estimate(model, other), rtol=1e-4, atol=1e-4)
+
+
+def test_items_of_a_batch_do_not_mix():
+    model, x = tiny().double(), spectrum(3, 8, F_BINS).to(torch.complex128)
+    torch.testing.assert_close(
+        estimate(model, x), torch.cat([estimate(model, item[None]) for item in x])
+    )
+
+
+def test_normalised_silence_gives_finite_output_but_nan_is_not_hidden():
+    x = spectrum(3, 6, F_BINS)
+    x[0] = float("nan")  # what ESPnet's normalize_variance makes of digital silence
+    x[1, 2] = float("nan")  # a broken recording
+    output = estimate(tiny(), x)
+    assert output[0].isfinite().all()
+    assert output[1].isnan().any()
+    assert output[2].isfinite().all()
+
+
+def test_mask_multiplies_the_mixture():
+    model, x = tiny(mask=True), spectrum(1, 5, F_BINS)
+    x[0, 3] = 0
+    output = estimate(model, x)
+    assert (output[:, :, 3] == 0).all()
+    assert (output[:, :, 2] != 0).all()
+
+
+def test_mask_of_one_returns_the_mixture_through_bands():
+    model, x = tiny(mask=True, band_widths=[1, 2, 2, 4]), spectrum(2, 5, F_BINS)
+    torch.nn.init.zeros_(model.reconstructor_deconv.weight)
+    ones = torch.tensor([1.0, 0.0]).repeat(4)  # real, imaginary of each place in a band
+    model.reconstructor_deconv.bias.data[:] = ones
+    torch.testing.assert_close(estimate(model, x), x[:, None].expand(-1, 2, -1, -1))
+
+
+def test_streams_are_permuted_with_the_splitter():
+    # speakers are told apart by the splitter and the speaker path's positions alone
+    model, x = tiny(speaker_path=False), spectrum(1, 5, F_BINS)
+    before = estimate(model, x)
+    last = model.spk_spliter.deconv2d
+    last.weight.data = last.weight.data.roll(model.config.emb_dim, dims=1)
+    last.bias.data = last.bias.data.roll(model.config.emb_dim, dims=0)
+    torch.testing.assert_close(estimate(model, x), before.flip(1))
+
+
+def test_every_parameter_is_trained():
+    model = tiny(split_compress=True, reconstructor_repeat_residual_module=True, encoder_n_layers=2)
+    sum(y.abs().mean() for y in model.train()(spectrum(1, 6, F_BINS), None)[0]).backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None and parameter.grad.abs().max() > 0, name

@@ -1,0 +1,703 @@
+#!/usr/bin/env bash
+# Stages of a speech separation recipe, from data preparation to a packed model.
+# A recipe's run.sh calls this from its own folder; --help tells the options.
+set -euo pipefail
+if ((BASH_VERSINFO[0] * 10 + BASH_VERSINFO[1] < 44)); then
+    echo "enh.sh: needs bash 4.4 or newer" >&2
+    exit 1
+fi
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+readonly here
+
+# The options: name | default | kind | meaning.  Kinds are explained in check_value.
+option_table() {
+    cat <<'END'
+stage                | 1      | stage   | first stage to run
+stop_stage           | 12     | stage   | last stage to run
+skip_data_prep       | false  | bool    | leave out stages 1 to 4
+skip_train           | false  | bool    | leave out stages 5 and 6
+skip_eval            | false  | bool    | leave out stages 7 and 8
+ngpu                 | 1      | number  | GPUs for training; 0 trains on the CPU
+num_nodes            | 1      | count   | machines for training; only 1 is driven from here
+nj                   | 4      | count   | processes for preparing data and statistics
+inference_nj         | 4      | count   | processes for inference and scoring
+gpu_inference        | false  | bool    | separate on the GPU
+python               | python3 | word   | Python interpreter with espnet and espnet2_tisdiss
+dumpdir              | dump   | path    | folder of formatted data
+expdir               | exp    | path    | folder of experiments
+local_data_opts      |        | words   | options handed to local/data.sh
+train_set            |        | name    | training set, a folder of data/
+valid_set            |        | name    | validation set
+test_sets            |        | names   | test sets, separated by spaces
+ref_num              | 2      | count   | number of speakers in a mixture
+use_noise_ref        | false  | bool    | train with noise1.scp as well
+use_dereverb_ref     | false  | bool    | train with dereverb1.scp, dereverb2.scp, ... as well
+fs                   | 8k     | rate    | sample rate of all data, e.g. 8k or 8000
+audio_format         | wav    | format  | wav or flac
+resample             | false  | bool    | convert files of another rate rather than refuse them
+ref_channel          |        | index   | channel (from 0) to take of files with several
+speed_perturb_factors |       | factors | speeds of the training data, e.g. "0.9 1.0 1.1"
+min_wav_duration     | 0.1    | seconds | shorter training and validation mixtures are dropped
+max_wav_duration     | 20     | seconds | longer training and validation mixtures are dropped
+enh_config           |        | word    | training configuration, conf/....yaml
+enh_args             |        | words   | options handed to enh_train, e.g. "--max_epoch 2"
+enh_tag              |        | word    | name of the experiment; made from enh_config otherwise
+enh_exp              |        | word    | folder of the experiment; <expdir>/enh_<enh_tag> otherwise
+init_param           |        | words   | weights to start training from
+inference_model      | valid.loss.ave.pth | path | weights for inference, a file of the experiment
+inference_enh_config |        | word    | inference configuration, conf/....yaml
+inference_args       |        | words   | options handed to enh_inference
+n_re                 |        | counts  | reconstructor repetitions at inference, e.g. "1 2 3 6 8"
+scoring_protocol     | STOI SDR SAR SIR SI_SNR | metrics | metrics to list in the results
+END
+}
+
+declare -A opt kind
+train_lists=()
+test_lists=()
+child=
+stage=
+
+log() {
+    printf '%(%Y-%m-%d %H:%M:%S)T (enh.sh) %s\n' -1 "${stage:+stage ${stage}: }$*" >&2
+}
+
+die() {
+    log "error: $*"
+    exit 1
+}
+
+# ---------------------------------------------------------------------------------------------
+# Options
+
+read_option_table() {
+    local name default type _
+    while IFS='|' read -r name default type _; do
+        read -r name <<<"${name}"
+        read -r default <<<"${default}"
+        read -r type <<<"${type}"
+        opt[${name}]=${default}
+        kind[${name}]=${type}
+    done < <(option_table)
+}
+
+print_help() {
+    local name default type meaning
+    cat <<'END'
+Usage: ./run.sh [--option value | --option=value] ...
+
+Stages: 1 data, 2 speed perturbation, 3 format audio, 4 drop short and long, 5 statistics,
+6 training, 7 inference, 8 scoring, 11 packing (9, 10 and 12: nothing to do).
+Finished stages are not repeated unless their input or options changed.
+
+Options [default]:
+END
+    while IFS='|' read -r name default type meaning; do
+        read -r name <<<"${name}"
+        read -r default <<<"${default}"
+        read -r meaning <<<"${meaning}"
+        printf '  --%-22s %s [%s]\n' "${name}" "${meaning}" "${default}"
+    done < <(option_table)
+}
+
+parse_options() {
+    local word name value
+    while (($# > 0)); do
+        word=$1
+        shift
+        [[ ${word} != --help && ${word} != -h ]] || { print_help; exit 0; }
+        [[ ${word} == --?* ]] ||
+            die "unexpected argument '${word}'; options are --name value (see --help)"
+        name=${word#--}
+        name=${name%%=*}
+        [[ -n ${kind[${name}]+set} ]] || die "unknown option --${name} (see --help)"
+        if [[ ${word} == *=* ]]; then
+            value=${word#*=}
+        else
+            (($# > 0)) || die "--${name} lacks its value"
+            # Only a list of options may look like an option.
+            [[ $1 != --* || ${kind[${name}]} == words ]] ||
+                die "--${name} lacks its value (next is $1)"
+            value=$1
+            shift
+        fi
+        value=${value//$'\n'/ }
+        check_value "${name}" "${value}"
+        opt[${name}]=${value}
+    done
+}
+
+# check_value NAME VALUE: refuse a value that does not suit the option's kind
+check_value() {
+    local name=$1 value=$2 pattern expected words
+    words=("${value}")
+    case ${kind[${name}]} in
+        stage) pattern='[1-9]|1[0-2]' expected='a stage from 1 to 12' ;;
+        number) pattern='0|[1-9][0-9]{0,8}' expected='a number from 0 on' ;;
+        index) pattern='(0|[1-9][0-9]{0,8})?' expected='a channel from 0 on' ;;
+        count | counts) pattern='[1-9][0-9]{0,8}' expected='a number from 1 on' ;;
+        seconds) pattern='[0-9]+(\.[0-9]+)?' expected='a number of seconds' ;;
+        factors) pattern='(0\.0*[1-9]|[1-9][0-9]*(\.|$))[0-9]*' expected='a speed such as 0.9' ;;
+        bool) pattern='true|false' expected='true or false' ;;
+        rate) pattern='[1-9][0-9]{0,2}k|[1-9][0-9]{3,5}' expected='a rate such as 8k or 16000' ;;
+        format) pattern='wav|flac' expected='wav or flac' ;;
+        path) pattern='[^,]+' expected='a name without commas' ;;
+        name | names) pattern='[A-Za-z0-9][A-Za-z0-9_.-]*' expected='the name of a set' ;;
+        metrics) pattern='STOI|ESTOI|SDR|SAR|SIR|SI_SNR' expected="one of ${pattern//|/ }" ;;
+        word | words) return ;;
+    esac
+    # Several values, each of which has to fit.
+    [[ ${kind[${name}]} != *s || ${kind[${name}]} == seconds ]] || read -r -a words <<<"${value}"
+    for value in "${words[@]}"; do
+        [[ ${value} =~ ^(${pattern})$ ]] || die "--${name} '${value}': expected ${expected}"
+    done
+}
+
+# complete_options: what follows from the options, and what they must have together
+complete_options() {
+    local name factors
+    for name in train_set valid_set test_sets; do
+        [[ -n ${opt[${name}]} ]] || die "--${name} is missing"
+    done
+    ((opt[num_nodes] == 1)) ||
+        die "--num_nodes ${opt[num_nodes]}: only one machine is driven from here;" \
+            "for several give enh_train its --dist_* options yourself"
+    ((opt[stage] <= opt[stop_stage])) ||
+        die "--stop_stage ${opt[stop_stage]} comes before --stage ${opt[stage]}"
+    [[ -n ${opt[enh_config]}${opt[enh_tag]}${opt[enh_exp]} ]] || die "--enh_config is missing"
+    for name in enh_config inference_enh_config; do
+        [[ -z ${opt[${name}]} || -f ${opt[${name}]} ]] ||
+            die "--${name} ${opt[${name}]}: no such file"
+    done
+    rate=${opt[fs]/%k/000}
+    rate_name=${rate/%000/k}
+    factors=${opt[speed_perturb_factors]// /}
+    train=${opt[train_set]}${factors:+_sp}
+    valid=${opt[valid_set]}
+    read -r -a tests <<<"${opt[test_sets]}"
+    mapfile -t depths < <(tr -s ' ' '\n' <<<"${opt[n_re]}" | sed '/^$/d' | sort -nu)
+    if [[ -z ${opt[enh_tag]} ]]; then
+        # As ESPnet names it: the configuration, then what --enh_args changes.
+        name=${opt[enh_args]//--/_}
+        opt[enh_tag]=$(basename "${opt[enh_config]}" .yaml)_raw${name//[ |=\/]/}${factors:+_sp}
+    fi
+    exp=${opt[enh_exp]:-${opt[expdir]}/enh_${opt[enh_tag]}}
+    stats=${opt[expdir]}/enh_stats_${rate_name}${factors:+_sp}
+    raw=${opt[dumpdir]}/raw
+    name_lists
+    readonly rate rate_name train valid tests depths exp stats raw train_lists test_lists
+}
+
+name_lists() {
+    local number
+    train_lists=(wav.scp)
+    for ((number = 1; number <= opt[ref_num]; number++)); do
+        train_lists+=("spk${number}.scp")
+    done
+    test_lists=("${train_lists[@]}")
+    [[ ${opt[use_noise_ref]} == false ]] || train_lists+=(noise1.scp)
+    if [[ ${opt[use_dereverb_ref]} == true ]]; then
+        for ((number = 1; number <= opt[ref_num]; number++)); do
+            train_lists+=("dereverb${number}.scp")
+        done
+    fi
+}
+
+# ---------------------------------------------------------------------------------------------
+# Running programs
+
+# run COMMAND...: run it to its end; if it fails, which it tells itself, so does this script
+run() {
+    local status=0
+    # Its own process group, so that an interrupt can reach everything that it started.
+    set -m
+    "$@" </dev/null &
+    child=$!
+    set +m
+    wait "${child}" || status=$?
+    child=
+    ((status == 0)) || exit "${status}"
+}
+
+# tool NAME ARGUMENT...: run one of the Python programs beside this script
+tool() {
+    local name=$1
+    shift
+    run "${opt[python]}" "${here}/${name}.py" "$@"
+}
+
+# interrupt EXIT_CODE: stop everything that runs
+interrupt() {
+    trap '' INT TERM HUP
+    log "stopping"
+    if [[ -n ${child} ]]; then
+        kill -TERM -- "-${child}" 2>/dev/null || true
+        wait "${child}" 2>/dev/null || true
+    fi
+    log "interrupted; finished work is kept, the same command goes on from here"
+    exit "$1"
+}
+
+# is_done MARKER WHAT FACT...: succeed, and say so, if the marker says WHAT was done with the facts
+is_done() {
+    local marker=$1 what=$2 changed status=0
+    shift 2
+    changed=$("${opt[python]}" "${here}/marker.py" check "${marker}" "$@") || status=$?
+    case ${status} in
+        0) log "${what}: already done (to do it again, remove ${marker})" ;;
+        3)
+            [[ -z ${changed} ]] || log "${what}: changed since it was done: ${changed}"
+            return 1
+            ;;
+        *) exit "${status}" ;;
+    esac
+}
+
+mark_done() {
+    "${opt[python]}" "${here}/marker.py" write "$@"
+}
+
+# claim_work FOLDER FACT...: keep what an interrupted run left there for the same facts, or empty it
+claim_work() {
+    local work=$1
+    shift
+    if ! "${opt[python]}" "${here}/marker.py" check "${work}/facts" "$@" >/dev/null; then
+        rm -rf -- "${work}"
+        mark_done "${work}/facts" "$@"
+    fi
+}
+
+# need FILE STAGE: refuse to go on without a file that an earlier stage makes
+need() {
+    [[ -e $1 ]] || die "$1 is missing: run stage $2 first"
+}
+
+# ---------------------------------------------------------------------------------------------
+# Stages
+
+stage_1() {
+    local facts words
+    read -r -a words <<<"${opt[local_data_opts]}"
+    [[ -f local/data.sh ]] || die "local/data.sh is missing: run this from a recipe's folder"
+    facts=(--option "local_data_opts=${opt[local_data_opts]}" --input local/data.sh)
+    if [[ -z $(missing_sets) ]] && is_done data/.done "data preparation" "${facts[@]}"; then
+        return
+    fi
+    run bash local/data.sh "${words[@]}"
+    [[ -z $(missing_sets) ]] ||
+        die "local/data.sh made no $(missing_sets): check --train_set, --valid_set and --test_sets"
+    mark_done data/.done "${facts[@]}"
+}
+
+# missing_sets: name the sets that data preparation still has to make
+missing_sets() {
+    local set missing=()
+    for set in "${opt[train_set]}" "${valid}" "${tests[@]}"; do
+        [[ -f data/${set}/wav.scp ]] || missing+=("data/${set}/wav.scp")
+    done
+    echo "${missing[*]}"
+}
+
+stage_2() {
+    local source=data/${opt[train_set]} facts list factors channel=()
+    read -r -a factors <<<"${opt[speed_perturb_factors]}"
+    if ((${#factors[@]} == 0)); then
+        log "no speed perturbation (--speed_perturb_factors is empty)"
+        return
+    fi
+    need "${source}/wav.scp" "1 (data preparation)"
+    [[ -z ${opt[ref_channel]} ]] || channel=(--ref_channel "${opt[ref_channel]}")
+    facts=(--option "speed_perturb_factors=${factors[*]}"
+        --option "ref_channel=${opt[ref_channel]}")
+    for list in "${train_lists[@]}"; do
+        facts+=(--audio "${source}/${list}")
+    done
+    is_done "data/${train}/.done" "speed perturbation" "${facts[@]}" && return
+    tool perturb_speed "${source}" "data/${train}" --lists "${train_lists[@]}" \
+        --factors "${factors[@]}" --nj "${opt[nj]}" "${channel[@]}"
+    mark_done "data/${train}/.done" "${facts[@]}"
+}
+
+stage_3() {
+    local set
+    format_set "${train}" "${raw}/org/${train}" "${train_lists[@]}"
+    format_set "${valid}" "${raw}/org/${valid}" "${train_lists[@]}"
+    for set in "${tests[@]}"; do
+        # A test set may be the training or validation set, which stage 4 puts there.
+        [[ ${set} == "${train}" || ${set} == "${valid}" ]] ||
+            format_set "${set}" "${raw}/${set}" "${test_lists[@]}" --allow_silence
+    done
+}
+
+# format_set SET OUT LIST... [--allow_silence]
+format_set() {
+    local data=data/$1 out=$2 facts extra=() made_by="1 (data preparation)"
+    [[ $1 == "${opt[train_set]}" || $1 != "${train}" ]] || made_by="2 (speed perturbation)"
+    shift 2
+    need "${data}/wav.scp" "${made_by}"
+    format_facts "${data}" "${out}" "$@"
+    is_done "${out}/.done" "${out}" "${facts[@]}" && return
+    [[ ${opt[resample]} == false ]] || extra+=(--resample)
+    [[ -z ${opt[ref_channel]} ]] || extra+=(--ref_channel "${opt[ref_channel]}")
+    tool format_audio "${data}" "${out}" --fs "${rate}" --audio_format "${opt[audio_format]}" \
+        --nj "${opt[nj]}" "${extra[@]}" --lists "$@"
+    mark_done "${out}/.done" "${facts[@]}"
+}
+
+# format_facts DATA OUT LIST...: put what a formatted set depends on into facts
+format_facts() {
+    local data=$1 out=$2 word
+    shift 2
+    facts=(--option "fs=${rate}")
+    for word in audio_format resample ref_channel; do
+        facts+=(--option "${word}=${opt[${word}]}")
+    done
+    for word in "$@"; do
+        [[ ${word} == --* ]] || facts+=(--audio "${data}/${word}" --audio "${out}/${word}")
+    done
+    for word in "${data}"/utt2*; do
+        [[ ! -f ${word} ]] || facts+=(--input "${word}")
+    done
+}
+
+# check_format SET: refuse a test set whose files are no longer those that stage 3 has checked
+check_format() {
+    local data=data/$1 out=${raw}/$1 facts changed
+    need "${out}/.done" "3 (format audio)"
+    # Without data/ (a copied dump), or for a set that stage 4 made, there is nothing to compare.
+    [[ -d ${data} && $1 != "${train}" && $1 != "${valid}" ]] || return 0
+    format_facts "${data}" "${out}" "${test_lists[@]}"
+    changed=$("${opt[python]}" "${here}/marker.py" check "${out}/.done" "${facts[@]}") ||
+        die "${out}: changed since stage 3 checked it (${changed}):" \
+            "run stage 3 (format audio) first"
+}
+
+stage_4() {
+    local set facts limits
+    limits=(--min_duration "${opt[min_wav_duration]}" --max_duration "${opt[max_wav_duration]}")
+    for set in "${train}" "${valid}"; do
+        need "${raw}/org/${set}/.done" "3 (format audio)"
+        facts=(--input "${raw}/org/${set}/.done" --option "duration=${limits[*]}"
+            --exists "${raw}/${set}/wav.scp")
+        is_done "${raw}/${set}/.done" "${raw}/${set}" "${facts[@]}" || {
+            tool filter_lengths "${raw}/org/${set}" "${raw}/${set}" --fs "${rate}" "${limits[@]}"
+            mark_done "${raw}/${set}/.done" "${facts[@]}"
+        }
+    done
+}
+
+# enh_train_data: put the options that name training and validation data into data_options
+enh_train_data() {
+    local list name part set
+    data_options=()
+    for list in "${train_lists[@]}"; do
+        name=$(training_name "${list}")
+        for part in train valid; do
+            [[ ${part} == train ]] && set=${train} || set=${valid}
+            data_options+=("--${part}_data_path_and_name_and_type")
+            data_options+=("${raw}/${set}/${list},${name},sound")
+        done
+    done
+}
+
+# training_name LIST: the name that ESPnet's model knows the signals of a list by
+training_name() {
+    local name=${1%.scp}
+    case ${name} in
+        wav) echo speech_mix ;;
+        spk*) echo "speech_ref${name#spk}" ;;
+        noise*) echo "noise_ref${name#noise}" ;;
+        dereverb*) echo "dereverb_ref${name#dereverb}" ;;
+    esac
+}
+
+need_config() {
+    [[ -n ${opt[enh_config]} ]] || die "--enh_config is missing"
+}
+
+stage_5() {
+    local facts results work=${stats}/work data_options part
+    need_config
+    need "${raw}/${train}/.done" "4 (drop short and long)"
+    need "${raw}/${valid}/.done" "4 (drop short and long)"
+    facts=(--input "${raw}/${train}/.done" --input "${raw}/${valid}/.done"
+        --option "lists=${train_lists[*]}")
+    results=(--exists "${stats}/train" --exists "${stats}/valid")
+    is_done "${stats}/.done" "${stats}" "${facts[@]}" "${results[@]}" && return
+    claim_work "${work}" "${facts[@]}"
+    enh_train_data
+    # One utterance a batch, one log line a batch: so the log tells how far a job is.
+    tool run_jobs --keys "${raw}/${train}/wav.scp" --keys "${raw}/${valid}/wav.scp" \
+        --nj "${opt[nj]}" --work "${work}/jobs" --logs "${stats}/logs/stats" \
+        --label statistics --count 'Niter: ' -- \
+        "${opt[python]}" -m espnet2_tisdiss.bin.enh_train --config "${opt[enh_config]}" \
+        --collect_stats true --batch_type folded --batch_size 1 --log_interval 1 --ngpu 0 \
+        "${data_options[@]}" --train_shape_file '{keys1}' --valid_shape_file '{keys2}' \
+        --output_dir '{out}'
+    run join_statistics "${work}"
+    for part in train valid; do
+        rm -rf -- "${stats:?}/${part}"
+        mv -- "${work}/joined/${part}" "${stats}/${part}"
+    done
+    mark_done "${stats}/.done" "${facts[@]}" "${results[@]}"
+    rm -rf -- "${work}"
+}
+
+# join_statistics WORK: join the jobs' statistics into WORK/joined
+join_statistics() {
+    local work=$1 number inputs=()
+    for ((number = 1; number <= opt[nj]; number++)); do
+        [[ ! -d ${work}/jobs/${number} ]] || inputs+=(--input_dir "${work}/jobs/${number}/out")
+    done
+    "${opt[python]}" -m espnet2.bin.aggregate_stats_dirs --log_level WARNING --skip_sum_stats \
+        "${inputs[@]}" --output_dir "${work}/joined" 2>"${stats}/logs/join.log" ||
+        die "joining the statistics failed; its log is ${stats}/logs/join.log"
+}
+
+stage_6() {
+    local facts data_options shapes=() list part extra init
+    need_config
+    need "${stats}/.done" "5 (statistics)"
+    read -r -a extra <<<"${opt[enh_args]}"
+    read -r -a init <<<"${opt[init_param]}"
+    check_init "${init[@]}"
+    facts=(--input "${opt[enh_config]}" --option "enh_args=${opt[enh_args]}"
+        --option "init_param=${opt[init_param]}" --input "${stats}/.done"
+        --exists "${exp}/config.yaml" --exists "${exp}/latest.pth")
+    is_done "${exp}/.done" "${exp}" "${facts[@]}" && return
+    [[ ! -f ${exp}/checkpoint.pth ]] ||
+        log "training goes on from ${exp}/checkpoint.pth (to begin anew, remove ${exp})"
+    ((opt[ngpu] <= 1)) || extra=(--multiprocessing_distributed true "${extra[@]}")
+    ((${#init[@]} == 0)) || extra=(--init_param "${init[@]}" "${extra[@]}")
+    for list in "${train_lists[@]}"; do
+        for part in train valid; do
+            shapes+=("--${part}_shape_file" "${stats}/${part}/$(training_name "${list}")_shape")
+        done
+        shapes+=(--fold_length 80000)
+    done
+    enh_train_data
+    log "training in ${exp}, log ${exp}/train.log"
+    tool train_progress --log "${exp}/train.log" --config "${exp}/config.yaml" -- \
+        "${opt[python]}" -m espnet2_tisdiss.bin.enh_train --config "${opt[enh_config]}" \
+        "${data_options[@]}" "${shapes[@]}" --ngpu "${opt[ngpu]}" --resume true \
+        --output_dir "${exp}" "${extra[@]}"
+    mark_done "${exp}/.done" "${facts[@]}"
+}
+
+# check_init WEIGHTS...: refuse weights to start from (file[:source:target:excluded]) without a file
+check_init() {
+    local weights
+    for weights in "$@"; do
+        [[ -f ${weights%%:*} ]] || die "--init_param ${weights}: no such file"
+    done
+}
+
+# separated_dir SET N_RE: folder of the separated files; N_RE may be empty
+separated_dir() {
+    local name=enhanced
+    [[ -z ${opt[inference_enh_config]} ]] || name=$(basename "${opt[inference_enh_config]}" .yaml)
+    echo "${exp}/${name}${2:+_re$2}_$1"
+}
+
+# for_each_separation FUNCTION: call it with every test set and depth
+for_each_separation() {
+    local set depth
+    for set in "${tests[@]}"; do
+        if ((${#depths[@]} == 0)); then
+            "$1" "${set}" ""
+        else
+            for depth in "${depths[@]}"; do
+                "$1" "${set}" "${depth}"
+            done
+        fi
+    done
+}
+
+stage_7() {
+    local set
+    need_model
+    for set in "${tests[@]}"; do
+        check_format "${set}"
+    done
+    for_each_separation separate
+}
+
+# separate SET N_RE: run inference on a test set at a depth
+separate() {
+    local data=${raw}/$1 folder facts results=() config=() where work list left extra ngpu=0
+    folder=$(separated_dir "$1" "$2")
+    work=${folder}/work
+    if [[ -n $2${opt[inference_enh_config]} ]]; then
+        write_inference_config "$2" "${folder}/inference.yaml"
+        config=(--inference_config "${folder}/inference.yaml")
+    fi
+    facts=(--input "${data}/.done" --input "${exp}/config.yaml"
+        --input "${exp}/${opt[inference_model]}" --option "inference_args=${opt[inference_args]}")
+    [[ ${#config[@]} == 0 ]] || facts+=(--input "${config[1]}")
+    for list in "${test_lists[@]:1}"; do
+        results+=(--audio "${folder}/${list}")
+    done
+    is_done "${folder}/.done" "${folder}" "${facts[@]}" "${results[@]}" && return
+    claim_work "${work}" "${facts[@]}"
+    [[ ${opt[gpu_inference]} == false ]] || ngpu=1
+    read -r -a extra <<<"${opt[inference_args]}"
+    where=(--work "${work}" --data_dir "${data}" --folder "${folder}" --num_spk "${opt[ref_num]}")
+    left=$("${opt[python]}" "${here}/separated.py" todo "${where[@]}") || exit 1
+    if ((left > 0)); then
+        tool run_jobs --keys "${work}/todo.scp" --nj "${opt[inference_nj]}" \
+            --work "${work}/jobs" --logs "${folder}/logs/inference" \
+            --label "inference ${folder##*/}" --count 'Enhancing' -- \
+            "${opt[python]}" -m espnet2_tisdiss.bin.enh_inference --ngpu "${ngpu}" --fs "${rate}" \
+            --data_path_and_name_and_type "${data}/wav.scp,speech_mix,sound" \
+            --train_config "${exp}/config.yaml" --model_file "${exp}/${opt[inference_model]}" \
+            "${config[@]}" --key_file '{keys}' --output_dir '{out}' "${extra[@]}"
+    fi
+    tool separated collect "${where[@]}"
+    mark_done "${folder}/.done" "${facts[@]}" "${results[@]}"
+}
+
+need_model() {
+    local there=("${exp}"/*.pth)
+    need "${exp}/config.yaml" "6 (training)"
+    [[ -f ${exp}/${opt[inference_model]} || ! -f ${exp}/.done ]] ||
+        die "--inference_model ${opt[inference_model]}: is not among the models: ${there[*]##*/}"
+    need "${exp}/${opt[inference_model]}" "6 (training)"
+}
+
+# write_inference_config N_RE FILE
+write_inference_config() {
+    local options=(--train_config "${exp}/config.yaml")
+    [[ -z ${opt[inference_enh_config]} ]] || options+=(--base "${opt[inference_enh_config]}")
+    [[ -z $1 ]] || options+=(--n_re "$1")
+    tool inference_config "${options[@]}" "$2"
+}
+
+stage_8() {
+    local set facts report metrics
+    report=(--enh_exp "${exp}" --model "${exp}/${opt[inference_model]}")
+    facts=(--option "scoring_protocol=${opt[scoring_protocol]}" --option "n_re=${depths[*]}"
+        --exists "${exp}/RESULTS.md")
+    for set in "${tests[@]}"; do
+        need "${raw}/${set}/.done" "3 (format audio)"
+        score_mixture "${set}"
+    done
+    for_each_separation score_separation
+    is_done "${exp}/.results" "${exp}/RESULTS.md" "${facts[@]}" && return
+    read -r -a metrics <<<"${opt[scoring_protocol]}"
+    tool report "${report[@]}" --metrics "${metrics[@]}"
+    mark_done "${exp}/.results" "${facts[@]}"
+}
+
+# score_mixture SET: score the unprocessed mixture as every speaker's estimate, once for all models
+score_mixture() {
+    local data=${raw}/$1
+    score "${data}" "${data}/mixture_scoring" "${data}/.done" "${test_lists[@]/*/${data}/wav.scp}"
+    facts+=(--input "${data}/mixture_scoring/.done")
+    report+=(--mixture "$1" "${data}/mixture_scoring")
+}
+
+# score_separation SET N_RE
+score_separation() {
+    local folder
+    folder=$(separated_dir "$1" "$2")
+    need "${folder}/.done" "7 (inference)"
+    score "${raw}/$1" "${folder}/scoring" "${folder}/.done" "${test_lists[@]/#/${folder}/}"
+    facts+=(--input "${folder}/scoring/.done")
+    report+=(--scored "$1" "${2:-default}" "${folder}")
+}
+
+# score DATA OUT MARKER LIST...: score lists of estimates (one for each of test_lists, of which that
+# for the mixture is not used), which MARKER vouches for
+score() {
+    local data=$1 out=$2 marker=$3 work=$2.work facts result pairs=() number
+    shift 4
+    facts=(--input "${data}/.done" --input "${marker}")
+    result=(--exists "${out}/result_si_snr.txt")
+    is_done "${out}/.done" "${out}" "${facts[@]}" "${result[@]}" && return
+    claim_work "${work}" "${facts[@]}"
+    for ((number = 1; number <= opt[ref_num]; number++)); do
+        pairs+=(--ref_scp "${data}/spk${number}.scp" --inf_scp "${!number}")
+    done
+    tool run_jobs --keys "${data}/wav.scp" --skip "${data}/silent_utts" \
+        --nj "${opt[inference_nj]}" --work "${work}/jobs" --logs "${out%/*}/logs/${out##*/}" \
+        --label "scoring ${out}" --count 'Scoring ' -- \
+        "${opt[python]}" -m espnet2_tisdiss.bin.enh_scoring "${pairs[@]}" \
+        --key_file '{keys}' --output_dir '{out}'
+    tool scores "${work}/jobs" "${out}"
+    mark_done "${out}/.done" "${facts[@]}" "${result[@]}"
+    rm -rf -- "${work}"
+}
+
+nothing_to_do() {
+    log "nothing to do: $1"
+}
+
+stage_9() {
+    nothing_to_do "speech recognition is not part of these recipes"
+}
+
+stage_10() {
+    stage_9
+}
+
+stage_12() {
+    nothing_to_do "models are not uploaded from here; stage 11 leaves a zip archive in ${exp}"
+}
+
+stage_11() {
+    local archive aside facts file options=()
+    archive=${exp}/${exp##*/}_${opt[inference_model]%.*}.zip
+    aside=${exp}/.aside-${archive##*/}
+    need_model
+    need "${exp}/RESULTS.md" "8 (scoring)"
+    facts=(--exists "${archive}")
+    for file in config.yaml "${opt[inference_model]}" RESULTS.md; do
+        facts+=(--input "${exp}/${file}")
+    done
+    is_done "${exp}/.packed" "${archive}" "${facts[@]}" && return
+    for file in RESULTS.md si_snri_by_n_re.png images; do
+        [[ ! -e ${exp}/${file} ]] || options+=(--option "${exp}/${file}")
+    done
+    run "${opt[python]}" -m espnet2.bin.pack enh --train_config "${exp}/config.yaml" \
+        --model_file "${exp}/${opt[inference_model]}" "${options[@]}" \
+        --outpath "${aside}" >/dev/null
+    mv -- "${aside}" "${archive}"
+    mark_done "${exp}/.packed" "${facts[@]}"
+    log "packed model: ${archive}"
+}
+
+# ---------------------------------------------------------------------------------------------
+
+# wanted: whether the options ask for the current stage
+wanted() {
+    ((stage >= opt[stage] && stage <= opt[stop_stage])) || return 1
+    case ${stage} in
+        1 | 2 | 3 | 4) [[ ${opt[skip_data_prep]} == false ]] ;;
+        5 | 6) [[ ${opt[skip_train]} == false ]] ;;
+        7 | 8) [[ ${opt[skip_eval]} == false ]] ;;
+    esac
+}
+
+main() {
+    local number began
+    read_option_table
+    parse_options "$@"
+    complete_options
+    command -v "${opt[python]}" >/dev/null || die "--python ${opt[python]}: no such program"
+    export PYTHON=${opt[python]} PYTHONUNBUFFERED=1
+    export PYTHONPATH=${here}:${here%/*}${PYTHONPATH:+:${PYTHONPATH}}
+    trap 'interrupt 130' INT
+    trap 'interrupt 143' TERM HUP
+    for number in {1..12}; do
+        stage=${number}
+        wanted || continue
+        began=${SECONDS}
+        "stage_${number}"
+        log "took $(((SECONDS - began) / 60)) min $(((SECONDS - began) % 60)) s"
+    done
+    stage=
+    log "all stages asked for are done"
+}
+
+main "$@"

@@ -1,0 +1,278 @@
+#!/usr/bin/env python3
+"""Write RESULTS.md, RESULTS.csv and the picture of SI-SNRi against depth for one experiment.
+
+Improvements are against the unprocessed mixture's own scores, which stage 8 leaves in
+``<data_dir>/mixture_scoring``.  Scores are the mean over the speakers of an utterance.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import platform
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+from datadir import DataError, read_scp, run_main, write_aside
+from scores import METRICS, read_scores
+
+IMPROVED = ("SDR", "SI_SNR")
+MAX_FILE_ROWS = 30
+MAX_SCORE = 100.0
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Scores of one test set at one depth.
+
+    Attributes:
+        label: the depth as text, "mixture", or "default" where no depth was asked.
+        folder: folder of the separated files (None for the mixture).
+        scores: metric -> utterance -> score.
+    """
+
+    label: str
+    folder: Path | None
+    scores: dict[str, dict[str, float]]
+
+    def mean(self, metric: str) -> float:
+        """Mean over the utterances."""
+        return float(np.mean(list(self.scores[metric].values())))
+
+
+@dataclass(frozen=True)
+class SetResults:
+    """Everything about one test set: the mixture's own scores and one entry for each depth."""
+
+    name: str
+    mixture: Scored
+    depths: list[Scored]
+
+    def improvement(self, scored: Scored, metric: str) -> dict[str, float]:
+        """Utterance -> score minus the mixture's."""
+        own = self.mixture.scores[metric]
+        return {key: score - own[key] for key, score in scored.scores[metric].items()}
+
+
+def read_set(name: str, mixture: Path, depths: Sequence[tuple[str, Path]]) -> SetResults:
+    """Read all scores of a test set.
+
+    Args:
+        name: name of the set.
+        mixture: scoring folder of the unprocessed mixtures.
+        depths: (label, folder of separated files) for each depth.
+
+    Raises:
+        DataError: scores are missing, or the depths were scored on different utterances.
+    """
+    own = Scored("mixture", None, {metric: read_scores(mixture, metric) for metric in METRICS})
+    scored = [
+        Scored(label, folder, {m: read_scores(folder / "scoring", m) for m in METRICS})
+        for label, folder in depths
+    ]
+    for entry in scored:
+        if entry.scores["SI_SNR"].keys() != own.scores["SI_SNR"].keys():
+            raise DataError(f"{entry.folder}/scoring and {mixture} differ in their utterances")
+    return SetResults(name, own, scored)
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Lay out a table in ESPnet's style, without outer spaces."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "".join("|" + "|".join(line) + "|\n" for line in lines)
+
+
+def number(value: float) -> str:
+    """A score as text; beyond 100 dB (a mixture's SAR) it is rounding noise, in truth infinite."""
+    return "inf" if value > MAX_SCORE else f"{value:.2f}"
+
+
+def depth_table(results: SetResults, metrics: Sequence[str]) -> str:
+    """Mean scores by depth, the mixture first, with the improvements in the last columns."""
+    rows = []
+    for scored in [results.mixture, *results.depths]:
+        row = [scored.label, *(number(scored.mean(metric)) for metric in metrics)]
+        for metric in IMPROVED:
+            gains = list(results.improvement(scored, metric).values())
+            row.append("" if scored is results.mixture else f"{np.mean(gains):.2f}")
+        rows.append(row)
+    return markdown_table(["N_re", *metrics, *(f"{metric}i" for metric in IMPROVED)], rows)
+
+
+def file_table(results: SetResults) -> str:
+    """SI-SNR of the mixture and SI-SNRi at each depth, for up to 30 utterances evenly chosen."""
+    own = results.mixture.scores["SI_SNR"]
+    keys = list(own)
+    chosen = np.linspace(0, len(keys) - 1, min(len(keys), MAX_FILE_ROWS)).round().astype(int)
+    gains = [results.improvement(scored, "SI_SNR") for scored in results.depths]
+    header = ["mixture", "SI_SNR", *(f"SI_SNRi at {scored.label}" for scored in results.depths)]
+    rows = []
+    for index in chosen:
+        key = keys[index]
+        rows.append([key, f"{own[key]:.2f}", *(f"{gain[key]:.2f}" for gain in gains)])
+    return markdown_table(header, rows)
+
+
+def set_section(results: SetResults, metrics: Sequence[str]) -> str:
+    """The Markdown section of one test set."""
+    count = len(results.mixture.scores["SI_SNR"])
+    shown = min(count, MAX_FILE_ROWS)
+    text = f"## {results.name}\n\n{count} mixtures. Scores are means over speakers, then mixtures; "
+    text += (
+        "STOI in percent, the others in dB; SDRi and SI_SNRi are improvements over the mixture.\n\n"
+    )
+    text += depth_table(results, metrics) + "\n"
+    text += f"### By mixture ({shown} of {count}; all of them are in RESULTS.csv)\n\n"
+    text += file_table(results) + "\n"
+    for scored in results.depths:
+        lists = sorted((scored.folder or Path()).glob("scoring/wav_spk*"))
+        paths = [next(iter(read_scp(path).values())) for path in lists]
+        text += f"First mixture separated, N_re {scored.label}: "
+        text += ", ".join(f"`{path}`" for path in paths) + "\n\n"
+    return text
+
+
+def environment(repository: Path) -> str:
+    """The environment as a Markdown list."""
+    try:
+        commit = subprocess.run(
+            ["git", "-C", str(repository), "rev-parse", "--short", "HEAD"],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        commit = "unknown (no git repository)"
+    lines = [
+        f"date: `{datetime.now().astimezone():%Y-%m-%d %H:%M:%S %z}`",
+        f"python version: `{platform.python_version()}`",
+        f"espnet version: `{_version('espnet')}`",
+        f"pytorch version: `{_version('torch')}`",
+        f"git hash: `{commit}`",
+    ]
+    return "".join(f"- {line}\n" for line in lines)
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def write_csv(path: Path, all_results: Sequence[SetResults]) -> None:
+    """One row for each set, depth and utterance, with all metrics and improvements."""
+    with write_aside(path) as aside, aside.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(
+            ["dataset", "n_re", "utterance", *METRICS, *(f"{metric}i" for metric in IMPROVED)]
+        )
+        for results in all_results:
+            for scored in [results.mixture, *results.depths]:
+                gains = [results.improvement(scored, metric) for metric in IMPROVED]
+                for key in scored.scores["SI_SNR"]:
+                    values = [scored.scores[metric][key] for metric in METRICS]
+                    values += [gain[key] for gain in gains]
+                    numbers = (f"{value:.4f}" for value in values)
+                    writer.writerow([results.name, scored.label, key, *numbers])
+
+
+def draw_depths(path: Path, all_results: Sequence[SetResults]) -> bool:
+    """Draw mean and spread (10 to 90 %) of SI-SNRi against N_re; False if there is no depth."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(6, 4), layout="constrained")
+    ticks: set[int] = set()
+    for results in all_results:
+        depths = [scored for scored in results.depths if scored.label.isdigit()]
+        if not depths:
+            continue
+        n_re = [int(scored.label) for scored in depths]
+        gains = [list(results.improvement(scored, "SI_SNR").values()) for scored in depths]
+        (line,) = axes.plot(n_re, [np.mean(gain) for gain in gains], "o-", label=results.name)
+        low, high = np.percentile(np.array(gains), [10, 90], axis=1)
+        axes.fill_between(n_re, low, high, alpha=0.2, color=line.get_color(), linewidth=0)
+        ticks |= set(n_re)
+    if ticks:
+        axes.set_xticks(sorted(ticks))
+        axes.set_xlabel("reconstructor repetitions at inference (N_re)")
+        axes.set_ylabel("SI-SNR improvement [dB]")
+        axes.set_title("Mean over mixtures; band: 10 to 90 %", fontsize="medium")
+        axes.grid(alpha=0.3)
+        axes.legend(title="test set")
+        with write_aside(path) as aside:
+            figure.savefig(aside, dpi=120)
+    pyplot.close(figure)
+    return bool(ticks)
+
+
+def write_report(
+    enh_exp: Path, model: str, all_results: Sequence[SetResults], metrics: Sequence[str]
+) -> str:
+    """Write RESULTS.md, RESULTS.csv and the picture into ``enh_exp``; give the depth tables."""
+    write_csv(enh_exp / "RESULTS.csv", all_results)
+    picture = draw_depths(enh_exp / "si_snri_by_n_re.png", all_results)
+    text = "# RESULTS\n\n## Environments\n\n" + environment(Path(__file__).parent)
+    text += f"\n## {enh_exp.name}\n\n- config: `{enh_exp / 'config.yaml'}`\n- model: `{model}`\n\n"
+    if picture:
+        text += "![SI-SNRi against N_re](si_snri_by_n_re.png)\n\n"
+    text += "".join(set_section(results, metrics) for results in all_results)
+    with write_aside(enh_exp / "RESULTS.md") as aside:
+        aside.write_text(text.rstrip("\n") + "\n", encoding="utf-8")
+    return "\n".join(f"{results.name}\n{depth_table(results, metrics)}" for results in all_results)
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """Build the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--enh_exp", type=Path, required=True, help="experiment folder")
+    parser.add_argument("--model", required=True, help="the model file that was scored")
+    parser.add_argument("--metrics", nargs="+", choices=METRICS, required=True)
+    parser.add_argument(
+        "--mixture",
+        action="append",
+        nargs=2,
+        required=True,
+        metavar=("SET", "FOLDER"),
+        help="scoring folder of a set's unprocessed mixtures",
+    )
+    parser.add_argument(
+        "--scored",
+        action="append",
+        nargs=3,
+        required=True,
+        metavar=("SET", "N_RE", "FOLDER"),
+        help="folder of separated and scored files; N_RE may be 'default'",
+    )
+    return parser
+
+
+def main() -> None:
+    """Run the command line."""
+    args = get_parser().parse_args()
+    metrics = [metric for metric in METRICS if metric in args.metrics]
+    all_results = [
+        read_set(
+            name,
+            Path(folder),
+            [(n_re, Path(scored)) for owner, n_re, scored in args.scored if owner == name],
+        )
+        for name, folder in args.mixture
+    ]
+    print(write_report(args.enh_exp, args.model, all_results, metrics), end="")
+    print(f"report: {args.enh_exp / 'RESULTS.md'}")
+    for _, n_re, folder in args.scored:
+        print(f"separated files, N_re {n_re}: {Path(folder) / 'wavs'}")
+
+
+if __name__ == "__main__":
+    sys.exit(run_main("report", main))

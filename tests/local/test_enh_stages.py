@@ -1,0 +1,196 @@
+"""The driver through all stages with a tiny model, and what happens when something stops it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+from zipfile import ZipFile
+
+import numpy as np
+import pytest
+import soundfile
+from conftest import Recipe, make_recipe
+from datadir import read_scp
+from report import read_set
+from scores import read_scores
+
+pytestmark = pytest.mark.slow
+
+EXP = Path("exp/enh_tiny_raw")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Recipe:
+    """A recipe after all stages at depths 1 and 3; one test mixture has a silent source."""
+    recipe = make_recipe(tmp_path_factory.mktemp("corpus") / "recipe")
+    silent = read_scp(recipe.folder / "data/test/spk2.scp")["spk1-test1"]
+    soundfile.write(silent, np.zeros(8000), 8000)
+    done = recipe.run("--n_re", "3 1")
+    assert done.returncode == 0, done.stderr
+    (recipe.folder / "first_stdout").write_text(done.stdout)
+    (recipe.folder / "first_stderr").write_text(done.stderr)
+    return recipe
+
+
+def read_separated(folder: Path, speaker: int) -> dict[str, np.ndarray]:
+    """Utterance -> samples of shape (n,) of one speaker."""
+    paths = read_scp(folder / f"spk{speaker}.scp")
+    return {key: soundfile.read(folder.parents[2] / path)[0] for key, path in paths.items()}
+
+
+def test_every_stage_leaves_what_it_should(trained: Recipe) -> None:
+    exp = trained.folder / EXP
+    shapes = read_scp(trained.folder / "exp/enh_stats_8k/train/speech_ref2_shape")
+    assert shapes == {f"spk{index}-train{index}": "8000" for index in range(4)}
+    assert (exp / "valid.loss.ave.pth").is_file()
+    for n_re in (1, 3):
+        folder = exp / f"enhanced_re{n_re}_test"
+        for speaker in (1, 2):
+            waves = read_separated(folder, speaker)
+            assert [len(wave) for wave in waves.values()] == [8000, 8000, 8000]
+        assert float((folder / "scoring/result_si_snr.txt").read_text()) < 30
+    with ZipFile(exp / "enh_tiny_raw_valid.loss.ave.zip") as archive:
+        names = {Path(name).name for name in archive.namelist()}
+    assert {"meta.yaml", "config.yaml", "RESULTS.md", "si_snri_by_n_re.png"} <= names
+
+
+def test_depths_differ_in_what_they_separate(trained: Recipe) -> None:
+    exp = trained.folder / EXP
+    first, third = (read_separated(exp / f"enhanced_re{n_re}_test", 1) for n_re in (1, 3))
+    assert not np.allclose(first["spk0-test0"], third["spk0-test0"])
+
+
+def test_the_table_is_printed_and_silence_is_not_scored(trained: Recipe) -> None:
+    printed = (trained.folder / "first_stdout").read_text().splitlines()
+    assert [line.split("|")[1] for line in printed if line.startswith("|")] == [
+        "N_re",
+        "---",
+        "mixture",
+        "1",
+        "3",
+    ]
+    assert "report: exp/enh_tiny_raw/RESULTS.md" in printed
+    assert "2 mixtures." in (trained.folder / EXP / "RESULTS.md").read_text()
+    scores = read_scores(trained.folder / EXP / "enhanced_re1_test/scoring", "SDR")
+    assert list(scores) == ["spk0-test0", "spk2-test2"]
+    warned = (trained.folder / "first_stderr").read_text()
+    assert "warning: 1 utterances with a silent signal (spk1-test1: spk2.scp" in warned
+
+
+def test_improvements_are_against_the_mixture(trained: Recipe) -> None:
+    exp = trained.folder / EXP
+    mixture = trained.folder / "dump/raw/test/mixture_scoring"
+    results = read_set("test", mixture, [("1", exp / "enhanced_re1_test")])
+    gains = results.improvement(results.depths[0], "SI_SNR")
+    own = read_scores(mixture, "SI_SNR")["spk0-test0"]
+    separated = read_scores(exp / "enhanced_re1_test/scoring", "SI_SNR")["spk0-test0"]
+    assert gains["spk0-test0"] == pytest.approx(separated - own)
+
+
+def test_epochs_are_shown_with_losses(trained: Recipe) -> None:
+    log = (trained.folder / "first_stderr").read_text()
+    for epoch in (1, 2):
+        assert f"epoch {epoch}/2: train loss " in log
+
+
+def test_a_second_run_touches_nothing(trained: Recipe) -> None:
+    before = trained.state()
+    done = trained.run("--n_re", "1 3")
+    assert done.returncode == 0
+    assert trained.state() == before
+    assert done.stderr.count("already done") == 15
+
+
+def test_another_depth_and_configuration_leave_the_others_alone(trained: Recipe) -> None:
+    config = trained.folder / "conf" / "deep.yaml"
+    config.write_text("separator_conf: {reconstructor_repeat_times: 3}\n")
+    before = trained.state()
+    trained.stage(7, 7, "--inference_enh_config", "conf/deep.yaml")
+    trained.stage(7, 7, "--inference_enh_config", "conf/deep.yaml", "--n_re", "2")
+    after = trained.state()
+    assert {name: after[name] for name in before} == before
+    exp = trained.folder / EXP
+    # The base file's own depth is 3; a depth on the command line replaces it.
+    deep, third = (read_separated(exp / name, 1) for name in ("deep_test", "enhanced_re3_test"))
+    np.testing.assert_array_equal(deep["spk0-test0"], third["spk0-test0"])
+    assert "reconstructor_repeat_times: 2" in (exp / "deep_re2_test/inference.yaml").read_text()
+
+
+def test_lost_results_are_made_again(trained: Recipe) -> None:
+    lost = trained.folder / EXP / "enhanced_re1_test/wavs/1/spk0-test0.wav"
+    content = lost.read_bytes()
+    lost.unlink()
+    assert "enhanced_re1_test: changed since it was done" in trained.stage(7, 7, "--n_re", "1")
+    assert lost.read_bytes() == content
+
+
+def test_a_changed_test_set_is_checked_before_inference(trained: Recipe) -> None:
+    path = trained.folder / "audio/test/wav/spk0-test0.wav"
+    times = path.stat()
+    os.utime(path, (0, 0))
+    done = trained.run("--stage", "7", "--stop_stage", "7", "--n_re", "1")
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert done.returncode == 1
+    assert "dump/raw/test: changed since stage 3 checked it (the audio of data/test/wav.scp" in (
+        done.stderr
+    )
+    assert done.stderr.endswith("run stage 3 (format audio) first\n")
+
+
+def test_failing_inference_names_its_log(trained: Recipe) -> None:
+    (trained.folder / EXP / "broken.pth").write_bytes(b"not weights")
+    options = ("--inference_model", "broken.pth", "--n_re", "2")
+    done = trained.run("--stage", "7", "--stop_stage", "7", *options)
+    assert done.returncode == 1
+    log = EXP / "enhanced_re2_test/logs/inference.1.log"
+    assert f"inference enhanced_re2_test: job 1 of 2 failed (exit code 1); its log is {log}" in (
+        done.stderr
+    )
+    assert (trained.folder / log).is_file()
+    assert not (trained.folder / EXP / "enhanced_re2_test/spk1.scp").exists()
+    done = trained.run("--stage", "7", "--inference_model", "none.pth")
+    assert "--inference_model none.pth: is not among the models: " in done.stderr
+
+
+def test_a_failing_training_names_its_log(trained: Recipe) -> None:
+    options = ("--enh_tag", "failing", "--enh_args", "--separator_conf norm_type=nonsense")
+    done = trained.run("--stage", "6", "--stop_stage", "6", *options)
+    assert done.returncode == 1
+    assert "training failed (exit code 1); its log is exp/enh_failing/train.log" in done.stderr
+    assert not (trained.folder / "exp/enh_failing/.done").exists()
+
+
+def test_an_interrupted_training_stops_and_goes_on(trained: Recipe) -> None:
+    exp = trained.folder / "exp" / "enh_interrupted"
+    stage = ("--stage", "6", "--stop_stage", "6", "--enh_tag", "interrupted")
+    process = trained.start(*stage, "--enh_args", "--max_epoch 1000")
+    while not (exp / "1epoch.pth").exists():
+        assert process.poll() is None
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    _, log = process.communicate()
+    assert process.returncode == 143
+    assert "stage 6: interrupted; finished work is kept" in log
+    listed = ["ps", "-o", "pid=", "-s", str(process.pid)]
+    assert subprocess.run(listed, capture_output=True, text=True, check=False).stdout == ""
+    assert not (exp / ".done").exists()
+    log = trained.stage(6, 6, "--enh_tag", "interrupted", "--enh_args", "--max_epoch 1")
+    assert "training goes on from exp/enh_interrupted/checkpoint.pth" in log
+    assert "The training was resumed using" in (exp / "train.log").read_text()
+
+
+def test_an_interrupted_inference_stops_and_goes_on(trained: Recipe) -> None:
+    folder = trained.folder / EXP / "enhanced_re4_test"
+    process = trained.start("--stage", "7", "--stop_stage", "7", "--n_re", "4")
+    while not (folder / "logs" / "inference.1.log").exists():
+        assert process.poll() is None
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)  # what Ctrl-C does
+    process.communicate()
+    assert process.returncode == 130
+    assert not (folder / "spk1.scp").exists()
+    trained.stage(7, 7, "--n_re", "4")
+    assert len(read_scp(folder / "spk1.scp")) == 3

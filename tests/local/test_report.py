@@ -1,0 +1,138 @@
+"""Planted scores come out as the tables they should."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+from datadir import DataError, write_scp
+from matplotlib import image
+from report import depth_table, file_table, read_set
+from scores import METRICS, join_scores, read_scores
+
+
+def plant(folder: Path, scores: dict[str, dict[str, tuple[float, float]]]) -> None:
+    """Write score lists: metric -> utterance -> score of each speaker; other metrics are 0."""
+    keys = scores["SI_SNR"].keys()
+    for metric in METRICS:
+        table = scores.get(metric, dict.fromkeys(keys, (0.0, 0.0)))
+        for speaker in (0, 1):
+            values = {key: str(pair[speaker]) for key, pair in table.items()}
+            write_scp(folder / f"{metric}_spk{speaker + 1}", values)
+    for speaker in (1, 2):
+        paths = {key: f"wavs/{speaker}/{key}.wav" for key in keys}
+        write_scp(folder / f"wav_spk{speaker}", paths)
+
+
+@pytest.fixture
+def experiment(tmp_path: Path) -> Path:
+    """A mixture and two depths, of two utterances each."""
+    plant(
+        tmp_path / "dump" / "mixture_scoring",
+        {
+            "SI_SNR": {"a": (1.0, -1.0), "b": (2.0, 0.0)},
+            "SDR": {"a": (0.5, 0.5), "b": (0.5, 0.5)},
+            "SAR": {"a": (250.0, 250.0), "b": (250.0, 250.0)},
+        },
+    )
+    depths = {
+        1: {
+            "SI_SNR": {"a": (4.0, 6.0), "b": (7.0, 9.0)},
+            "SDR": {"a": (6.0, 6.0), "b": (9.0, 9.0)},
+        },
+        10: {
+            "SI_SNR": {"a": (10.0, 10.0), "b": (9.0, 12.0)},
+            "STOI": {"a": (90.0, 92.0), "b": (94.0, 96.0)},
+        },
+    }
+    for n_re, scores in depths.items():
+        plant(tmp_path / "exp" / f"enhanced_re{n_re}_test" / "scoring", scores)
+    return tmp_path / "exp"
+
+
+def folders(experiment: Path) -> tuple[Path, list[tuple[str, Path]]]:
+    depths = [(str(n_re), experiment / f"enhanced_re{n_re}_test") for n_re in (1, 10)]
+    return experiment.parent / "dump" / "mixture_scoring", depths
+
+
+def test_the_table_by_depth(experiment: Path) -> None:
+    mixture, depths = folders(experiment)
+    results = read_set("test", mixture, depths)
+    # SI-SNR means: mixture (0 + 1) / 2, depth 1 (5 + 8) / 2, depth 10 (10 + 10.5) / 2.
+    assert depth_table(results, ["STOI", "SAR", "SDR", "SIR", "SI_SNR"]) == (
+        "|N_re|STOI|SAR|SDR|SIR|SI_SNR|SDRi|SI_SNRi|\n"
+        "|---|---|---|---|---|---|---|---|\n"
+        "|mixture|0.00|inf|0.50|0.00|0.50|||\n"
+        "|1|0.00|0.00|7.50|0.00|6.50|7.00|6.00|\n"
+        "|10|93.00|0.00|0.00|0.00|10.25|-0.50|9.75|\n"
+    )
+
+
+def test_the_table_by_mixture(experiment: Path) -> None:
+    mixture, depths = folders(experiment)
+    assert file_table(read_set("test", mixture, depths)) == (
+        "|mixture|SI_SNR|SI_SNRi at 1|SI_SNRi at 10|\n"
+        "|---|---|---|---|\n"
+        "|a|0.00|5.00|10.00|\n"
+        "|b|1.00|7.00|9.50|\n"
+    )
+
+
+def test_a_long_table_is_thinned_evenly(tmp_path: Path) -> None:
+    plant(tmp_path / "mixture", {"SI_SNR": {f"utt{n:03}": (n, n) for n in range(100)}})
+    lines = file_table(read_set("test", tmp_path / "mixture", [])).splitlines()[2:]
+    assert len(lines) == 30
+    assert lines[0].startswith("|utt000|")
+    assert lines[-1].startswith("|utt099|")
+
+
+def test_the_program_writes_report_csv_and_picture(experiment: Path, run_tool) -> None:
+    mixture, depths = folders(experiment)
+    options = ["--enh_exp", experiment, "--model", "exp/valid.loss.ave.pth"]
+    options += ["--metrics", "SI_SNR", "STOI", "--mixture", "test", mixture]
+    for n_re, folder in depths:
+        options += ["--scored", "test", n_re, folder]
+    done = run_tool("report", *options)
+    assert done.returncode == 0, done.stderr
+    assert "|10|93.00|10.25|-0.50|9.75|" in done.stdout
+    assert f"report: {experiment / 'RESULTS.md'}\n" in done.stdout
+    text = (experiment / "RESULTS.md").read_text()
+    for part in ("- espnet version: `202", "- git hash: `", "- model: `exp/valid.loss.ave.pth`"):
+        assert part in text
+    assert "N_re 10: `wavs/1/a.wav`, `wavs/2/a.wav`" in text
+    with (experiment / "RESULTS.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 6
+    assert rows[-1] | {"dataset": "test", "n_re": "10", "utterance": "b"} == rows[-1]
+    assert rows[-1]["SI_SNRi"] == "9.5000"
+    picture = image.imread(experiment / "si_snri_by_n_re.png")
+    assert picture.std() > 0.05  # not blank
+
+
+def test_depths_scored_on_other_utterances_are_refused(experiment: Path) -> None:
+    mixture, depths = folders(experiment)
+    plant(depths[0][1] / "scoring", {"SI_SNR": {"a": (1.0, 1.0)}})
+    with pytest.raises(DataError, match="differ in their utterances"):
+        read_set("test", mixture, depths)
+
+
+def test_scores_of_parallel_jobs_are_joined_and_averaged(tmp_path: Path) -> None:
+    plant(tmp_path / "jobs" / "1" / "out", {"SI_SNR": {"b": (4.0, 6.0)}})
+    plant(tmp_path / "jobs" / "2" / "out", {"SI_SNR": {"a": (1.0, 2.0), "c": (0.0, 0.0)}})
+    means = join_scores(tmp_path / "jobs", tmp_path / "scoring")
+    assert means["SI_SNR"] == pytest.approx((5 + 1.5 + 0) / 3)
+    assert (tmp_path / "scoring" / "result_si_snr.txt").read_text() == "2.1667\n"
+    assert list(read_scores(tmp_path / "scoring", "SI_SNR")) == ["a", "b", "c"]
+    assert read_scores(tmp_path / "scoring", "SI_SNR")["b"] == 5.0
+
+
+def test_unusable_scores_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no scores were written"):
+        join_scores(tmp_path / "jobs", tmp_path / "scoring")
+    with pytest.raises(DataError, match="has no SDR scores"):
+        read_scores(tmp_path, "SDR")
+    plant(tmp_path, {"SI_SNR": {"a": (1.0, 2.0)}})
+    write_scp(tmp_path / "SI_SNR_spk2", {"a": "high"})
+    with pytest.raises(DataError, match="SI_SNR is not a number"):
+        read_scores(tmp_path, "SI_SNR")

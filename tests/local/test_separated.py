@@ -1,0 +1,65 @@
+"""Inference goes on with the utterances that are not finished, and is put in place once whole."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from datadir import DataError, read_scp, write_scp
+from separated import collect, todo
+
+
+@pytest.fixture
+def mixtures(tmp_path: Path) -> Path:
+    """A formatted set of three mixtures of 1000, 1001 and 1002 samples."""
+    folder = tmp_path / "dump"
+    keys = ["a.1", "b", "c"]
+    write_scp(folder / "wav.scp", {key: f"{key}.wav" for key in keys})
+    write_scp(folder / "utt2num_samples", {key: str(1000 + n) for n, key in enumerate(keys)})
+    return folder
+
+
+def separate(work: Path, job: int, key: str, length: int, speakers: int = 2) -> None:
+    """What an inference job leaves behind for an utterance."""
+    for speaker in range(1, speakers + 1):
+        path = work / "jobs" / str(job) / "out" / "wavs" / str(speaker) / f"{key}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, np.zeros(length), 8000)
+
+
+def test_whole_utterances_are_kept_and_the_others_left_to_do(mixtures: Path, tmp_path: Path):
+    work = tmp_path / "work"
+    separate(work, 1, "a.1", 1000)
+    separate(work, 2, "b", 1001)
+    os.truncate(work / "jobs" / "2" / "out" / "wavs" / "2" / "b.wav", 500)
+    separate(work, 2, "c", 1002, speakers=1)
+    assert todo(work, mixtures, 2) == 2
+    assert read_scp(work / "todo.scp") == {"b": "b.wav", "c": "c.wav"}
+    assert sorted(path.name for path in work.glob("wavs/*/*")) == ["a.1.wav", "a.1.wav"]
+
+
+def test_results_are_collected_from_all_runs(mixtures: Path, tmp_path: Path) -> None:
+    work, folder = tmp_path / "work", tmp_path / "enhanced"
+    folder.mkdir()
+    separate(work, 1, "a.1", 1000)
+    todo(work, mixtures, 2)
+    separate(work, 1, "b", 1001)
+    separate(work, 2, "c", 1002)
+    assert collect(work, mixtures, folder, 2) == 3
+    for speaker in (1, 2):
+        paths = read_scp(folder / f"spk{speaker}.scp")
+        assert list(paths) == ["a.1", "b", "c"]
+        assert [soundfile.info(path).frames for path in paths.values()] == [1000, 1001, 1002]
+    assert not work.exists()
+
+
+def test_missing_results_are_refused_and_kept(mixtures: Path, tmp_path: Path) -> None:
+    work, folder = tmp_path / "work", tmp_path / "enhanced"
+    for key, length in (("a.1", 1000), ("b", 1001), ("c", 1002)):
+        separate(work, 1, key, length, speakers=1)
+    with pytest.raises(DataError, match=r"3 utterances lack 2 separated files .*\(--ref_num\)"):
+        collect(work, mixtures, folder, 2)
+    assert len(list(work.glob("jobs/1/out/wavs/1/*.wav"))) == 3

@@ -64,7 +64,8 @@ class TISDiSSSeparator(AbsSeparator):
         else:
             layout = self._band_layout()
             self.conv = BandEmbed(config.emb_dim, config.eps, layout)
-            self.reconstructor_deconv = BandProject(stream_dim, layout)
+            start = 1 / config.num_spk if config.mask else 0.0
+            self.reconstructor_deconv = BandProject(stream_dim, layout, start)
         self.encoder_blocks = nn.ModuleList(
             SeparatorBlock(config.mixture_path, config.tf_order)
             for _ in range(config.encoder_n_layers)

@@ -1,46 +1,12 @@
 """Fixtures shared by all tests."""
 
-import json
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 import yaml
+from models import TINY, Golden
 
 import espnet2_tisdiss  # noqa: F401  (registers with ESPnet)
-
-GOLDEN = Path(__file__).parent / "golden"
-
-# a whole TISDiSS, small enough to run in milliseconds
-TINY = {
-    "emb_dim": 8,
-    "num_groups": 2,
-    "n_heads": 2,
-    "attention_dim": 8,
-    "ffn_hidden_dim": [6, 10],
-    "reconstructor_repeat_times": 2,
-}
-
-
-class Golden:
-    """One structure of the published code: arguments, weights, input and outputs by depth."""
-
-    def __init__(self, name: str):
-        self.arrays = np.load(GOLDEN / f"{name}.npz")
-        self.config = json.loads(str(self.arrays["config"]))
-        self.input_dim = int(self.arrays["input_dim"])
-        self.state_dict = {
-            key.removeprefix("sd/"): torch.from_numpy(self.arrays[key])
-            for key in self.arrays.files
-            if key.startswith("sd/")
-        }
-        self.repeat_times = sorted(
-            int(key.removeprefix("out_re")) for key in self.arrays.files if key.startswith("out_re")
-        )
-
-    def __getitem__(self, key: str) -> torch.Tensor:
-        return torch.from_numpy(self.arrays[key])
 
 
 @pytest.fixture(params=["published_structure", "residual_in_reconstructor", "split_compress"])

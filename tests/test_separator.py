@@ -1,6 +1,6 @@
 import pytest
 import torch
-from conftest import GOLDEN, TINY
+from models import GOLDEN, TINY
 from torch_complex.tensor import ComplexTensor
 
 from espnet2_tisdiss import TISDiSSSeparator
@@ -219,7 +219,7 @@ def test_mask_multiplies_the_mixture():
 def test_mask_of_one_returns_the_mixture_through_bands():
     model, x = tiny(mask=True, band_widths=[1, 2, 2, 4]), spectrum(2, 5, F_BINS)
     torch.nn.init.zeros_(model.reconstructor_deconv.weight)
-    ones = torch.tensor([1.0, 0.0]).repeat(4)  # real, imaginary of each place in a band
+    ones = torch.tensor([1.0, 0.0]).repeat(4 * 4)  # real, imaginary of each place in a band
     model.reconstructor_deconv.bias.data[:] = ones
     torch.testing.assert_close(estimate(model, x), x[:, None].expand(-1, 2, -1, -1))
 

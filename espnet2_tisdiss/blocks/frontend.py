@@ -118,7 +118,8 @@ class BandEmbed(nn.Module):
         self.layout = layout
         self.eps = eps
         self.weight = nn.Parameter(torch.empty(layout.n_bands, 2 * layout.width, emb_dim))
-        self.bias = nn.Parameter(torch.zeros(layout.n_bands, emb_dim))
+        # flat, as initialisers know a bias by its one axis
+        self.bias = nn.Parameter(torch.zeros(layout.n_bands * emb_dim))
         nn.init.normal_(self.weight, std=(2 * layout.width) ** -0.5)
         self.norm = GlobalNorm(emb_dim, eps)
 
@@ -127,7 +128,7 @@ class BandEmbed(nn.Module):
         x = self.layout.split(blank_frames(spectrum, frames))
         power = x.square().sum((1, 3), keepdim=True) / (x != 0).sum((1, 3), keepdim=True).clamp(1)
         x = x / (power.sqrt() + self.eps)
-        x = torch.einsum("btkw,kwh->btkh", x, self.weight) + self.bias
+        x = torch.einsum("btkw,kwh->btkh", x, self.weight) + self.bias.view(x.shape[2], -1)
         return self.norm(x, frames)
 
 
@@ -137,16 +138,18 @@ class BandProject(nn.Module):
     Args:
         emb_dim: number of channels of a stream.
         layout: the bands.
+        start: real number around which the estimates begin before training: the even share of
+            the mixture for masks, 0 for spectra.
     """
 
-    def __init__(self, emb_dim: int, layout: BandLayout):
+    def __init__(self, emb_dim: int, layout: BandLayout, start: float):
         super().__init__()
         self.layout = layout
         self.weight = nn.Parameter(torch.empty(layout.n_bands, emb_dim, 2 * layout.width))
-        self.bias = nn.Parameter(torch.zeros(layout.n_bands, 2 * layout.width))
+        self.bias = nn.Parameter(torch.tensor([start, 0.0]).repeat(layout.n_bands * layout.width))
         nn.init.normal_(self.weight, std=emb_dim**-0.5)
 
     def forward(self, x: Tensor, frames: Tensor | None = None) -> Tensor:
         """Project ``x`` (b, t, band, h) to (b, t, f, 2); frames do not mix, so all are computed."""
-        x = torch.einsum("btkh,khw->btkw", x, self.weight) + self.bias
+        x = torch.einsum("btkh,khw->btkw", x, self.weight) + self.bias.view(x.shape[2], -1)
         return self.layout.merge(x)

@@ -1,81 +1,14 @@
-"""Small real corpora and a way to run the stage driver, for the tests of local/."""
+"""Fixtures of the tests of local/."""
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pytest
-import soundfile
-from datadir import write_scp, write_speakers
-
-REPOSITORY = Path(__file__).parents[2]
-RATE = 8000
-LISTS = ("wav.scp", "spk1.scp", "spk2.scp")
-
-TINY_CONFIG = """\
-init: xavier_uniform
-max_epoch: 2
-batch_type: folded
-batch_size: 2
-num_workers: 0
-optim: adamw
-keep_nbest_models: 2
-best_model_criterion: [[valid, loss, min]]
-model_conf: {normalize_variance: true}
-num_spk: 2
-preprocessor: enh
-speech_segment: 8000
-encoder: stft
-encoder_conf: {n_fft: 128, hop_length: 64}
-decoder: stft
-decoder_conf: {n_fft: 128, hop_length: 64}
-separator: tisdiss
-separator_conf:
-    num_spk: 2
-    emb_dim: 8
-    num_groups: 2
-    n_heads: 2
-    attention_dim: 8
-    ffn_hidden_dim: [8, 8]
-    encoder_repeat_times: 1
-    reconstructor_repeat_times: 2
-criterions:
--   name: si_snr
-    conf: {}
-    wrapper: multi_depth_pit
-    wrapper_conf: {}
-"""
-
-
-def make_signals(seed: int, num_samples: int = RATE) -> dict[str, np.ndarray]:
-    """A hum, a noise and their sum, as int16 samples of shape (n,)."""
-    rng = np.random.default_rng(seed)
-    time = np.arange(num_samples) / RATE
-    hum = 6000 * np.sin(2 * np.pi * (150 + 20 * seed) * time) * rng.uniform(0.5, 1, num_samples)
-    noise = 2000 * rng.standard_normal(num_samples)
-    first, second = hum.astype(np.int16), np.clip(noise, -9000, 9000).astype(np.int16)
-    return {"wav.scp": first + second, "spk1.scp": first, "spk2.scp": second}
-
-
-def make_data_dir(folder: Path, audio: Path, count: int = 3, prefix: str = "utt") -> None:
-    """A data directory of ``count`` two-speaker mixtures, with its audio below ``audio``."""
-    tables: dict[str, dict[str, str]] = {name: {} for name in LISTS}
-    for index in range(count):
-        key = f"spk{index}-{prefix}{index}"
-        for name, samples in make_signals(index).items():
-            path = audio / name.removesuffix(".scp") / f"{key}.wav"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            soundfile.write(path, samples, RATE)
-            tables[name][key] = str(path)
-    for name, table in tables.items():
-        write_scp(folder / name, table)
-    write_speakers(folder, {key: key.split("-")[0] for key in tables["wav.scp"]})
+from recipe_folder import REPOSITORY, Recipe, make_data_dir, make_recipe
 
 
 @pytest.fixture
@@ -84,67 +17,6 @@ def data_dir(tmp_path: Path) -> Path:
     folder = tmp_path / "data" / "set"
     make_data_dir(folder, tmp_path / "audio")
     return folder
-
-
-@dataclass
-class Recipe:
-    """A recipe folder with a prepared corpus and a tiny configuration."""
-
-    folder: Path
-
-    def command(self, *options: str) -> list[str]:
-        """The driver's command line with the options that every run needs."""
-        return [
-            "bash",
-            str(REPOSITORY / "local" / "enh.sh"),
-            *("--train_set", "train", "--valid_set", "valid", "--test_sets", "test"),
-            *("--enh_config", "conf/tiny.yaml", "--python", sys.executable),
-            *("--ngpu", "0", "--nj", "2", "--inference_nj", "2", *options),
-        ]
-
-    def start(self, *options: str) -> subprocess.Popen[str]:
-        """Start the driver; its standard error can be read from the process."""
-        return subprocess.Popen(
-            self.command(*options),
-            cwd=self.folder,
-            env={"OMP_NUM_THREADS": "1"} | os.environ,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-
-    def run(self, *options: str) -> subprocess.CompletedProcess[str]:
-        """Run the driver to its end."""
-        process = self.start(*options)
-        out, err = process.communicate()
-        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
-
-    def stage(self, first: int, last: int | None = None, *options: str) -> str:
-        """Run stages that must succeed; give what they logged."""
-        done = self.run("--stage", str(first), "--stop_stage", str(last or first), *options)
-        assert done.returncode == 0, done.stderr
-        return done.stderr
-
-    def state(self) -> dict[str, tuple[int, int]]:
-        """Size and time of change of every file."""
-        return {
-            str(path.relative_to(self.folder)): (path.stat().st_size, path.stat().st_mtime_ns)
-            for path in self.folder.rglob("*")
-            if path.is_file()
-        }
-
-
-def make_recipe(folder: Path) -> Recipe:
-    """A recipe whose data preparation has nothing left to do."""
-    for name, count in (("train", 4), ("valid", 2), ("test", 3)):
-        make_data_dir(folder / "data" / name, folder / "audio" / name, count, name)
-    (folder / "local").mkdir()
-    (folder / "local" / "data.sh").write_text('echo "$*" >>prepared\n')
-    (folder / "conf").mkdir()
-    (folder / "conf" / "tiny.yaml").write_text(TINY_CONFIG)
-    return Recipe(folder)
 
 
 @pytest.fixture

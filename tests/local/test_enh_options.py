@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from conftest import REPOSITORY, Recipe
 from datadir import read_scp
+from recipe_folder import REPOSITORY, Recipe
 
 LOG_LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \(enh\.sh\) ")
 

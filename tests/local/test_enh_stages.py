@@ -12,8 +12,8 @@ from zipfile import ZipFile
 import numpy as np
 import pytest
 import soundfile
-from conftest import Recipe, make_recipe
 from datadir import read_scp
+from recipe_folder import Recipe, make_recipe
 from report import read_set
 from scores import read_scores
 

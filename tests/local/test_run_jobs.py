@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import REPOSITORY
 from datadir import write_scp
+from recipe_folder import REPOSITORY
 from run_jobs import split
 
 # Writes its keys and number of threads; fails on the key named in the file "bad", if any.

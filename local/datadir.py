@@ -172,10 +172,15 @@ def build_aside(folder: str | Path) -> Iterator[Path]:
         yield aside
         if folder.exists():
             folder.rename(old)
-        aside.rename(folder)
+        try:
+            aside.rename(folder)
+        except OSError:
+            if old.exists():
+                old.rename(folder)
+            raise
+        shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
 
 
 def _umask() -> int:

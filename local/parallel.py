@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable, Generator, Sequence
+import os
+import signal
+import threading
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 
 from datadir import DataError
 from progress import Progress
@@ -35,10 +39,14 @@ def map_in_processes[Item, Result](
             return
         # Spawned, not forked: the progress bar has a thread, which a fork would not survive.
         context = multiprocessing.get_context("spawn")
-        pool = ProcessPoolExecutor(min(nj, len(items)), mp_context=context)
+        pool = ProcessPoolExecutor(
+            min(nj, len(items)), mp_context=context, initializer=_leave_with_parent
+        )
         try:
             chunk = max(1, min(32, len(items) // (4 * nj)))
-            for done, result in enumerate(pool.map(function, items, chunksize=chunk), start=1):
+            with _interrupts_ignored():
+                results = pool.map(function, items, chunksize=chunk)
+            for done, result in enumerate(results, start=1):
                 yield result
                 progress.reach(done)
         except BrokenProcessPool:
@@ -47,3 +55,23 @@ def map_in_processes[Item, Result](
             ) from None
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """Ignore Ctrl-C; processes started meanwhile ignore it for good: their parent stops them."""
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+def _leave_with_parent() -> None:
+    """Make this worker end when its parent is gone, however that came about."""
+
+    def wait() -> None:
+        multiprocessing.parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()

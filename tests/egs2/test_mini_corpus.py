@@ -208,8 +208,9 @@ def test_an_interrupted_run_stops_its_processes_and_can_be_repeated(tmp_path, to
         time.sleep(0.02)
     # Ctrl-C reaches every process of the terminal, an ended job only the main one.
     (os.killpg if told == signal.SIGINT else os.kill)(process.pid, told)
-    process.communicate()
+    _, errors = process.communicate()
     assert process.returncode == 130
+    assert "Traceback" not in errors
     assert not (tmp_path / "data").exists()
     for path in corpus.glob("utterances/*/*.wav"):  # what is there is whole
         assert len(read_speech(path)) >= 2.5 * SAMPLE_RATE

@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# Stage 1 of the recipe: make the mini_2mix corpus and its data directories.
+# Run from the recipe folder; `local/data.sh --help` lists the options.
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+shared=$(cd "${here}/../../../../local" && pwd)
+python=${PYTHON:-python3}
+
+if ! "${python}" -c 'import numpy, soundfile, soxr, tqdm' 2>/dev/null; then
+    echo "local/data.sh: ${python} lacks numpy, soundfile, soxr or tqdm: install them, or set PYTHON to the interpreter of this project's environment" >&2
+    exit 1
+fi
+
+export PYTHONPATH="${shared}${PYTHONPATH:+:${PYTHONPATH}}"
+# The work is split over processes (--nj), not over threads.
+export OMP_NUM_THREADS=1
+
+exec "${python}" "${here}/make_corpus.py" "$@"

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from espnet2_tisdiss.blocks.bands import BAND_SPLITS
 from espnet2_tisdiss.blocks.block import TF_ORDERS
 from espnet2_tisdiss.blocks.feedforward import FFN_TYPES
 from espnet2_tisdiss.blocks.norm import NORM_TYPES
@@ -65,8 +66,14 @@ class TISDiSSConfig:
         spk_spliter_type: ``swiglu_conv_deconv2d`` or ``conv2d``.
         split_compress: divide the widths of each stream by ``num_spk``.
         mask: estimate complex masks on the mixture's spectrum instead of spectra.
-        band_widths: bins of each band for the band-split front end, low to high; None: the
-            published front end, a convolution over every bin.
+        band_split: front end with one position for each band of bins: ``fixed`` bands, narrow at
+            low and wide at high frequencies; ``mel`` bands, which overlap; or a list of each
+            band's bins, low to high. None: the published front end, a convolution over every bin.
+        band_scale: factor on the widths of the fixed bands; larger means fewer bands.
+        num_bands: number of mel bands.
+        sample_rate: in Hz, to place the fixed and mel bands.
+        segment_size: for a learned encoder (``encoder: conv``) instead of a spectrum: frames of a
+            segment, even; segments overlap by half. None: the input is a spectrum.
     """
 
     num_spk: int = 2
@@ -104,7 +111,11 @@ class TISDiSSConfig:
     spk_spliter_type: str = "swiglu_conv_deconv2d"
     split_compress: bool = False
     mask: bool = False
-    band_widths: Sequence[int] | None = None
+    band_split: Sequence[int] | str | None = None
+    band_scale: float = 1.0
+    num_bands: int = 32
+    sample_rate: int = 8000
+    segment_size: int | None = None
 
     @classmethod
     def from_options(cls, options: dict[str, Any]) -> "TISDiSSConfig":
@@ -131,10 +142,7 @@ class TISDiSSConfig:
         check_number("eps", self.eps, 0, 1)
         self._check_ffn()
         self._check_widths()
-        if self.band_widths is not None:
-            self.band_widths = [
-                check_integer("band_widths", width, 1) for width in as_list(self.band_widths)
-            ]
+        self._check_front_end()
 
     def _check_ffn(self):
         """Check the feed-forward networks and bring them to lists of the same length."""
@@ -155,6 +163,24 @@ class TISDiSSConfig:
                 f"conv1d_shift must be at most conv1d_kernel = {self.conv1d_kernel}; "
                 f"got {self.conv1d_shift}"
             )
+
+    def _check_front_end(self):
+        """Check the options of the band-split front end and of the learned encoder's."""
+        check_number("band_scale", self.band_scale, 1e-3, float("inf"))
+        if isinstance(self.band_split, str):
+            check_choice("band_split", self.band_split, BAND_SPLITS)
+        elif self.band_split is not None:
+            self.band_split = [
+                check_integer("band_split", width, 1) for width in as_list(self.band_split)
+            ]
+        if self.segment_size is not None:
+            if check_integer("segment_size", self.segment_size, 2) % 2:
+                raise ValueError(f"segment_size must be even; got {self.segment_size}")
+            if self.band_split is not None:
+                raise ValueError(
+                    "band_split must be null with segment_size: a learned encoder has no bins; "
+                    f"got {self.band_split!r}"
+                )
 
     def _check_widths(self):
         """Check that heads, groups and streams divide the widths they share."""

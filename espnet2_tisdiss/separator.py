@@ -16,15 +16,16 @@ from espnet2.enh.separator.abs_separator import AbsSeparator
 from torch import Tensor, nn
 from torch_complex.tensor import ComplexTensor
 
-from espnet2_tisdiss.blocks.block import ReconstructorBlock, RepeatResidual, SeparatorBlock
-from espnet2_tisdiss.blocks.frontend import (
+from espnet2_tisdiss.blocks.bands import (
     BandEmbed,
     BandLayout,
     BandProject,
-    ConvEmbed,
-    ConvProject,
-    GlobalNorm,
+    fixed_bands,
+    mel_bands,
 )
+from espnet2_tisdiss.blocks.block import ReconstructorBlock, RepeatResidual, SeparatorBlock
+from espnet2_tisdiss.blocks.frontend import ConvEmbed, ConvProject, GlobalNorm
+from espnet2_tisdiss.blocks.segments import SegmentEmbed, SegmentProject
 from espnet2_tisdiss.blocks.splitter import Splitter, blank_frames
 from espnet2_tisdiss.checks import check_integer
 from espnet2_tisdiss.config import TISDiSSConfig
@@ -34,7 +35,7 @@ class TISDiSSSeparator(AbsSeparator):
     """Separator with shared blocks, an early split and a loss at every depth.
 
     Args:
-        input_dim: frequency bins f of the encoder's spectrum.
+        input_dim: frequency bins f of the encoder's spectrum, or features of a frame.
         **options: see :class:`~espnet2_tisdiss.config.TISDiSSConfig`.
 
     Raises:
@@ -58,14 +59,7 @@ class TISDiSSSeparator(AbsSeparator):
         stream_dim = config.emb_dim // config.compression
 
         # module names are the published ones: checkpoints store them
-        if config.band_widths is None:
-            self.conv = ConvEmbed(config.emb_dim, config.eps)
-            self.reconstructor_deconv = ConvProject(stream_dim)
-        else:
-            layout = self._band_layout()
-            self.conv = BandEmbed(config.emb_dim, config.eps, layout)
-            start = 1 / config.num_spk if config.mask else 0.0
-            self.reconstructor_deconv = BandProject(stream_dim, layout, start)
+        self.conv, self.reconstructor_deconv = self._front_end(stream_dim)
         self.encoder_blocks = nn.ModuleList(
             SeparatorBlock(config.mixture_path, config.tf_order)
             for _ in range(config.encoder_n_layers)
@@ -90,14 +84,34 @@ class TISDiSSSeparator(AbsSeparator):
             )
             self.reconstructor_concat_block = RepeatResidual(stream_dim)
 
+    def _front_end(self, stream_dim: int) -> tuple[nn.Module, nn.Module]:
+        """Return the embedding and the projection that the options ask for."""
+        config = self.config
+        # masks begin as an even share of the mixture: what training then has to learn is a change
+        start = 1 / config.num_spk if config.mask else 0.0
+        if config.segment_size is not None:
+            embed = SegmentEmbed(self.input_dim, config.emb_dim, config.eps, config.segment_size)
+            return embed, SegmentProject(stream_dim, self.input_dim, start)
+        if config.band_split is None:
+            return ConvEmbed(config.emb_dim, config.eps), ConvProject(stream_dim)
+        layout = self._band_layout()
+        embed = BandEmbed(config.emb_dim, config.eps, layout)
+        return embed, BandProject(stream_dim, layout, start)
+
     def _band_layout(self) -> BandLayout:
-        widths = self.config.band_widths
-        if sum(widths) != self.input_dim:
+        """Return the bands of ``band_split``."""
+        config = self.config
+        if config.band_split == "fixed":
+            return BandLayout(fixed_bands(self.input_dim, config.sample_rate, config.band_scale))
+        if config.band_split == "mel":
+            return BandLayout(mel_bands(self.input_dim, config.sample_rate, config.num_bands))
+        if sum(config.band_split) != self.input_dim:
             raise ValueError(
-                f"band_widths must add up to the spectrum's {self.input_dim} bins; "
-                f"got {widths}, {sum(widths)} in all"
+                f"band_split must add up to the spectrum's {self.input_dim} bins; "
+                f"got {config.band_split}, {sum(config.band_split)} in all"
             )
-        return BandLayout(widths)
+        bins = torch.arange(self.input_dim).split(config.band_split)
+        return BandLayout([band.tolist() for band in bins])
 
     @property
     def num_spk(self) -> int:
@@ -125,39 +139,43 @@ class TISDiSSSeparator(AbsSeparator):
         """Separate a batch of spectra.
 
         Args:
-            input: complex spectrum (b, t, f) or (b, t, 1, f) of the mixture.
+            input: complex spectrum (b, t, f) or (b, t, 1, f) of the mixture; real features with
+                ``segment_size``.
             ilens: (b,) valid frames of each item, or None where all are.
             additional: unused; ESPnet passes it.
 
         Returns:
-            Complex spectra (b, t, f) of the speakers: in training mode of EVERY supervised depth,
-            shallow first, as one flat list of depths * num_spk (the form in which ESPnet's model
-            decodes and denormalises each); in eval mode those of the last depth. Then ``ilens``,
-            and an empty dict.
+            Spectra (b, t, f), or features, of the speakers: in training mode of EVERY supervised
+            depth, shallow first, as one flat list of depths * num_spk (the form in which ESPnet's
+            model decodes and denormalises each); in eval mode those of the last depth. Then
+            ``ilens``, and an empty dict.
         """
-        spectrum = self._as_spectrum(input, ilens)
-        frames = _valid_frames(ilens, spectrum.shape[1])
-        depths = self._streams(torch.view_as_real(spectrum), frames)
+        mixture = self._checked(input, ilens)
+        frames = _valid_frames(ilens, mixture.shape[1])
+        depths = self._streams(mixture, frames)
         if not self.training:
             depths = deque(depths, maxlen=1)  # the last one, the others freed as it goes
         estimates = [
             estimate
-            for streams in depths
-            for estimate in self._project(streams, spectrum, frames).unbind(1)
+            for streams, frames in depths
+            for estimate in self._project(streams, frames, mixture).unbind(1)
         ]
         return estimates, ilens, OrderedDict()
 
-    def _as_spectrum(self, input: Tensor | ComplexTensor, ilens: Tensor | None) -> Tensor:
-        """Return ``input`` as a complex tensor (b, t, f), checked."""
+    def _checked(self, input: Tensor | ComplexTensor, ilens: Tensor | None) -> Tensor:
+        """Return ``input`` as a tensor (b, t, f), checked."""
         if isinstance(input, ComplexTensor):
             input = torch.complex(input.real, input.imag)
-        if not torch.is_complex(input):
-            raise TypeError(f"TISDiSS needs a complex spectrum (encoder: stft); got {input.dtype}")
+        if torch.is_complex(input) == (self.config.segment_size is not None):
+            raise TypeError(
+                "TISDiSS needs a complex spectrum (encoder: stft), or with segment_size real "
+                f"features (encoder: conv); got {input.dtype}"
+            )
         if input.dim() == 4 and input.shape[2] == 1:
             input = input.squeeze(2)
         if input.dim() != 3 or input.shape[2] != self.input_dim:
             raise ValueError(
-                f"TISDiSS needs a single-channel spectrum (batch, frames, {self.input_dim}) or "
+                f"TISDiSS needs single-channel features (batch, frames, {self.input_dim}) or "
                 f"(batch, frames, 1, {self.input_dim}); got {tuple(input.shape)}"
             )
         # ESPnet's normalize_variance divides digital silence by its zero deviation. Such an item,
@@ -166,25 +184,30 @@ class TISDiSSSeparator(AbsSeparator):
         silent = input.isnan().all(2).sum(1) == frames
         return input.masked_fill(silent[:, None, None], 0)
 
-    def _streams(self, spectrum: Tensor, frames: Tensor | None) -> Iterator[Tensor]:
+    def _streams(
+        self, mixture: Tensor, frames: Tensor | None
+    ) -> Iterator[tuple[Tensor, Tensor | None]]:
         """Yield the streams (b, j, t, f, h) at every supervised depth, shallow first.
 
         Args:
-            spectrum: (b, t, f, 2) of the mixture.
-            frames: (b, t) false at padded frames, or None.
+            mixture: the encoder's features (b, t, f).
+            frames: (b, t) false at padded frames, or None; yielded with the streams is the same
+                for their axis t.
         """
         config = self.config
-        mixture = self.conv(spectrum, frames)  # (b, t, f, h)
+        features = torch.view_as_real(mixture) if mixture.is_complex() else mixture
+        embedded, frames = self.conv(features, frames)  # (b, t, f, h)
         split = None
-        for x, supervised in self._separate(mixture, frames):
+        for x, supervised in self._separate(embedded, frames):
             if supervised and config.encoder_decoder:
                 split = self.spk_spliter(x, frames)
-                yield split
+                yield split, frames
         if split is None:
             split = self.spk_spliter(x, frames)
             if config.spliter_loss or not self._reconstructor_steps():
-                yield split
-        yield from self._reconstruct(split, mixture, frames)
+                yield split, frames
+        for streams in self._reconstruct(split, embedded, frames):
+            yield streams, frames
 
     def _separate(self, x: Tensor, frames: Tensor | None) -> Iterator[tuple[Tensor, bool]]:
         """Yield the mixture's stream after each separator layer, and whether it is supervised."""
@@ -228,15 +251,17 @@ class TISDiSSSeparator(AbsSeparator):
             if supervised:
                 yield x
 
-    def _project(self, streams: Tensor, spectrum: Tensor, frames: Tensor | None) -> Tensor:
-        """Return the complex estimates (b, j, t, f) of ``streams`` (b, j, t, f, h)."""
+    def _project(self, streams: Tensor, frames: Tensor | None, mixture: Tensor) -> Tensor:
+        """Return the estimates (b, j, t, f) of ``streams`` (b, j, t, f, h), like ``mixture``."""
         if frames is not None:
             frames = frames.repeat_interleave(self.num_spk, dim=0)
-        estimate = self.reconstructor_deconv(streams.flatten(0, 1), frames)  # (b * j, t, f, 2)
+        estimate = self.reconstructor_deconv(streams.flatten(0, 1), frames, mixture.shape[1])
         # half precision ends here: there are no complex half kernels
-        estimate = torch.view_as_complex(estimate.to(spectrum.real.dtype).contiguous())
+        estimate = estimate.to(mixture.real.dtype)
+        if mixture.is_complex():
+            estimate = torch.view_as_complex(estimate.contiguous())
         estimate = estimate.unflatten(0, (-1, self.num_spk))
-        return estimate * spectrum.unsqueeze(1) if self.config.mask else estimate
+        return estimate * mixture.unsqueeze(1) if self.config.mask else estimate
 
 
 def _supervised_steps(

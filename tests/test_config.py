@@ -41,8 +41,13 @@ def test_defaults_construct():
         ),
         ({"reconstructor_repeat_times": -1}, "reconstructor_repeat_times must be an integer >= 0"),
         ({"encoder_repeat_times": 0}, "encoder_repeat_times must be an integer >= 1"),
-        ({"band_widths": [60, 4]}, "band_widths must add up to the spectrum's 65 bins"),
-        ({"band_widths": [65, 0]}, "band_widths must be an integer >= 1; got 0"),
+        ({"band_split": [60, 4]}, "band_split must add up to the spectrum's 65 bins"),
+        ({"band_split": "bark"}, "band_split must be one of fixed, mel; got 'bark'"),
+        ({"band_split": "mel", "num_bands": 65}, "num_bands is too large for 65 bins at 8000 Hz"),
+        ({"band_scale": 0}, "band_scale must be a number"),
+        ({"segment_size": 25}, "segment_size must be even; got 25"),
+        ({"segment_size": 24, "band_split": "mel"}, "band_split must be null with segment_size"),
+        ({"band_split": [65, 0]}, "band_split must be an integer >= 1; got 0"),
     ],
 )
 def test_wrong_value_names_argument_and_what_is_allowed(options, message):

@@ -1,6 +1,7 @@
 import pytest
 import torch
 from models import GOLDEN, TINY
+from torch.utils.flop_counter import FlopCounterMode
 from torch_complex.tensor import ComplexTensor
 
 from espnet2_tisdiss import TISDiSSSeparator
@@ -161,7 +162,7 @@ def test_singleton_channel_and_complex_tensor_give_the_same():
     ("shape", "dtype", "message"),
     [
         ((1, 5, F_BINS), torch.float32, "needs a complex spectrum"),
-        ((1, 5, 2, F_BINS), torch.complex64, "needs a single-channel spectrum"),
+        ((1, 5, 2, F_BINS), torch.complex64, "needs single-channel features"),
         ((1, 5, F_BINS + 1), torch.complex64, r"\(batch, frames, 9\).*got \(1, 5, 10\)"),
     ],
 )
@@ -178,7 +179,8 @@ def test_wrong_input_is_named(shape, dtype, message):
         {"conv1d_shift": 2},
         {"conv1d_kernel": 3, "conv1d_shift": 3},
         {"reconstructor_repeat_residual_module": True, "split_compress": True},
-        {"band_widths": [1, 2, 2, 4]},
+        {"band_split": [1, 2, 2, 4]},
+        {"band_split": "mel", "num_bands": 4},
         {"mask": True},
     ],
 )
@@ -216,12 +218,55 @@ def test_mask_multiplies_the_mixture():
     assert (output[:, :, 2] != 0).all()
 
 
-def test_mask_of_one_returns_the_mixture_through_bands():
-    model, x = tiny(mask=True, band_widths=[1, 2, 2, 4]), spectrum(2, 5, F_BINS)
-    torch.nn.init.zeros_(model.reconstructor_deconv.weight)
-    ones = torch.tensor([1.0, 0.0]).repeat(4 * 4)  # real, imaginary of each place in a band
-    model.reconstructor_deconv.bias.data[:] = ones
+@pytest.mark.parametrize("sample_rate", [8000, 16000, 24000, 44100, 48000])
+@pytest.mark.parametrize(
+    "bands",
+    [{"band_split": "fixed"}, {"band_split": "fixed", "band_scale": 2.5}, {"band_split": "mel"}],
+)
+def test_mask_of_one_returns_the_mixture_through_bands(sample_rate, bands):
+    n_bins = sample_rate // 62 // 2 + 1  # windows of about 16 ms
+    options = {**TINY, **bands, "num_bands": 20, "sample_rate": sample_rate}
+    model = TISDiSSSeparator(n_bins, mask=True, **options)
+    project = model.reconstructor_deconv
+    torch.nn.init.zeros_(project.weight)
+    project.bias.data = torch.tensor([1.0, 0.0]).repeat(len(project.bias) // 2)
+    x = spectrum(2, 5, n_bins)
     torch.testing.assert_close(estimate(model, x), x[:, None].expand(-1, 2, -1, -1))
+
+
+@pytest.mark.parametrize(
+    "bands", [{"band_split": "fixed", "band_scale": 2}, {"band_split": "mel", "num_bands": 25}]
+)
+def test_bands_cut_the_cost_in_proportion(bands):
+    def cost(**options) -> int:
+        model = TISDiSSSeparator(257, **{**TINY, "emb_dim": 32, **options})
+        with FlopCounterMode(display=False) as counter:
+            estimate(model, spectrum(1, 20, 257))
+        return counter.get_total_flops()
+
+    n_bands = TISDiSSSeparator(257, **TINY, **bands).conv.layout.n_bands
+    # attention is quadratic in the number of positions, the rest linear
+    assert cost(**bands) / cost() < 1.15 * n_bands / 257
+
+
+def test_mask_of_one_returns_the_features_of_a_learned_encoder():
+    model = tiny(mask=True, segment_size=6)
+    torch.nn.init.zeros_(model.reconstructor_deconv.linear.weight)
+    torch.nn.init.ones_(model.reconstructor_deconv.linear.bias)
+    x = torch.randn(2, 23, F_BINS)
+    torch.testing.assert_close(estimate(model, x), x[:, None].expand(-1, 2, -1, -1))
+
+
+@pytest.mark.parametrize("n_frames", [1, 5, 6, 7, 23])
+def test_padding_has_no_influence_on_segments(n_frames):
+    model = tiny(segment_size=6)
+    short, other = torch.randn(1, n_frames, F_BINS), torch.randn(1, 40, F_BINS)
+    padded = torch.cat([short, 100 * torch.randn(1, 40 - n_frames, F_BINS)], dim=1)
+    batch = estimate(model, torch.cat([padded, other]), torch.tensor([n_frames, 40]))
+    torch.testing.assert_close(
+        batch[:1, :, :n_frames], estimate(model, short), rtol=1e-4, atol=1e-4
+    )
+    torch.testing.assert_close(batch[1:], estimate(model, other), rtol=1e-4, atol=1e-4)
 
 
 def test_streams_are_permuted_with_the_splitter():

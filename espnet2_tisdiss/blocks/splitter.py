@@ -53,5 +53,5 @@ class Splitter(nn.Module):
 
 
 def blank_frames(x: Tensor, frames: Tensor | None) -> Tensor:
-    """Zero the padded frames of ``x`` (b, t, f, h), as a convolution sees them past the end."""
-    return x if frames is None else x * frames[:, :, None, None]
+    """Zero the padded frames of ``x`` (b, t, ...), as a convolution sees them past the end."""
+    return x if frames is None else x * frames.view(*frames.shape, *[1] * (x.dim() - 2))

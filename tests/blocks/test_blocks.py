@@ -12,11 +12,13 @@ from espnet2_tisdiss.blocks.attention import (
     MultiHeadSelfAttention,
     RotaryEmbedding,
 )
+from espnet2_tisdiss.blocks.bands import BandLayout, fixed_bands, mel_bands
 from espnet2_tisdiss.blocks.block import RepeatResidual
 from espnet2_tisdiss.blocks.feedforward import ConvFeedForward
-from espnet2_tisdiss.blocks.frontend import BandLayout, GlobalNorm
+from espnet2_tisdiss.blocks.frontend import GlobalNorm
 from espnet2_tisdiss.blocks.norm import RMSGroupNorm, build_norm
 from espnet2_tisdiss.blocks.path import LocoformerPath, PathConfig
+from espnet2_tisdiss.blocks.segments import SegmentEmbed, SegmentProject
 from espnet2_tisdiss.blocks.splitter import Splitter
 
 
@@ -206,7 +208,7 @@ def test_macaron_order_and_numbering():
 
 
 def test_band_layout_splits_and_merges():
-    layout = BandLayout([1, 3, 2])
+    layout = BandLayout([[0], [1, 2, 3], [4, 5]])
     x = torch.arange(12.0).view(1, 1, 6, 2)
     split = layout.split(x)
     assert split[0, 0].tolist() == [
@@ -215,6 +217,51 @@ def test_band_layout_splits_and_merges():
         [8, 9, 10, 11, 0, 0],
     ]
     assert torch.equal(layout.merge(split), x)
+
+
+def test_overlapping_bands_are_averaged():
+    layout = BandLayout([[0, 1], [1, 2]])
+    x = torch.arange(6.0).view(1, 1, 3, 2)
+    split = layout.split(x)
+    assert split[0, 0].tolist() == [[0, 1, 2, 3], [2, 3, 4, 5]]
+    assert torch.equal(layout.merge(split), x)
+    split[0, 0, 1, :2] += 2  # one of the two estimates of bin 1
+    assert (layout.merge(split) - x)[0, 0].tolist() == [[0, 0], [1, 1], [0, 0]]
+
+
+@pytest.mark.parametrize("sample_rate", [8000, 16000, 24000, 44100, 48000])
+@pytest.mark.parametrize("window_ms", [16, 32, 64])
+@pytest.mark.parametrize("scale", [1, 2, 4.5])
+def test_fixed_bands_partition_the_bins_and_widen(sample_rate, window_ms, scale):
+    n_bins = sample_rate * window_ms // 2000 + 1
+    bands = fixed_bands(n_bins, sample_rate, scale)
+    assert [b for band in bands for b in band] == list(range(n_bins))
+    widths = [len(band) for band in bands]
+    assert widths[0] == max(1, round(25 * scale * window_ms / 1000))
+    middle = len(widths) // 2
+    assert sum(widths[:middle]) / middle <= sum(widths[middle:]) / (len(widths) - middle)
+
+
+def test_mel_bands_cover_the_bins_and_widen():
+    bands = mel_bands(129, 8000, 24)
+    assert len(bands) == 24 and {b for band in bands for b in band} == set(range(129))
+    assert len(bands[-1]) > 2 * len(bands[0])
+    assert all(band == list(range(band[0], band[-1] + 1)) for band in bands)
+
+
+def test_segments_hold_every_frame_twice_and_add_up_again():
+    embed = SegmentEmbed(3, 3, 1e-5, segment_size=4)
+    project = SegmentProject(3, 3, start=0.0)
+    for linear in (embed.linear, project.linear):
+        torch.nn.init.eye_(linear.weight)
+        torch.nn.init.zeros_(linear.bias)
+    x = torch.randn(2, 7, 3)
+    segments, _ = embed(x)
+    assert segments.shape == (2, 5, 4, 3)
+    normed = embed.norm(x)
+    torch.testing.assert_close(segments[:, 1], normed[:, 0:4])
+    torch.testing.assert_close(segments[:, 2], normed[:, 2:6])
+    torch.testing.assert_close(project(segments, None, 7), normed)
 
 
 def test_dropout_is_active_in_training_only():

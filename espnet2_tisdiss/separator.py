@@ -83,6 +83,7 @@ class TISDiSSSeparator(AbsSeparator):
                 GlobalNorm(stream_dim, config.eps),
             )
             self.reconstructor_concat_block = RepeatResidual(stream_dim)
+        self.register_load_state_dict_post_hook(_refuse_mismatch)
 
     def _front_end(self, stream_dim: int) -> tuple[nn.Module, nn.Module]:
         """Return the embedding and the projection that the options ask for."""
@@ -262,6 +263,21 @@ class TISDiSSSeparator(AbsSeparator):
             estimate = torch.view_as_complex(estimate.contiguous())
         estimate = estimate.unflatten(0, (-1, self.num_spk))
         return estimate * mixture.unsqueeze(1) if self.config.mask else estimate
+
+
+def _refuse_mismatch(separator: TISDiSSSeparator, incompatible: Any) -> None:
+    """Refuse weights of other names, also where ESPnet loads with ``strict=False``.
+
+    Raises:
+        RuntimeError: listing what is missing and what is left over. (Other shapes are an error
+            of PyTorch's in any case.)
+    """
+    missing, left_over = incompatible.missing_keys, incompatible.unexpected_keys
+    if missing or left_over:
+        raise RuntimeError(
+            "the weights do not fit this TISDiSS configuration; "
+            f"missing: {', '.join(missing) or 'none'}; left over: {', '.join(left_over) or 'none'}"
+        )
 
 
 def _supervised_steps(

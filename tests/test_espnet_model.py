@@ -140,3 +140,84 @@ def test_two_losses_and_depth_weights_from_yaml(espnet_model):
     si_snr = (stats["si_snr_loss_depth-1"] + stats["si_snr_loss_depth-2"]) / 2
     torch.testing.assert_close(stats["si_snr_loss"], si_snr)
     torch.testing.assert_close(loss, si_snr + 0.5 * stats["L1_on_Spec"])
+
+
+PUBLISHED_CRITERION = {
+    "name": "si_snr",
+    "conf": {"eps": 1.0e-7},
+    "wrapper": "pit",
+    "wrapper_conf": {"weight": 1.0, "independent_perm": True},
+}
+
+
+def published_checkpoint(espnet_model, golden, tmp_path):
+    """A config.yaml and weights as the authors released theirs, with a golden file's numbers."""
+    stft = {"n_fft": 2 * (golden.input_dim - 1), "hop_length": golden.input_dim - 1}
+    _, config, weights = espnet_model(
+        encoder_conf=stft,
+        decoder_conf=stft,
+        separator_conf=golden.config,
+        criterions=[PUBLISHED_CRITERION],
+    )
+    torch.save({f"separator.{k}": v for k, v in golden.state_dict.items()}, weights)
+    return config, weights
+
+
+def test_released_checkpoint_loads_as_it_is(espnet_model, golden, tmp_path):
+    config, weights = published_checkpoint(espnet_model, golden, tmp_path)
+    separator = SeparateSpeech(train_config=config, model_file=weights).enh_model.separator
+    for name, value in separator.state_dict().items():
+        assert torch.equal(value, golden.state_dict[name]), name
+    for n_re in golden.repeat_times:
+        separator.reconstructor_repeat_times = n_re
+        with torch.no_grad():
+            output = torch.stack(separator(golden["input"], None)[0], dim=1)
+        expected = golden[f"out_re{n_re}"]
+        assert (output - expected).abs().max() < 1e-4 * expected.abs().max()
+
+
+def test_weights_of_other_names_are_refused_by_name(espnet_model):
+    _, config, weights = espnet_model()
+    state_dict = torch.load(weights, weights_only=True)
+    state_dict["separator.conv.0.wait"] = state_dict.pop("separator.conv.0.weight")
+    del state_dict["separator.spk_spliter.conv2d.bias"]
+    torch.save(state_dict, weights)
+    with pytest.raises(RuntimeError) as error:
+        SeparateSpeech(config, weights)
+    assert str(error.value).endswith(
+        "missing: separator.conv.0.weight, separator.spk_spliter.conv2d.bias; "
+        "left over: separator.conv.0.wait"
+    )
+
+
+def test_weights_of_another_width_are_refused(espnet_model):
+    _, config, _ = espnet_model()
+    _, _, weights = espnet_model(separator_conf={**TINY, "ffn_hidden_dim": [6, 12]})
+    written = yaml.safe_load(config.read_text())
+    config.write_text(yaml.safe_dump({**written, "separator_conf": TINY}))
+    with pytest.raises(
+        RuntimeError, match="size mismatch for separator.encoder_blocks.0.freq_path"
+    ):
+        SeparateSpeech(config, weights)
+
+
+def test_weights_that_hold_code_are_refused(espnet_model):
+    _, config, weights = espnet_model()
+    torch.save({"separator.conv.0.weight": print}, weights)
+    with pytest.raises(Exception, match="[Ww]eights[_ ]only|[Uu]nsafe|refused"):
+        SeparateSpeech(config, weights)
+
+
+def test_learned_encoder_trains_and_separates(espnet_model, wave):
+    conv = {"channel": 12, "kernel_size": 16, "stride": 8}
+    model, config, weights = espnet_model(
+        encoder="conv",
+        encoder_conf=conv,
+        decoder="conv",
+        decoder_conf=conv,
+        separator_conf={**TINY, "segment_size": 20, "mask": True},
+    )
+    loss, _, _ = losses(model.train())
+    loss.backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+    assert separate(SeparateSpeech(config, weights), wave).shape == (2, 1, 12000)

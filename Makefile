@@ -3,7 +3,7 @@
 BIN := .venv/bin
 SHELL_FILES = $(shell git ls-files '*.sh' .ci/run)
 
-.PHONY: help demo test test-all lint format lock clean
+.PHONY: help demo test test-all lint format docs lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -28,6 +28,10 @@ format: .venv/complete  ## rewrite the Python files in the project's format
 
 .venv/complete: requirements.txt setup.py
 	@local/install.sh
+
+docs: .venv/complete  ## write the pages of docs/ that are made by programs
+	$(BIN)/python local/model_table.py conf/train_*.yaml egs2/*/enh1/conf/train_*.yaml \
+		--output docs/configurations.md
 
 lock: .venv/complete  ## write the versions installed now to requirements.txt
 	$(BIN)/python local/lock.py > requirements.new

@@ -284,3 +284,57 @@ def test_every_parameter_is_trained():
     sum(y.abs().mean() for y in model.train()(spectrum(1, 6, F_BINS), None)[0]).backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None and parameter.grad.abs().max() > 0, name
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"norm_type": "layernorm"},
+        {"num_groups": 4},
+        {"tf_order": "tf"},
+        {"n_heads": 4},
+        {"attention_dim": 16},
+        {"ffn_type": ["swiglu_conv1d", "conv1d"]},
+        {"ffn_type": "conv1d", "ffn_hidden_dim": 6},
+        {"ffn_type": ["swiglu_conv1d"], "ffn_hidden_dim": [6]},
+        {"ffn_hidden_dim": [10, 6]},
+        {"conv1d_kernel": 5},
+        {"conv1d_shift": 2},
+        {"eps": 0.1},
+        {"encoder_repeat_times": 3},
+        {"encoder_n_layers": 2},
+        {"reconstructor_repeat_times": 3},
+        {"reconstructor_n_layers": 2},
+        {"repeat_residual_module": False},
+        {"reconstructor_repeat_residual_module": True},
+        {"speaker_path": False},
+        {"spk_spliter_type": "conv2d"},
+        {"split_compress": True},
+        {"split_compress": True, "reconstructor_repeat_residual_module": True},
+        {"split_compress": True, "spk_spliter_type": "conv2d"},
+        {"mask": True},
+        {"num_spk": 3},
+        {"band_split": "fixed", "band_scale": 10},
+        {"band_split": "mel", "num_bands": 3},
+        {"dropout": 0.3},
+    ],
+    ids=str,
+)
+def test_every_option_changes_something_and_trains(options):
+    torch.manual_seed(1)
+    base = tiny()
+    torch.manual_seed(1)
+    model = tiny(**options)
+    ours = model.state_dict()
+    for name, value in base.state_dict().items():  # the same weights, where there are the same
+        if name in ours and ours[name].shape == value.shape:
+            ours[name].copy_(value)
+    x = spectrum(2, 6, F_BINS)
+    expected, output = all_depths(base, x), all_depths(model, x)
+    assert output.shape != expected.shape or (output - expected).abs().max() > 1e-3
+    optimizer = torch.optim.SGD(model.parameters(), 1e-4)
+    before = [parameter.clone() for parameter in model.parameters()]
+    sum(y.abs().square().mean() for y in model.train()(x, None)[0]).backward()
+    optimizer.step()
+    for (name, now), then in zip(model.named_parameters(), before, strict=True):
+        assert now.isfinite().all() and not torch.equal(now, then), name

@@ -1,0 +1,123 @@
+#!/usr/bin/env python3
+"""Write a table of training configurations: structure, parameters and cost by depth.
+
+Multiply-adds are counted by PyTorch's own counter on tensors without data, so in a moment and the
+same everywhere: convolutions, matrix products and attention, padding included.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from datadir import DataError, run_main, write_aside
+from espnet2.tasks.enh import encoder_choices
+from torch.utils.flop_counter import FlopCounterMode
+
+from espnet2_tisdiss import TISDiSSSeparator
+
+SECONDS = 4  # length of the input: attention's share grows with it
+DEPTHS = (1, 3, 6)
+
+COLUMNS = "".join(f" GMAC/s, N_re {n} |" for n in DEPTHS)
+HEADER = f"""\
+# Configurations
+
+Parameters and billions of multiply-adds for one second of audio (GMAC/s) by repetitions N_re at
+inference, counted on an input of {SECONDS} s. Positions are those of the feature map for each second:
+frames times bins or bands. Made by `make docs`.
+
+| configuration | structure | parameters | positions/s |{COLUMNS}
+|---|---|---:|---:|{"---:|" * len(DEPTHS)}
+"""
+
+
+@dataclass
+class Cost:
+    """What a configuration needs.
+
+    Attributes:
+        structure: name in the paper's notation, sep{layers}x{repeats}-re{layers}x{repeats}.
+        parameters: trained numbers.
+        positions: positions of the feature map for a second of audio.
+        macs: multiply-adds for a second of audio, by depth.
+    """
+
+    structure: str
+    parameters: int
+    positions: float
+    macs: dict[int, float]
+
+
+def measure(config: dict[str, Any]) -> Cost:
+    """Build the model of an ESPnet configuration and count its cost at ``DEPTHS``."""
+    conf = config["separator_conf"]
+    encoder_conf = config["encoder_conf"]
+    rate = conf.get("sample_rate", 8000)
+    hop = encoder_conf.get("hop_length", encoder_conf.get("stride"))
+    encoder = encoder_choices.get_class(config["encoder"])(**encoder_conf)
+    model = TISDiSSSeparator(encoder.output_dim, **conf).eval().to("meta")
+    options = model.config
+    learned = options.segment_size is not None
+    features = torch.empty(
+        (1, SECONDS * rate // hop, encoder.output_dim),
+        dtype=torch.float32 if learned else torch.complex64,
+        device="meta",
+    )
+    embedded, _ = model.conv(features if learned else torch.view_as_real(features))
+    macs = {}
+    for n_re in DEPTHS:
+        model.reconstructor_repeat_times = n_re
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            model(features, None)
+        macs[n_re] = counter.get_total_flops() / 2 / SECONDS
+    return Cost(
+        f"sep{options.encoder_n_layers}x{options.encoder_repeat_times}"
+        f"-re{options.reconstructor_n_layers}x{options.reconstructor_repeat_times}",
+        sum(p.numel() for p in model.parameters()),
+        embedded.shape[1] * embedded.shape[2] / SECONDS,
+        macs,
+    )
+
+
+def table(paths: list[Path]) -> str:
+    """Return the page with one row for each configuration.
+
+    Raises:
+        DataError: a file is no configuration of a TISDiSS.
+    """
+    rows = []
+    for path in paths:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if not isinstance(config, dict) or config.get("separator") != "tisdiss":
+            raise DataError(f"{path}: no training configuration with 'separator: tisdiss'")
+        cost = measure(config)
+        macs = "".join(f" {cost.macs[n] / 1e9:.2f} |" for n in DEPTHS)
+        rows.append(
+            f"| [`{path}`](../{path}) | {cost.structure} | {cost.parameters / 1e6:.2f} M "
+            f"| {cost.positions:.0f} |{macs}\n"
+        )
+    return HEADER + "".join(rows)
+
+
+def main() -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("configs", nargs="+", type=Path, help="training configurations, *.yaml")
+    parser.add_argument("--output", required=True, type=Path, help="page to write, *.md")
+    args = parser.parse_args()
+    # PyTorch warns that it cannot count elementwise work, which is the intention
+    logging.getLogger("torch.utils.flop_counter").setLevel(logging.ERROR)
+    page = table(args.configs)
+    with write_aside(args.output) as aside:
+        aside.write_text(page, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(run_main("model_table", main))

@@ -1,0 +1,45 @@
+"""The training configurations that the project ships."""
+
+import pytest
+import yaml
+from espnet2.tasks.enh import EnhancementTask
+from model_table import measure, table
+from recipe_folder import REPOSITORY
+
+from espnet2_tisdiss import MultiDepthPIT, TISDiSSSeparator
+
+CONFIGS = sorted([*REPOSITORY.glob("conf/*.yaml"), *REPOSITORY.glob("egs2/*/enh1/conf/*.yaml")])
+
+
+def name_of(path):
+    return str(path.relative_to(REPOSITORY))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=name_of)
+def test_espnet_takes_every_option_and_builds_the_model(path):
+    # as enh_train does: a key that ESPnet does not know is refused by its parser
+    args = EnhancementTask.get_parser().parse_args(["--config", str(path), "--output_dir", "none"])
+    model = EnhancementTask.build_model(args)
+    assert isinstance(model.separator, TISDiSSSeparator)
+    assert all(isinstance(wrapper, MultiDepthPIT) for wrapper in model.loss_wrappers)
+
+
+@pytest.mark.parametrize(
+    ("name", "structure", "parameters"),
+    [
+        ("train_sep1x2-re1x3", "sep1x2-re1x3", 8_011_779),
+        ("train_sep1x2-re1x6", "sep1x2-re1x6", 8_011_779),
+        ("train_sep1x2-re2x2", "sep1x2-re2x2", 11_163_011),
+    ],
+)
+def test_published_structures(name, structure, parameters):
+    cost = measure(yaml.safe_load((REPOSITORY / f"conf/{name}.yaml").read_text()))
+    assert (cost.structure, cost.parameters) == (structure, parameters)
+    # each repetition costs the same
+    assert cost.macs[6] - cost.macs[3] == pytest.approx(1.5 * (cost.macs[3] - cost.macs[1]))
+
+
+def test_documented_table_is_what_the_program_writes(monkeypatch):
+    monkeypatch.chdir(REPOSITORY)
+    listed = [path.relative_to(REPOSITORY) for path in CONFIGS if path.name.startswith("train_")]
+    assert (REPOSITORY / "docs/configurations.md").read_text() == table(listed)

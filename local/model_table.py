@@ -30,8 +30,8 @@ HEADER = f"""\
 # Configurations
 
 Parameters and billions of multiply-adds for one second of audio (GMAC/s) by repetitions N_re at
-inference, counted on an input of {SECONDS} s. Positions are those of the feature map for each second:
-frames times bins or bands. Made by `make docs`.
+inference, counted on an input of {SECONDS} s. Positions are those of the feature map for each
+second: frames times bins or bands. Made by `make docs`.
 
 | configuration | structure | parameters | positions/s |{COLUMNS}
 |---|---|---:|---:|{"---:|" * len(DEPTHS)}

@@ -583,9 +583,13 @@ stage_8() {
         score_mixture "${set}"
     done
     for_each_separation score_separation
-    is_done "${exp}/.results" "${exp}/RESULTS.md" "${facts[@]}" && return
     read -r -a metrics <<<"${opt[scoring_protocol]}"
-    tool report "${report[@]}" --metrics "${metrics[@]}"
+    report+=(--metrics "${metrics[@]}")
+    if is_done "${exp}/.results" "${exp}/RESULTS.md" "${facts[@]}"; then
+        tool report "${report[@]}" --only_print
+        return
+    fi
+    tool report "${report[@]}"
     mark_done "${exp}/.results" "${facts[@]}"
 }
 

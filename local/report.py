@@ -217,8 +217,8 @@ def draw_depths(path: Path, all_results: Sequence[SetResults]) -> bool:
 
 def write_report(
     enh_exp: Path, model: str, all_results: Sequence[SetResults], metrics: Sequence[str]
-) -> str:
-    """Write RESULTS.md, RESULTS.csv and the picture into ``enh_exp``; give the depth tables."""
+) -> None:
+    """Write RESULTS.md, RESULTS.csv and the picture into ``enh_exp``."""
     write_csv(enh_exp / "RESULTS.csv", all_results)
     picture = draw_depths(enh_exp / "si_snri_by_n_re.png", all_results)
     text = "# RESULTS\n\n## Environments\n\n" + environment(Path(__file__).parent)
@@ -228,7 +228,6 @@ def write_report(
     text += "".join(set_section(results, metrics) for results in all_results)
     with write_aside(enh_exp / "RESULTS.md") as aside:
         aside.write_text(text.rstrip("\n") + "\n", encoding="utf-8")
-    return "\n".join(f"{results.name}\n{depth_table(results, metrics)}" for results in all_results)
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -253,6 +252,7 @@ def get_parser() -> argparse.ArgumentParser:
         metavar=("SET", "N_RE", "FOLDER"),
         help="folder of separated and scored files; N_RE may be 'default'",
     )
+    parser.add_argument("--only_print", action="store_true", help="print the tables, write nothing")
     return parser
 
 
@@ -268,7 +268,10 @@ def main() -> None:
         )
         for name, folder in args.mixture
     ]
-    print(write_report(args.enh_exp, args.model, all_results, metrics), end="")
+    if not args.only_print:
+        write_report(args.enh_exp, args.model, all_results, metrics)
+    for results in all_results:
+        print(f"{results.name}\n{depth_table(results, metrics)}")
     print(f"report: {args.enh_exp / 'RESULTS.md'}")
     for _, n_re, folder in args.scored:
         print(f"separated files, N_re {n_re}: {Path(folder) / 'wavs'}")

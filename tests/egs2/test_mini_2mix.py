@@ -32,7 +32,7 @@ def run(recipe: Path, *options: str) -> subprocess.CompletedProcess[str]:
 def improvements(exp: Path, n_re: int) -> list[float]:
     """SI-SNRi in dB of every test mixture at a depth, from RESULTS.csv."""
     with (exp / "RESULTS.csv").open() as file:
-        return [float(row["SI_SNRi"]) for row in csv.DictReader(file) if row["N_re"] == str(n_re)]
+        return [float(row["SI_SNRi"]) for row in csv.DictReader(file) if row["n_re"] == str(n_re)]
 
 
 def test_tiny_size_runs_every_stage(recipe):

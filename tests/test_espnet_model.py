@@ -1,11 +1,15 @@
 """The separator inside ESPnet's own classes, as a user meets it."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
+import soundfile
 import torch
 import yaml
 from espnet2.bin.enh_inference import SeparateSpeech
-from models import TINY
+from models import TINY, Golden
 
 
 def separate(separator: SeparateSpeech, wave: np.ndarray) -> np.ndarray:
@@ -150,7 +154,7 @@ PUBLISHED_CRITERION = {
 }
 
 
-def published_checkpoint(espnet_model, golden, tmp_path):
+def published_checkpoint(espnet_model, golden):
     """A config.yaml and weights as the authors released theirs, with a golden file's numbers."""
     stft = {"n_fft": 2 * (golden.input_dim - 1), "hop_length": golden.input_dim - 1}
     _, config, weights = espnet_model(
@@ -163,8 +167,8 @@ def published_checkpoint(espnet_model, golden, tmp_path):
     return config, weights
 
 
-def test_released_checkpoint_loads_as_it_is(espnet_model, golden, tmp_path):
-    config, weights = published_checkpoint(espnet_model, golden, tmp_path)
+def test_released_checkpoint_loads_as_it_is(espnet_model, golden):
+    config, weights = published_checkpoint(espnet_model, golden)
     separator = SeparateSpeech(train_config=config, model_file=weights).enh_model.separator
     for name, value in separator.state_dict().items():
         assert torch.equal(value, golden.state_dict[name]), name
@@ -174,6 +178,25 @@ def test_released_checkpoint_loads_as_it_is(espnet_model, golden, tmp_path):
             output = torch.stack(separator(golden["input"], None)[0], dim=1)
         expected = golden[f"out_re{n_re}"]
         assert (output - expected).abs().max() < 1e-4 * expected.abs().max()
+
+
+def test_own_inference_command_runs_a_released_checkpoint(espnet_model, wave, tmp_path):
+    config, weights = published_checkpoint(espnet_model, Golden("published_structure"))
+    soundfile.write(tmp_path / "mixture.wav", wave[0], 8000)
+    (tmp_path / "wav.scp").write_text(f"one {tmp_path}/mixture.wav\n")
+    command = [sys.executable, "-m", "espnet2_tisdiss.bin.enh_inference"]
+    command += ["--train_config", config, "--model_file", weights, "--output_dir", tmp_path / "out"]
+    command += ["--data_path_and_name_and_type", f"{tmp_path}/wav.scp,speech_mix,sound"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    expected = separate(
+        SeparateSpeech(config, weights), soundfile.read(tmp_path / "mixture.wav")[0][None]
+    )
+    for speaker in (1, 2):
+        written, rate = soundfile.read(tmp_path / f"out/wavs/{speaker}/one.wav")
+        assert rate == 8000
+        clipped = expected[speaker - 1, 0].clip(-1, 1)
+        np.testing.assert_allclose(written, clipped, atol=2 / 32768)
 
 
 def test_weights_of_other_names_are_refused_by_name(espnet_model):

@@ -55,7 +55,6 @@ class TISDiSSSeparator(AbsSeparator):
         config = TISDiSSConfig.from_options(options)
         self.config = config
         self.input_dim = check_integer("input_dim", input_dim, 1)
-        self.reconstructor_repeat_times = config.reconstructor_repeat_times
         stream_dim = config.emb_dim // config.compression
 
         # module names are the published ones: checkpoints store them
@@ -125,11 +124,12 @@ class TISDiSSSeparator(AbsSeparator):
 
         0 gives the splitter's output. No parameter depends on it.
         """
-        return self._reconstructor_repeat_times
+        return self.config.reconstructor_repeat_times
 
     @reconstructor_repeat_times.setter
     def reconstructor_repeat_times(self, value: int) -> None:
-        self._reconstructor_repeat_times = check_integer("reconstructor_repeat_times", value, 0)
+        repeat_times = check_integer("reconstructor_repeat_times", value, 0)
+        self.config.reconstructor_repeat_times = repeat_times
 
     def forward(
         self,
@@ -152,16 +152,39 @@ class TISDiSSSeparator(AbsSeparator):
             ``ilens``, and an empty dict.
         """
         mixture = self._checked(input, ilens)
-        frames = _valid_frames(ilens, mixture.shape[1])
-        depths = self._streams(mixture, frames)
+        embedded, frames = self._embed(mixture, ilens)
+        depths = self._streams(embedded, frames)
         if not self.training:
             depths = deque(depths, maxlen=1)  # the last one, the others freed as it goes
         estimates = [
             estimate
-            for streams, frames in depths
+            for streams in depths
             for estimate in self._project(streams, frames, mixture).unbind(1)
         ]
         return estimates, ilens, OrderedDict()
+
+    def anytime(
+        self, input: Tensor | ComplexTensor, ilens: Tensor | None = None
+    ) -> Iterator[list[Tensor]]:
+        """Separate a batch of spectra, depth by depth, each as soon as it is done.
+
+        Nothing beyond the estimates taken is computed: to stop early costs nothing.
+
+        Args:
+            input: as for :meth:`forward`.
+            ilens: as for :meth:`forward`.
+
+        Yields:
+            The speakers' spectra (b, t, f) after 0 (the splitter's output), 1, 2, ... up to
+            ``reconstructor_repeat_times`` repetitions, whether supervised or not.
+        """
+        mixture = self._checked(input, ilens)
+        embedded, frames = self._embed(mixture, ilens)
+        split, _ = deque(self._splits(embedded, frames), maxlen=1).pop()
+        yield list(self._project(split, frames, mixture).unbind(1))
+        for step, (streams, _) in enumerate(self._reconstruct(split, embedded, frames), start=1):
+            if step % self.config.reconstructor_n_layers == 0:
+                yield list(self._project(streams, frames, mixture).unbind(1))
 
     def _checked(self, input: Tensor | ComplexTensor, ilens: Tensor | None) -> Tensor:
         """Return ``input`` as a tensor (b, t, f), checked."""
@@ -185,30 +208,35 @@ class TISDiSSSeparator(AbsSeparator):
         silent = input.isnan().all(2).sum(1) == frames
         return input.masked_fill(silent[:, None, None], 0)
 
-    def _streams(
-        self, mixture: Tensor, frames: Tensor | None
-    ) -> Iterator[tuple[Tensor, Tensor | None]]:
-        """Yield the streams (b, j, t, f, h) at every supervised depth, shallow first.
+    def _embed(self, mixture: Tensor, ilens: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Return the feature map (b, t, f, h) of ``mixture`` (b, t, f) and its valid frames.
 
-        Args:
-            mixture: the encoder's features (b, t, f).
-            frames: (b, t) false at padded frames, or None; yielded with the streams is the same
-                for their axis t.
+        The valid frames are (b, t), false at padding, for the MAP's axis t; None: no padding.
+        """
+        features = torch.view_as_real(mixture) if mixture.is_complex() else mixture
+        return self.conv(features, _valid_frames(ilens, mixture.shape[1]))
+
+    def _streams(self, embedded: Tensor, frames: Tensor | None) -> Iterator[Tensor]:
+        """Yield the streams (b, j, t, f, h) at every supervised depth, shallow first."""
+        for split, supervised in self._splits(embedded, frames):
+            if supervised:
+                yield split
+        for streams, supervised in self._reconstruct(split, embedded, frames):
+            if supervised:
+                yield streams
+
+    def _splits(self, embedded: Tensor, frames: Tensor | None) -> Iterator[tuple[Tensor, bool]]:
+        """Yield each split of the mixture's stream and whether it is supervised.
+
+        The last one is what the reconstructor receives.
         """
         config = self.config
-        features = torch.view_as_real(mixture) if mixture.is_complex() else mixture
-        embedded, frames = self.conv(features, frames)  # (b, t, f, h)
-        split = None
         for x, supervised in self._separate(embedded, frames):
-            if supervised and config.encoder_decoder:
-                split = self.spk_spliter(x, frames)
-                yield split, frames
-        if split is None:
-            split = self.spk_spliter(x, frames)
-            if config.spliter_loss or not self._reconstructor_steps():
-                yield split, frames
-        for streams in self._reconstruct(split, embedded, frames):
-            yield streams, frames
+            if config.encoder_decoder and supervised:  # the end of the last repetition always is
+                yield self.spk_spliter(x, frames), True
+        if not config.encoder_decoder:
+            is_output = not self._reconstructor_steps()
+            yield self.spk_spliter(x, frames), config.spliter_loss or is_output
 
     def _separate(self, x: Tensor, frames: Tensor | None) -> Iterator[tuple[Tensor, bool]]:
         """Yield the mixture's stream after each separator layer, and whether it is supervised."""
@@ -234,8 +262,16 @@ class TISDiSSSeparator(AbsSeparator):
             self.config.reconstructor_n_layers_multi_decoder,
         )
 
-    def _reconstruct(self, x: Tensor, mixture: Tensor, frames: Tensor | None) -> Iterator[Tensor]:
-        """Yield the streams after each supervised reconstructor layer; x is the splitter's."""
+    def _reconstruct(
+        self, x: Tensor, mixture: Tensor, frames: Tensor | None
+    ) -> Iterator[tuple[Tensor, bool]]:
+        """Yield the streams after each reconstructor layer and whether they are supervised.
+
+        Args:
+            x: the splitter's streams (b, j, t, f, h).
+            mixture: the embedded mixture (b, t, f, h).
+            frames: valid frames (b, t), or None.
+        """
         config = self.config
         if config.reconstructor_residual:
             residual = self.concat_block
@@ -249,8 +285,7 @@ class TISDiSSSeparator(AbsSeparator):
             if config.reconstructor_residual:
                 x = residual(x, mixture)
             x = self.reconstructor_blocks[step % config.reconstructor_n_layers](x, frames)
-            if supervised:
-                yield x
+            yield x, supervised
 
     def _project(self, streams: Tensor, frames: Tensor | None, mixture: Tensor) -> Tensor:
         """Return the estimates (b, j, t, f) of ``streams`` (b, j, t, f, h), like ``mixture``."""

@@ -71,6 +71,10 @@ def measure(config: dict[str, Any]) -> Cost:
         device="meta",
     )
     embedded, _ = model.conv(features if learned else torch.view_as_real(features))
+    structure = (
+        f"sep{options.encoder_n_layers}x{options.encoder_repeat_times}"
+        f"-re{options.reconstructor_n_layers}x{options.reconstructor_repeat_times}"
+    )
     macs = {}
     for n_re in DEPTHS:
         model.reconstructor_repeat_times = n_re
@@ -78,8 +82,7 @@ def measure(config: dict[str, Any]) -> Cost:
             model(features, None)
         macs[n_re] = counter.get_total_flops() / 2 / SECONDS
     return Cost(
-        f"sep{options.encoder_n_layers}x{options.encoder_repeat_times}"
-        f"-re{options.reconstructor_n_layers}x{options.reconstructor_repeat_times}",
+        structure,
         sum(p.numel() for p in model.parameters()),
         embedded.shape[1] * embedded.shape[2] / SECONDS,
         macs,

@@ -80,6 +80,31 @@ def test_depth_k_equals_kth_auxiliary_output():
     assert (depths[1:] - depths[:-1]).abs().amax((1, 2, 3, 4)).min() > 1e-3  # depth does matter
 
 
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"reconstructor_n_layers": 2}, {"reconstructor_multi_decoder": False}, {"num_spk": 3}],
+)
+def test_anytime_equals_one_run_at_each_depth(options):
+    model, x = tiny(reconstructor_repeat_times=4, **options).eval(), spectrum(2, 7, F_BINS)
+    with torch.no_grad():
+        anytime = [torch.stack(speakers, dim=1) for speakers in model.anytime(x)]
+    assert len(anytime) == 5
+    for n_re, output in enumerate(anytime):
+        model.reconstructor_repeat_times = n_re
+        assert torch.equal(estimate(model, x), output)
+
+
+def test_anytime_computes_no_more_than_is_taken():
+    model, x = tiny(reconstructor_repeat_times=8).eval(), spectrum(1, 7, F_BINS)
+    runs = []
+    model.reconstructor_blocks[0].register_forward_hook(lambda *_: runs.append(1))
+    for n_re, _ in enumerate(model.anytime(x)):
+        assert len(runs) == n_re
+        if n_re == 3:
+            break
+    assert len(runs) == 3
+
+
 @pytest.mark.parametrize("value", [-1, 1.5, "3", True, None])
 def test_depth_must_be_a_whole_number(value):
     model = tiny()

@@ -5,11 +5,19 @@ Importing this package registers with ESPnet the separator ``tisdiss`` and the l
 """
 
 from espnet2_tisdiss.config import TISDiSSConfig
+from espnet2_tisdiss.inference import Estimate, SeparateSpeech
 from espnet2_tisdiss.loss import MultiDepthPIT
 from espnet2_tisdiss.registration import register
 from espnet2_tisdiss.separator import TISDiSSSeparator
 
 __version__ = "0.1.0"
-__all__ = ["MultiDepthPIT", "TISDiSSConfig", "TISDiSSSeparator", "register"]
+__all__ = [
+    "Estimate",
+    "MultiDepthPIT",
+    "SeparateSpeech",
+    "TISDiSSConfig",
+    "TISDiSSSeparator",
+    "register",
+]
 
 register()

@@ -164,7 +164,10 @@ class TISDiSSSeparator(AbsSeparator):
         return estimates, ilens, OrderedDict()
 
     def anytime(
-        self, input: Tensor | ComplexTensor, ilens: Tensor | None = None
+        self,
+        input: Tensor | ComplexTensor,
+        ilens: Tensor | None = None,
+        repeat_times: int | None = None,
     ) -> Iterator[list[Tensor]]:
         """Separate a batch of spectra, depth by depth, each as soon as it is done.
 
@@ -173,16 +176,20 @@ class TISDiSSSeparator(AbsSeparator):
         Args:
             input: as for :meth:`forward`.
             ilens: as for :meth:`forward`.
+            repeat_times: the last depth; None: ``reconstructor_repeat_times``.
 
         Yields:
             The speakers' spectra (b, t, f) after 0 (the splitter's output), 1, 2, ... up to
-            ``reconstructor_repeat_times`` repetitions, whether supervised or not.
+            ``repeat_times`` repetitions, whether supervised or not.
         """
+        if repeat_times is None:
+            repeat_times = self.reconstructor_repeat_times
         mixture = self._checked(input, ilens)
         embedded, frames = self._embed(mixture, ilens)
         split, _ = deque(self._splits(embedded, frames), maxlen=1).pop()
         yield list(self._project(split, frames, mixture).unbind(1))
-        for step, (streams, _) in enumerate(self._reconstruct(split, embedded, frames), start=1):
+        layers = self._reconstruct(split, embedded, frames, repeat_times)
+        for step, streams in enumerate(layers, start=1):
             if step % self.config.reconstructor_n_layers == 0:
                 yield list(self._project(streams, frames, mixture).unbind(1))
 
@@ -221,7 +228,9 @@ class TISDiSSSeparator(AbsSeparator):
         for split, supervised in self._splits(embedded, frames):
             if supervised:
                 yield split
-        for streams, supervised in self._reconstruct(split, embedded, frames):
+        steps = self._reconstructor_steps()
+        layers = self._reconstruct(split, embedded, frames, self.reconstructor_repeat_times)
+        for supervised, streams in zip(steps, layers, strict=True):
             if supervised:
                 yield streams
 
@@ -263,14 +272,15 @@ class TISDiSSSeparator(AbsSeparator):
         )
 
     def _reconstruct(
-        self, x: Tensor, mixture: Tensor, frames: Tensor | None
-    ) -> Iterator[tuple[Tensor, bool]]:
-        """Yield the streams after each reconstructor layer and whether they are supervised.
+        self, x: Tensor, mixture: Tensor, frames: Tensor | None, repeat_times: int
+    ) -> Iterator[Tensor]:
+        """Yield the streams (b, j, t, f, h) after each reconstructor layer.
 
         Args:
             x: the splitter's streams (b, j, t, f, h).
             mixture: the embedded mixture (b, t, f, h).
             frames: valid frames (b, t), or None.
+            repeat_times: how often all layers are run.
         """
         config = self.config
         if config.reconstructor_residual:
@@ -281,11 +291,12 @@ class TISDiSSSeparator(AbsSeparator):
                 mixture = conv(blank_frames(mixture, frames).movedim(-1, 1)).movedim(1, -1)
                 mixture = norm(mixture, frames)
             mixture = mixture.unsqueeze(1)  # the same for every speaker: (b, 1, t, f, h)
-        for step, supervised in enumerate(self._reconstructor_steps()):
-            if config.reconstructor_residual:
-                x = residual(x, mixture)
-            x = self.reconstructor_blocks[step % config.reconstructor_n_layers](x, frames)
-            yield x, supervised
+        for _ in range(repeat_times):
+            for block in self.reconstructor_blocks:
+                if config.reconstructor_residual:
+                    x = residual(x, mixture)
+                x = block(x, frames)
+                yield x
 
     def _project(self, streams: Tensor, frames: Tensor | None, mixture: Tensor) -> Tensor:
         """Return the estimates (b, j, t, f) of ``streams`` (b, j, t, f, h), like ``mixture``."""

@@ -1,0 +1,121 @@
+import numpy as np
+import pytest
+import torch
+from espnet2.bin import enh_inference
+from models import TINY
+
+from espnet2_tisdiss import SeparateSpeech
+
+
+@pytest.fixture
+def separate(espnet_model) -> SeparateSpeech:
+    _, config, weights = espnet_model()
+    return SeparateSpeech(config, weights)
+
+
+@pytest.fixture
+def mixture() -> np.ndarray:
+    return (np.random.randn(3, 6000) * [[0.1], [1.0], [0.01]]).astype(np.float32)
+
+
+def test_is_a_drop_in_for_espnets_class(espnet_model, mixture):
+    _, config, weights = espnet_model()
+    for options in ({}, {"segment_size": 0.4, "hop_size": 0.2}, {"normalize_output_wav": True}):
+        stock = enh_inference.SeparateSpeech(config, weights, **options)
+        ours = SeparateSpeech(config, weights, **options)
+        for speech in (mixture, torch.from_numpy(mixture)):
+            np.testing.assert_array_equal(ours(speech, fs=8000), stock(speech, fs=8000))
+
+
+def test_depth_per_call_and_per_instance(espnet_model, mixture):
+    _, config, weights = espnet_model()
+    separate = SeparateSpeech(config, weights, n_re=3)
+    three, one = separate(mixture), separate(mixture, n_re=1)
+    assert np.abs(np.array(three) - one).max() > 1e-4
+    np.testing.assert_array_equal(separate(mixture), three)  # a call changes no later one
+    np.testing.assert_array_equal(SeparateSpeech(config, weights, n_re=1)(mixture), one)
+
+
+def test_anytime_and_depths_equal_single_runs(separate, mixture):
+    single = {n_re: separate(mixture, n_re=n_re) for n_re in (1, 2, 3, 5)}
+    anytime = list(separate.anytime(mixture, n_re=5))
+    assert [set(estimate.n_re) for estimate in anytime] == [{1}, {2}, {3}, {4}, {5}]
+    for n_re, waves in single.items():
+        np.testing.assert_allclose(anytime[n_re - 1].waves, waves, atol=1e-6)
+    sweep = separate.depths(mixture, [5, 1, 3])
+    assert list(sweep) == [5, 1, 3]
+    for n_re in sweep:
+        np.testing.assert_allclose(sweep[n_re], single[n_re], atol=1e-6)
+
+
+def test_anytime_stops_early_and_leaves_no_trace(separate, mixture):
+    runs = []
+    separate.separator.reconstructor_blocks[0].register_forward_hook(lambda *_: runs.append(1))
+    for estimate in separate.anytime(mixture, n_re=100):
+        assert torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
+        if estimate.n_re[0] == 2:
+            break
+    assert len(runs) == 2
+    assert separate.separator.reconstructor_repeat_times == TINY["reconstructor_repeat_times"]
+
+
+def test_two_iterators_do_not_disturb_each_other(separate, mixture):
+    alone = [estimate.waves for estimate in separate.anytime(mixture, n_re=4)]
+    pairs = zip(
+        separate.anytime(mixture, n_re=4), separate.anytime(mixture[:1], n_re=2), strict=False
+    )
+    for depth, (long, _) in enumerate(pairs):
+        np.testing.assert_array_equal(long.waves, alone[depth])
+
+
+def test_until_stable_is_per_item(separate, mixture):
+    # the definition, item by item, from the estimates at every depth
+    estimates = [np.stack(estimate.waves) for estimate in separate.anytime(mixture, n_re=8)]
+    changes = [
+        10 * np.log10(np.square(deep - shallow).sum((0, 2)) / np.square(deep).sum((0, 2)))
+        for shallow, deep in zip(estimates, estimates[1:], strict=False)
+    ]
+    stop_db = float(np.median(changes))
+    expected = [
+        next((k + 2 for k, change in enumerate(changes) if change[item] <= stop_db), 8)
+        for item in range(3)
+    ]
+    stable = separate.until_stable(mixture, stop_db=stop_db, n_re=8)
+    assert stable.n_re.tolist() == expected
+    for item, n_re in enumerate(expected):
+        np.testing.assert_array_equal(np.stack(stable.waves)[:, item], estimates[n_re - 1][:, item])
+
+
+def test_until_stable_limits(separate, mixture):
+    assert separate.until_stable(mixture, stop_db=200.0, n_re=5).n_re.tolist() == [2, 2, 2]
+    assert separate.until_stable(mixture, stop_db=-200.0, n_re=5).n_re.tolist() == [5, 5, 5]
+    assert separate.until_stable(mixture, n_re=1).n_re.tolist() == [1, 1, 1]
+
+
+def test_silence_in_a_batch_is_silent_at_every_depth(separate, mixture):
+    mixture[1] = 0
+    for estimate in separate.anytime(mixture, n_re=2):
+        waves = np.stack(estimate.waves)
+        assert (waves[:, 1] == 0).all() and np.isfinite(waves).all()
+    assert separate.until_stable(mixture, n_re=9, stop_db=-200).n_re.tolist() == [9, 2, 9]
+
+
+@pytest.mark.parametrize("n_re", [0, -1, 1.5, "2"])
+def test_depths_that_make_no_sense_are_refused(separate, mixture, n_re):
+    with pytest.raises(ValueError, match="n_re must be an integer >= 1"):
+        list(separate.anytime(mixture, n_re=n_re))
+
+
+def test_another_separator_is_refused(espnet_model):
+    _, config, weights = espnet_model(
+        separator="rnn", separator_conf={"num_spk": 2, "layer": 1, "unit": 4}
+    )
+    with pytest.raises(ValueError, match="separator is RNNSeparator, no TISDiSS"):
+        SeparateSpeech(config, weights)
+
+
+def test_from_pretrained_takes_files(espnet_model, mixture):
+    _, config, weights = espnet_model()
+    built = SeparateSpeech.from_pretrained(train_config=config, model_file=weights, n_re=1)
+    assert isinstance(built, SeparateSpeech)
+    np.testing.assert_array_equal(built(mixture), SeparateSpeech(config, weights)(mixture, n_re=1))

@@ -9,7 +9,7 @@ help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 demo: .venv/complete  ## train a small separator on synthesised speech and show what it does (10 min)
-	PATH="$(CURDIR)/$(BIN):$$PATH" egs2/mini_2mix/enh1/run.sh --size quick --python python
+	egs2/mini_2mix/enh1/run.sh --size quick
 
 test: .venv/complete lint  ## format, lint and all tests but the slow ones
 	$(BIN)/python -m pytest -m "not slow"

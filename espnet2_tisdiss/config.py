@@ -66,9 +66,10 @@ class TISDiSSConfig:
         spk_spliter_type: ``swiglu_conv_deconv2d`` or ``conv2d``.
         split_compress: divide the widths of each stream by ``num_spk``.
         mask: estimate complex masks on the mixture's spectrum instead of spectra.
-        band_split: front end with one position for each band of bins: ``fixed`` bands, narrow at
-            low and wide at high frequencies; ``mel`` bands, which overlap; or a list of each
-            band's bins, low to high. None: the published front end, a convolution over every bin.
+        band_split: front end, for masks, with one position for each band of bins: ``fixed``
+            bands, narrow at low and wide at high frequencies; ``mel`` bands, which overlap; or a
+            list of each band's bins, low to high. None: the published front end, a convolution
+            over every bin.
         band_scale: factor on the widths of the fixed bands; larger means fewer bands.
         num_bands: number of mel bands.
         sample_rate: in Hz, to place the fixed and mel bands.
@@ -173,6 +174,9 @@ class TISDiSSConfig:
             self.band_split = [
                 check_integer("band_split", width, 1) for width in as_list(self.band_split)
             ]
+        if self.band_split is not None and not self.mask:
+            # the embedding levels the bands, and only a mask brings their levels back
+            raise ValueError("mask must be true with band_split; got False")
         if self.segment_size is not None:
             if check_integer("segment_size", self.segment_size, 2) % 2:
                 raise ValueError(f"segment_size must be even; got {self.segment_size}")

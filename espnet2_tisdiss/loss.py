@@ -44,6 +44,10 @@ class MultiDepthPIT(AbsLossWrapper):
                 "multi_depth_pit has at several depths; use IAM, PSM, NPSM, PSM^2 or CIRM"
             )
         if depth_weights is not None:
+            if not isinstance(depth_weights, (list, tuple)) or not depth_weights:
+                raise ValueError(
+                    f"depth_weights must be a list of numbers, one a depth; got {depth_weights!r}"
+                )
             for depth_weight in depth_weights:
                 check_number("depth_weights", depth_weight, 0, float("inf"))
             if not sum(depth_weights) > 0:

@@ -75,6 +75,7 @@ class TISDiSSSeparator(AbsSeparator):
             for _ in range(config.reconstructor_n_layers)
         )
         if config.repeat_residual_module:
+            # also where it is not run (one separator layer, once): published checkpoints store it
             self.concat_block = RepeatResidual(config.emb_dim)
         if config.reconstructor_residual and config.compression > 1:
             self.compress_conv = nn.Sequential(
@@ -101,6 +102,10 @@ class TISDiSSSeparator(AbsSeparator):
     def _band_layout(self) -> BandLayout:
         """Return the bands of ``band_split``."""
         config = self.config
+        if self.input_dim < 2:
+            raise ValueError(
+                f"input_dim must be an integer >= 2 with band_split; got {self.input_dim}"
+            )
         if config.band_split == "fixed":
             return BandLayout(fixed_bands(self.input_dim, config.sample_rate, config.band_scale))
         if config.band_split == "mel":
@@ -211,9 +216,10 @@ class TISDiSSSeparator(AbsSeparator):
             )
         # ESPnet's normalize_variance divides digital silence by its zero deviation. Such an item,
         # not a number in all of its frames, is separated as silence; a NaN among numbers stays.
-        frames = input.shape[1] if ilens is None else ilens.to(input.device)
-        silent = input.isnan().all(2).sum(1) == frames
-        return input.masked_fill(silent[:, None, None], 0)
+        no_number = input.isnan().all(2)  # (b, t)
+        if ilens is not None:
+            no_number |= ~_frame_mask(ilens.to(input.device), input.shape[1])
+        return input.masked_fill(no_number.all(1)[:, None, None], 0)
 
     def _embed(self, mixture: Tensor, ilens: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Return the feature map (b, t, f, h) of ``mixture`` (b, t, f) and its valid frames.
@@ -345,4 +351,9 @@ def _valid_frames(ilens: Tensor | None, n_frames: int) -> Tensor | None:
     """Return (b, t), false at padded frames, or None where there is no padding."""
     if ilens is None or bool((ilens >= n_frames).all()):
         return None
+    return _frame_mask(ilens, n_frames)
+
+
+def _frame_mask(ilens: Tensor, n_frames: int) -> Tensor:
+    """Return (b, t), true at each item's first ``ilens`` (b,) frames."""
     return torch.arange(n_frames, device=ilens.device) < ilens[:, None]

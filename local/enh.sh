@@ -456,16 +456,17 @@ join_statistics() {
 }
 
 stage_6() {
-    local facts data_options shapes=() list part extra init
+    local facts begun data_options shapes=() list part extra init
     need_config
     need "${stats}/.done" "5 (statistics)"
     read -r -a extra <<<"${opt[enh_args]}"
     read -r -a init <<<"${opt[init_param]}"
     check_init "${init[@]}"
-    facts=(--input "${opt[enh_config]}" --option "enh_args=${opt[enh_args]}"
-        --option "init_param=${opt[init_param]}" --input "${stats}/.done"
-        --exists "${exp}/config.yaml" --exists "${exp}/latest.pth")
+    begun=(--input "${opt[enh_config]}" --option "enh_args=${opt[enh_args]}"
+        --option "init_param=${opt[init_param]}" --input "${stats}/.done")
+    facts=("${begun[@]}" --exists "${exp}/config.yaml" --exists "${exp}/latest.pth")
     is_done "${exp}/.done" "${exp}" "${facts[@]}" && return
+    begin_training "${begun[@]}"
     [[ ! -f ${exp}/checkpoint.pth ]] ||
         log "training goes on from ${exp}/checkpoint.pth (to begin anew, remove ${exp})"
     ((opt[ngpu] <= 1)) || extra=(--multiprocessing_distributed true "${extra[@]}")
@@ -483,6 +484,23 @@ stage_6() {
         "${data_options[@]}" "${shapes[@]}" --ngpu "${opt[ngpu]}" --resume true \
         --output_dir "${exp}" "${extra[@]}"
     mark_done "${exp}/.done" "${facts[@]}"
+}
+
+# begin_training FACT...: check a training and note what it begins with; refuse to go on with the
+# weights of one that began otherwise.  Uses stage_6's init and extra.
+begin_training() {
+    local marker=${exp}/.begun changed status=0
+    if [[ -f ${marker} && -f ${exp}/checkpoint.pth ]]; then
+        changed=$("${opt[python]}" "${here}/marker.py" check "${marker}" "$@") || status=$?
+        ((status == 0 || status == 3)) || exit "${status}"
+        ((status == 0)) || die "${exp} holds a training that began otherwise (${changed}):" \
+            "name this one with --enh_tag, or remove ${exp} to begin anew," \
+            "or ${marker} to go on from its weights"
+        return
+    fi
+    tool check_training --config "${opt[enh_config]}" --fs "${rate}" --init_param "${init[@]}" -- \
+        "${extra[@]}"
+    mark_done "${marker}" "$@"
 }
 
 # check_init WEIGHTS...: refuse weights to start from (file[:source:target:excluded]) without a file

@@ -55,7 +55,7 @@ main() {
         "$python" -m venv .venv
     fi
     echo "install: into .venv with $(.venv/bin/python --version); about 7 GB, some minutes" >&2
-    .venv/bin/pip install --quiet --disable-pip-version-check --requirement requirements.txt ||
+    .venv/bin/pip install --disable-pip-version-check --requirement requirements.txt ||
         fail "pip could not install requirements.txt: its message is above; then run the same again"
     .venv/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable . ||
         fail "pip could not install this package: its message is above; then run the same again"

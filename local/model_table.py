@@ -29,9 +29,10 @@ COLUMNS = "".join(f" GMAC/s, N_re {n} |" for n in DEPTHS)
 HEADER = f"""\
 # Configurations
 
-Parameters and billions of multiply-adds for one second of audio (GMAC/s) by repetitions N_re at
-inference, counted on an input of {SECONDS} s. Positions are those of the feature map for each
-second: frames times bins or bands. Made by `make docs`.
+The separator's parameters, and its billions of multiply-adds for one second of audio (GMAC/s)
+by repetitions N_re at inference, counted on an input of {SECONDS} s. Positions are those of the
+feature map for each second: frames times bins or bands.
+Made by `make docs`.
 
 | configuration | structure | parameters | positions/s |{COLUMNS}
 |---|---|---:|---:|{"---:|" * len(DEPTHS)}
@@ -59,11 +60,11 @@ def measure(config: dict[str, Any]) -> Cost:
     """Build the model of an ESPnet configuration and count its cost at ``DEPTHS``."""
     conf = config["separator_conf"]
     encoder_conf = config["encoder_conf"]
-    rate = conf.get("sample_rate", 8000)
     hop = encoder_conf.get("hop_length", encoder_conf.get("stride"))
     encoder = encoder_choices.get_class(config["encoder"])(**encoder_conf)
     model = TISDiSSSeparator(encoder.output_dim, **conf).eval().to("meta")
     options = model.config
+    rate = options.sample_rate
     learned = options.segment_size is not None
     features = torch.empty(
         (1, SECONDS * rate // hop, encoder.output_dim),

@@ -100,7 +100,7 @@ def perturb_data_dir(
         label = f"speed perturbation of {data_dir}"
         problems = [line for line in map_in_processes(perturb_file, jobs, nj, label) if line]
         if problems:
-            raise DataError("\n".join(problems[:10]))
+            raise DataError("\n".join(problems))
         for name in lists:
             write_scp(aside / name, made[name])
         _write_speaker_lists(data_dir, aside, factors)

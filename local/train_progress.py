@@ -113,9 +113,7 @@ def follow(process: subprocess.Popen[bytes], tail: LogTail, state: TrainingLog) 
                 shown_at, shown = time.monotonic(), (state.epoch, state.batch)
         now, at = time.monotonic(), (state.epoch, state.batch)
         if sys.stderr.isatty() and state.max_epoch:
-            bar = bar or tqdm(
-                total=state.max_epoch, bar_format="{percentage:3.0f}%|{bar:20}| {desc}"
-            )
+            bar = bar or tqdm(total=state.max_epoch, bar_format=BAR)
             bar.n = state.epochs_done
             bar.set_description_str(state.within_epoch(now))
         elif at != shown and state.batch and now - shown_at >= LINE_EVERY_S:

@@ -41,12 +41,19 @@ def test_defaults_construct():
         ),
         ({"reconstructor_repeat_times": -1}, "reconstructor_repeat_times must be an integer >= 0"),
         ({"encoder_repeat_times": 0}, "encoder_repeat_times must be an integer >= 1"),
-        ({"band_split": [60, 4]}, "band_split must add up to the spectrum's 65 bins"),
+        ({"band_split": [60, 4], "mask": True}, "band_split must add up to the spectrum's 65 bins"),
+        ({"band_split": "mel"}, "mask must be true with band_split; got False"),
         ({"band_split": "bark"}, "band_split must be one of fixed, mel; got 'bark'"),
-        ({"band_split": "mel", "num_bands": 65}, "num_bands is too large for 65 bins at 8000 Hz"),
+        (
+            {"band_split": "mel", "num_bands": 65, "mask": True},
+            "num_bands is too large for 65 bins at 8000 Hz",
+        ),
         ({"band_scale": 0}, "band_scale must be a number"),
         ({"segment_size": 25}, "segment_size must be even; got 25"),
-        ({"segment_size": 24, "band_split": "mel"}, "band_split must be null with segment_size"),
+        (
+            {"segment_size": 24, "band_split": "mel", "mask": True},
+            "band_split must be null with segment_size",
+        ),
         ({"band_split": [65, 0]}, "band_split must be an integer >= 1; got 0"),
     ],
 )

@@ -74,6 +74,9 @@ def test_depth_weights():
         ([1, -1], "depth_weights must be a number"),
         ([0, 0], "must not all be 0"),
         ([1, "2"], "depth_weights must be a number"),
+        (3, "depth_weights must be a list of numbers, one a depth; got 3"),
+        ("even", "depth_weights must be a list"),
+        ([], "depth_weights must be a list"),
     ],
 )
 def test_bad_depth_weights_are_refused(weights, message):

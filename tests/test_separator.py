@@ -113,6 +113,41 @@ def test_depth_must_be_a_whole_number(value):
     assert model.reconstructor_repeat_times == 2
 
 
+def truncated(model: TISDiSSSeparator, x, encoder_steps=6, reconstructor_steps=0):
+    """The output after some layer applications, of a model run step by step; (b, j, t, f)."""
+    with torch.no_grad():
+        mixture, _ = model.conv(torch.view_as_real(x))
+        stream = mixture
+        for step in range(encoder_steps):
+            if step:
+                stream = model.concat_block(stream, mixture)
+            stream = model.encoder_blocks[step % 2](stream)
+        streams = model.spk_spliter(stream)
+        for step in range(reconstructor_steps):
+            streams = model.reconstructor_blocks[step % 2](streams)
+        flat = model.reconstructor_deconv(streams.flatten(0, 1), None, x.shape[1])
+        return torch.view_as_complex(flat.contiguous())[None]
+
+
+def expected_depths(config) -> list[tuple[int, int]]:
+    """(separator steps, reconstructor steps) of each supervised depth, by the description."""
+    depths = []
+    if config.encoder_decoder:
+        for repeat in (1, 2, 3):
+            if config.encoder_multi_decoder or repeat == 3:
+                if config.encoder_n_layers_multi_decoder:
+                    depths.append((2 * repeat - 1, 0))
+                depths.append((2 * repeat, 0))
+    elif config.spliter_loss:
+        depths.append((6, 0))
+    for repeat in (1, 2):
+        if config.reconstructor_multi_decoder or repeat == 2:
+            if config.reconstructor_n_layers_multi_decoder:
+                depths.append((6, 2 * repeat - 1))
+            depths.append((6, 2 * repeat))
+    return depths
+
+
 @pytest.mark.parametrize(
     ("switches", "n_depths"),
     [
@@ -156,6 +191,15 @@ def test_supervision_switches(switches, n_depths):
     depths = all_depths(model, x)
     assert len(depths) == n_depths
     torch.testing.assert_close(estimate(model, x), depths[-1])
+    # which depths, in which order: all that there are, from truncated models of the same weights
+    every = {(step, 0): truncated(model, x, encoder_steps=step) for step in range(1, 7)} | {
+        (6, step): truncated(model, x, reconstructor_steps=step) for step in range(1, 5)
+    }
+    found = [
+        next(key for key, value in every.items() if torch.allclose(value, depth, atol=1e-4))
+        for depth in depths
+    ]
+    assert found == expected_depths(model.config)
 
 
 def test_without_reconstructor_the_last_split_is_the_output():
@@ -204,8 +248,8 @@ def test_wrong_input_is_named(shape, dtype, message):
         {"conv1d_shift": 2},
         {"conv1d_kernel": 3, "conv1d_shift": 3},
         {"reconstructor_repeat_residual_module": True, "split_compress": True},
-        {"band_split": [1, 2, 2, 4]},
-        {"band_split": "mel", "num_bands": 4},
+        {"band_split": [1, 2, 2, 4], "mask": True},
+        {"band_split": "mel", "num_bands": 4, "mask": True},
         {"mask": True},
     ],
 )
@@ -233,6 +277,15 @@ def test_normalised_silence_gives_finite_output_but_nan_is_not_hidden():
     assert output[0].isfinite().all()
     assert output[1].isnan().any()
     assert output[2].isfinite().all()
+
+
+def test_silent_item_of_a_padded_batch():
+    x = torch.randn(2, 30, F_BINS)
+    x[1] = float("nan")  # a learned encoder leaves padding as it comes
+    model = tiny(segment_size=6, mask=True)
+    output = estimate(model, x, torch.tensor([30, 20]))
+    assert output.isfinite().all()
+    torch.testing.assert_close(output[:1], estimate(model, x[:1]), rtol=1e-4, atol=1e-4)
 
 
 def test_mask_multiplies_the_mixture():
@@ -269,9 +322,9 @@ def test_bands_cut_the_cost_in_proportion(bands):
             estimate(model, spectrum(1, 20, 257))
         return counter.get_total_flops()
 
-    n_bands = TISDiSSSeparator(257, **TINY, **bands).conv.layout.n_bands
+    n_bands = TISDiSSSeparator(257, **TINY, **bands, mask=True).conv.layout.n_bands
     # attention is quadratic in the number of positions, the rest linear
-    assert cost(**bands) / cost() < 1.15 * n_bands / 257
+    assert cost(**bands, mask=True) / cost() < 1.15 * n_bands / 257
 
 
 def test_mask_of_one_returns_the_features_of_a_learned_encoder():
@@ -339,8 +392,8 @@ def test_every_parameter_is_trained():
         {"split_compress": True, "spk_spliter_type": "conv2d"},
         {"mask": True},
         {"num_spk": 3},
-        {"band_split": "fixed", "band_scale": 10},
-        {"band_split": "mel", "num_bands": 3},
+        {"band_split": "fixed", "band_scale": 10, "mask": True},
+        {"band_split": "mel", "num_bands": 3, "mask": True},
         {"dropout": 0.3},
     ],
     ids=str,

@@ -103,7 +103,7 @@ class MultiHeadSelfAttention(nn.Module):
         if valid is not None:
             mask = valid[:, None, None, None].expand(-1, n_rows, -1, -1, -1).flatten(0, 1)
         dropout = self.dropout if self.training else 0.0
-        if self.flash_attention:
+        if self.flash_attention and mask is None:  # that kernel takes no mask on a GPU
             with sdpa_kernel(SDPBackend.FLASH_ATTENTION):
                 y = F.scaled_dot_product_attention(q, k, v, mask, dropout)
         elif q.device.type == "cpu" and q.shape[-2] <= SHORT_LENGTH:

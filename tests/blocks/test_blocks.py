@@ -120,9 +120,11 @@ def test_long_attention_equals_short(axis, monkeypatch):
 def test_flash_attention_gives_the_same(axis):
     attention = randomise(MultiHeadSelfAttention(6, 8, 2, 0.0, flash_attention=True))
     x = torch.randn(2, 9, 9, 6, dtype=torch.float64)
-    flash = attention(x, axis)
+    valid = torch.arange(9) < torch.tensor([[9], [4]])
+    flash = attention(x, axis), attention(x, axis, valid)
     attention.flash_attention = False
-    torch.testing.assert_close(flash, attention(x, axis))
+    torch.testing.assert_close(flash[0], attention(x, axis))
+    torch.testing.assert_close(flash[1], attention(x, axis, valid))
 
 
 def test_rotary_frequencies_survive_half_precision():

@@ -38,7 +38,7 @@ def improvements(exp: Path, n_re: int) -> list[float]:
 def test_tiny_size_runs_every_stage(recipe):
     done = run(recipe, "--size", "tiny")
     assert done.returncode == 0, done.stderr
-    exp = recipe / "exp/tiny/enh_train_tiny_raw"
+    exp = recipe / "exp/tiny_0/enh_train_tiny_raw"
     # training: the loss of every depth is in the log, the plots and TensorBoard
     log = (exp / "train.log").read_text()
     for depth in range(3):
@@ -46,12 +46,12 @@ def test_tiny_size_runs_every_stage(recipe):
         assert (exp / f"images/si_snr_loss_depth-{depth}.png").is_file()
     assert list((exp / "tensorboard").rglob("events*"))
     # separation: two files for each mixture and depth, as long as the mixture
-    mixtures = read_scp(recipe / "dump/tiny/raw/test/wav.scp")
+    mixtures = read_scp(recipe / "dump/tiny_0/raw/test_tiny_0/wav.scp")
     assert len(mixtures) == 4
     for n_re in (1, 2, 3):
         assert len(improvements(exp, n_re)) == 4
         for speaker in (1, 2):
-            separated = read_scp(exp / f"enhanced_re{n_re}_test/spk{speaker}.scp")
+            separated = read_scp(exp / f"enhanced_re{n_re}_test_tiny_0/spk{speaker}.scp")
             assert separated.keys() == mixtures.keys()
             for name, path in separated.items():
                 frames = soundfile.info(recipe / mixtures[name]).frames
@@ -67,7 +67,7 @@ def test_tiny_size_runs_every_stage(recipe):
 def test_quick_size_separates_unseen_voices(recipe):
     done = run(recipe, "--size", "quick")
     assert done.returncode == 0, done.stderr
-    exp = recipe / "exp/quick/enh_train_quick_raw"
+    exp = recipe / "exp/quick_0/enh_train_quick_raw"
     best = max(sum(improvements(exp, n_re)) / 20 for n_re in (1, 2, 3, 4))
     assert best > 1.5  # dB; far above what an untrained model does, which is below 0
 
@@ -77,12 +77,12 @@ def test_quick_size_separates_unseen_voices(recipe):
     [
         (["--size", "huge"], "run.sh: --size huge: must be tiny, quick or default"),
         (["--size"], "run.sh: --size lacks its value"),
-        (["--size", "tiny", "--stages", "3"], "unknown option --stages"),
-        (["--size", "tiny", "--seed", "x"], "--seed"),
+        (["--size", "tiny", "--stages", "3"], "unknown option --stages (see --help)"),
+        (["--size", "tiny", "--seed", "x"], "run.sh: --seed x: must be a whole number"),
     ],
 )
 def test_wrong_options_are_one_line(recipe, options, message):
     done = run(recipe, *options)
     assert done.returncode != 0
-    assert message in done.stderr and "Traceback" not in done.stderr
+    assert done.stderr.count("\n") == 1 and done.stderr.endswith(f"{message}\n")
     assert not (recipe / "data").exists()

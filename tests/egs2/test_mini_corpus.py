@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -135,6 +136,15 @@ def test_data_sh_makes_the_promised_sets(tiny, tiny_corpus):
     first_speakers = read_scp(recipe / "data" / "train" / "utt2spk_ref1")
     assert first_speakers == {u: u.split("_")[0] for u in read_scp(recipe / "data/train/wav.scp")}
     assert not list(recipe.rglob(".aside*"))
+
+
+def test_data_dirs_of_several_corpora_stand_side_by_side(tiny, tmp_path):
+    recipe = tmp_path / "recipe"
+    shutil.copytree(tiny[0], recipe)
+    before = contents(recipe / "data" / "train")
+    assert data_sh(recipe, "--size", "tiny", "--suffix", "_more").returncode == 0
+    assert contents(recipe / "data" / "train") == before
+    assert contents(recipe / "data" / "train_more") == before
 
 
 def test_lists_are_in_the_format_of_wsj0_2mix(tiny_corpus):

@@ -12,7 +12,9 @@ Usage: ./run.sh [--size tiny|quick|default] [--seed N] [option of local/enh.sh] 
   --size default   a model that separates unseen voices, in about an hour on two cores
   --seed N         of the corpus (default: 0)
 
-Results go to exp/<size>/enh_*/RESULTS.md. The options of the stage driver follow.
+Sizes and seeds do not mix: data, dump and exp hold a folder for each. Results go to
+exp/<size>_<seed>/enh_*/RESULTS.md. The interpreter is the repository's .venv if that is there.
+The options of the stage driver follow.
 
 USAGE
     ../../../local/enh.sh --help
@@ -43,12 +45,16 @@ case ${size} in
     default) n_re="1 2 3 4 6 8" ;;
     *) echo "run.sh: --size ${size}: must be tiny, quick or default" >&2 && exit 1 ;;
 esac
+[[ ${seed} =~ ^[0-9]+$ ]] || { echo "run.sh: --seed ${seed}: must be a whole number" >&2 && exit 1; }
+python=../../../.venv/bin/python
+[[ -x ${python} ]] || python=python3
 cores=$(getconf _NPROCESSORS_ONLN)
+corpus=${size}_${seed}
 
 exec ../../../local/enh.sh \
-    --ngpu 0 --nj "${cores}" --inference_nj "${cores}" \
-    --local_data_opts "--size ${size} --seed ${seed} --nj ${cores}" \
-    --dumpdir "dump/${size}" --expdir "exp/${size}" \
-    --fs 8k --train_set train --valid_set valid --test_sets test \
+    --python "${python}" --ngpu 0 --nj "${cores}" --inference_nj "${cores}" \
+    --local_data_opts "--size ${size} --seed ${seed} --nj ${cores} --suffix _${corpus}" \
+    --dumpdir "dump/${corpus}" --expdir "exp/${corpus}" \
+    --fs 8k --train_set "train_${corpus}" --valid_set "valid_${corpus}" --test_sets "test_${corpus}" \
     --enh_config "conf/train_${size}.yaml" --n_re "${n_re}" \
     "${options[@]}"

@@ -8,7 +8,7 @@ shared=$(cd "${here}/../../../../local" && pwd)
 python=${PYTHON:-python3}
 
 if ! "${python}" -c 'import numpy, soundfile, soxr, tqdm' 2>/dev/null; then
-    echo "local/data.sh: ${python} lacks numpy, soundfile, soxr or tqdm: install them, or set PYTHON to the interpreter of this project's environment" >&2
+    echo "local/data.sh: ${python} lacks numpy, soundfile, soxr or tqdm: install them, or name this project's interpreter: ./run.sh --python, or here PYTHON" >&2
     exit 1
 fi
 

@@ -17,7 +17,7 @@ FIRST_SPEAKERS = "utt2spk_ref1"
 
 
 def make_data_dirs(
-    corpus: Path, data: Path, recipe: Path, mixtures: Sequence[Mixture]
+    corpus: Path, data: Path, recipe: Path, mixtures: Sequence[Mixture], suffix: str
 ) -> dict[str, int]:
     """Make ``data/train``, ``data/valid`` and ``data/test`` for ``mixtures``.
 
@@ -26,6 +26,7 @@ def make_data_dirs(
         data: folder for the data directories; a directory of an earlier corpus is replaced.
         recipe: paths inside this folder are written relative to it, other ones absolute.
         mixtures: all mixtures of the corpus.
+        suffix: added to the directories' names.
 
     Returns:
         The number of utterances, by data directory.
@@ -37,12 +38,12 @@ def make_data_dirs(
     check_speakers(by_split)
     counts = {}
     for split, members in by_split.items():
-        with build_aside(data / split) as aside:
+        with build_aside(data / f"{split}{suffix}") as aside:
             _write_lists(corpus, aside, recipe, members)
             if split == "train":
                 write_scp(aside / FIRST_SPEAKERS, {m.key: m.speakers[0] for m in members})
             check_lists(aside, members)
-        counts[split] = len(members)
+        counts[f"{split}{suffix}"] = len(members)
     return counts
 
 

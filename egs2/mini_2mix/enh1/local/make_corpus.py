@@ -28,11 +28,12 @@ RECIPE_VERSION = 1
 
 
 def make_corpus(
-    size: Size, seed: int, corpus: Path, data: Path, recipe: Path, processes: int
+    size: Size, seed: int, corpus: Path, data: Path, recipe: Path, processes: int, suffix: str = ""
 ) -> str:
     """Make the corpus in ``corpus`` and its data directories in ``data``.
 
-    Paths in the data directories are relative to ``recipe`` if the corpus is inside that folder.
+    Paths in the data directories are relative to ``recipe`` if the corpus is inside that folder;
+    ``suffix`` is added to their names.
 
     Returns:
         A line that says what there is now.
@@ -43,7 +44,7 @@ def make_corpus(
     require_espeak()
     plan = make_plan(size, seed, flite=open_corpus(corpus, size, seed))
     seconds = fill_corpus(plan, corpus, seed, processes)
-    counts = make_data_dirs(corpus, data, recipe, plan.mixtures)
+    counts = make_data_dirs(corpus, data, recipe, plan.mixtures, suffix)
     sets = ", ".join(f"{data / split} {count}" for split, count in counts.items())
     return f"{corpus}: {len(plan.voices)} voices, {seconds / 3600:.2f} hours of mixtures ({sets})"
 
@@ -134,6 +135,7 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--corpus", type=Path, help="folder of the corpus (default: downloads/mini_<size>_<seed>)"
     )
+    parser.add_argument("--suffix", default="", help="added to the names of the data directories")
     return parser.parse_args()
 
 
@@ -143,7 +145,8 @@ def main() -> None:
     recipe = Path.cwd()
     corpus = arguments.corpus or Path("downloads") / f"mini_{arguments.size}_{arguments.seed}"
     size = SIZES[arguments.size]
-    print(make_corpus(size, arguments.seed, corpus, Path("data"), recipe, arguments.nj))
+    data, nj, suffix = Path("data"), arguments.nj, arguments.suffix
+    print(make_corpus(size, arguments.seed, corpus, data, recipe, nj, suffix))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,110 @@
+#!/usr/bin/env python3
+"""Check a training configuration before hours go into it.
+
+Finds what ESPnet would pass over in silence or end with a traceback: a separator that refuses its
+options, a criterion for one depth only, bands placed for another sample rate, and initial weights
+that do not fit the model.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from datadir import DataError, run_main
+from espnet2.tasks.enh import EnhancementTask
+from espnet2.train.abs_espnet_model import AbsESPnetModel
+
+from espnet2_tisdiss import MultiDepthPIT, TISDiSSSeparator
+
+SHOWN_NAMES = 5
+
+
+def build(config: Path, enh_args: Sequence[str]) -> AbsESPnetModel:
+    """Build the model as enh_train would.
+
+    Raises:
+        DataError: an option of the model is refused.
+    """
+    command = ["--config", str(config), "--output_dir", "none", *enh_args]
+    args = EnhancementTask.get_parser().parse_args(command)
+    try:
+        return EnhancementTask.build_model(args)
+    except (ValueError, TypeError) as error:
+        raise DataError(f"{config}: {error}") from None
+
+
+def check_model(model: AbsESPnetModel, fs: int) -> None:
+    """Check what a TISDiSS needs of the rest of the configuration.
+
+    Args:
+        model: the model to be trained.
+        fs: sample rate of the data in Hz.
+
+    Raises:
+        DataError: the criterion takes one depth only, or the bands are for another rate.
+    """
+    separator = model.separator
+    if not isinstance(separator, TISDiSSSeparator):
+        return
+    for wrapper in model.loss_wrappers:
+        if not isinstance(wrapper, MultiDepthPIT):
+            raise DataError(
+                f"criterion {wrapper.criterion.name}: its wrapper takes one depth, but TISDiSS is "
+                "trained at several: write 'wrapper: multi_depth_pit'"
+            )
+    options = separator.config
+    if isinstance(options.band_split, str) and options.sample_rate != fs:
+        raise DataError(
+            f"the {options.band_split} bands are placed for {options.sample_rate} Hz, but the data "
+            f"has {fs} Hz: set sample_rate in separator_conf"
+        )
+
+
+def check_weights(model: AbsESPnetModel, weights: Path) -> None:
+    """Check that a file of weights fits the model, name by name.
+
+    Raises:
+        DataError: weights are missing, left over or of another shape.
+    """
+    own = {name: value.shape for name, value in model.state_dict().items()}
+    loaded = torch.load(weights, map_location="cpu", weights_only=True)
+    found = {name: value.shape for name, value in loaded.items()}
+    problems = {
+        "missing": own.keys() - found.keys(),
+        "left over": found.keys() - own.keys(),
+        "of another shape": {
+            name for name in own.keys() & found.keys() if own[name] != found[name]
+        },
+    }
+    told = [f"{what}: {_some(sorted(names))}" for what, names in problems.items() if names]
+    if told:
+        raise DataError(f"--init_param {weights} does not fit the model: {'; '.join(told)}")
+
+
+def _some(names: Sequence[str]) -> str:
+    more = len(names) - SHOWN_NAMES
+    return ", ".join(names[:SHOWN_NAMES]) + (f" and {more} more" if more > 0 else "")
+
+
+def main() -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--config", type=Path, required=True, help="training configuration")
+    parser.add_argument("--fs", type=int, required=True, help="sample rate of the data in Hz")
+    parser.add_argument("--init_param", nargs="*", default=[], help="weights to start from")
+    parser.add_argument("enh_args", nargs="*", help="options of enh_train, after --")
+    args = parser.parse_args()
+    model = build(args.config, args.enh_args)
+    check_model(model, args.fs)
+    for weights in args.init_param:
+        # file:source:target takes parts on purpose; a file alone is the whole model
+        if ":" not in weights:
+            check_weights(model, Path(weights))
+
+
+if __name__ == "__main__":
+    sys.exit(run_main("check_training", main))

@@ -7,6 +7,7 @@ stops by itself. Axis letters: b batch, j speaker, n sample.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import espnet2.bin.enh_inference
@@ -16,7 +17,7 @@ from espnet2.utils.pretrained import download_pretrained
 from torch import Tensor
 
 from espnet2_tisdiss.checks import check_integer
-from espnet2_tisdiss.separator import TISDiSSSeparator
+from espnet2_tisdiss.separator import TISDiSSSeparator, refuse_mismatch
 
 
 @dataclass(frozen=True)
@@ -36,12 +37,15 @@ class SeparateSpeech(espnet2.bin.enh_inference.SeparateSpeech):
     """ESPnet's ``SeparateSpeech`` for a TISDiSS model, with the depth as a dial.
 
     Args:
+        train_config: config.yaml of the training; None: the one beside ``model_file``.
+        model_file: weights.
         *args: as for ESPnet's class.
         n_re: repetitions N_re unless a call says otherwise; None: as the model was trained.
         **kwargs: as for ESPnet's class.
 
     Raises:
         ValueError: the model's separator is no TISDiSS, or ``n_re`` no integer >= 0.
+        RuntimeError: the weights do not fit the configuration, encoder and decoder included.
 
     Example:
         >>> separate = SeparateSpeech("exp/config.yaml", "exp/valid.loss.ave.pth", n_re=4)
@@ -52,12 +56,24 @@ class SeparateSpeech(espnet2.bin.enh_inference.SeparateSpeech):
         ...     play(estimate.waves)
     """
 
-    def __init__(self, *args: Any, n_re: int | None = None, **kwargs: Any):
-        super().__init__(*args, **kwargs)
+    def __init__(
+        self,
+        train_config: Path | str | None = None,
+        model_file: Path | str | None = None,
+        *args: Any,
+        n_re: int | None = None,
+        **kwargs: Any,
+    ):
+        super().__init__(train_config, model_file, *args, **kwargs)
         if not isinstance(self.separator, TISDiSSSeparator):
             raise ValueError(
                 f"the model's separator is {type(self.separator).__name__}, no TISDiSS"
             )
+        if model_file is not None:
+            # ESPnet loads what fits, and passes the rest over in silence
+            weights = torch.load(model_file, map_location="cpu", weights_only=True)
+            names = self.enh_model.state_dict().keys()
+            refuse_mismatch(names - weights.keys(), weights.keys() - names)
         if n_re is not None:
             self.separator.reconstructor_repeat_times = n_re
 

@@ -8,7 +8,7 @@ Axis letters: b batch, j speaker, h feature channel, t frame, f frequency bin or
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import torch
@@ -83,7 +83,9 @@ class TISDiSSSeparator(AbsSeparator):
                 GlobalNorm(stream_dim, config.eps),
             )
             self.reconstructor_concat_block = RepeatResidual(stream_dim)
-        self.register_load_state_dict_post_hook(_refuse_mismatch)
+        # Also where ESPnet loads with strict=False, which would skip what does not fit. (Other
+        # shapes are an error of PyTorch's in any case.)
+        self.register_load_state_dict_post_hook(_check_names)
 
     def _front_end(self, stream_dim: int) -> tuple[nn.Module, nn.Module]:
         """Return the embedding and the projection that the options ask for."""
@@ -317,19 +319,23 @@ class TISDiSSSeparator(AbsSeparator):
         return estimate * mixture.unsqueeze(1) if self.config.mask else estimate
 
 
-def _refuse_mismatch(separator: TISDiSSSeparator, incompatible: Any) -> None:
-    """Refuse weights of other names, also where ESPnet loads with ``strict=False``.
+def refuse_mismatch(missing: Collection[str], left_over: Collection[str]) -> None:
+    """Refuse weights of other names than the model's.
 
     Raises:
-        RuntimeError: listing what is missing and what is left over. (Other shapes are an error
-            of PyTorch's in any case.)
+        RuntimeError: listing what is missing and what is left over.
     """
-    missing, left_over = incompatible.missing_keys, incompatible.unexpected_keys
     if missing or left_over:
         raise RuntimeError(
             "the weights do not fit this TISDiSS configuration; "
-            f"missing: {', '.join(missing) or 'none'}; left over: {', '.join(left_over) or 'none'}"
+            f"missing: {', '.join(sorted(missing)) or 'none'}; "
+            f"left over: {', '.join(sorted(left_over)) or 'none'}"
         )
+
+
+def _check_names(_: nn.Module, keys: Any) -> None:
+    """Pass what PyTorch found of missing and unexpected keys to :func:`refuse_mismatch`."""
+    refuse_mismatch(keys.missing_keys, keys.unexpected_keys)
 
 
 def _supervised_steps(

@@ -114,6 +114,23 @@ def test_another_separator_is_refused(espnet_model):
         SeparateSpeech(config, weights)
 
 
+def test_weights_of_encoder_and_decoder_are_not_passed_over(espnet_model):
+    conv = {"channel": 12, "kernel_size": 16, "stride": 8}
+    _, config, weights = espnet_model(
+        encoder="conv",
+        encoder_conf=conv,
+        decoder="conv",
+        decoder_conf=conv,
+        separator_conf={**TINY, "segment_size": 20, "mask": True},
+    )
+    SeparateSpeech(config, weights)
+    state_dict = torch.load(weights, weights_only=True)
+    decoder = next(name for name in state_dict if name.startswith("decoder."))
+    torch.save({k: v for k, v in state_dict.items() if k != decoder}, weights)
+    with pytest.raises(RuntimeError, match=f"missing: {decoder}; left over: none"):
+        SeparateSpeech(config, weights)
+
+
 def test_from_pretrained_takes_files(espnet_model, mixture):
     _, config, weights = espnet_model()
     built = SeparateSpeech.from_pretrained(train_config=config, model_file=weights, n_re=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import time
@@ -153,6 +154,28 @@ def test_failing_inference_names_its_log(trained: Recipe) -> None:
     assert not (trained.folder / EXP / "enhanced_re2_test/spk1.scp").exists()
     done = trained.run("--stage", "7", "--inference_model", "none.pth")
     assert "--inference_model none.pth: is not among the models: " in done.stderr
+
+
+def test_a_training_is_not_resumed_as_another(trained: Recipe) -> None:
+    config = trained.folder / "conf/tiny.yaml"
+    before, content = trained.state(), config.read_text()
+    config.write_text(content.replace("[8, 8]", "[8, 16]"))
+    done = trained.run("--stage", "6", "--stop_stage", "6")
+    assert done.returncode == 1
+    told = "holds a training that began otherwise (conf/tiny.yaml): name this one with --enh_tag"
+    assert told in done.stderr.splitlines()[-1]
+    config.write_text(content)
+    assert "already done" in trained.stage(6)
+    assert trained.state().keys() == before.keys()
+
+
+def test_training_goes_deeper_from_trained_weights(trained: Recipe) -> None:
+    deeper = ["--enh_args", "--separator_conf reconstructor_repeat_times=4 --max_epoch 1"]
+    deeper += ["--enh_tag", "deeper", "--init_param"]
+    trained.stage(6, 6, *deeper, f"{EXP}/valid.loss.ave.pth")
+    log = (trained.folder / "exp/enh_deeper/train.log").read_text()
+    assert "si_snr_loss_depth-4=" in log
+    assert re.search(rf"Loading pretrained params from {EXP}/valid.loss.ave.pth", log)
 
 
 def test_a_failing_training_names_its_log(trained: Recipe) -> None:

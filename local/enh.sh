@@ -47,7 +47,7 @@ enh_exp              |        | word    | folder of the experiment; <expdir>/enh
 init_param           |        | words   | weights to start training from
 inference_model      | valid.loss.ave.pth | path | weights for inference, a file of the experiment
 inference_enh_config |        | word    | inference configuration, conf/....yaml
-inference_args       |        | words   | options handed to enh_inference
+inference_args       | --normalize_output_wav true | words | options handed to enh_inference
 n_re                 |        | counts  | reconstructor repetitions at inference, e.g. "1 2 3 6 8"
 scoring_protocol     | STOI SDR SAR SIR SI_SNR | metrics | metrics to list in the results
 END

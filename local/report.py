@@ -208,7 +208,7 @@ def draw_depths(path: Path, all_results: Sequence[SetResults]) -> bool:
         axes.set_ylabel("SI-SNR improvement [dB]")
         axes.set_title("Mean over mixtures; band: 10 to 90 %", fontsize="medium")
         axes.grid(alpha=0.3)
-        axes.legend(title="test set")
+        figure.legend(loc="outside lower center", ncols=3)
         with write_aside(path) as aside:
             figure.savefig(aside, dpi=120)
     pyplot.close(figure)

@@ -11,10 +11,10 @@ help:  ## list the targets
 demo: .venv/complete  ## train a small separator on synthesised speech and show what it does (10 min)
 	egs2/mini_2mix/enh1/run.sh --size quick
 
-test: .venv/complete lint  ## format, lint and all tests but the slow ones
+test: .venv/complete lint  ## format, lint and all tests but the quick recipe's (8 min)
 	$(BIN)/python -m pytest -m "not slow"
 
-test-all: .venv/complete lint  ## the slow tests too
+test-all: .venv/complete lint  ## that one too (another 9 min)
 	$(BIN)/python -m pytest
 
 lint: .venv/complete  ## check format and style

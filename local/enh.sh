@@ -462,9 +462,11 @@ stage_6() {
     read -r -a extra <<<"${opt[enh_args]}"
     read -r -a init <<<"${opt[init_param]}"
     check_init "${init[@]}"
-    begun=(--input "${opt[enh_config]}" --option "enh_args=${opt[enh_args]}"
-        --option "init_param=${opt[init_param]}" --input "${stats}/.done")
-    facts=("${begun[@]}" --exists "${exp}/config.yaml" --exists "${exp}/latest.pth")
+    # how long to train may change on the way, nothing else
+    begun=(--input "${opt[enh_config]}" --input "${stats}/.done" --option "init_param=${opt[init_param]}"
+        --option "enh_args=$(sed -E 's/--(max_epoch|patience)[ =]+[^ ]+ *//g' <<<"${opt[enh_args]}")")
+    facts=("${begun[@]}" --option "enh_args=${opt[enh_args]}"
+        --exists "${exp}/config.yaml" --exists "${exp}/latest.pth")
     is_done "${exp}/.done" "${exp}" "${facts[@]}" && return
     begin_training "${begun[@]}"
     [[ ! -f ${exp}/checkpoint.pth ]] ||

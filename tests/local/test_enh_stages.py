@@ -18,8 +18,6 @@ from recipe_folder import Recipe, make_recipe
 from report import read_set
 from scores import read_scores
 
-pytestmark = pytest.mark.slow
-
 EXP = Path("exp/enh_tiny_raw")
 
 
@@ -179,11 +177,20 @@ def test_training_goes_deeper_from_trained_weights(trained: Recipe) -> None:
 
 
 def test_a_failing_training_names_its_log(trained: Recipe) -> None:
-    options = ("--enh_tag", "failing", "--enh_args", "--separator_conf norm_type=nonsense")
+    options = ("--enh_tag", "failing", "--enh_args", "--optim_conf lr=nonsense")
     done = trained.run("--stage", "6", "--stop_stage", "6", *options)
     assert done.returncode == 1
     assert "training failed (exit code 1); its log is exp/enh_failing/train.log" in done.stderr
     assert not (trained.folder / "exp/enh_failing/.done").exists()
+
+
+def test_a_refused_option_is_told_before_the_training(trained: Recipe) -> None:
+    options = ("--enh_tag", "refused", "--enh_args", "--separator_conf norm_type=nonsense")
+    done = trained.run("--stage", "6", "--stop_stage", "6", *options)
+    assert done.returncode == 1
+    told = "check_training: conf/tiny.yaml: norm_type must be one of rmsgroupnorm, layernorm"
+    assert told in done.stderr and "Traceback" not in done.stderr
+    assert not (trained.folder / "exp/enh_refused").exists()
 
 
 def test_an_interrupted_training_stops_and_goes_on(trained: Recipe) -> None:

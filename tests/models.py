@@ -18,6 +18,15 @@ TINY = {
     "reconstructor_repeat_times": 2,
 }
 
+# a configuration of ESPnet's with a learned encoder and decoder instead of a spectrum
+LEARNED_ENCODER = {
+    "encoder": "conv",
+    "encoder_conf": {"channel": 12, "kernel_size": 16, "stride": 8},
+    "decoder": "conv",
+    "decoder_conf": {"channel": 12, "kernel_size": 16, "stride": 8},
+    "separator_conf": {**TINY, "segment_size": 20, "mask": True},
+}
+
 
 class Golden:
     """One structure of the published code: arguments, weights, input and outputs by depth."""

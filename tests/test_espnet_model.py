@@ -9,7 +9,7 @@ import soundfile
 import torch
 import yaml
 from espnet2.bin.enh_inference import SeparateSpeech
-from models import TINY, Golden
+from models import LEARNED_ENCODER, TINY, Golden
 
 
 def separate(separator: SeparateSpeech, wave: np.ndarray) -> np.ndarray:
@@ -232,14 +232,7 @@ def test_weights_that_hold_code_are_refused(espnet_model):
 
 
 def test_learned_encoder_trains_and_separates(espnet_model, wave):
-    conv = {"channel": 12, "kernel_size": 16, "stride": 8}
-    model, config, weights = espnet_model(
-        encoder="conv",
-        encoder_conf=conv,
-        decoder="conv",
-        decoder_conf=conv,
-        separator_conf={**TINY, "segment_size": 20, "mask": True},
-    )
+    model, config, weights = espnet_model(**LEARNED_ENCODER)
     loss, _, _ = losses(model.train())
     loss.backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())

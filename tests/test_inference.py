@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 from espnet2.bin import enh_inference
-from models import TINY
+from models import LEARNED_ENCODER, TINY
 
 from espnet2_tisdiss import SeparateSpeech
 
@@ -115,14 +115,7 @@ def test_another_separator_is_refused(espnet_model):
 
 
 def test_weights_of_encoder_and_decoder_are_not_passed_over(espnet_model):
-    conv = {"channel": 12, "kernel_size": 16, "stride": 8}
-    _, config, weights = espnet_model(
-        encoder="conv",
-        encoder_conf=conv,
-        decoder="conv",
-        decoder_conf=conv,
-        separator_conf={**TINY, "segment_size": 20, "mask": True},
-    )
+    _, config, weights = espnet_model(**LEARNED_ENCODER)
     SeparateSpeech(config, weights)
     state_dict = torch.load(weights, weights_only=True)
     decoder = next(name for name in state_dict if name.startswith("decoder."))

@@ -1,14 +1,14 @@
 """TISDiSS (arXiv 2509.15666) as a plugin for ESPnet's enhancement task.
 
-Importing this package registers with ESPnet the separator ``tisdiss`` and the loss wrapper
-``multi_depth_pit``; after that every ESPnet class and command of this process knows them.
+Once this package is imported, ESPnet knows the separator ``tisdiss`` and the loss wrapper
+``multi_depth_pit`` in every class and command of this process. ESPnet's task module, whose import
+takes seconds, is not imported here: the two names are added in the moment it is.
 """
 
-from espnet2_tisdiss.config import TISDiSSConfig
-from espnet2_tisdiss.inference import Estimate, SeparateSpeech
-from espnet2_tisdiss.loss import MultiDepthPIT
-from espnet2_tisdiss.registration import register
-from espnet2_tisdiss.separator import TISDiSSSeparator
+import importlib
+from typing import Any
+
+import wrapt
 
 __version__ = "0.1.0"
 __all__ = [
@@ -17,7 +17,26 @@ __all__ = [
     "SeparateSpeech",
     "TISDiSSConfig",
     "TISDiSSSeparator",
+    "TisdissError",
     "register",
 ]
 
-register()
+_MODULES = {
+    "Estimate": "inference",
+    "MultiDepthPIT": "loss",
+    "SeparateSpeech": "inference",
+    "TISDiSSConfig": "config",
+    "TISDiSSSeparator": "separator",
+    "TisdissError": "errors",
+    "register": "registration",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what the package exports when it is asked for (PEP 562)."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+
+
+wrapt.register_post_import_hook(f"{__name__}.registration:register", "espnet2.tasks.enh")

@@ -1,5 +1,7 @@
 """Registration with ESPnet's enhancement task: all that ties the package to ESPnet."""
 
+from types import ModuleType
+
 from espnet2.tasks import enh
 from espnet2.train.class_choices import ClassChoices
 
@@ -7,16 +9,19 @@ from espnet2_tisdiss.loss import MultiDepthPIT
 from espnet2_tisdiss.separator import TISDiSSSeparator
 
 
-def register() -> None:
+def register(task: ModuleType = enh) -> None:
     """Add the separator ``tisdiss`` and the loss wrapper ``multi_depth_pit`` to ESPnet's choices.
 
-    Registering again changes nothing.
+    Done by itself when ESPnet's task is imported after this package. Again, it changes nothing.
+
+    Args:
+        task: ESPnet's module ``espnet2.tasks.enh``.
 
     Raises:
         RuntimeError: another class holds one of the names.
     """
-    add_choice(enh.separator_choices, "tisdiss", TISDiSSSeparator)
-    add_choice(enh.loss_wrapper_choices, "multi_depth_pit", MultiDepthPIT)
+    add_choice(task.separator_choices, "tisdiss", TISDiSSSeparator)
+    add_choice(task.loss_wrapper_choices, "multi_depth_pit", MultiDepthPIT)
 
 
 def add_choice(choices: ClassChoices, name: str, cls: type) -> None:

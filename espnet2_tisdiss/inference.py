@@ -1,10 +1,14 @@
 """Separation of waveforms with the depth as a dial.
 
 :class:`SeparateSpeech` is ESPnet's class of that name, constructed and called the same way, with
-the number of repetitions chosen per call, estimates at every depth from one run, and a run that
-stops by itself. Axis letters: b batch, j speaker, n sample.
+the number of repetitions chosen per call, estimates at every depth from one run, a run that stops
+by itself, and batches of different lengths. Axis letters: b batch, j speaker, n sample.
 """
 
+import inspect
+import itertools
+import logging
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +17,26 @@ from typing import Any
 import espnet2.bin.enh_inference
 import numpy as np
 import torch
-from espnet2.utils.pretrained import download_pretrained
 from torch import Tensor
+from torch.nn.functional import pad
+from torch.nn.utils.rnn import pad_sequence
+from torch_complex.tensor import ComplexTensor
 
-from espnet2_tisdiss.checks import check_integer
+from espnet2_tisdiss.audio import CHANNELS, take_channels
+from espnet2_tisdiss.budget import kept_calibration
+from espnet2_tisdiss.checks import check_choice, check_integer
+from espnet2_tisdiss.errors import TisdissError
+from espnet2_tisdiss.precision import half_precision
+from espnet2_tisdiss.pretrained import find_model
+from espnet2_tisdiss.recordings import Depths, separate_recording
+from espnet2_tisdiss.scaling import SCALES
 from espnet2_tisdiss.separator import TISDiSSSeparator, refuse_mismatch
+from espnet2_tisdiss.stitching import CHUNK_SECONDS, Chunking
+
+# (b, n), or b waveforms (n,) of their own lengths
+Mixtures = Tensor | np.ndarray | Sequence[Tensor | np.ndarray]
+
+STOP_DB = -30.0
 
 
 @dataclass(frozen=True)
@@ -26,7 +45,7 @@ class Estimate:
 
     Attributes:
         n_re: repetitions that were run for each item (b,).
-        waves: num_spk arrays (b, n).
+        waves: num_spk arrays (b, n); for mixtures given as a list of b, b arrays (j, n).
     """
 
     n_re: np.ndarray
@@ -36,24 +55,35 @@ class Estimate:
 class SeparateSpeech(espnet2.bin.enh_inference.SeparateSpeech):
     """ESPnet's ``SeparateSpeech`` for a TISDiSS model, with the depth as a dial.
 
+    Where a method takes mixtures, they are an array (b, n), or a list of b waveforms (n,) of their
+    own lengths, which are run as one padded batch and come out as each would alone.
+
     Args:
         train_config: config.yaml of the training; None: the one beside ``model_file``.
         model_file: weights.
         *args: as for ESPnet's class.
         n_re: repetitions N_re unless a call says otherwise; None: as the model was trained.
-        **kwargs: as for ESPnet's class.
+        sample_rate: of the model, in Hz; None: as its configuration says.
+        **kwargs: as for ESPnet's class; ``dtype`` may also be ``bfloat16`` or ``float16``: the
+            separator computes in half precision where the device has it, in float32 elsewhere.
 
     Raises:
-        ValueError: the model's separator is no TISDiSS, or ``n_re`` no integer >= 0.
+        TisdissError: the model's separator is no TISDiSS, or runs at 48 kHz whatever the input.
+        ValueError: ``n_re`` is no integer >= 0, or ``dtype`` unknown.
         RuntimeError: the weights do not fit the configuration, encoder and decoder included.
 
     Example:
-        >>> separate = SeparateSpeech("exp/config.yaml", "exp/valid.loss.ave.pth", n_re=4)
+        >>> separate = SeparateSpeech.from_pretrained("exp/enh_train_raw", n_re=4)
         >>> speakers = separate(mixture)              # (b, n) to num_spk arrays (b, n)
         >>> quick = separate(mixture, n_re=1)
         >>> sweep = separate.depths(mixture, [1, 2, 4, 8])
         >>> for estimate in separate.anytime(mixture, n_re=8):
         ...     play(estimate.waves)
+        >>> voices = separate.recording(samples, 44100, n_re=separate.depth_within(rtf=0.5))
+
+    Attributes:
+        sample_rate: of the model, in Hz.
+        precision: type that the separator computes in.
     """
 
     def __init__(
@@ -62,13 +92,23 @@ class SeparateSpeech(espnet2.bin.enh_inference.SeparateSpeech):
         model_file: Path | str | None = None,
         *args: Any,
         n_re: int | None = None,
+        sample_rate: int | None = None,
         **kwargs: Any,
     ):
-        super().__init__(train_config, model_file, *args, **kwargs)
+        given = inspect.signature(super().__init__).bind(train_config, model_file, *args, **kwargs)
+        given.apply_defaults()
+        device, dtype = given.arguments["device"], given.arguments["dtype"]
+        half = half_precision(dtype, device)
+        # in half precision the weights stay as they are, and ESPnet is not to know
+        given.arguments["dtype"] = "float64" if dtype == "float64" else "float32"
+        self.precision = given.arguments["dtype"] if half is None else dtype
+        super().__init__(*given.args, **given.kwargs)
         if not isinstance(self.separator, TISDiSSSeparator):
-            raise ValueError(
+            raise TisdissError(
                 f"the model's separator is {type(self.separator).__name__}, no TISDiSS"
             )
+        if self.enh_model.always_forward_in_48k:
+            raise TisdissError("a TISDiSS model with always_forward_in_48k is not supported")
         if model_file is not None:
             # ESPnet loads what fits, and passes the rest over in silence
             weights = torch.load(model_file, map_location="cpu", weights_only=True)
@@ -76,12 +116,27 @@ class SeparateSpeech(espnet2.bin.enh_inference.SeparateSpeech):
             refuse_mismatch(names - weights.keys(), weights.keys() - names)
         if n_re is not None:
             self.separator.reconstructor_repeat_times = n_re
+        if sample_rate is None:
+            sample_rate = self.separator.config.sample_rate
+        self.sample_rate = check_integer("sample_rate", sample_rate, 1)
+        # of the separator alone: the transforms to and from spectra are cheap, and stay exact
+        self._half = torch.autocast(torch.device(device).type, half, enabled=half is not None)
+        self.separator.forward = self._half(self.separator.forward)
 
     @staticmethod
-    def from_pretrained(model_tag: str | None = None, **kwargs: Any) -> "SeparateSpeech":
-        """Build from a published model's tag, or from files given as keyword arguments."""
-        if model_tag is not None:
-            kwargs.update(download_pretrained(model_tag))
+    def from_pretrained(model: str | Path | None = None, **kwargs: Any) -> "SeparateSpeech":
+        """Build from a trained model.
+
+        Args:
+            model: a model's folder, weights or archive, or a published model's tag: see
+                :func:`~espnet2_tisdiss.pretrained.find_model`. None: the files are in ``kwargs``.
+            **kwargs: for the constructor.
+
+        Raises:
+            TisdissError: there is no such model.
+        """
+        if model is not None:
+            kwargs.update(find_model(model))
         return SeparateSpeech(**kwargs)
 
     @property
@@ -115,60 +170,46 @@ class SeparateSpeech(espnet2.bin.enh_inference.SeparateSpeech):
         finally:
             self.separator.reconstructor_repeat_times = usual
 
-    def anytime(
-        self, speech_mix: Tensor | np.ndarray, n_re: int | None = None
-    ) -> Iterator[Estimate]:
+    def anytime(self, mixtures: Mixtures, n_re: int | None = None) -> Iterator[Estimate]:
         """Yield estimates from shallow to deep, each as soon as its repetition is done.
 
         To stop early costs nothing: no repetition is run before its estimate is asked for.
 
         Args:
-            speech_mix: (b, n), at the model's sample rate.
+            mixtures: (b, n) or a list of b (n,), at the model's sample rate.
             n_re: the last depth; None: the instance's.
 
         Yields:
             The estimates after 1, 2, ... ``n_re`` repetitions.
-        """
-        last = self.separator.reconstructor_repeat_times if n_re is None else n_re
-        check_integer("n_re", last, 1)
-        mixture, lengths, scale = self._normalised(speech_mix)
-        with torch.inference_mode():
-            features, feature_lengths = self.enh_model.encoder(mixture, lengths)
-            depths = self.separator.anytime(features, feature_lengths, last)
-        for depth in range(last + 1):
-            # entered anew for each step: a generator must not leave its caller in this mode
-            with torch.inference_mode():
-                estimates = next(depths)
-                if depth > 0:  # depth 0, the splitter's output, is no estimate of a repetition
-                    waves = [self.enh_model.decoder(e, lengths)[0] * scale for e in estimates]
-            if depth > 0:
-                repeats = np.full(len(mixture), depth)
-                yield Estimate(repeats, [wave.cpu().numpy() for wave in waves])
 
-    def depths(
-        self, speech_mix: Tensor | np.ndarray, n_re: Sequence[int]
-    ) -> dict[int, list[np.ndarray]]:
+        Raises:
+            TisdissError: a mixture has another shape or no samples.
+        """
+        for depth, waves in self._estimates(_as_list(mixtures), n_re):
+            yield Estimate(np.full(len(waves), depth), _in_kind(waves, mixtures))
+
+    def depths(self, mixtures: Mixtures, n_re: Sequence[int]) -> dict[int, list[np.ndarray]]:
         """Separate at several depths for the price of the deepest.
 
         Args:
-            speech_mix: (b, n), at the model's sample rate.
+            mixtures: (b, n) or a list of b (n,), at the model's sample rate.
             n_re: the depths wanted, in any order.
 
         Returns:
-            For each depth what :meth:`__call__` gives at it.
+            For each depth the waves of its :class:`Estimate`.
         """
         wanted = {check_integer("n_re", depth, 1) for depth in n_re}
-        estimates = enumerate(self.anytime(speech_mix, max(wanted)), start=1)
+        estimates = enumerate(self.anytime(mixtures, max(wanted)), start=1)
         found = {depth: estimate.waves for depth, estimate in estimates if depth in wanted}
         return {depth: found[depth] for depth in n_re}
 
     def until_stable(
-        self, speech_mix: Tensor | np.ndarray, stop_db: float = -30.0, n_re: int | None = None
+        self, mixtures: Mixtures, stop_db: float = STOP_DB, n_re: int | None = None
     ) -> Estimate:
         """Repeat until another repetition changes the estimate by less than a threshold.
 
         Args:
-            speech_mix: (b, n), at the model's sample rate.
+            mixtures: (b, n) or a list of b (n,), at the model's sample rate.
             stop_db: threshold, in dB, on the energy of the change against that of the estimate.
             n_re: the most repetitions; None: the instance's.
 
@@ -176,29 +217,195 @@ class SeparateSpeech(espnet2.bin.enh_inference.SeparateSpeech):
             The estimate of each item at ITS depth: an item is done when its own change is small,
             whatever else is in the batch.
         """
-        previous = result = None
-        for estimate in self.anytime(speech_mix, n_re):
-            waves = np.stack(estimate.waves)  # (j, b, n)
-            if previous is None:
-                result, running = waves.copy(), np.full(waves.shape[1], True)
-                n_used = estimate.n_re.copy()
-            else:
-                result[:, running] = waves[:, running]
-                n_used[running] = estimate.n_re[running]
-                change = np.square(waves - previous).sum((0, 2))
-                running &= change > np.square(waves).sum((0, 2)) * 10 ** (stop_db / 10)
-            if not running.any():
+        limit = 10 ** (stop_db / 10)
+        running: list[int] = []  # items that still change
+        for depth, waves in self._estimates(_as_list(mixtures), n_re):
+            if depth == 1:
+                running = list(range(len(waves)))
+                results, n_used = waves.copy(), np.ones(len(waves), int)
+            still = []
+            for item in running:
+                change = _energy(waves[item] - results[item])
+                results[item], n_used[item] = waves[item], depth
+                if depth == 1 or change > limit * _energy(waves[item]):
+                    still.append(item)
+            running = still
+            if not running:
                 break
-            previous = waves
-        return Estimate(n_used, list(result))
+        return Estimate(n_used, _in_kind(results, mixtures))
 
-    def _normalised(self, speech_mix: Tensor | np.ndarray) -> tuple[Tensor, Tensor, Tensor | float]:
-        """Return the mixture (b, n) as the model wants it, lengths (b,) and the scale (b, 1)."""
-        mixture = torch.as_tensor(speech_mix).to(self.device, getattr(torch, self.dtype))
-        if mixture.dim() != 2:
-            raise ValueError(f"mixtures must be (batch, samples); got {tuple(mixture.shape)}")
-        lengths = torch.full((len(mixture),), mixture.shape[1], device=self.device)
-        if not self.enh_model.normalize_variance:
-            return mixture, lengths, 1.0
-        scale = mixture.std(dim=1, keepdim=True)
-        return mixture / scale, lengths, scale
+    def batch(
+        self, waves: Sequence[Tensor | np.ndarray], n_re: int | None = None, batch_size: int = 8
+    ) -> list[np.ndarray]:
+        """Separate any number of mixtures, a batch of similar lengths at a time.
+
+        Args:
+            waves: mixtures (n,), at the model's sample rate.
+            n_re: repetitions; None: the instance's.
+            batch_size: the most mixtures of one batch.
+
+        Returns:
+            For each mixture, in their order, (j, n): what it would give alone.
+        """
+        check_integer("batch_size", batch_size, 1)
+        depth = self.separator.reconstructor_repeat_times if n_re is None else n_re
+        by_length = sorted(range(len(waves)), key=lambda index: len(waves[index]))
+        separated: dict[int, np.ndarray] = {}
+        for indices in itertools.batched(by_length, batch_size):
+            found = self.depths([waves[index] for index in indices], [depth])[depth]
+            separated.update(zip(indices, found, strict=True))
+        return [separated[index] for index in range(len(waves))]
+
+    def depth_within(self, rtf: float, most: int | None = None) -> int:
+        """Return the largest depth that fits a time, from a calibration of this machine.
+
+        The calibration is measured when one is asked for first, in some seconds, and kept for
+        this model's structure and this machine: see budget.py.
+
+        Args:
+            rtf: wanted real-time factor: seconds of work for a second of audio.
+            most: no depth beyond this one; None: a third beyond the depth of the training, where
+                the published models are about at their best.
+
+        Raises:
+            TisdissError: not even one repetition fits.
+        """
+        if most is None:
+            most = math.ceil(self.separator.config.reconstructor_repeat_times * 4 / 3)
+        return kept_calibration(self).depth_for(rtf, most)
+
+    def recording(
+        self,
+        samples: np.ndarray,
+        rate: int,
+        n_re: int | None = None,
+        stop_db: float | None = None,
+        channel: str = "mean",
+        scale: str = "estimate",
+        chunk_seconds: float = CHUNK_SECONDS,
+        overlap_seconds: float | None = None,
+        batch_size: int = 1,
+    ) -> np.ndarray:
+        """Separate a recording of any length and sample rate.
+
+        What is longer than a chunk is separated in overlapping chunks, with the speakers kept in
+        order: the memory that the model needs does not grow with the length.
+
+        Args:
+            samples: (n,), or (n, c) as soundfile reads them.
+            rate: in Hz; another than the model's is converted to that and back.
+            n_re: repetitions; None: the instance's.
+            stop_db: stop before, as in :meth:`until_stable`, chunk by chunk; None: do not.
+            channel: what to separate of several channels: their ``mean``, the ``left`` (first) or
+                ``right`` (second) one, or ``each`` by itself.
+            scale: how loud: one of :data:`~espnet2_tisdiss.scaling.SCALES`.
+            chunk_seconds: length of a chunk.
+            overlap_seconds: what neighbouring chunks share; None: a quarter.
+            batch_size: the most chunks to separate at once.
+
+        Returns:
+            float32 (j, n); with ``each`` (c, j, n).
+
+        Raises:
+            TisdissError: there are no samples, or some that are not finite.
+            ValueError: an option has an impossible value.
+        """
+        check_choice("channel", channel, CHANNELS)
+        check_choice("scale", scale, SCALES)
+        samples = np.asarray(samples, np.float32)
+        channels = samples[None] if samples.ndim == 1 else samples.T
+        if channels.ndim != 2 or not channels.size or not np.isfinite(channels).all():
+            raise TisdissError(
+                f"a recording must be finite samples (n,) or (n, channels); got {samples.shape}"
+            )
+        if rate != self.sample_rate:
+            logging.warning("resampling from %d Hz to the model's %d", rate, self.sample_rate)
+        depth = self.separator.reconstructor_repeat_times if n_re is None else n_re
+        depths = Depths((depth,), stop_db)
+        chunking = Chunking.in_seconds(self.sample_rate, chunk_seconds, overlap_seconds)
+        separated = [
+            separate_recording(self, one, rate, depths, chunking, scale, batch_size)
+            for one in take_channels(channels, channel)
+        ]
+        return np.stack(separated) if channel == "each" else separated[0]
+
+    def _estimates(
+        self, waves: list[Tensor], n_re: int | None
+    ) -> Iterator[tuple[int, list[np.ndarray]]]:
+        """Yield depths 1, 2, ... ``n_re`` and the estimate (j, n) of each wave (n,) there."""
+        last = self.separator.reconstructor_repeat_times if n_re is None else n_re
+        check_integer("n_re", last, 1)
+        with torch.inference_mode():
+            features, frames, scales = self._encode(waves)
+        with torch.inference_mode(), self._half:
+            depths = self.separator.anytime(features, frames, last)
+            next(depths)  # the splitter's output is no estimate of a repetition
+        for depth in range(1, last + 1):
+            # entered anew for each step: a generator must not leave its caller in these modes
+            with torch.inference_mode():
+                with self._half:
+                    spectra = next(depths)
+                items = zip(*spectra, frames.tolist(), waves, scales, strict=True)
+                estimates = [
+                    self._decode(torch.stack(speakers)[:, :length], len(wave)) * scale
+                    for *speakers, length, wave, scale in items
+                ]
+            yield depth, [estimate.cpu().numpy() for estimate in estimates]
+
+    def _encode(self, waves: list[Tensor]) -> tuple[Tensor, Tensor, list[Tensor | float]]:
+        """Return the features (b, t, f) of waves (n,), their frames (b,), and the waves' scales.
+
+        Each is transformed alone: padding it first would change the frames at its end.
+        """
+        features, scales = [], []
+        for wave in waves:
+            wave = wave.to(self.device, getattr(torch, self.dtype))
+            wave = pad(wave, (0, max(0, self._window - len(wave))))
+            scales.append(wave.std() if self._is_normalised else 1.0)
+            feature, _ = self.enh_model.encoder(wave[None] / scales[-1], torch.tensor([len(wave)]))
+            if isinstance(feature, ComplexTensor):
+                feature = torch.complex(feature.real, feature.imag)
+            features.append(feature[0])
+        lengths = torch.tensor([len(feature) for feature in features], device=self.device)
+        return pad_sequence(features, batch_first=True), lengths, scales
+
+    def _decode(self, spectra: Tensor, length: int) -> Tensor:
+        """Return the waves (j, n) of a length in samples of the spectra (j, t, f)."""
+        padded = max(length, self._window)
+        waves, _ = self.enh_model.decoder(spectra, torch.full((len(spectra),), padded))
+        return waves[:, :length]
+
+    @property
+    def _window(self) -> int:
+        """Samples of the encoder's window; a shorter wave has to be padded."""
+        encoder = self.enh_model.encoder
+        return encoder.n_fft if hasattr(encoder, "n_fft") else encoder.kernel_size
+
+    @property
+    def _is_normalised(self) -> bool:
+        """Whether the model wants mixtures of deviation 1."""
+        return self.enh_model.normalize_variance or self.enh_model.normalize_variance_per_ch
+
+
+def _as_list(mixtures: Mixtures) -> list[Tensor]:
+    """Return mixtures as a list of waveforms (n,), checked."""
+    if isinstance(mixtures, Tensor | np.ndarray) and mixtures.ndim != 2:
+        raise TisdissError(f"mixtures must be (batch, samples); got {tuple(mixtures.shape)}")
+    waves = [torch.as_tensor(wave) for wave in mixtures]
+    for index, wave in enumerate(waves):
+        if wave.dim() != 1 or len(wave) == 0:
+            raise TisdissError(
+                f"mixture {index} must be one channel with samples; got {tuple(wave.shape)}"
+            )
+    if not waves:
+        raise TisdissError("mixtures are none: an empty list or batch")
+    return waves
+
+
+def _in_kind(waves: list[np.ndarray], mixtures: Mixtures) -> list[np.ndarray]:
+    """Return the items' waves (j, n) as mixtures were given: for an array, j arrays (b, n)."""
+    return list(np.stack(waves, 1)) if isinstance(mixtures, Tensor | np.ndarray) else waves
+
+
+def _energy(waves: np.ndarray) -> float:
+    return float(np.square(waves, dtype=np.float64).sum())

@@ -4,7 +4,8 @@ import torch
 from espnet2.bin import enh_inference
 from models import LEARNED_ENCODER, TINY
 
-from espnet2_tisdiss import SeparateSpeech
+from espnet2_tisdiss import SeparateSpeech, TisdissError
+from espnet2_tisdiss.precision import half_precision
 
 
 @pytest.fixture
@@ -129,3 +130,75 @@ def test_from_pretrained_takes_files(espnet_model, mixture):
     built = SeparateSpeech.from_pretrained(train_config=config, model_file=weights, n_re=1)
     assert isinstance(built, SeparateSpeech)
     np.testing.assert_array_equal(built(mixture), SeparateSpeech(config, weights)(mixture, n_re=1))
+
+
+LENGTHS = (6000, 90, 1, 4111, 3999, 64, 129)  # shorter than the window of 128, too
+
+
+def waves_of(lengths) -> list[np.ndarray]:
+    return [np.random.randn(length).astype(np.float32) * 0.1 for length in lengths]
+
+
+@pytest.mark.parametrize("model", [{}, LEARNED_ENCODER, {"model_conf": {}}])
+def test_a_batch_of_different_lengths_gives_what_each_alone_does(espnet_model, model):
+    _, config, weights = espnet_model(**model)
+    separate, waves = SeparateSpeech(config, weights, dtype="float64"), waves_of(LENGTHS)
+    alone = [separate.depths(wave[None], [1, 3]) for wave in waves]
+    together = separate.depths(waves, [1, 3])
+    batches = separate.batch(waves, n_re=3, batch_size=3)
+    for index, wave in enumerate(waves):
+        for n_re in (1, 3):
+            one = np.concatenate(alone[index][n_re])
+            assert together[n_re][index].shape == one.shape == (2, len(wave))
+            np.testing.assert_allclose(together[n_re][index], one, atol=1e-10)
+        np.testing.assert_allclose(batches[index], one, atol=1e-10)
+
+
+def test_a_list_is_the_array_it_makes(separate, mixture):
+    as_array, as_list = separate(mixture, n_re=2), separate.batch(list(mixture), n_re=2)
+    np.testing.assert_allclose(np.stack(as_list, 1), as_array, atol=1e-6)
+    stable_array = separate.until_stable(mixture, n_re=4, stop_db=-60.0)
+    stable_list = separate.until_stable(list(mixture), n_re=4, stop_db=-60.0)
+    np.testing.assert_array_equal(stable_array.n_re, stable_list.n_re)
+    np.testing.assert_array_equal(np.stack(stable_list.waves, 1), stable_array.waves)
+
+
+def test_mixtures_without_samples_are_refused(separate):
+    for mixtures in ([np.ones(10), np.ones(0)], [np.ones((2, 10))], []):
+        with pytest.raises(TisdissError, match="^mixture"):
+            separate.batch(mixtures) if mixtures else separate.depths(mixtures, [1])
+    with pytest.raises(TisdissError, match=r"must be \(batch, samples\); got \(10,\)"):
+        separate.depths(np.ones(10), [1])
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_half_precision_is_near_or_falls_back(espnet_model, mixture, dtype, caplog):
+    _, config, weights = espnet_model()
+    exact = SeparateSpeech(config, weights)
+    half = SeparateSpeech(config, weights, dtype=dtype)
+    for found, expected in (
+        (half(mixture), exact(mixture)),
+        (half.depths(mixture, [3])[3], exact.depths(mixture, [3])[3]),
+    ):
+        assert found[0].dtype == np.float32
+        difference = np.square(np.array(found) - expected).sum() / np.square(expected).sum()
+        if half_precision(dtype, "cpu") is None:
+            assert difference == 0 and f"no {dtype} instructions" in caplog.text
+        else:
+            assert 0 < difference < 0.03  # untrained models amplify rounding
+    with pytest.raises(ValueError, match="dtype must be one of float32, float64, bfloat16"):
+        SeparateSpeech(config, weights, dtype="int8")
+
+
+def test_double_precision(espnet_model, mixture):
+    _, config, weights = espnet_model()
+    single, double = (SeparateSpeech(config, weights, dtype=d) for d in ("float32", "float64"))
+    found = double.depths(mixture, [2])[2]
+    assert found[0].dtype == np.float64
+    np.testing.assert_allclose(found, single(mixture, n_re=2), atol=1e-5)
+
+
+def test_sample_rate_is_the_models(espnet_model):
+    _, config, weights = espnet_model(separator_conf={**TINY, "sample_rate": 16000})
+    assert SeparateSpeech(config, weights).sample_rate == 16000
+    assert SeparateSpeech(config, weights, sample_rate=8000).sample_rate == 8000

@@ -1,0 +1,7 @@
+"""``tisdiss calibrate``."""
+
+EXAMPLES = ""
+
+
+def command() -> None:
+    """To be written."""

@@ -1,0 +1,7 @@
+"""``tisdiss info``."""
+
+EXAMPLES = ""
+
+
+def command() -> None:
+    """To be written."""

@@ -1,0 +1,7 @@
+"""``tisdiss profile``."""
+
+EXAMPLES = ""
+
+
+def command() -> None:
+    """To be written."""

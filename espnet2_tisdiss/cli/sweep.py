@@ -1,0 +1,7 @@
+"""``tisdiss sweep``."""
+
+EXAMPLES = ""
+
+
+def command() -> None:
+    """To be written."""

@@ -1,0 +1,359 @@
+"""Audio files through a model: read, separate, scale, write, many of them and each of any length.
+
+What is wrong with one file ends that file alone, with its reason; nothing stands under a final
+name before it is whole. Axis letters: j speaker, n sample.
+"""
+
+import itertools
+import logging
+import string
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from espnet2_tisdiss.audio import AudioInfo, AudioWriter, OutputFormat, Spool, probe, read_blocks
+from espnet2_tisdiss.checks import check_choice
+from espnet2_tisdiss.errors import TisdissError
+from espnet2_tisdiss.recordings import Depths, Track
+from espnet2_tisdiss.scaling import ScaleStatistics, Scaling, headroom_gain
+from espnet2_tisdiss.stitching import Chunk, Chunking
+
+if TYPE_CHECKING:
+    from espnet2_tisdiss.inference import SeparateSpeech
+
+EXISTING = ("refuse", "skip", "overwrite")
+
+
+@dataclass(frozen=True)
+class Task:
+    """One file to separate.
+
+    Attributes:
+        source: the recording.
+        folder: where the separated files go.
+        name: what ``{name}`` stands for in the pattern of their names.
+    """
+
+    source: Path
+    folder: Path
+    name: str
+
+
+@dataclass(frozen=True)
+class Options:
+    """How files are separated and written.
+
+    Attributes:
+        depths: how deep; several depths give as many sets of files.
+        chunking: in samples at the model's rate.
+        channel: one of :data:`~espnet2_tisdiss.audio.CHANNELS`.
+        scale: one of :data:`~espnet2_tisdiss.scaling.SCALES`.
+        output: format of the written files.
+        pattern: their names without suffix, with ``{name}``, ``{speaker}`` and, where there are
+            several, ``{channel}`` and ``{n_re}``; None: these, in a row.
+        existing: what to do about files that are there: one of :data:`EXISTING`.
+        batch_size: the most chunks to separate at once.
+    """
+
+    depths: Depths
+    chunking: Chunking
+    channel: str = "mean"
+    scale: str = "estimate"
+    output: OutputFormat = field(default_factory=OutputFormat)
+    pattern: str | None = None
+    existing: str = "refuse"
+    batch_size: int = 1
+
+    def __post_init__(self):
+        check_choice("existing", self.existing, EXISTING)
+        several = {"channel": self.channel == "each", "n_re": len(self.depths.n_re) > 1}
+        needed = ["name", *(field for field in several if several[field]), "speaker"]
+        if self.pattern is None:
+            object.__setattr__(self, "pattern", "".join(_MARKS[field] for field in needed))
+        _check_pattern(self.pattern, needed)
+
+    def path(self, task: Task, n_re: int, channel: int, speaker: int) -> Path:
+        """Return the file of a speaker (from 1) of a channel (from 1) at a depth."""
+        name = self.pattern.format(name=task.name, n_re=n_re, channel=channel, speaker=speaker)
+        return task.folder / f"{name}{self.output.suffix}"
+
+
+_MARKS = {
+    "name": "{name}",
+    "channel": "_ch{channel}",
+    "n_re": "_re{n_re}",
+    "speaker": "_spk{speaker}",
+}
+
+
+def _check_pattern(pattern: str, needed: Sequence[str]) -> None:
+    """Raise TisdissError unless a pattern of file names gives every file a name of its own."""
+    try:
+        fields = {field for _, field, _, _ in string.Formatter().parse(pattern)}
+        pattern.format(**dict.fromkeys(_MARKS, ""))
+    except (ValueError, LookupError, AttributeError):
+        fields = set()
+    if not fields.issuperset(needed):
+        marks = ", ".join(f"{{{field}}}" for field in needed)
+        raise TisdissError(f"the pattern of file names must hold {marks} as they are: {pattern}")
+
+
+@dataclass
+class Outcome:
+    """What became of a file.
+
+    Attributes:
+        source: the recording.
+        status: "done", "skipped" (its separated files were there) or "failed".
+        reason: why it failed, in one line.
+        outputs: the separated files.
+        seconds: length of the recording.
+        rate: its sample rate in Hz.
+        channels: its channels that were separated, each by itself.
+        n_re: repetitions of each of its chunks.
+        gain: what the separated files were turned down by so that an integer format holds them.
+        peak: the largest sample, before that.
+    """
+
+    source: Path
+    status: str
+    reason: str = ""
+    outputs: list[Path] = field(default_factory=list)
+    seconds: float = 0.0
+    rate: int = 0
+    channels: int = 1
+    n_re: list[int] = field(default_factory=list)
+    gain: float = 1.0
+    peak: float = 0.0
+
+
+def separate_files(
+    model: "SeparateSpeech",
+    tasks: Sequence[Task],
+    options: Options,
+    on_progress: Callable[[float], None] = lambda seconds: None,
+) -> Iterator[Outcome]:
+    """Separate files, one after the other; chunks of several may share a batch.
+
+    Args:
+        model: the model.
+        tasks: the files.
+        options: how.
+        on_progress: called with the seconds of audio separated since it was called last.
+
+    Yields:
+        An outcome for each file, in the order in which they are finished.
+    """
+    recordings: list[_Recording] = []  # open ones; more than one when they share a batch
+    try:
+        for batch in itertools.batched(
+            _pieces(model, tasks, options, recordings), options.batch_size
+        ):
+            work = [piece for piece in batch if piece.chunk is not None]
+            for piece, estimates, n_re in _separated(model, options.depths, work):
+                with piece.recording.failing_alone():
+                    piece.recording.join(piece, estimates, n_re)
+                    on_progress(piece.seconds)
+            for piece in batch:
+                if piece.chunk is None:
+                    with piece.recording.failing_alone():
+                        piece.recording.write()
+                    recordings.remove(piece.recording)
+                    piece.recording.close()
+                    yield piece.recording.outcome
+    finally:
+        for recording in recordings:
+            recording.close()
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """A chunk of a recording's track; without a chunk, the recording's end."""
+
+    recording: "_Recording"
+    track: Track | None = None
+    chunk: Chunk | None = None
+    seconds: float = 0.0
+
+
+def _pieces(
+    model: "SeparateSpeech",
+    tasks: Sequence[Task],
+    options: Options,
+    recordings: list["_Recording"],
+) -> Iterator[_Piece]:
+    """Yield the chunks of all files and their ends; a file that fails has only the end left."""
+    for task in tasks:
+        recording = _Recording(model, task, options)
+        recordings.append(recording)
+        with recording.failing_alone():
+            if recording.open():
+                yield from recording.read()
+        yield _Piece(recording)
+
+
+def _separated(
+    model: "SeparateSpeech", depths: Depths, work: Sequence[_Piece]
+) -> Iterator[tuple[_Piece, list[np.ndarray], int]]:
+    """Yield each piece with its estimates (j, n), one for each depth, and its repetitions."""
+    if not work:
+        return
+    try:
+        takes, n_used = depths.separate(model, [piece.chunk.samples for piece in work])
+    except RuntimeError as error:  # PyTorch's, above all for memory
+        logging.debug("separation failed", exc_info=True)
+        for piece in work:
+            piece.recording.fail(f"the separation failed: {str(error).splitlines()[0]}")
+        return
+    yield from zip(work, takes, n_used, strict=True)
+
+
+class _Recording:
+    """A file at work: what is read of it, and what is to be written."""
+
+    def __init__(self, model: "SeparateSpeech", task: Task, options: Options):
+        self._model, self._task, self._options = model, task, options
+        self.outcome = Outcome(task.source, "done")
+        self._stack = ExitStack()
+        self._channels: list[_Channel] = []
+
+    def open(self) -> bool:
+        """Look at the file and make room for what comes; say whether there is something to do."""
+        info = probe(self._task.source)
+        outcome, options = self.outcome, self._options
+        outcome.seconds, outcome.rate = info.duration, info.rate
+        outcome.channels = info.channels if options.channel == "each" else 1
+        paths = [path for channel in range(outcome.channels) for path in self._paths(channel)]
+        there = [path for path in paths if path.exists()]
+        if options.existing == "skip" and len(there) == len(paths):
+            outcome.status, outcome.outputs = "skipped", paths
+            return False
+        if options.existing == "refuse" and there:
+            raise TisdissError(f"{there[0]}: is there already; overwrite it, or skip what is there")
+        for _ in range(outcome.channels):
+            channel = _Channel(self._model, self._task.folder, info, options)
+            self._channels.append(channel)
+            self._stack.enter_context(channel.spool)
+        return True
+
+    def read(self) -> Iterator[_Piece]:
+        """Yield the chunks of all channels."""
+        for block in read_blocks(self._task.source, self._options.channel):
+            for channel, samples in zip(self._channels, block, strict=True):
+                yield from self._piece(channel, channel.track.read(samples))
+            if self.outcome.status == "failed":
+                return
+        for channel in self._channels:
+            yield from self._piece(channel, channel.track.end())
+
+    def join(self, piece: _Piece, estimates: list[np.ndarray], n_re: int) -> None:
+        """Take the estimates of a chunk."""
+        if self.outcome.status != "failed":
+            piece.track.join(piece.chunk, estimates)
+            self.outcome.n_re.append(n_re)
+
+    def write(self) -> None:
+        """Write the separated files, once all chunks are joined."""
+        for number, channel in enumerate(self._channels):
+            if self.outcome.status == "done":
+                channel.track.close()
+                self._write_channel(number, channel)
+
+    def close(self) -> None:
+        """Let go of what was kept for the second pass."""
+        self._stack.close()
+
+    def fail(self, reason: str) -> None:
+        """End this file: nothing more is read of it or written."""
+        self.outcome.status, self.outcome.reason = "failed", reason
+
+    @contextmanager
+    def failing_alone(self) -> Iterator[None]:
+        """Let what goes wrong in the block with this file end this file only."""
+        try:
+            yield
+        except TisdissError as error:
+            self.fail(str(error))
+
+    def _paths(self, channel: int) -> list[Path]:
+        """Return the files of a channel (from 0), speaker by speaker, depth by depth."""
+        speakers = range(1, self._model.num_spk + 1)
+        depths = self._options.depths.n_re
+        return [
+            self._options.path(self._task, n_re, channel + 1, speaker)
+            for n_re in depths
+            for speaker in speakers
+        ]
+
+    def _piece(self, channel: "_Channel", chunks: Sequence[Chunk]) -> Iterator[_Piece]:
+        for chunk in chunks:
+            yield _Piece(self, channel.track, chunk, channel.advance(chunk))
+
+    def _write_channel(self, number: int, channel: "_Channel") -> None:
+        paths = itertools.batched(self._paths(number), self._model.num_spk)
+        for depth, speakers in enumerate(paths):
+            scaling = Scaling.of(self._options.scale, channel.statistics[depth])
+            # what the scaled samples' peak is, only a pass over them tells
+            peak = max(float(np.abs(block).max()) for block in channel.scaled(depth, scaling))
+            gain = headroom_gain(peak) if self._options.output.clips else 1.0
+            self.outcome.peak = max(self.outcome.peak, peak)
+            self.outcome.gain = min(self.outcome.gain, gain)
+            blocks = (gain * block for block in channel.scaled(depth, scaling))
+            self._write_speakers(speakers, channel.spool.frames, blocks)
+
+    def _write_speakers(
+        self, paths: Sequence[Path], frames: int, blocks: Iterable[np.ndarray]
+    ) -> None:
+        """Write the rows of blocks (j, n), a file each."""
+        with ExitStack() as stack:
+            rate, output = self.outcome.rate, self._options.output
+            writers = [
+                stack.enter_context(AudioWriter(path, rate, frames, output)) for path in paths
+            ]
+            for block in blocks:
+                for writer, samples in zip(writers, block, strict=True):
+                    writer.write(samples)
+        self.outcome.outputs += paths
+
+
+class _Channel:
+    """One channel of a recording: its way through the model, and what came out of it so far."""
+
+    def __init__(self, model: "SeparateSpeech", folder: Path, info: AudioInfo, options: Options):
+        depths = len(options.depths.n_re)
+        self.spool = Spool(folder, 1 + depths * model.num_spk)
+        self.statistics = [ScaleStatistics(model.num_spk) for _ in range(depths)]
+        self.track = Track(
+            info.rate,
+            model.sample_rate,
+            info.frames,
+            options.chunking,
+            depths,
+            model.num_spk,
+            sink=self._keep,
+        )
+        self._model_rate = model.sample_rate
+        self._end = 0
+
+    def advance(self, chunk: Chunk) -> float:
+        """Return how many seconds a chunk adds to those before it."""
+        before, self._end = self._end, chunk.start + len(chunk.samples)
+        return (self._end - before) / self._model_rate
+
+    def scaled(self, depth: int, scaling: Scaling) -> Iterator[np.ndarray]:
+        """Yield the scaled estimates (j, n) of a depth's index, block by block."""
+        for block in self.spool.blocks():
+            yield scaling(block[0], self._split(block)[depth])
+
+    def _keep(self, block: np.ndarray) -> None:
+        """Take the next samples (1 + depths * j, n)."""
+        self.spool.append(block)
+        for statistics, estimates in zip(self.statistics, self._split(block), strict=True):
+            statistics.update(block[0], estimates)
+
+    def _split(self, block: np.ndarray) -> list[np.ndarray]:
+        return np.split(block[1:], len(self.statistics))

@@ -1,0 +1,145 @@
+"""Trained models: where their files are, and how they are loaded for a user of the command line."""
+
+import contextlib
+import hashlib
+import io
+import logging
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import platformdirs
+from espnet2.main_funcs.pack_funcs import unpack
+from espnet2.utils.pretrained import download_pretrained
+
+from espnet2_tisdiss.errors import TisdissError
+
+if TYPE_CHECKING:
+    from espnet2_tisdiss.inference import SeparateSpeech
+
+CONFIG = "config.yaml"
+# what ESPnet's training leaves, best first: averages of the best epochs, the best, the last one
+WEIGHTS = (
+    "valid.loss.ave.pth",
+    "*.ave.pth",
+    "*.ave_*best.pth",
+    "valid.loss.best.pth",
+    "*.best.pth",
+)
+
+
+def find_model(name: str | Path) -> dict[str, str]:
+    """Return the files of a trained model.
+
+    Args:
+        name: a folder with config.yaml and weights, as training leaves it; a file of weights with
+            its config.yaml beside it; an archive made by ESPnet's ``pack`` (stage 11 of a recipe);
+            or the tag of a published model, which espnet_model_zoo downloads.
+
+    Returns:
+        ``train_config`` and ``model_file``, as the constructor takes them.
+
+    Raises:
+        TisdissError: there is no such model, or it is not whole.
+    """
+    path = Path(name)
+    if path.is_dir():
+        return _files(path, _weights_in(path))
+    if zipfile.is_zipfile(path) and path.suffix == ".zip":
+        return _unpacked(path)
+    if path.is_file():
+        return _files(path.parent, path)
+    # a tag is a name such as owner/model: one slash, and no suffix of a file
+    if path.is_absolute() or str(name).startswith(".") or path.suffix in (".pth", ".zip", ".yaml"):
+        raise TisdissError(f"{name}: no such model folder, weights or archive")
+    return _downloaded(str(name))
+
+
+def load_model(name: str | Path, **options: Any) -> "SeparateSpeech":
+    """Load a model quietly; what is wrong with it is told in one line.
+
+    Args:
+        name: as for :func:`find_model`.
+        **options: for the constructor of :class:`~espnet2_tisdiss.SeparateSpeech`.
+
+    Raises:
+        TisdissError: there is no such model, or its files are broken or do not fit together.
+    """
+    files = find_model(name)
+    with _quiet():
+        from espnet2_tisdiss.inference import SeparateSpeech
+    try:
+        return SeparateSpeech(**files, **options)
+    except TisdissError:
+        raise
+    except (OSError, RuntimeError, ValueError, TypeError, LookupError, EOFError) as error:
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise TisdissError(f"{name}: the model cannot be loaded: {reason[0]}") from error
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Let ESPnet's import not tell of optional packages that are not there."""
+    logging.disable()
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def _files(folder: Path, weights: Path) -> dict[str, str]:
+    """Return the two files, having seen that there is a configuration."""
+    config = folder / CONFIG
+    if weights.suffix != ".pth":
+        raise TisdissError(f"{weights}: weights are a .pth file; give that, or the model's folder")
+    if not config.is_file():
+        raise TisdissError(f"{config}: missing; a model is its {CONFIG} and its weights (*.pth)")
+    return {"train_config": str(config), "model_file": str(weights)}
+
+
+def _weights_in(folder: Path) -> Path:
+    """Return the weights of a folder: what training says is best, or the only ones there."""
+    for pattern in WEIGHTS:
+        if found := sorted(folder.glob(pattern)):
+            return found[0]
+    found = [path for path in folder.glob("*.pth") if path.name != "checkpoint.pth"]
+    if len(found) != 1:
+        there = ", ".join(sorted(path.name for path in found)) or "none"
+        raise TisdissError(f"{folder}: which weights? give the file itself; there: {there}")
+    return found[0]
+
+
+def _unpacked(archive: Path) -> dict[str, str]:
+    """Unpack an archive into the user's cache, once for each content, and return its files."""
+    with archive.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    folder = platformdirs.user_cache_path("tisdiss") / "models" / digest[:16]
+    if not folder.is_dir():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        aside = Path(tempfile.mkdtemp(prefix=".aside-", dir=folder.parent))
+        try:
+            unpack(archive, aside, use_cache=False)
+            aside.replace(folder)
+        except (RuntimeError, AssertionError, KeyError, zipfile.BadZipFile) as error:
+            raise TisdissError(f"{archive}: no packed ESPnet model ({error})") from None
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+    weights = sorted(folder.rglob("*.pth"))
+    if len(weights) != 1:
+        raise TisdissError(f"{archive}: holds {len(weights)} files of weights, not one")
+    return _files(weights[0].parent, weights[0])
+
+
+def _downloaded(tag: str) -> dict[str, str]:
+    """Fetch a published model."""
+    try:
+        return download_pretrained(tag)
+    except Exception as error:  # whatever the network, the hub or the archive does
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise TisdissError(
+            f"{tag}: no such file or folder here, and as a published model's tag: {reason[0]}"
+        ) from error

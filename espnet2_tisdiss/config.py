@@ -72,7 +72,8 @@ class TISDiSSConfig:
             over every bin.
         band_scale: factor on the widths of the fixed bands; larger means fewer bands.
         num_bands: number of mel bands.
-        sample_rate: in Hz, to place the fixed and mel bands.
+        sample_rate: of the model, in Hz: recordings are brought to it, and the fixed and mel bands
+            are placed for it.
         segment_size: for a learned encoder (``encoder: conv``) instead of a spectrum: frames of a
             segment, even; segments overlap by half. None: the input is a spectrum.
     """

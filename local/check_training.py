@@ -2,7 +2,7 @@
 """Check a training configuration before hours go into it.
 
 Finds what ESPnet would pass over in silence or end with a traceback: a separator that refuses its
-options, a criterion for one depth only, bands placed for another sample rate, and initial weights
+options, a criterion for one depth only, another sample rate than the data's, and initial weights
 that do not fit the model.
 """
 
@@ -45,7 +45,7 @@ def check_model(model: AbsESPnetModel, fs: int) -> None:
         fs: sample rate of the data in Hz.
 
     Raises:
-        DataError: the criterion takes one depth only, or the bands are for another rate.
+        DataError: the criterion takes one depth only, or the model is for another sample rate.
     """
     separator = model.separator
     if not isinstance(separator, TISDiSSSeparator):
@@ -56,11 +56,12 @@ def check_model(model: AbsESPnetModel, fs: int) -> None:
                 f"criterion {wrapper.criterion.name}: its wrapper takes one depth, but TISDiSS is "
                 "trained at several: write 'wrapper: multi_depth_pit'"
             )
-    options = separator.config
-    if isinstance(options.band_split, str) and options.sample_rate != fs:
+    told = separator.config.sample_rate
+    if told != fs:
+        # inference brings recordings to this rate, and the bands are placed for it
         raise DataError(
-            f"the {options.band_split} bands are placed for {options.sample_rate} Hz, but the data "
-            f"has {fs} Hz: set sample_rate in separator_conf"
+            f"the model is for {told} Hz, but the data has {fs} Hz: set sample_rate in "
+            f"separator_conf, or add --enh_args '--separator_conf sample_rate={fs}'"
         )
 
 

@@ -177,6 +177,7 @@ complete_options() {
     valid=${opt[valid_set]}
     read -r -a tests <<<"${opt[test_sets]}"
     mapfile -t depths < <(tr -s ' ' '\n' <<<"${opt[n_re]}" | sed '/^$/d' | sort -nu)
+    ((${#depths[@]} > 0)) || depths=("") # as the model is configured
     if [[ -z ${opt[enh_tag]} ]]; then
         # As ESPnet names it: the configuration, then what --enh_args changes.
         name=${opt[enh_args]//--/_}
@@ -513,68 +514,108 @@ check_init() {
     done
 }
 
-# separated_dir SET N_RE: folder of the separated files; N_RE may be empty
-separated_dir() {
+# separation_name SET N_RE: what a separation and its folder are called; N_RE may be empty
+separation_name() {
     local name=enhanced
     [[ -z ${opt[inference_enh_config]} ]] || name=$(basename "${opt[inference_enh_config]}" .yaml)
-    echo "${exp}/${name}${2:+_re$2}_$1"
+    echo "${name}${2:+_re$2}_$1"
+}
+
+# separated_dir SET N_RE: folder of the separated files
+separated_dir() {
+    echo "${exp}/$(separation_name "$1" "$2")"
 }
 
 # for_each_separation FUNCTION: call it with every test set and depth
 for_each_separation() {
     local set depth
     for set in "${tests[@]}"; do
-        if ((${#depths[@]} == 0)); then
-            "$1" "${set}" ""
-        else
-            for depth in "${depths[@]}"; do
-                "$1" "${set}" "${depth}"
-            done
-        fi
+        for depth in "${depths[@]}"; do
+            "$1" "${set}" "${depth}"
+        done
     done
 }
 
 stage_7() {
     local set
     need_model
+    check_inference_config
     for set in "${tests[@]}"; do
         check_format "${set}"
     done
-    for_each_separation separate
+    for set in "${tests[@]}"; do
+        separate "${set}"
+    done
 }
 
-# separate SET N_RE: run inference on a test set at a depth
+# check_inference_config: refuse one that ESPnet would, and depths of a model that has none
+check_inference_config() {
+    local options=(--train_config "${exp}/config.yaml")
+    [[ -z ${opt[inference_enh_config]} ]] ||
+        options+=(--inference_config "${opt[inference_enh_config]}")
+    [[ -z ${depths[*]} ]] || options+=(--n_re)
+    ((${#options[@]} == 2)) || tool inference_config "${options[@]}"
+}
+
+# separate SET: run inference on a test set, once for all depths that are not done
 separate() {
-    local data=${raw}/$1 folder facts results=() config=() where work list left extra ngpu=0
-    folder=$(separated_dir "$1" "$2")
-    work=${folder}/work
-    if [[ -n $2${opt[inference_enh_config]} ]]; then
-        write_inference_config "$2" "${folder}/inference.yaml"
-        config=(--inference_config "${folder}/inference.yaml")
-    fi
+    local data=${raw}/$1 facts results pending=() parts output work where left depth index folder
     facts=(--input "${data}/.done" --input "${exp}/config.yaml"
         --input "${exp}/${opt[inference_model]}" --option "inference_args=${opt[inference_args]}")
-    [[ ${#config[@]} == 0 ]] || facts+=(--input "${config[1]}")
-    for list in "${test_lists[@]:1}"; do
-        results+=(--audio "${folder}/${list}")
+    [[ -z ${opt[inference_enh_config]} ]] || facts+=(--input "${opt[inference_enh_config]}")
+    for depth in "${depths[@]}"; do
+        folder=$(separated_dir "$1" "${depth}")
+        separation_results "${folder}" "${depth}"
+        is_done "${folder}/.done" "${folder}" "${facts[@]}" "${results[@]}" ||
+            pending+=("${depth}")
     done
-    is_done "${folder}/.done" "${folder}" "${facts[@]}" "${results[@]}" && return
+    ((${#pending[@]} > 0)) || return 0
+    # the folders of a job's output that hold what each depth gives
+    parts=("${pending[@]/#/re}")
+    output='{out}'
+    [[ -n ${pending[*]} ]] || parts=(default) output='{out}/default'
+    # shared by all depths
+    work=${exp}/inference/$(separation_name "$1" "")
     claim_work "${work}" "${facts[@]}"
-    [[ ${opt[gpu_inference]} == false ]] || ngpu=1
+    where=(--work "${work}" --data_dir "${data}" --num_spk "${opt[ref_num]}")
+    left=$("${opt[python]}" "${here}/separated.py" todo "${where[@]}" "${parts[@]}") || exit 1
+    ((left == 0)) || run_inference "${data}" "${work}" "${output}" "${pending[@]}"
+    for index in "${!pending[@]}"; do
+        folder=$(separated_dir "$1" "${pending[index]}")
+        separation_results "${folder}" "${pending[index]}"
+        tool separated collect "${where[@]}" --folder "${folder}" "${parts[index]}"
+        mark_done "${folder}/.done" "${facts[@]}" "${results[@]}"
+    done
+}
+
+# separation_results FOLDER N_RE: put the facts of a separation at a depth into results
+separation_results() {
+    local list
+    results=(--option "n_re=$2")
+    for list in "${test_lists[@]:1}"; do
+        results+=(--audio "$1/${list}")
+    done
+}
+
+# run_inference DATA WORK OUTPUT N_RE...: separate what WORK/todo.scp lists at these depths
+run_inference() {
+    local data=$1 work=$2 output=$3 options=() label extra
+    shift 3
+    label="inference ${work##*/}"
     read -r -a extra <<<"${opt[inference_args]}"
-    where=(--work "${work}" --data_dir "${data}" --folder "${folder}" --num_spk "${opt[ref_num]}")
-    left=$("${opt[python]}" "${here}/separated.py" todo "${where[@]}") || exit 1
-    if ((left > 0)); then
-        tool run_jobs --keys "${work}/todo.scp" --nj "${opt[inference_nj]}" \
-            --work "${work}/jobs" --logs "${folder}/logs/inference" \
-            --label "inference ${folder##*/}" --count 'Enhancing' -- \
-            "${opt[python]}" -m espnet2_tisdiss.bin.enh_inference --ngpu "${ngpu}" --fs "${rate}" \
-            --data_path_and_name_and_type "${data}/wav.scp,speech_mix,sound" \
-            --train_config "${exp}/config.yaml" --model_file "${exp}/${opt[inference_model]}" \
-            "${config[@]}" --key_file '{keys}' --output_dir '{out}' "${extra[@]}"
-    fi
-    tool separated collect "${where[@]}"
-    mark_done "${folder}/.done" "${facts[@]}" "${results[@]}"
+    [[ ${opt[gpu_inference]} == false ]] || options+=(--ngpu 1)
+    [[ -z ${opt[inference_enh_config]} ]] ||
+        options+=(--inference_config "${opt[inference_enh_config]}")
+    [[ -z $* ]] || {
+        options+=(--n_re "$@")
+        label+=" (N_re $*)"
+    }
+    tool run_jobs --keys "${work}/todo.scp" --nj "${opt[inference_nj]}" \
+        --work "${work}/jobs" --logs "${work}" --label "${label}" --count 'Enhancing' -- \
+        "${opt[python]}" -m espnet2_tisdiss.bin.enh_inference --fs "${rate}" \
+        --data_path_and_name_and_type "${data}/wav.scp,speech_mix,sound" \
+        --train_config "${exp}/config.yaml" --model_file "${exp}/${opt[inference_model]}" \
+        --key_file '{keys}' --output_dir "${output}" "${options[@]}" "${extra[@]}"
 }
 
 need_model() {
@@ -585,17 +626,11 @@ need_model() {
     need "${exp}/${opt[inference_model]}" "6 (training)"
 }
 
-# write_inference_config N_RE FILE
-write_inference_config() {
-    local options=(--train_config "${exp}/config.yaml")
-    [[ -z ${opt[inference_enh_config]} ]] || options+=(--base "${opt[inference_enh_config]}")
-    [[ -z $1 ]] || options+=(--n_re "$1")
-    tool inference_config "${options[@]}" "$2"
-}
-
 stage_8() {
     local set facts report metrics
-    report=(--enh_exp "${exp}" --model "${exp}/${opt[inference_model]}")
+    report=(--enh_exp "${exp}" --model "${exp}/${opt[inference_model]}" --fs "${rate}")
+    [[ -z ${opt[inference_enh_config]} ]] ||
+        report+=(--inference_config "${opt[inference_enh_config]}")
     facts=(--option "scoring_protocol=${opt[scoring_protocol]}" --option "n_re=${depths[*]}"
         --exists "${exp}/RESULTS.md")
     for set in "${tests[@]}"; do
@@ -680,7 +715,7 @@ stage_11() {
         facts+=(--input "${exp}/${file}")
     done
     is_done "${exp}/.packed" "${archive}" "${facts[@]}" && return
-    for file in RESULTS.md si_snri_by_n_re.png images; do
+    for file in RESULTS.md quality_by_cost.png images; do
         [[ ! -e ${exp}/${file} ]] || options+=(--option "${exp}/${file}")
     done
     run "${opt[python]}" -m espnet2.bin.pack enh --train_config "${exp}/config.yaml" \

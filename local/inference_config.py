@@ -1,5 +1,8 @@
 #!/usr/bin/env python3
-"""Write the inference configuration for one depth: a base file plus the repetitions."""
+"""Check an inference configuration before the jobs start, and that the model has a depth to choose.
+
+Finds what ESPnet would end with a traceback, and depths asked of a separator that has none.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from datadir import DataError, run_main, write_aside
+from datadir import DataError, run_main
+
+# what ESPnet lets an inference configuration change
+CHANGEABLE = [
+    f"{part}{suffix}" for part in ("encoder", "separator", "decoder") for suffix in ("", "_conf")
+]
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -31,43 +39,51 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return content
 
 
-def inference_config(
-    train_config: dict[str, Any], base: dict[str, Any], n_re: int | None
-) -> dict[str, Any]:
-    """Merge a base inference configuration with a number of reconstructor repetitions.
+def check_inference_config(path: Path) -> dict[str, Any]:
+    """Read an inference configuration.
 
     Raises:
-        DataError: a depth is asked of a separator that has none.
+        DataError: the file is no mapping, is empty, or names something that ESPnet does not let it
+            change.
     """
-    merged = dict(base)
-    if n_re is not None:
-        separator = merged.get("separator", train_config.get("separator"))
-        if separator != "tisdiss":
-            raise DataError(f"--n_re needs a model with the tisdiss separator, not {separator!r}")
-        conf = dict(merged.get("separator_conf") or {})
-        merged["separator_conf"] = conf | {"reconstructor_repeat_times": n_re}
-    return merged
+    changes = read_yaml(path)
+    if not changes:
+        raise DataError(f"{path}: is empty; leave --inference_enh_config out for no change")
+    if unknown := sorted(changes.keys() - set(CHANGEABLE)):
+        raise DataError(f"{path}: unknown key {unknown[0]!r}; keys are {', '.join(CHANGEABLE)}")
+    return changes
+
+
+def check_depth(train_config: dict[str, Any], changes: dict[str, Any]) -> None:
+    """Check that a model has a depth to choose.
+
+    Args:
+        train_config: the model's configuration.
+        changes: what the inference configuration changes of it.
+
+    Raises:
+        DataError: its separator has no depth.
+    """
+    separator = changes.get("separator", train_config.get("separator"))
+    if separator != "tisdiss":
+        raise DataError(f"--n_re needs a model with the tisdiss separator, not {separator!r}")
 
 
 def get_parser() -> argparse.ArgumentParser:
     """Build the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--train_config", type=Path, required=True, help="the model's config.yaml")
-    parser.add_argument("--base", type=Path, help="inference configuration to start from")
-    parser.add_argument("--n_re", type=int, help="reconstructor repetitions")
-    parser.add_argument("out", type=Path, help="file to write")
+    parser.add_argument("--inference_config", type=Path, help="inference configuration")
+    parser.add_argument("--n_re", action="store_true", help="depths are asked for")
     return parser
 
 
 def main() -> None:
     """Run the command line."""
     args = get_parser().parse_args()
-    base = read_yaml(args.base) if args.base else {}
-    config = inference_config(read_yaml(args.train_config), base, args.n_re)
-    text = yaml.safe_dump(config, sort_keys=False)
-    if not args.out.is_file() or args.out.read_text(encoding="utf-8") != text:
-        with write_aside(args.out) as aside:
-            aside.write_text(text, encoding="utf-8")
+    changes = check_inference_config(args.inference_config) if args.inference_config else {}
+    if args.n_re:
+        check_depth(read_yaml(args.train_config), changes)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Write RESULTS.md, RESULTS.csv and the picture of SI-SNRi against depth for one experiment.
+"""Write RESULTS.md, RESULTS.csv and the picture of quality against cost for one experiment.
 
 Improvements are against the unprocessed mixture's own scores, which stage 8 leaves in
-``<data_dir>/mixture_scoring``.  Scores are the mean over the speakers of an utterance.
+``<data_dir>/mixture_scoring``.  Scores are the mean over the speakers of an utterance.  The cost is
+counted for models whose depth can be chosen; for others it is left out, and the picture too.
 """
 
 from __future__ import annotations
@@ -10,21 +11,26 @@ from __future__ import annotations
 import argparse
 import csv
 import platform
+import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from datadir import DataError, read_scp, run_main, write_aside
+from inference_config import read_yaml
 from scores import METRICS, read_scores
 
 IMPROVED = ("SDR", "SI_SNR")
 MAX_FILE_ROWS = 30
 MAX_SCORE = 100.0
+PICTURE = "quality_by_cost.png"
+COST_SECONDS = 4  # length of the input whose cost is counted: attention's share grows with it
 
 
 @dataclass(frozen=True)
@@ -82,6 +88,41 @@ def read_set(name: str, mixture: Path, depths: Sequence[tuple[str, Path]]) -> Se
     return SetResults(name, own, scored)
 
 
+def cost_by_depth(
+    config: dict[str, Any], changes: dict[str, Any], fs: int, labels: Iterable[str]
+) -> dict[str, float]:
+    """Count what a model costs at each depth.
+
+    Args:
+        config: the model's configuration; the changes are made in it.
+        changes: what the inference configuration changes.
+        fs: sample rate in Hz.
+        labels: the depths, as numbers or "default".
+
+    Returns:
+        Label -> billions of multiply-adds for a second of audio; empty where the separator has no
+        depth.
+    """
+    if changes.get("separator", config["separator"]) != "tisdiss":
+        return {}
+    # here, because they take seconds
+    from espnet2.bin.enh_inference import recursive_dict_update
+    from espnet2.tasks.enh import encoder_choices
+
+    from espnet2_tisdiss import TISDiSSSeparator
+    from espnet2_tisdiss.cost import CostCounter
+
+    recursive_dict_update(config, changes)
+    encoder = encoder_choices.get_class(config["encoder"])(**config["encoder_conf"])
+    separator = TISDiSSSeparator(encoder.output_dim, **config["separator_conf"])
+    counter = CostCounter(encoder, separator, fs, COST_SECONDS)
+    depths = {
+        label: int(label) if label.isdigit() else separator.reconstructor_repeat_times
+        for label in labels
+    }
+    return {label: counter.macs_per_s(n_re) / 1e9 for label, n_re in depths.items()}
+
+
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Lay out a table in ESPnet's style, without outer spaces."""
     lines = [header, ["---"] * len(header), *rows]
@@ -93,16 +134,19 @@ def number(value: float) -> str:
     return "inf" if value > MAX_SCORE else f"{value:.2f}"
 
 
-def depth_table(results: SetResults, metrics: Sequence[str]) -> str:
-    """Mean scores by depth, the mixture first, with the improvements in the last columns."""
+def depth_table(results: SetResults, metrics: Sequence[str], cost: Mapping[str, float]) -> str:
+    """Mean scores by depth, the mixture first; then the improvements, and the cost if known."""
+    header = ["N_re", *metrics, *(f"{metric}i" for metric in IMPROVED)]
     rows = []
     for scored in [results.mixture, *results.depths]:
         row = [scored.label, *(number(scored.mean(metric)) for metric in metrics)]
         for metric in IMPROVED:
             gains = list(results.improvement(scored, metric).values())
             row.append("" if scored is results.mixture else f"{np.mean(gains):.2f}")
+        if cost:
+            row.append("" if scored is results.mixture else f"{cost[scored.label]:.2f}")
         rows.append(row)
-    return markdown_table(["N_re", *metrics, *(f"{metric}i" for metric in IMPROVED)], rows)
+    return markdown_table(header + ["GMAC/s"] * bool(cost), rows)
 
 
 def file_table(results: SetResults) -> str:
@@ -119,15 +163,18 @@ def file_table(results: SetResults) -> str:
     return markdown_table(header, rows)
 
 
-def set_section(results: SetResults, metrics: Sequence[str]) -> str:
+def set_section(results: SetResults, metrics: Sequence[str], cost: Mapping[str, float]) -> str:
     """The Markdown section of one test set."""
     count = len(results.mixture.scores["SI_SNR"])
     shown = min(count, MAX_FILE_ROWS)
     text = f"## {results.name}\n\n{count} mixtures. Scores are means over speakers, then mixtures; "
-    text += (
-        "STOI in percent, the others in dB; SDRi and SI_SNRi are improvements over the mixture.\n\n"
-    )
-    text += depth_table(results, metrics) + "\n"
+    text += "STOI in percent, the others in dB; SDRi and SI_SNRi are improvements over the mixture."
+    if cost:
+        text += (
+            " GMAC/s: the separator's billions of multiply-adds for a second of audio, counted on "
+            f"{COST_SECONDS} s."
+        )
+    text += f"\n\n{depth_table(results, metrics, cost)}\n"
     text += f"### By mixture ({shown} of {count}; all of them are in RESULTS.csv)\n\n"
     text += file_table(results) + "\n"
     for scored in results.depths:
@@ -183,51 +230,74 @@ def write_csv(path: Path, all_results: Sequence[SetResults]) -> None:
                     writer.writerow([results.name, scored.label, key, *numbers])
 
 
-def draw_depths(path: Path, all_results: Sequence[SetResults]) -> bool:
-    """Draw mean and spread (10 to 90 %) of SI-SNRi against N_re; False if there is no depth."""
+def draw_quality(path: Path, all_results: Sequence[SetResults], cost: Mapping[str, float]) -> bool:
+    """Draw mean and spread (10 to 90 %) of SI-SNRi against cost, a line for each test set.
+
+    Returns:
+        Whether there is a picture: not without a cost, or where no depth was chosen. An older one
+        is removed then.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(figsize=(6, 4), layout="constrained")
-    ticks: set[int] = set()
+    drawn = False
     for results in all_results:
-        depths = [scored for scored in results.depths if scored.label.isdigit()]
+        depths = [scored for scored in results.depths if cost and scored.label.isdigit()]
         if not depths:
             continue
-        n_re = [int(scored.label) for scored in depths]
-        gains = [list(results.improvement(scored, "SI_SNR").values()) for scored in depths]
-        (line,) = axes.plot(n_re, [np.mean(gain) for gain in gains], "o-", label=results.name)
-        low, high = np.percentile(np.array(gains), [10, 90], axis=1)
-        axes.fill_between(n_re, low, high, alpha=0.2, color=line.get_color(), linewidth=0)
-        ticks |= set(n_re)
-    if ticks:
-        axes.set_xticks(sorted(ticks))
-        axes.set_xlabel("reconstructor repetitions at inference (N_re)")
+        drawn = True
+        gains = np.array([list(results.improvement(entry, "SI_SNR").values()) for entry in depths])
+        costs = [cost[entry.label] for entry in depths]
+        (line,) = axes.plot(costs, gains.mean(1), "o-", label=results.name)
+        low, high = np.percentile(gains, [10, 90], axis=1)
+        axes.fill_between(costs, low, high, alpha=0.2, color=line.get_color(), linewidth=0)
+        for entry, x, y in zip(depths, costs, gains.mean(1), strict=True):
+            axes.annotate(
+                entry.label, (x, y), xytext=(0, 6), textcoords="offset points", ha="center"
+            )
+    if drawn:
+        axes.set_xlabel("cost: multiply-adds for a second of audio [GMAC/s]")
         axes.set_ylabel("SI-SNR improvement [dB]")
-        axes.set_title("Mean over mixtures; band: 10 to 90 %", fontsize="medium")
+        axes.set_title(
+            "Mean over mixtures; band: 10 to 90 %; numbers: repetitions N_re", fontsize="medium"
+        )
+        axes.set_xlim(left=0)  # so that distances along it are shares of the cost
         axes.grid(alpha=0.3)
         figure.legend(loc="outside lower center", ncols=3)
         with write_aside(path) as aside:
             figure.savefig(aside, dpi=120)
+    else:
+        path.unlink(missing_ok=True)
     pyplot.close(figure)
-    return bool(ticks)
+    return drawn
 
 
 def write_report(
-    enh_exp: Path, model: str, all_results: Sequence[SetResults], metrics: Sequence[str]
+    enh_exp: Path,
+    model: str,
+    all_results: Sequence[SetResults],
+    metrics: Sequence[str],
+    cost: Mapping[str, float],
 ) -> None:
     """Write RESULTS.md, RESULTS.csv and the picture into ``enh_exp``."""
     write_csv(enh_exp / "RESULTS.csv", all_results)
-    picture = draw_depths(enh_exp / "si_snri_by_n_re.png", all_results)
+    picture = draw_quality(enh_exp / PICTURE, all_results, cost)
     text = "# RESULTS\n\n## Environments\n\n" + environment(Path(__file__).parent)
     text += f"\n## {enh_exp.name}\n\n- config: `{enh_exp / 'config.yaml'}`\n- model: `{model}`\n\n"
     if picture:
-        text += "![SI-SNRi against N_re](si_snri_by_n_re.png)\n\n"
-    text += "".join(set_section(results, metrics) for results in all_results)
+        text += f"![SI-SNRi against cost, by N_re]({PICTURE})\n\n"
+    text += "".join(set_section(results, metrics, cost) for results in all_results)
     with write_aside(enh_exp / "RESULTS.md") as aside:
         aside.write_text(text.rstrip("\n") + "\n", encoding="utf-8")
+
+
+def depth_tables(report: str) -> str:
+    """The tables by depth of a RESULTS.md, each below its test set's name."""
+    found = re.findall(r"^## (.+\n)\n.+\n\n((?:\|.+\n)+)", report, flags=re.MULTILINE)
+    return "\n".join(name + table for name, table in found)
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -235,6 +305,10 @@ def get_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--enh_exp", type=Path, required=True, help="experiment folder")
     parser.add_argument("--model", required=True, help="the model file that was scored")
+    parser.add_argument("--fs", type=int, required=True, help="sample rate in Hz")
+    parser.add_argument(
+        "--inference_config", type=Path, help="what changed of the model's configuration"
+    )
     parser.add_argument("--metrics", nargs="+", choices=METRICS, required=True)
     parser.add_argument(
         "--mixture",
@@ -256,9 +330,8 @@ def get_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main() -> None:
-    """Run the command line."""
-    args = get_parser().parse_args()
+def make_report(args: argparse.Namespace) -> None:
+    """Read the scores and write the report."""
     metrics = [metric for metric in METRICS if metric in args.metrics]
     all_results = [
         read_set(
@@ -268,11 +341,20 @@ def main() -> None:
         )
         for name, folder in args.mixture
     ]
+    config = read_yaml(args.enh_exp / "config.yaml")
+    changes = read_yaml(args.inference_config) if args.inference_config else {}
+    cost = cost_by_depth(config, changes, args.fs, {n_re for _, n_re, _ in args.scored})
+    write_report(args.enh_exp, args.model, all_results, metrics, cost)
+
+
+def main() -> None:
+    """Run the command line."""
+    args = get_parser().parse_args()
     if not args.only_print:
-        write_report(args.enh_exp, args.model, all_results, metrics)
-    for results in all_results:
-        print(f"{results.name}\n{depth_table(results, metrics)}")
-    print(f"report: {args.enh_exp / 'RESULTS.md'}")
+        make_report(args)
+    report = args.enh_exp / "RESULTS.md"
+    print(depth_tables(report.read_text(encoding="utf-8")))
+    print(f"report: {report}")
     for _, n_re, folder in args.scored:
         print(f"separated files, N_re {n_re}: {Path(folder) / 'wavs'}")
 

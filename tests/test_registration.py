@@ -49,8 +49,10 @@ def test_stock_command_without_the_plugin_does_not():
     assert run.returncode != 0 and "invalid choice: 'tisdiss'" in run.stderr
 
 
-@pytest.mark.parametrize("command", ["enh_inference", "enh_scoring"])
-def test_entry_points_take_the_stock_options(command):
+@pytest.mark.parametrize(
+    ("command", "added"), [("enh_inference", "Depth related:\n"), ("enh_scoring", "")]
+)
+def test_entry_points_take_the_stock_options(command, added):
     stock, ours = (
         subprocess.run(
             [sys.executable, "-m", f"{package}.bin.{command}", "--help"],
@@ -60,7 +62,9 @@ def test_entry_points_take_the_stock_options(command):
         ).stdout.partition("options:")[2]
         for package in ("espnet2", "espnet2_tisdiss")
     )
-    assert "--output_dir" in ours and ours == stock
+    assert "--output_dir" in stock and stock == ours[: len(stock)]
+    assert ours[len(stock) :].strip().startswith(added.strip())
+    assert ("--n_re" in ours) == bool(added)
 
 
 def test_stand_in_for_the_interpreter_passes_all_else_to_python(tmp_path):

@@ -59,7 +59,7 @@ def test_tiny_size_runs_every_stage(recipe):
     # results: printed, written and drawn
     assert "|N_re|STOI|" in done.stdout
     assert "|N_re|STOI|" in (exp / "RESULTS.md").read_text()
-    assert (exp / "si_snri_by_n_re.png").is_file()
+    assert (exp / "quality_by_cost.png").is_file()
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -53,7 +54,22 @@ def test_every_stage_leaves_what_it_should(trained: Recipe) -> None:
         assert float((folder / "scoring/result_si_snr.txt").read_text()) < 30
     with ZipFile(exp / "enh_tiny_raw_valid.loss.ave.zip") as archive:
         names = {Path(name).name for name in archive.namelist()}
-    assert {"meta.yaml", "config.yaml", "RESULTS.md", "si_snri_by_n_re.png"} <= names
+    assert {"meta.yaml", "config.yaml", "RESULTS.md", "quality_by_cost.png"} <= names
+
+
+def test_one_run_separates_at_all_depths(trained: Recipe) -> None:
+    folder = trained.folder / EXP / "inference"
+    # the jobs' logs are all that stays
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "enhanced_test.1.log",
+        "enhanced_test.2.log",
+    ]
+    logs = [path.read_text() for path in folder.iterdir()]
+    assert all("--n_re 1 3 " in log for log in logs)
+    assert sum(log.count("Enhancing") for log in logs) == 3  # mixtures, not mixtures x depths
+    assert (
+        "inference enhanced_test (N_re 1 3): 3/3" in (trained.folder / "first_stderr").read_text()
+    )
 
 
 def test_depths_differ_in_what_they_separate(trained: Recipe) -> None:
@@ -108,14 +124,21 @@ def test_another_depth_and_configuration_leave_the_others_alone(trained: Recipe)
     config.write_text("separator_conf: {reconstructor_repeat_times: 3}\n")
     before = trained.state()
     trained.stage(7, 7, "--inference_enh_config", "conf/deep.yaml")
-    trained.stage(7, 7, "--inference_enh_config", "conf/deep.yaml", "--n_re", "2")
+    trained.stage(7, 7, "--inference_enh_config", "conf/deep.yaml", "--n_re", "1 2")
+    log = trained.stage(7, 7, "--n_re", "1 2 3")
+    assert log.count("already done") == 2
+    run = trained.folder / EXP / "inference/enhanced_test.1.log"
+    assert re.search(r"--n_re 2 (?!\d)", run.read_text())
     after = trained.state()
-    assert {name: after[name] for name in before} == before
-    exp = trained.folder / EXP
-    # The base file's own depth is 3; a depth on the command line replaces it.
-    deep, third = (read_separated(exp / name, 1) for name in ("deep_test", "enhanced_re3_test"))
-    np.testing.assert_array_equal(deep["spk0-test0"], third["spk0-test0"])
-    assert "reconstructor_repeat_times: 2" in (exp / "deep_re2_test/inference.yaml").read_text()
+    changed = {name for name in before if after[name] != before[name]}
+    assert changed <= {f"{EXP}/inference/enhanced_test.{job}.log" for job in (1, 2)}
+    # The base file's own depth is 3, and separated by ESPnet's own command; a depth on the
+    # command line replaces it.
+    for name, same in (("deep", "enhanced_re3"), ("deep_re1", "enhanced_re1")):
+        for speaker in (1, 2):
+            ours = read_separated(trained.folder / EXP / f"{same}_test", speaker)
+            for key, wave in read_separated(trained.folder / EXP / f"{name}_test", speaker).items():
+                np.testing.assert_array_equal(wave, ours[key])
 
 
 def test_lost_results_are_made_again(trained: Recipe) -> None:
@@ -141,15 +164,14 @@ def test_a_changed_test_set_is_checked_before_inference(trained: Recipe) -> None
 
 def test_failing_inference_names_its_log(trained: Recipe) -> None:
     (trained.folder / EXP / "broken.pth").write_bytes(b"not weights")
-    options = ("--inference_model", "broken.pth", "--n_re", "2")
+    options = ("--inference_model", "broken.pth", "--n_re", "7")
     done = trained.run("--stage", "7", "--stop_stage", "7", *options)
     assert done.returncode == 1
-    log = EXP / "enhanced_re2_test/logs/inference.1.log"
-    assert f"inference enhanced_re2_test: job 1 of 2 failed (exit code 1); its log is {log}" in (
-        done.stderr
-    )
+    log = EXP / "inference/enhanced_test.1.log"
+    failed = "inference enhanced_test (N_re 7): job 1 of 2 failed (exit code 1)"
+    assert f"{failed}; its log is {log}" in done.stderr
     assert (trained.folder / log).is_file()
-    assert not (trained.folder / EXP / "enhanced_re2_test/spk1.scp").exists()
+    assert not (trained.folder / EXP / "enhanced_re7_test").exists()
     done = trained.run("--stage", "7", "--inference_model", "none.pth")
     assert "--inference_model none.pth: is not among the models: " in done.stderr
 
@@ -213,14 +235,30 @@ def test_an_interrupted_training_stops_and_goes_on(trained: Recipe) -> None:
 
 
 def test_an_interrupted_inference_stops_and_goes_on(trained: Recipe) -> None:
-    folder = trained.folder / EXP / "enhanced_re4_test"
-    process = trained.start("--stage", "7", "--stop_stage", "7", "--n_re", "4")
-    while not (folder / "logs" / "inference.1.log").exists():
+    exp = trained.folder / EXP
+    for path in exp.glob("inference/*.log"):  # of earlier runs
+        path.unlink()
+    process = trained.start("--stage", "7", "--stop_stage", "7", "--n_re", "4 5")
+    while not (exp / "inference/enhanced_test.1.log").exists():
         assert process.poll() is None
         time.sleep(0.02)
     os.killpg(process.pid, signal.SIGINT)  # what Ctrl-C does
     process.communicate()
     assert process.returncode == 130
-    assert not (folder / "spk1.scp").exists()
-    trained.stage(7, 7, "--n_re", "4")
-    assert len(read_scp(folder / "spk1.scp")) == 3
+    assert not list(exp.glob("enhanced_re[45]_test"))
+    # what was finished then, here one mixture planted to be known again, is not done again
+    work = exp / "inference/enhanced_test"
+    shutil.rmtree(work / "jobs")
+    planted = np.linspace(-0.5, 0.5, 8000)
+    for n_re, speaker in ((4, 1), (4, 2), (5, 1), (5, 2)):
+        path = work / f"kept/re{n_re}/{speaker}/spk0-test0.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, planted, 8000)
+    trained.stage(7, 7, "--n_re", "4 5")
+    logs = "".join(path.read_text() for path in exp.glob("inference/enhanced_test.*.log"))
+    assert sorted(re.findall("Enhancing (.*)", logs)) == ["spk1-test1", "spk2-test2"]
+    for n_re in (4, 5):
+        waves = read_separated(exp / f"enhanced_re{n_re}_test", 1)
+        assert [len(wave) for wave in waves.values()] == [8000, 8000, 8000]
+        np.testing.assert_allclose(waves["spk0-test0"], planted, atol=1e-4)
+    assert not work.exists()

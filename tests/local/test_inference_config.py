@@ -1,4 +1,4 @@
-"""The inference configuration of a depth is the base file plus the repetitions."""
+"""An inference configuration is checked before the jobs start."""
 
 from __future__ import annotations
 
@@ -6,44 +6,60 @@ from pathlib import Path
 
 import pytest
 import yaml
-from datadir import DataError
-from inference_config import inference_config
 
 TISDISS = {"separator": "tisdiss", "separator_conf": {"reconstructor_repeat_times": 6}}
 
 
-def test_depth_and_base_are_merged() -> None:
-    base = {"separator_conf": {"flash_attention": True}, "encoder_conf": {"n_fft": 256}}
-    assert inference_config(TISDISS, base, 3) == {
-        "separator_conf": {"flash_attention": True, "reconstructor_repeat_times": 3},
-        "encoder_conf": {"n_fft": 256},
-    }
-    assert inference_config(TISDISS, base, None) == base
+@pytest.fixture
+def check(run_tool, tmp_path: Path):
+    """Runs the check on configurations given as text, for a model with depth or without."""
+
+    def run(changes: str | None, *options: str, separator: str = "tisdiss"):
+        train_config = TISDISS | {"separator": separator}
+        (tmp_path / "config.yaml").write_text(yaml.safe_dump(train_config))
+        command = ["--train_config", "config.yaml", *options]
+        if changes is not None:
+            (tmp_path / "base.yaml").write_text(changes)
+            command += ["--inference_config", "base.yaml"]
+        return run_tool("inference_config", *command)
+
+    return run
 
 
-def test_a_separator_without_depth_is_refused() -> None:
-    with pytest.raises(DataError, match="--n_re needs a model with the tisdiss separator"):
-        inference_config({"separator": "rnn"}, {}, 3)
-    assert inference_config({"separator": "rnn"}, {}, None) == {}
+@pytest.mark.parametrize(
+    ("changes", "options", "separator"),
+    [
+        ("separator_conf: {flash_attention: true}", ["--n_re"], "tisdiss"),
+        ("encoder: stft\nencoder_conf: {n_fft: 256}", [], "rnn"),
+        (None, ["--n_re"], "tisdiss"),
+        ("separator: tisdiss", ["--n_re"], "rnn"),
+    ],
+)
+def test_what_espnet_can_use_passes(check, changes, options, separator) -> None:
+    done = check(changes, *options, separator=separator)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_an_unchanged_file_is_not_touched(run_tool, tmp_path: Path) -> None:
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump(TISDISS))
-    options = ("--train_config", "config.yaml", "--n_re", "2", "out.yaml")
-    assert run_tool("inference_config", *options).returncode == 0
-    before = (tmp_path / "out.yaml").stat().st_mtime_ns
-    assert run_tool("inference_config", *options).returncode == 0
-    assert (tmp_path / "out.yaml").stat().st_mtime_ns == before
-    made = yaml.safe_load((tmp_path / "out.yaml").read_text())
-    assert made == {"separator_conf": {"reconstructor_repeat_times": 2}}
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ("- a\n", "base.yaml: expected 'key: value' lines"),
+        ("a: [", "base.yaml: not YAML: "),
+        ("", "base.yaml: is empty; leave --inference_enh_config out for no change"),
+        ("n_re: 3\n", "base.yaml: unknown key 'n_re'; keys are encoder, encoder_conf, "),
+        ("separator: rnn", "--n_re needs a model with the tisdiss separator, not 'rnn'"),
+    ],
+)
+def test_what_it_cannot_use_is_refused_in_one_line(check, changes: str, message: str) -> None:
+    done = check(changes, "--n_re")
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"inference_config: {message}")
+    assert done.stderr.count("\n") == 1
 
 
-def test_what_is_not_a_mapping_is_refused_in_one_line(run_tool, tmp_path: Path) -> None:
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump(TISDISS))
-    for text, message in (("- a\n", "expected 'key: value' lines"), ("a: [", "not YAML: ")):
-        (tmp_path / "base.yaml").write_text(text)
-        options = ("--train_config", "config.yaml", "--base", "base.yaml", "out.yaml")
-        done = run_tool("inference_config", *options)
-        assert done.returncode == 1
-        assert done.stderr.startswith(f"inference_config: base.yaml: {message}")
-        assert done.stderr.count("\n") == 1
+def test_a_separator_without_depth_is_refused(check) -> None:
+    done = check(None, "--n_re", separator="rnn")
+    assert done.returncode == 1
+    assert done.stderr == (
+        "inference_config: --n_re needs a model with the tisdiss separator, not 'rnn'\n"
+    )

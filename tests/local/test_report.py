@@ -6,9 +6,11 @@ import csv
 from pathlib import Path
 
 import pytest
+import yaml
 from datadir import DataError, write_scp
 from matplotlib import image
-from report import depth_table, file_table, read_set
+from recipe_folder import TINY_CONFIG
+from report import cost_by_depth, depth_table, depth_tables, file_table, read_set
 from scores import METRICS, join_scores, read_scores
 
 
@@ -27,7 +29,9 @@ def plant(folder: Path, scores: dict[str, dict[str, tuple[float, float]]]) -> No
 
 @pytest.fixture
 def experiment(tmp_path: Path) -> Path:
-    """A mixture and two depths, of two utterances each."""
+    """A tiny model's experiment with a mixture and two depths, of two utterances each."""
+    (tmp_path / "exp").mkdir()
+    (tmp_path / "exp" / "config.yaml").write_text(TINY_CONFIG)
     plant(
         tmp_path / "dump" / "mixture_scoring",
         {
@@ -59,13 +63,17 @@ def folders(experiment: Path) -> tuple[Path, list[tuple[str, Path]]]:
 def test_the_table_by_depth(experiment: Path) -> None:
     mixture, depths = folders(experiment)
     results = read_set("test", mixture, depths)
+    metrics = ["STOI", "SAR", "SDR", "SIR", "SI_SNR"]
     # SI-SNR means: mixture (0 + 1) / 2, depth 1 (5 + 8) / 2, depth 10 (10 + 10.5) / 2.
-    assert depth_table(results, ["STOI", "SAR", "SDR", "SIR", "SI_SNR"]) == (
-        "|N_re|STOI|SAR|SDR|SIR|SI_SNR|SDRi|SI_SNRi|\n"
-        "|---|---|---|---|---|---|---|---|\n"
-        "|mixture|0.00|inf|0.50|0.00|0.50|||\n"
-        "|1|0.00|0.00|7.50|0.00|6.50|7.00|6.00|\n"
-        "|10|93.00|0.00|0.00|0.00|10.25|-0.50|9.75|\n"
+    assert depth_table(results, metrics, {"1": 0.5, "10": 123.456}) == (
+        "|N_re|STOI|SAR|SDR|SIR|SI_SNR|SDRi|SI_SNRi|GMAC/s|\n"
+        "|---|---|---|---|---|---|---|---|---|\n"
+        "|mixture|0.00|inf|0.50|0.00|0.50||||\n"
+        "|1|0.00|0.00|7.50|0.00|6.50|7.00|6.00|0.50|\n"
+        "|10|93.00|0.00|0.00|0.00|10.25|-0.50|9.75|123.46|\n"
+    )
+    assert depth_table(results, ["SI_SNR"], {}).startswith(
+        "|N_re|SI_SNR|SDRi|SI_SNRi|\n|---|---|---|---|\n|mixture|0.50|||\n|1|6.50|7.00|6.00|\n"
     )
 
 
@@ -87,13 +95,17 @@ def test_a_long_table_is_thinned_evenly(tmp_path: Path) -> None:
     assert lines[-1].startswith("|utt099|")
 
 
-def test_the_program_writes_report_csv_and_picture(experiment: Path, run_tool) -> None:
+def report_options(experiment: Path) -> list[str | Path]:
     mixture, depths = folders(experiment)
-    options = ["--enh_exp", experiment, "--model", "exp/valid.loss.ave.pth"]
+    options = ["--enh_exp", experiment, "--model", "exp/valid.loss.ave.pth", "--fs", "8000"]
     options += ["--metrics", "SI_SNR", "STOI", "--mixture", "test", mixture]
     for n_re, folder in depths:
         options += ["--scored", "test", n_re, folder]
-    done = run_tool("report", *options)
+    return options
+
+
+def test_the_program_writes_report_csv_and_picture(experiment: Path, run_tool) -> None:
+    done = run_tool("report", *report_options(experiment))
     assert done.returncode == 0, done.stderr
     assert "|10|93.00|10.25|-0.50|9.75|" in done.stdout
     assert f"report: {experiment / 'RESULTS.md'}\n" in done.stdout
@@ -101,13 +113,53 @@ def test_the_program_writes_report_csv_and_picture(experiment: Path, run_tool) -
     for part in ("- espnet version: `202", "- git hash: `", "- model: `exp/valid.loss.ave.pth`"):
         assert part in text
     assert "N_re 10: `wavs/1/a.wav`, `wavs/2/a.wav`" in text
+    assert "](quality_by_cost.png)" in text
     with (experiment / "RESULTS.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 6
     assert rows[-1] | {"dataset": "test", "n_re": "10", "utterance": "b"} == rows[-1]
     assert rows[-1]["SI_SNRi"] == "9.5000"
-    picture = image.imread(experiment / "si_snri_by_n_re.png")
+    picture = image.imread(experiment / "quality_by_cost.png")
     assert picture.std() > 0.05  # not blank
+    again = run_tool("report", *report_options(experiment), "--only_print")
+    assert again.stdout == done.stdout
+
+
+def test_the_cost_is_that_of_the_depth() -> None:
+    config = yaml.safe_load(TINY_CONFIG)  # of two repetitions
+    labels = ["1", "2", "3", "default"]
+    cost = cost_by_depth(config, {}, 8000, labels)
+    assert list(cost) == labels
+    assert cost["default"] == cost["2"]
+    assert cost["2"] - cost["1"] == pytest.approx(cost["3"] - cost["2"])
+    assert cost_by_depth(config, {}, 16000, ["1"])["1"] > 2 * cost["1"]
+    changes = {"separator_conf": {"reconstructor_repeat_times": 3}}
+    assert cost_by_depth(config, changes, 8000, labels) == cost | {"default": cost["3"]}
+
+
+def test_a_model_without_depth_has_no_cost_and_no_picture(experiment: Path, run_tool) -> None:
+    (experiment / "config.yaml").write_text("separator: rnn\n")
+    (experiment / "quality_by_cost.png").touch()  # of an earlier report
+    (experiment / "enhanced_re1_test").rename(experiment / "enhanced_test")
+    mixture, _ = folders(experiment)
+    options = ["--enh_exp", experiment, "--model", "exp/valid.loss.ave.pth", "--fs", "8000"]
+    options += ["--metrics", "SI_SNR", "--mixture", "test", mixture]
+    options += ["--scored", "test", "default", experiment / "enhanced_test"]
+    done = run_tool("report", *options)
+    assert done.returncode == 0, done.stderr
+    assert "|N_re|SI_SNR|SDRi|SI_SNRi|\n" in done.stdout
+    assert "|default|6.50|7.00|6.00|\n" in done.stdout
+    text = (experiment / "RESULTS.md").read_text()
+    assert "GMAC" not in text and "![" not in text
+    assert not (experiment / "quality_by_cost.png").exists()
+
+
+def test_only_the_tables_by_depth_are_printed() -> None:
+    table = "|N_re|SI_SNR|\n|---|---|\n|1|6.50|\n"
+    other = "|mixture|SI_SNR|\n|---|---|\n|a|0.00|\n"
+    sections = [f"## {name}\n\nNote.\n\n{table}\n### By mixture\n\n{other}" for name in "xy"]
+    report = "# RESULTS\n\n## exp\n\n- config: `c`\n- model: `m`\n\n" + "\n".join(sections)
+    assert depth_tables(report) == f"x\n{table}\ny\n{table}"
 
 
 def test_depths_scored_on_other_utterances_are_refused(experiment: Path) -> None:

@@ -391,7 +391,10 @@ def _as_list(mixtures: Mixtures) -> list[Tensor]:
     """Return mixtures as a list of waveforms (n,), checked."""
     if isinstance(mixtures, Tensor | np.ndarray) and mixtures.ndim != 2:
         raise TisdissError(f"mixtures must be (batch, samples); got {tuple(mixtures.shape)}")
-    waves = [torch.as_tensor(wave) for wave in mixtures]
+    # PyTorch takes no arrays that run backwards
+    waves = [
+        w if isinstance(w, Tensor) else torch.as_tensor(np.ascontiguousarray(w)) for w in mixtures
+    ]
     for index, wave in enumerate(waves):
         if wave.dim() != 1 or len(wave) == 0:
             raise TisdissError(

@@ -345,7 +345,8 @@ class _Analysis:
 
     def __call__(self, streams: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return powers (j, t) per sample and cepstra (j, t, q), in dB, of streams (j, n)."""
-        mel = self._mel(torch.tensor(streams, dtype=torch.float32)).double().numpy()
+        streams = np.ascontiguousarray(streams, np.float32)
+        mel = self._mel(torch.from_numpy(streams)).double().numpy()
         mel = mel.transpose(0, 2, 1)  # (j, t, mel band)
         power = mel.sum(2) / self._hop
         # a floor far below the level: an empty band of a frame is to say no more than a quiet one

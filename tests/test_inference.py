@@ -5,6 +5,7 @@ from espnet2.bin import enh_inference
 from models import LEARNED_ENCODER, TINY
 
 from espnet2_tisdiss import SeparateSpeech, TisdissError
+from espnet2_tisdiss.budget import CalibrationStore, Conditions
 from espnet2_tisdiss.precision import half_precision
 
 
@@ -26,6 +27,21 @@ def test_is_a_drop_in_for_espnets_class(espnet_model, mixture):
         ours = SeparateSpeech(config, weights, **options)
         for speech in (mixture, torch.from_numpy(mixture)):
             np.testing.assert_array_equal(ours(speech, fs=8000), stock(speech, fs=8000))
+
+
+def test_takes_espnets_arguments_by_position_and_its_inference_config(
+    espnet_model, mixture, tmp_path
+):
+    _, config, weights = espnet_model()
+    deeper = tmp_path / "inference.yaml"
+    deeper.write_text("separator_conf: {reconstructor_repeat_times: 4}")
+    arguments = (config, weights, deeper, 0.4, 0.2, False, False, None, True, "cpu", "float64")
+    stock = enh_inference.SeparateSpeech(*arguments)
+    ours = SeparateSpeech(*arguments)
+    np.testing.assert_array_equal(ours(mixture), stock(mixture))
+    whole = SeparateSpeech(config, weights, inference_config=deeper)
+    np.testing.assert_array_equal(whole(mixture), SeparateSpeech(config, weights, n_re=4)(mixture))
+    assert whole.depths(mixture, [4])[4][0].shape == mixture.shape
 
 
 def test_depth_per_call_and_per_instance(espnet_model, mixture):
@@ -123,6 +139,17 @@ def test_weights_of_encoder_and_decoder_are_not_passed_over(espnet_model):
     torch.save({k: v for k, v in state_dict.items() if k != decoder}, weights)
     with pytest.raises(RuntimeError, match=f"missing: {decoder}; left over: none"):
         SeparateSpeech(config, weights)
+
+
+def test_the_depth_within_a_time_is_calibrated_once(separate, mixture, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert separate.depth_within(rtf=1e6, most=7) == 7
+    # trained at 2: a third beyond that, rounded up
+    assert separate.depth_within(rtf=1e6) == 3
+    found = CalibrationStore().get(Conditions.of(separate))
+    assert separate.depth_within(rtf=found.predict(2), most=9) == 2
+    with pytest.raises(TisdissError, match="out of reach here: one repetition needs"):
+        separate.depth_within(rtf=found.predict(1) / 2)
 
 
 def test_from_pretrained_takes_files(espnet_model, mixture):

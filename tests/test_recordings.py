@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import scipy.signal
 import soxr
+import torch
+from models import TINY
 
 from espnet2_tisdiss import SeparateSpeech, TisdissError
 from espnet2_tisdiss.recordings import Depths
@@ -111,3 +113,58 @@ def test_depths_in_words():
     for arguments in (((),), ((1, 2), -30.0), ((0,),)):
         with pytest.raises(ValueError, match="n_re must be"):
             Depths(*arguments)
+
+
+@pytest.fixture
+def low_and_high(espnet_model) -> SeparateSpeech:
+    """A whole TISDiSS whose weights are set so that it parts the voices below and above 2 kHz."""
+    options = {"band_split": [33, 32], "mask": True, "spk_spliter_type": "conv2d"}
+    _, config, weights = espnet_model(separator_conf={**TINY, **options})
+    separate = SeparateSpeech(config, weights)
+    separator = separate.separator
+    with torch.no_grad():
+        for part in (separator.encoder_blocks, separator.reconstructor_blocks):
+            for parameter in part.parameters():
+                parameter.zero_()  # nothing but the residual connection is left
+        separator.spk_spliter.conv2d.weight.zero_()
+        # stream j is 1 in channel j, and channel j opens band j
+        separator.spk_spliter.conv2d.bias.copy_(torch.eye(2, TINY["emb_dim"]).flatten())
+        masks = separator.reconstructor_deconv  # (band, h, real and imaginary parts)
+        masks.bias.zero_()
+        masks.weight.zero_()
+        masks.weight[0, 0, ::2] = masks.weight[1, 1, ::2] = 1
+    return separate
+
+
+def talk(band: tuple[int, int], turns: list[tuple[float, float]], seconds: float) -> np.ndarray:
+    """A voice in a band of Hz that is heard from .. to so many seconds."""
+    sos = scipy.signal.butter(6, band, "bandpass", fs=RATE, output="sos")
+    time = np.arange(round(seconds * RATE)) / RATE
+    heard = sum(np.clip(20 * np.minimum(time - a, b - time), 0, 1) for a, b in turns)
+    return (scipy.signal.sosfilt(sos, noise(len(time))) * heard).astype(np.float32)
+
+
+@pytest.mark.parametrize("rate", [8000, 16000])
+def test_chunks_in_any_order_are_the_whole_on_voices_with_pauses(low_and_high, rate, monkeypatch):
+    # chunks of 4 s every 3 s: the overlaps hold both voices, one of them, and (9 to 10 s) none
+    low = talk((200, 1200), [(0, 2), (3, 5.5), (8, 8.9), (11, 15), (18.5, 21)], 22)
+    high = talk((2400, 3400), [(1, 4), (6, 7.5), (8.2, 8.8), (10.2, 12), (15, 20)], 22)
+    mixture = low + high
+    whole = low_and_high.depths([mixture], [2])[2][0]
+    assert np.square(whole[0] - low).sum() < 1e-2 * np.square(low).sum()  # the plant works
+    if rate != RATE:
+        mixture, whole = soxr.resample(mixture, RATE, rate), soxr.resample(whole.T, RATE, rate).T
+    right_order, calls = low_and_high.depths, []
+
+    def in_any_order(waves, n_re):
+        calls.append(1)
+        turned = len(calls) % 3 == 2
+        return {
+            n: [w[::-1] if turned else w for w in v] for n, v in right_order(waves, n_re).items()
+        }
+
+    monkeypatch.setattr(low_and_high, "depths", in_any_order)
+    found = low_and_high.recording(mixture, rate, chunk_seconds=4.0, overlap_seconds=1.0)
+    assert len(calls) == 7
+    error = np.square(found - whole).sum((1,)) / np.square(whole).sum((1,))
+    assert (10 * np.log10(error) < -80).all()

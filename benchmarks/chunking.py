@@ -1,0 +1,150 @@
+"""What cutting a long recording into chunks costs: orders that are wrong, distance to the whole.
+
+    python benchmarks/chunking.py EXP/enh_train_default_raw DUMP/raw/test --root RECIPE
+
+makes long recordings of two speakers with pauses from the sources of a data directory (wav.scp,
+spk1.scp, spk2.scp and an utt2spk whose speakers are pairs "a_b"), separates each as a whole and in
+chunks of several lengths and overlaps, the speakers of each chunk in an order drawn by chance, and
+prints medians. "wrong" counts the chunks whose speakers the stitcher brought into another order
+than the references have, of those where the references tell (both orders are equally good where
+everyone pauses). "to whole" is the SI-SNR of the chunked result against the whole one.
+Axis letters: j speaker, n sample.
+"""
+
+import argparse
+from collections import defaultdict
+from collections.abc import Iterator
+from itertools import permutations
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from espnet2_tisdiss import SeparateSpeech
+from espnet2_tisdiss.stitching import Chunker, Chunking, Stitcher
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the benchmark and print its table."""
+    args = _arguments(argv)
+    rng = np.random.default_rng(args.seed)
+    separate = SeparateSpeech(model_file=args.model_dir / args.model_file, n_re=args.n_re)
+    voices, rate = _voices(args.data_dir, args.root)
+    recordings = [_recording(voices, rate, args, rng) for _ in range(args.recordings)]
+    wholes = [np.concatenate(separate(sources.sum(0)[None])) for sources in recordings]
+    print(
+        f"{'chunk':>5} {'overlap':>7} {'wrong':>9} {'to whole':>8} {'SI-SNRi':>7} {'of whole':>8}"
+    )
+    for length in args.chunk:
+        for overlap in args.overlap:
+            chunking = Chunking.in_seconds(rate, length, overlap)
+            rows = [
+                _compare(separate, sources, whole, chunking, rate, rng)
+                for sources, whole in zip(recordings, wholes, strict=True)
+            ]
+            wrong, counted = np.sum([row[:2] for row in rows], axis=0)
+            to_whole, chunked, of_whole = np.median([row[2:] for row in rows], axis=0)
+            print(
+                f"{length:5g} {overlap:7g} {f'{wrong}/{counted}':>9} {to_whole:8.1f} "
+                f"{chunked:7.2f} {of_whole:8.2f}",
+                flush=True,
+            )
+
+
+def _arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("model_dir", type=Path, help="folder with config.yaml and the weights")
+    parser.add_argument("data_dir", type=Path)
+    parser.add_argument("--model_file", default="valid.loss.ave.pth", help="in model_dir")
+    parser.add_argument("--root", type=Path, default=Path(), help="of relative paths in the .scp")
+    parser.add_argument("--n_re", type=int, default=None)
+    parser.add_argument("--recordings", type=int, default=4)
+    parser.add_argument("--seconds", type=float, default=90.0, help="of a recording")
+    parser.add_argument("--pause", type=float, nargs=2, default=(0.5, 5.0), help="range, seconds")
+    parser.add_argument("--chunk", type=float, nargs="+", default=(4.0, 6.0, 8.0, 10.0))
+    parser.add_argument("--overlap", type=float, nargs="+", default=(1.0, 2.0, 3.0))
+    parser.add_argument("--seed", type=int, default=0)
+    return parser.parse_args(argv)
+
+
+def _voices(data_dir: Path, root: Path) -> tuple[dict[str, list[np.ndarray]], int]:
+    """Return the sources (n,) of each speaker, equally loud, and the sample rate."""
+    speakers = dict(line.split(maxsplit=1) for line in _lines(data_dir / "utt2spk"))
+    voices = defaultdict(dict)
+    for index in (0, 1):
+        for line in _lines(data_dir / f"spk{index + 1}.scp"):
+            utterance, path = line.split(maxsplit=1)
+            source, rate = soundfile.read(root / path, dtype="float32")
+            # keyed by its first samples: a source that is in several mixtures is taken once
+            unit = source / source.std()
+            voices[speakers[utterance].split("_")[index]][unit[:4000].round(2).tobytes()] = unit
+    return {name: list(sources.values()) for name, sources in voices.items()}, rate
+
+
+def _lines(path: Path) -> Iterator[str]:
+    return filter(None, map(str.strip, path.read_text().splitlines()))
+
+
+def _recording(
+    voices: dict[str, list[np.ndarray]],
+    rate: int,
+    args: argparse.Namespace,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Return sources (2, n) of two speakers who pause."""
+    result = np.zeros((2, round(args.seconds * rate)), np.float32)
+    for row, name in zip(result, rng.choice(sorted(voices), 2, replace=False), strict=True):
+        at = 0
+        while at < len(row):
+            source = voices[name][rng.integers(len(voices[name]))][: len(row) - at]
+            row[at : at + len(source)] = 0.05 * source
+            at += len(source) + round(rng.uniform(*args.pause) * rate)
+    return result
+
+
+def _compare(
+    separate: SeparateSpeech,
+    sources: np.ndarray,
+    whole: np.ndarray,
+    chunking: Chunking,
+    rate: int,
+    rng: np.random.Generator,
+) -> tuple[int, int, float, float, float]:
+    """Return wrong orders, orders that count, SI-SNR to the whole, SI-SNRi chunked and whole."""
+    mixture = sources.sum(0)
+    chunker, stitcher, parts, right = Chunker(chunking), Stitcher(rate), [], []
+    for chunk in chunker.push(mixture) + chunker.finish():
+        estimate = rng.permutation(np.concatenate(separate(chunk.samples[None])))
+        end = chunk.start + len(chunk.samples)
+        right.append(_order(sources[:, chunk.start : end], estimate, margin=0.1))
+        parts.append(stitcher.push(chunk.start, estimate))
+    chunked = np.concatenate([*parts, stitcher.finish()], axis=1)
+    flips = [order != found for order, found in zip(right, stitcher.orders, strict=True) if order]
+    wrong = min(sum(flips), len(flips) - sum(flips))  # the recording's own order is free
+    in_order = [estimate[list(_order(sources, estimate))] for estimate in (whole, chunked)]
+    before = _si_snr(np.broadcast_to(mixture, sources.shape), sources)
+    gains = [(_si_snr(estimate, sources) - before).mean() for estimate in in_order]
+    return wrong, len(flips), _si_snr(in_order[1], in_order[0]).mean(), gains[1], gains[0]
+
+
+def _order(
+    sources: np.ndarray, estimate: np.ndarray, margin: float = 0.0
+) -> tuple[int, ...] | None:
+    """Return the order of the estimate (j, n) that fits the sources, None if they do not tell."""
+    fit = sources @ estimate.T / (np.linalg.norm(sources) * np.linalg.norm(estimate) + 1e-12)
+    totals = {order: fit[range(len(fit)), order].sum() for order in permutations(range(len(fit)))}
+    second, best = sorted(totals, key=totals.get)[-2:]
+    return best if totals[best] - totals[second] >= margin else None
+
+
+def _si_snr(estimate: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """Return the scale-invariant signal-to-noise ratios (j,), in dB, of waveforms (j, n)."""
+    scale = (estimate * reference).sum(1) / np.square(reference).sum(1)
+    target = scale[:, None] * reference
+    return 10 * np.log10(np.square(target).sum(1) / np.square(estimate - target).sum(1))
+
+
+if __name__ == "__main__":
+    main()

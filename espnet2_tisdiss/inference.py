@@ -256,23 +256,37 @@ class SeparateSpeech(espnet2.bin.enh_inference.SeparateSpeech):
             separated.update(zip(indices, found, strict=True))
         return [separated[index] for index in range(len(waves))]
 
-    def depth_within(self, rtf: float, most: int | None = None) -> int:
+    def depth_within(
+        self,
+        rtf: float | None = None,
+        seconds: float | None = None,
+        duration: float | None = None,
+        most: int | None = None,
+    ) -> int:
         """Return the largest depth that fits a time, from a calibration of this machine.
 
         The calibration is measured when one is asked for first, in some seconds, and kept for
         this model's structure and this machine: see budget.py.
 
         Args:
-            rtf: wanted real-time factor: seconds of work for a second of audio.
+            rtf: wanted real-time factor: seconds of work for a second of audio; or else
+            seconds: of work wanted in all,
+            duration: for so many seconds of audio.
             most: no depth beyond this one; None: a third beyond the depth of the training, where
                 the published models are about at their best.
 
         Raises:
             TisdissError: not even one repetition fits.
+            ValueError: neither ``rtf`` nor ``seconds`` with ``duration`` is given, or both are.
         """
+        if (rtf is None) == (seconds is None) or (seconds is None) != (duration is None):
+            raise ValueError("give either rtf, or seconds and duration")
         if most is None:
             most = math.ceil(self.separator.config.reconstructor_repeat_times * 4 / 3)
-        return kept_calibration(self).depth_for(rtf, most)
+        calibration = kept_calibration(self)
+        if rtf is not None:
+            return calibration.depth_for(rtf, most)
+        return calibration.depth_for_seconds(seconds, duration, most)
 
     def recording(
         self,

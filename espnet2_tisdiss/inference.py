@@ -8,7 +8,6 @@ by itself, and batches of different lengths. Axis letters: b batch, j speaker, n
 import inspect
 import itertools
 import logging
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -272,8 +271,7 @@ class SeparateSpeech(espnet2.bin.enh_inference.SeparateSpeech):
             rtf: wanted real-time factor: seconds of work for a second of audio; or else
             seconds: of work wanted in all,
             duration: for so many seconds of audio.
-            most: no depth beyond this one; None: a third beyond the depth of the training, where
-                the published models are about at their best.
+            most: no depth beyond this one; None: the configuration's ``deepest_useful``.
 
         Raises:
             TisdissError: not even one repetition fits.
@@ -281,8 +279,7 @@ class SeparateSpeech(espnet2.bin.enh_inference.SeparateSpeech):
         """
         if (rtf is None) == (seconds is None) or (seconds is None) != (duration is None):
             raise ValueError("give either rtf, or seconds and duration")
-        if most is None:
-            most = math.ceil(self.separator.config.reconstructor_repeat_times * 4 / 3)
+        most = self.separator.config.deepest_useful if most is None else most
         calibration = kept_calibration(self)
         if rtf is not None:
             return calibration.depth_for(rtf, most)

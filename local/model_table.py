@@ -57,11 +57,9 @@ def measure(config: dict[str, Any]) -> Cost:
     """Build the model of an ESPnet configuration and count its cost at ``DEPTHS``."""
     encoder = encoder_choices.get_class(config["encoder"])(**config["encoder_conf"])
     separator = TISDiSSSeparator(encoder.output_dim, **config["separator_conf"])
-    options = separator.config
-    counter = CostCounter(encoder, separator, options.sample_rate, SECONDS)
+    counter = CostCounter(encoder, separator, separator.config.sample_rate, SECONDS)
     return Cost(
-        f"sep{options.encoder_n_layers}x{options.encoder_repeat_times}"
-        f"-re{options.reconstructor_n_layers}x{options.reconstructor_repeat_times}",
+        separator.config.structure,
         parameters(separator),
         counter.positions_per_s(),
         {n_re: counter.macs_per_s(n_re) for n_re in DEPTHS},

@@ -16,6 +16,8 @@ from espnet2_tisdiss.cli import calibrate, info, profile, separate, sweep
 from espnet2_tisdiss.cli.console import messages
 from espnet2_tisdiss.errors import TisdissError
 
+INTERRUPTED = 130
+
 app = typer.Typer(
     name="tisdiss",
     help="Separate speech with a model whose depth is a dial.",
@@ -53,9 +55,10 @@ def main() -> None:
             typer.echo(json.dumps({"error": str(error)}, ensure_ascii=False))
         messages.print(f"tisdiss: {error}", style="red", markup=False, highlight=False)
         sys.exit(2)
-    except KeyboardInterrupt:
-        messages.print("tisdiss: interrupted; what is finished is kept", markup=False)
-        sys.exit(130)
+    except SystemExit as ending:
+        if ending.code == INTERRUPTED:  # Typer's, after Ctrl-C
+            messages.print("tisdiss: interrupted; what is finished is kept", markup=False)
+        raise
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import logging
-import math
 import sys
 import tempfile
 import time
@@ -102,8 +101,8 @@ def set_threads(threads: int | None) -> None:
 
 
 def depths_of_interest(model: "SeparateSpeech") -> list[int]:
-    """Return the depths from 1 to a third beyond that of the training."""
-    return list(range(1, math.ceil(model.separator.config.reconstructor_repeat_times * 4 / 3) + 1))
+    """Return the depths from 1 to the deepest that may be of use."""
+    return list(range(1, model.separator.config.deepest_useful + 1))
 
 
 def parse_depths(text: str | None) -> list[int]:
@@ -118,6 +117,13 @@ def parse_depths(text: str | None) -> list[int]:
     if not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
         raise TisdissError(f"--n-re {text}: expected repetitions from 1 on, such as 4 or 1,2,4")
     return sorted({int(part) for part in parts})
+
+
+def machine(conditions: Mapping[str, Any]) -> str:
+    """Say on what something was timed, by the ``device``, ``threads`` and ``dtype``."""
+    threads = conditions["threads"]
+    plural = "s" * (threads != 1)
+    return f"{conditions['device']}, {threads} thread{plural}, {conditions['dtype']}"
 
 
 def check_seconds(seconds: float) -> None:

@@ -1,7 +1,174 @@
-"""``tisdiss profile``."""
+"""``tisdiss profile``: what each depth of a model costs on this machine."""
 
-EXAMPLES = ""
+import csv
+import dataclasses
+import io
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from espnet2_tisdiss.cli.console import (
+    DeviceOption,
+    DtypeOption,
+    JsonOption,
+    ModelArgument,
+    ThreadsOption,
+    WorkProgress,
+    check_seconds,
+    depths_of_interest,
+    load_model,
+    machine,
+    measuring,
+    messages,
+    parse_depths,
+    print_facts,
+    print_json,
+    print_table,
+    require_folder,
+    set_threads,
+    write_file,
+)
+from espnet2_tisdiss.pictures import draw_by_depth, require_matplotlib
+
+if TYPE_CHECKING:  # these bring PyTorch and ESPnet, which takes seconds
+    from espnet2_tisdiss.cost import DepthCost
+    from espnet2_tisdiss.inference import SeparateSpeech
+
+EXAMPLES = """
+[bold]Examples[/bold]
+
+tisdiss profile exp/enh_train
+
+tisdiss profile exp/enh_train --n-re 1,2,4,8 --seconds 8 --out profile
+
+tisdiss profile model.zip --device cpu --threads 1 --json
+"""
 
 
-def command() -> None:
-    """To be written."""
+def command(
+    model: ModelArgument,
+    n_re: Annotated[
+        str | None,
+        typer.Option(
+            help="Repetitions, such as 1,2,4,8.", show_default="1 to a third beyond the training's"
+        ),
+    ] = None,
+    seconds: Annotated[float, typer.Option(help="Seconds of audio in the mixture.")] = 4.0,
+    repeats: Annotated[int, typer.Option(min=1, help="Timed runs of each depth.")] = 3,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Folder for profile.csv and the pictures (PNG)."),
+    ] = None,
+    device: DeviceOption = "auto",
+    dtype: DtypeOption = "float32",
+    threads: ThreadsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure parameters, multiply-adds, real-time factor and peak memory by depth.
+
+    The real-time factor (RTF) is seconds of work for a second of audio. Peak memory is above that
+    of the loaded model; on a CPU it is sampled.
+    """
+    depths = parse_depths(n_re)
+    check_seconds(seconds)
+    if out is not None:
+        require_matplotlib()
+        require_folder(out)
+    set_threads(threads)
+    separator = load_model(model, device, dtype, None)
+    costs = _measure(separator, depths or depths_of_interest(separator), seconds, repeats)
+    about = _about(separator, model, seconds, repeats)
+    if not as_json:
+        _print(costs, about)
+    files = [] if out is None else _write(out, costs, about)
+    if as_json:
+        rows = [dataclasses.asdict(cost) for cost in costs]
+        print_json({**about, "depths": rows, "files": files})
+    for file in files:
+        messages.print(f"written: {file}", markup=False, highlight=False)
+
+
+def _measure(
+    separator: "SeparateSpeech", depths: Sequence[int], seconds: float, repeats: int
+) -> list["DepthCost"]:
+    """Measure the depths, showing how far it is."""
+    from espnet2_tisdiss.cost import measure
+
+    total = (1 + repeats) * sum(depths)
+    done = itertools.cycle(depths)  # the order in which they are run
+    with measuring(), WorkProgress.shown(total, "profiling") as progress:
+        return measure(separator, seconds, depths, repeats, lambda: progress.advance(next(done)))
+
+
+def _about(separator: "SeparateSpeech", model: str, seconds: float, repeats: int) -> dict[str, Any]:
+    """Return what the figures are of, and how they were taken."""
+    from espnet2_tisdiss.budget import Conditions
+    from espnet2_tisdiss.cost import parameters
+
+    conditions = Conditions.of(separator)
+    return {
+        "model": model,
+        "structure": separator.separator.config.structure,
+        "parameters": parameters(separator.enh_model),
+        "device": conditions.device,
+        "threads": conditions.threads,
+        "dtype": conditions.dtype,
+        "seconds": seconds,
+        "repeats": repeats,
+    }
+
+
+def _print(costs: Sequence["DepthCost"], about: dict[str, Any]) -> None:
+    """Print the figures for people."""
+    print_facts(
+        {
+            "model": f"{about['model']}, {about['structure']}",
+            "parameters": f"{about['parameters'] / 1e6:.2f} M",
+            "measured on": f"{machine(about)}, {about['seconds']:g} s of audio",
+        }
+    )
+    rows = [
+        [
+            str(cost.n_re),
+            f"{cost.macs_per_s / 1e9:.2f}",
+            f"{cost.rtf:.3g}",
+            f"{1 / cost.rtf:.3g}",
+            f"{cost.peak_bytes / 1e6:.0f}",
+        ]
+        for cost in costs
+    ]
+    print_table(["N_re", "GMAC/s", "RTF", "times real time", "peak memory [MB]"], rows)
+
+
+def _write(out: Path, costs: Sequence["DepthCost"], about: dict[str, Any]) -> list[Path]:
+    """Write the table and the pictures; return their files."""
+    title = f"{about['structure']}, {about['seconds']:g} s of audio\n{machine(about)}"
+    n_re = [cost.n_re for cost in costs]
+    contents = {
+        "profile.csv": _csv(costs),
+        "rtf_by_n_re.png": draw_by_depth(
+            n_re, [cost.rtf for cost in costs], "real-time factor", title, {"real time": 1.0}
+        ),
+        "memory_by_n_re.png": draw_by_depth(
+            n_re,
+            [cost.peak_bytes / 1e6 for cost in costs],
+            "peak memory above the loaded model [MB]",
+            title,
+        ),
+    }
+    for name, content in contents.items():
+        write_file(out / name, content)
+    return [out / name for name in contents]
+
+
+def _csv(costs: Sequence["DepthCost"]) -> bytes:
+    """Return the figures as the content of a CSV file."""
+    text = io.StringIO()
+    rows = [dataclasses.asdict(cost) for cost in costs]
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue().encode()

@@ -1,0 +1,125 @@
+"""Pictures of a model's figures by depth, drawn without a display."""
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from espnet2_tisdiss.errors import TisdissError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MULTIPLY_ADDS = "cost: multiply-adds for a second of audio [GMAC/s]"
+
+
+def require_matplotlib() -> None:
+    """Make sure before the work that pictures can be drawn.
+
+    Raises:
+        TisdissError: matplotlib, which the package can do without, is not installed.
+    """
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError:
+        raise TisdissError("pictures need matplotlib: pip install matplotlib") from None
+
+
+def draw_by_depth(
+    n_re: Sequence[int],
+    values: Sequence[float],
+    label: str,
+    title: str,
+    limits: Mapping[str, float] | None = None,
+) -> bytes:
+    """Draw a figure that grows from nothing with the depth, such as time or memory.
+
+    Args:
+        n_re: repetitions N_re, ascending.
+        values: the figure at each of them, >= 0.
+        label: what it is, with its unit.
+        title: of the picture.
+        limits: named levels, drawn where the values come near them.
+
+    Returns:
+        The picture as the content of a PNG file.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    axes.plot(n_re, values, "o-")
+    for depth, value in zip(n_re, values, strict=True):
+        axes.annotate(
+            f"{value:.3g}", (depth, value), (0, 7), textcoords="offset points", ha="center"
+        )
+    top = 1.15 * max(values) or 1.0  # room for the numbers
+    for name, level in (limits or {}).items():
+        if level < 2 * top:
+            axes.axhline(level, color="tab:red", linestyle="--", label=name)
+            top = max(top, 1.05 * level)
+            axes.legend(loc="lower right")
+    axes.set(xlabel="repetitions N_re", ylabel=label, ylim=(0, top))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_title(title, fontsize="medium", wrap=True)
+    axes.margins(x=0.08)
+    axes.grid(alpha=0.3)
+    return _png(figure)
+
+
+@dataclass(frozen=True)
+class Quality:
+    """How good a data set's mixtures come out at each depth.
+
+    Attributes:
+        n_re: repetitions N_re, ascending.
+        cost: what each depth costs.
+        gains: improvements in dB, of each depth those of the mixtures.
+    """
+
+    n_re: Sequence[int]
+    cost: Sequence[float]
+    gains: Sequence[Sequence[float]]
+
+
+def draw_quality(data_sets: Mapping[str, Quality], cost: str) -> bytes:
+    """Draw mean and spread (10 to 90 %) of SI-SNRi against cost, a line for each data set.
+
+    Args:
+        data_sets: by name.
+        cost: what the cost is, with its unit, such as :data:`MULTIPLY_ADDS`.
+
+    Returns:
+        The picture as the content of a PNG file.
+    """
+    import numpy as np
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    for name, quality in data_sets.items():
+        means = np.mean(quality.gains, axis=1)
+        (line,) = axes.plot(quality.cost, means, "o-", label=name)
+        low, high = np.percentile(quality.gains, [10, 90], axis=1)
+        axes.fill_between(quality.cost, low, high, alpha=0.2, color=line.get_color(), linewidth=0)
+        for n_re, *point in zip(quality.n_re, quality.cost, means, strict=True):
+            axes.annotate(str(n_re), point, (0, 6), textcoords="offset points", ha="center")
+    axes.set(xlabel=cost, ylabel="SI-SNR improvement [dB]")
+    axes.set_title(
+        "Mean over mixtures; band: 10 to 90 %; numbers: repetitions N_re", fontsize="medium"
+    )
+    axes.set_xlim(left=0)  # so that distances along it are shares of the cost
+    axes.grid(alpha=0.3)
+    figure.legend(loc="outside lower center", ncols=3)
+    return _png(figure)
+
+
+def _png(figure: "Figure") -> bytes:
+    content = io.BytesIO()
+    figure.savefig(content, dpi=120, format="png")
+    return content.getvalue()

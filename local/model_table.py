@@ -17,9 +17,8 @@ from datadir import DataError, run_main, write_aside
 from espnet2.tasks.enh import encoder_choices
 
 from espnet2_tisdiss import TISDiSSSeparator
-from espnet2_tisdiss.cost import CostCounter, parameters
+from espnet2_tisdiss.cost import COUNTED_SECONDS, CostCounter, parameters
 
-SECONDS = 4  # length of the input: attention's share grows with it
 DEPTHS = (1, 3, 6)
 
 COLUMNS = "".join(f" GMAC/s, N_re {n} |" for n in DEPTHS)
@@ -27,8 +26,8 @@ HEADER = f"""\
 # Configurations
 
 The separator's parameters, and its billions of multiply-adds for one second of audio (GMAC/s)
-by repetitions N_re at inference, counted on an input of {SECONDS} s. Positions are those of the
-feature map for each second: frames times bins or bands.
+by repetitions N_re at inference, counted on an input of {COUNTED_SECONDS:g} s. Positions are those
+of the feature map for each second: frames times bins or bands.
 Made by `make docs`.
 
 | configuration | structure | parameters | positions/s |{COLUMNS}
@@ -57,7 +56,7 @@ def measure(config: dict[str, Any]) -> Cost:
     """Build the model of an ESPnet configuration and count its cost at ``DEPTHS``."""
     encoder = encoder_choices.get_class(config["encoder"])(**config["encoder_conf"])
     separator = TISDiSSSeparator(encoder.output_dim, **config["separator_conf"])
-    counter = CostCounter(encoder, separator, separator.config.sample_rate, SECONDS)
+    counter = CostCounter(encoder, separator, separator.config.sample_rate)
     return Cost(
         separator.config.structure,
         parameters(separator),

@@ -26,11 +26,12 @@ from datadir import DataError, read_scp, run_main, write_aside
 from inference_config import read_yaml
 from scores import METRICS, read_scores
 
+from espnet2_tisdiss.pictures import MULTIPLY_ADDS, Quality, draw_quality
+
 IMPROVED = ("SDR", "SI_SNR")
 MAX_FILE_ROWS = 30
 MAX_SCORE = 100.0
 PICTURE = "quality_by_cost.png"
-COST_SECONDS = 4  # length of the input whose cost is counted: attention's share grows with it
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ def cost_by_depth(
     recursive_dict_update(config, changes)
     encoder = encoder_choices.get_class(config["encoder"])(**config["encoder_conf"])
     separator = TISDiSSSeparator(encoder.output_dim, **config["separator_conf"])
-    counter = CostCounter(encoder, separator, fs, COST_SECONDS)
+    counter = CostCounter(encoder, separator, fs)
     depths = {
         label: int(label) if label.isdigit() else separator.reconstructor_repeat_times
         for label in labels
@@ -170,9 +171,11 @@ def set_section(results: SetResults, metrics: Sequence[str], cost: Mapping[str, 
     text = f"## {results.name}\n\n{count} mixtures. Scores are means over speakers, then mixtures; "
     text += "STOI in percent, the others in dB; SDRi and SI_SNRi are improvements over the mixture."
     if cost:
+        from espnet2_tisdiss.cost import COUNTED_SECONDS  # brings PyTorch, which takes seconds
+
         text += (
             " GMAC/s: the separator's billions of multiply-adds for a second of audio, counted on "
-            f"{COST_SECONDS} s."
+            f"{COUNTED_SECONDS:g} s."
         )
     text += f"\n\n{depth_table(results, metrics, cost)}\n"
     text += f"### By mixture ({shown} of {count}; all of them are in RESULTS.csv)\n\n"
@@ -230,49 +233,28 @@ def write_csv(path: Path, all_results: Sequence[SetResults]) -> None:
                     writer.writerow([results.name, scored.label, key, *numbers])
 
 
-def draw_quality(path: Path, all_results: Sequence[SetResults], cost: Mapping[str, float]) -> bool:
-    """Draw mean and spread (10 to 90 %) of SI-SNRi against cost, a line for each test set.
+def write_picture(path: Path, all_results: Sequence[SetResults], cost: Mapping[str, float]) -> bool:
+    """Draw mean and spread of SI-SNRi against cost, a line for each test set.
 
     Returns:
         Whether there is a picture: not without a cost, or where no depth was chosen. An older one
         is removed then.
     """
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(6, 4), layout="constrained")
-    drawn = False
+    data_sets = {}
     for results in all_results:
         depths = [scored for scored in results.depths if cost and scored.label.isdigit()]
-        if not depths:
-            continue
-        drawn = True
-        gains = np.array([list(results.improvement(entry, "SI_SNR").values()) for entry in depths])
-        costs = [cost[entry.label] for entry in depths]
-        (line,) = axes.plot(costs, gains.mean(1), "o-", label=results.name)
-        low, high = np.percentile(gains, [10, 90], axis=1)
-        axes.fill_between(costs, low, high, alpha=0.2, color=line.get_color(), linewidth=0)
-        for entry, x, y in zip(depths, costs, gains.mean(1), strict=True):
-            axes.annotate(
-                entry.label, (x, y), xytext=(0, 6), textcoords="offset points", ha="center"
+        if depths:
+            data_sets[results.name] = Quality(
+                [int(scored.label) for scored in depths],
+                [cost[scored.label] for scored in depths],
+                [list(results.improvement(scored, "SI_SNR").values()) for scored in depths],
             )
-    if drawn:
-        axes.set_xlabel("cost: multiply-adds for a second of audio [GMAC/s]")
-        axes.set_ylabel("SI-SNR improvement [dB]")
-        axes.set_title(
-            "Mean over mixtures; band: 10 to 90 %; numbers: repetitions N_re", fontsize="medium"
-        )
-        axes.set_xlim(left=0)  # so that distances along it are shares of the cost
-        axes.grid(alpha=0.3)
-        figure.legend(loc="outside lower center", ncols=3)
+    if data_sets:
         with write_aside(path) as aside:
-            figure.savefig(aside, dpi=120)
+            aside.write_bytes(draw_quality(data_sets, MULTIPLY_ADDS))
     else:
         path.unlink(missing_ok=True)
-    pyplot.close(figure)
-    return drawn
+    return bool(data_sets)
 
 
 def write_report(
@@ -284,7 +266,7 @@ def write_report(
 ) -> None:
     """Write RESULTS.md, RESULTS.csv and the picture into ``enh_exp``."""
     write_csv(enh_exp / "RESULTS.csv", all_results)
-    picture = draw_quality(enh_exp / PICTURE, all_results, cost)
+    picture = write_picture(enh_exp / PICTURE, all_results, cost)
     text = "# RESULTS\n\n## Environments\n\n" + environment(Path(__file__).parent)
     text += f"\n## {enh_exp.name}\n\n- config: `{enh_exp / 'config.yaml'}`\n- model: `{model}`\n\n"
     if picture:

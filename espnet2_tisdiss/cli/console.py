@@ -1,12 +1,14 @@
 """What the subcommands share: options of the model, messages, progress, and tables."""
 
 import contextlib
+import csv
+import io
 import json
 import logging
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
@@ -178,6 +180,16 @@ def require_folder(folder: Path) -> None:
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         raise TisdissError(f"{folder}: cannot be written to: {error.strerror}") from None
+
+
+def csv_file(rows: Iterable[Mapping[str, Any]]) -> bytes:
+    """Return rows, at least one, as the content of a CSV file; nothing stands for None."""
+    rows = list(rows)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue().encode()
 
 
 def write_file(path: Path, content: bytes) -> None:

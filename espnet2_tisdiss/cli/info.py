@@ -21,7 +21,6 @@ if TYPE_CHECKING:  # these bring PyTorch and ESPnet, which takes seconds
     from espnet2_tisdiss.config import TISDiSSConfig
     from espnet2_tisdiss.inference import SeparateSpeech
 
-COST_SECONDS = 4  # length of the input whose cost is counted: attention's share grows with it
 
 EXAMPLES = """
 [bold]Examples[/bold]
@@ -116,12 +115,12 @@ def _supervised(config: "TISDiSSConfig") -> list[int]:
 
 def _cost(separator: "SeparateSpeech") -> dict[str, Any]:
     """Return the cost at the depth of the training."""
-    from espnet2_tisdiss.cost import CostCounter
+    from espnet2_tisdiss.cost import COUNTED_SECONDS, CostCounter
 
     model = separator.enh_model
-    counter = CostCounter(model.encoder, model.separator, separator.sample_rate, COST_SECONDS)
+    counter = CostCounter(model.encoder, model.separator, separator.sample_rate)
     n_re = model.separator.config.reconstructor_repeat_times
-    return {"macs_per_s": counter.macs_per_s(n_re), "cost_seconds": COST_SECONDS}
+    return {"macs_per_s": counter.macs_per_s(n_re), "cost_seconds": COUNTED_SECONDS}
 
 
 def _calibration(separator: "SeparateSpeech") -> dict[str, Any]:

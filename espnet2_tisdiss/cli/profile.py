@@ -1,8 +1,6 @@
 """``tisdiss profile``: what each depth of a model costs on this machine."""
 
-import csv
 import dataclasses
-import io
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +16,7 @@ from espnet2_tisdiss.cli.console import (
     ThreadsOption,
     WorkProgress,
     check_seconds,
+    csv_file,
     depths_of_interest,
     load_model,
     machine,
@@ -148,7 +147,7 @@ def _write(out: Path, costs: Sequence["DepthCost"], about: dict[str, Any]) -> li
     title = f"{about['structure']}, {about['seconds']:g} s of audio\n{machine(about)}"
     n_re = [cost.n_re for cost in costs]
     contents = {
-        "profile.csv": _csv(costs),
+        "profile.csv": csv_file(dataclasses.asdict(cost) for cost in costs),
         "rtf_by_n_re.png": draw_by_depth(
             n_re, [cost.rtf for cost in costs], "real-time factor", title, {"real time": 1.0}
         ),
@@ -162,13 +161,3 @@ def _write(out: Path, costs: Sequence["DepthCost"], about: dict[str, Any]) -> li
     for name, content in contents.items():
         write_file(out / name, content)
     return [out / name for name in contents]
-
-
-def _csv(costs: Sequence["DepthCost"]) -> bytes:
-    """Return the figures as the content of a CSV file."""
-    text = io.StringIO()
-    rows = [dataclasses.asdict(cost) for cost in costs]
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]))
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue().encode()

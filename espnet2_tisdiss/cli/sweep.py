@@ -1,7 +1,260 @@
-"""``tisdiss sweep``."""
+"""``tisdiss sweep``: quality and speed of a model at every depth on a data set."""
 
-EXAMPLES = ""
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from espnet2_tisdiss.cli.console import (
+    AudioProgress,
+    DeviceOption,
+    DtypeOption,
+    JsonOption,
+    ModelArgument,
+    ModelRateOption,
+    ThreadsOption,
+    csv_file,
+    load_model,
+    machine,
+    messages,
+    parse_depths,
+    print_facts,
+    print_json,
+    print_table,
+    require_folder,
+    set_threads,
+    write_file,
+)
+from espnet2_tisdiss.errors import TisdissError
+from espnet2_tisdiss.pictures import MULTIPLY_ADDS, Quality, draw_quality, require_matplotlib
+
+if TYPE_CHECKING:  # these bring PyTorch and ESPnet, which takes seconds
+    from espnet2_tisdiss.inference import SeparateSpeech
+    from espnet2_tisdiss.sweep import DepthResult, Mixture, Outcome
+
+EXAMPLES = """
+[bold]Examples[/bold]
+
+tisdiss sweep exp/enh_train dump/raw/test
+
+tisdiss sweep exp/enh_train 2speakers/wav8k/min/tt --limit 100 --sdr --out sweep_tt
+
+tisdiss sweep model.zip Libri2Mix/wav16k/min/test/mix_clean --n-re 1,2,4,8 --resample --json
+"""
 
 
-def command() -> None:
-    """To be written."""
+def command(
+    model: ModelArgument,
+    data: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DATA",
+            help="Data dir (wav.scp, spk1.scp, ...), or folder with mix/ (or mix_clean/, "
+            "mix_both/), s1/, s2/, ...",
+        ),
+    ],
+    n_re: Annotated[str, typer.Option(help="Repetitions.")] = "1,2,3,4,5,6,7,8",
+    limit: Annotated[
+        int | None,
+        typer.Option(min=1, help="Take only so many mixtures, evenly spread.", show_default="all"),
+    ] = None,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder for the tables (CSV) and pictures (PNG).")
+    ] = Path("sweep"),
+    sdr: Annotated[bool, typer.Option("--sdr", help="Compute the SDR of BSS-eval too.")] = False,
+    resample: Annotated[
+        bool, typer.Option("--resample", help="Convert files at another rate than the model's.")
+    ] = False,
+    device: DeviceOption = "auto",
+    dtype: DtypeOption = "float32",
+    model_rate: ModelRateOption = None,
+    threads: ThreadsOption = None,
+    batch: Annotated[int, typer.Option(min=1, help="Mixtures to separate at once.")] = 1,
+    as_json: JsonOption = False,
+) -> None:
+    """Score a model at every depth on a data set, with one run for each mixture.
+
+    SI-SNR is of zero-mean signals, the speakers in their best order; it is averaged over the
+    speakers, then over the mixtures. SI-SNRi is the improvement over the mixture. The real-time
+    factor (RTF) is seconds of work for a second of audio, here until the estimate of a depth comes
+    out of a run that gives the shallower ones too.
+    """
+    depths = parse_depths(n_re)
+    require_matplotlib()
+    require_folder(out)
+    set_threads(threads)
+    separator = load_model(model, device, dtype, model_rate)
+    mixtures = _mixtures(data, separator, limit, resample)
+    options = {"depths": depths, "batch_size": batch, "with_sdr": sdr, "resample": resample}
+    outcomes = _sweep(separator, mixtures, options)
+    done = [outcome for outcome in outcomes if outcome.status == "done"]
+    if not done:
+        raise TisdissError(f"{data}: no mixture has scores; the first: {outcomes[0].reason}")
+    from espnet2_tisdiss.sweep import best_depth, count_cost, enough_depth, summarise
+
+    results = summarise(done, count_cost(separator, depths))
+    about = {
+        **_about(separator, model, data, mixtures, outcomes, batch),
+        "best_n_re": best_depth(results),
+        "enough_n_re": enough_depth(results),
+    }
+    name = data.resolve().name
+    files = _write(out, name, results, done)
+    if as_json:
+        rows = [dataclasses.asdict(result) for result in results]
+        print_json({**about, "depths": rows, "files": files})
+    else:
+        _print(results, about)
+        for file in files:
+            messages.print(f"written: {file}", markup=False, highlight=False)
+    if len(outcomes) < len(mixtures):
+        raise KeyboardInterrupt
+    if about["failed"]:
+        raise typer.Exit(1)
+
+
+def _mixtures(
+    data: Path, separator: "SeparateSpeech", limit: int | None, resample: bool
+) -> list["Mixture"]:
+    """Return the mixtures of a data set with their lengths, at most ``limit``."""
+    from espnet2_tisdiss.sweep import find_mixtures, with_length
+
+    mixtures = find_mixtures(data, separator.num_spk)
+    if limit is not None and limit < len(mixtures):
+        mixtures = [mixtures[index * len(mixtures) // limit] for index in range(limit)]
+    rate = None if resample else separator.sample_rate
+    return [with_length(mixture, rate) for mixture in mixtures]
+
+
+def _sweep(
+    separator: "SeparateSpeech", mixtures: Sequence["Mixture"], options: dict[str, Any]
+) -> list["Outcome"]:
+    """Score the mixtures, showing how far it is; return outcomes in the mixtures' order.
+
+    After an interrupt these are fewer than the mixtures.
+    """
+    from espnet2_tisdiss.sweep import sweep
+
+    outcomes: dict[Mixture, Outcome] = {}
+    total = sum(mixture.seconds for mixture in mixtures)
+    with AudioProgress.shown(total, _count(len(mixtures))) as progress:
+        try:
+            for outcome in sweep(separator, mixtures, **options, on_progress=progress.advance):
+                outcomes[outcome.mixture] = outcome
+                if outcome.status != "done":
+                    style = "red" if outcome.status == "failed" else "yellow"
+                    progress.tell(f"{outcome.status}: {outcome.reason}", style)
+        except KeyboardInterrupt:
+            if not outcomes:
+                raise
+    return [outcomes[mixture] for mixture in mixtures if mixture in outcomes]
+
+
+def _about(
+    separator: "SeparateSpeech",
+    model: str,
+    data: Path,
+    mixtures: Sequence["Mixture"],
+    outcomes: Sequence["Outcome"],
+    batch: int,
+) -> dict[str, Any]:
+    """Return what the figures are of, and how they were taken."""
+    from espnet2_tisdiss.budget import Conditions
+
+    conditions = Conditions.of(separator)
+    done = [outcome for outcome in outcomes if outcome.status == "done"]
+    reasons = {
+        status: [outcome.reason for outcome in outcomes if outcome.status == status]
+        for status in ("left out", "failed")
+    }
+    return {
+        "model": model,
+        "structure": separator.separator.config.structure,
+        "data": data,
+        "done": len(done),
+        "left_out": reasons["left out"],
+        "failed": reasons["failed"],
+        "not_reached": len(mixtures) - len(outcomes),
+        "seconds": sum(outcome.mixture.seconds for outcome in done),
+        "device": conditions.device,
+        "threads": conditions.threads,
+        "dtype": conditions.dtype,
+        "batch": batch,
+    }
+
+
+def _print(results: Sequence["DepthResult"], about: dict[str, Any]) -> None:
+    """Print the figures for people."""
+    from espnet2_tisdiss.cost import COUNTED_SECONDS
+    from espnet2_tisdiss.sweep import ENOUGH_DB
+
+    others = {
+        "left out (silent)": len(about["left_out"]),
+        "failed": len(about["failed"]),
+        "not reached": about["not_reached"],
+    }
+    told = [f"{_count(about['done'])}, {about['seconds']:.0f} s"]
+    told += [f"{count} {what}" for what, count in others.items() if count]
+    print_facts(
+        {
+            "model": f"{about['model']}, {about['structure']}",
+            "data": f"{about['data']}: {'; '.join(told)}",
+            "measured on": f"{machine(about)}, {about['batch']} at once",
+            "units": "scores in dB, 10 % and 90 % are of SI-SNRi; "
+            f"GMAC/s counted on {COUNTED_SECONDS:g} s",
+        }
+    )
+    notes = {about["enough_n_re"]: "enough", about["best_n_re"]: "best"}
+    has_sdr = results[0].sdri is not None
+    rows = []
+    for result in results:
+        scores = [result.si_snr, result.si_snri, result.si_snri_10, result.si_snri_90]
+        scores += [result.sdri] * has_sdr
+        row = [str(result.n_re), *(f"{score:.2f}" for score in scores)]
+        row += [f"{result.gmacs_per_s:.2f}", f"{result.rtf:.3g}", notes.get(result.n_re, "")]
+        rows.append(row)
+    header = ["N_re", "SI-SNR", "SI-SNRi", "10 %", "90 %", *["SDRi"] * has_sdr, "GMAC/s", "RTF", ""]
+    print_table(header, rows)
+    if "enough" in notes.values():
+        typer.echo(f"enough: no deeper one gains {ENOUGH_DB:g} dB or more")
+
+
+def _count(mixtures: int) -> str:
+    return f"{mixtures} mixture{'s' * (mixtures != 1)}"
+
+
+def _write(
+    out: Path, name: str, results: Sequence["DepthResult"], done: Sequence["Outcome"]
+) -> list[Path]:
+    """Write the tables and the pictures; return their files."""
+    n_re = [result.n_re for result in results]
+    gmacs, rtf = ([getattr(r, cost) for r in results] for cost in ("gmacs_per_s", "rtf"))
+    scores = zip(*(outcome.scores for outcome in done), strict=True)
+    gains = [[score.si_snri for score in of_depth] for of_depth in scores]
+    pictures = {
+        "quality_by_cost.png": (MULTIPLY_ADDS, gmacs),
+        "quality_by_rtf.png": ("real-time factor", rtf),
+    }
+    contents = {
+        "sweep.csv": csv_file(dataclasses.asdict(result) for result in results),
+        "mixtures.csv": csv_file(_rows(done)),
+        **{
+            file: draw_quality({name: Quality(n_re, costs, gains)}, label)
+            for file, (label, costs) in pictures.items()
+        },
+    }
+    for file, content in contents.items():
+        write_file(out / file, content)
+    return [out / file for file in contents]
+
+
+def _rows(done: Iterable["Outcome"]) -> Iterable[Mapping[str, Any]]:
+    """Yield a row for each mixture and depth."""
+    for outcome in done:
+        mixture = outcome.mixture
+        for score in outcome.scores:
+            order = " ".join(map(str, score.order))
+            row = {**dataclasses.asdict(score), "order": order}
+            yield {"mixture": mixture.name, "seconds": mixture.seconds, **row}

@@ -1,0 +1,92 @@
+"""What a sweep over depths costs: one run that gives them all, against a run for each.
+
+    python benchmarks/sweep.py EXP/enh_train_default_raw
+    python benchmarks/sweep.py conf/train_sep1x2-re1x6.yaml --seconds 1 --repeats 1
+
+times, in turn, (a) one run at the deepest depth, (b) ``depths``, one run with the estimates at all
+depths from 1 on, and (c) a run for each depth, the published way; and prints medians and ratios to
+(a). The model is a trained one (folder, weights or archive), or that of a training configuration
+(*.yaml) with random weights: the time is the same.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import yaml
+from espnet2.tasks.enh import EnhancementTask
+
+from espnet2_tisdiss import SeparateSpeech
+from espnet2_tisdiss.cost import speech_shaped_noise
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the benchmark and print its table."""
+    args = _arguments(argv)
+    separate = _model(args.model, args.device)
+    mixture = speech_shaped_noise(args.seconds, separate.sample_rate)[None]  # (1, n)
+    wanted = range(1, args.depths + 1)
+
+    def runs() -> None:
+        for n_re in wanted:
+            separate(mixture, fs=separate.sample_rate, n_re=n_re)
+
+    ways = {
+        f"one run at N_re {args.depths}": lambda: separate(
+            mixture, fs=separate.sample_rate, n_re=args.depths
+        ),
+        f"one run, all of 1..{args.depths}": lambda: separate.depths(mixture, wanted),
+        f"{args.depths} runs, 1..{args.depths}": runs,
+    }
+    separate(mixture, fs=separate.sample_rate, n_re=1)  # what a first run does besides
+    times = {way: [] for way in ways}
+    for _ in range(args.repeats):
+        for way, run in ways.items():
+            times[way].append(_seconds(run))
+    medians = [statistics.median(of_way) for of_way in times.values()]
+    print(
+        f"{args.model}: {args.seconds:g} s of audio, {args.repeats} times, {separate.device}, "
+        f"{torch.get_num_threads()} thread(s)"
+    )
+    print(f"{'':>24} {'seconds':>8} {'RTF':>7} {'ratio':>6}")
+    for way, median in zip(ways, medians, strict=True):
+        print(f"{way:>24} {median:8.3f} {median / args.seconds:7.3f} {median / medians[0]:6.2f}")
+
+
+def _arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("model", type=Path, help="trained model, or training configuration *.yaml")
+    parser.add_argument("--seconds", type=float, default=4.0, help="of audio")
+    parser.add_argument("--depths", type=int, default=8, help="the deepest one")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--device", default="cpu")
+    return parser.parse_args(argv)
+
+
+def _model(path: Path, device: str) -> SeparateSpeech:
+    """Load a trained model, or build that of a training configuration."""
+    if path.suffix != ".yaml":
+        return SeparateSpeech.from_pretrained(path, device=device)
+    torch.manual_seed(0)
+    config = EnhancementTask.get_default_config() | yaml.safe_load(path.read_text())
+    with tempfile.TemporaryDirectory() as folder:
+        whole = Path(folder, "config.yaml")
+        whole.write_text(yaml.safe_dump(config))
+        return SeparateSpeech(whole, device=device)
+
+
+def _seconds(run: Callable[[], object]) -> float:
+    """Return how long a run takes; its result is in the host's memory when it returns."""
+    began = time.perf_counter()
+    run()
+    return time.perf_counter() - began
+
+
+if __name__ == "__main__":
+    main()

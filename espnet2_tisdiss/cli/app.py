@@ -27,7 +27,13 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for module in (separate, sweep, profile, info, calibrate):
-    app.command(name=module.__name__.rpartition(".")[2], epilog=module.EXAMPLES)(module.command)
+    # Typer would keep the docstrings' line breaks
+    paragraphs = (" ".join(part.split()) for part in module.command.__doc__.split("\n\n"))
+    app.command(
+        name=module.__name__.rpartition(".")[2],
+        help="\n\n".join(paragraphs),
+        epilog=module.EXAMPLES,
+    )(module.command)
 
 
 def _print_version(wanted: bool) -> None:

@@ -6,6 +6,8 @@ name before it is whole. Axis letters: j speaker, n sample.
 
 import itertools
 import logging
+import math
+import stat
 import string
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -70,11 +72,8 @@ class Options:
 
     def __post_init__(self):
         check_choice("existing", self.existing, EXISTING)
-        several = {"channel": self.channel == "each", "n_re": len(self.depths.n_re) > 1}
-        needed = ["name", *(field for field in several if several[field]), "speaker"]
-        if self.pattern is None:
-            object.__setattr__(self, "pattern", "".join(_MARKS[field] for field in needed))
-        _check_pattern(self.pattern, needed)
+        pattern = full_pattern(self.pattern, self.channel, len(self.depths.n_re) > 1)
+        object.__setattr__(self, "pattern", pattern)
 
     def path(self, task: Task, n_re: int, channel: int, speaker: int) -> Path:
         """Return the file of a speaker (from 1) of a channel (from 1) at a depth."""
@@ -90,16 +89,31 @@ _MARKS = {
 }
 
 
-def _check_pattern(pattern: str, needed: Sequence[str]) -> None:
-    """Raise TisdissError unless a pattern of file names gives every file a name of its own."""
+def full_pattern(pattern: str | None, channel: str, several_depths: bool) -> str:
+    """Return the pattern of file names that :class:`Options` has for ``pattern``.
+
+    Args:
+        pattern: as for :class:`Options`.
+        channel: as there.
+        several_depths: whether files are written for several depths.
+
+    Raises:
+        TisdissError: files would get the same name, or the pattern holds something else in braces.
+    """
+    several = {"channel": channel == "each", "n_re": several_depths}
+    needed = [field for field in _MARKS if several.get(field, True)]
+    if pattern is None:
+        return "".join(_MARKS[field] for field in needed)
     try:
-        fields = {field for _, field, _, _ in string.Formatter().parse(pattern)}
-        pattern.format(**dict.fromkeys(_MARKS, ""))
-    except (ValueError, LookupError, AttributeError):
-        fields = set()
-    if not fields.issuperset(needed):
-        marks = ", ".join(f"{{{field}}}" for field in needed)
-        raise TisdissError(f"the pattern of file names must hold {marks} as they are: {pattern}")
+        parsed = list(string.Formatter().parse(pattern))
+    except ValueError:  # a brace is not closed
+        parsed = []
+    marks = [mark for mark in parsed if mark[1] is not None]
+    plain = all(field in _MARKS and not form and not kind for _, field, form, kind in marks)
+    if not plain or not {field for _, field, _, _ in marks}.issuperset(needed):
+        wanted = ", ".join(f"{{{field}}}" for field in needed)
+        raise TisdissError(f"the pattern of file names must hold {wanted} as they are: {pattern}")
+    return pattern
 
 
 @dataclass
@@ -113,7 +127,8 @@ class Outcome:
         outputs: the separated files.
         seconds: length of the recording.
         rate: its sample rate in Hz.
-        channels: its channels that were separated, each by itself.
+        channels: its channels.
+        separated_channels: how many were separated, each by itself; 1 is the mean or one of them.
         n_re: repetitions of each of its chunks.
         gain: what the separated files were turned down by so that an integer format holds them.
         peak: the largest sample, before that.
@@ -126,6 +141,7 @@ class Outcome:
     seconds: float = 0.0
     rate: int = 0
     channels: int = 1
+    separated_channels: int = 1
     n_re: list[int] = field(default_factory=list)
     gain: float = 1.0
     peak: float = 0.0
@@ -143,27 +159,28 @@ def separate_files(
         model: the model.
         tasks: the files.
         options: how.
-        on_progress: called with the seconds of audio separated since it was called last.
+        on_progress: called with the seconds of audio done since it was called last; what is
+            skipped or failed is done, too.
 
     Yields:
         An outcome for each file, in the order in which they are finished.
     """
     recordings: list[_Recording] = []  # open ones; more than one when they share a batch
     try:
-        for batch in itertools.batched(
-            _pieces(model, tasks, options, recordings), options.batch_size
-        ):
+        pieces = _pieces(model, tasks, options, recordings)
+        for batch in _batches(pieces, options.batch_size):
             work = [piece for piece in batch if piece.chunk is not None]
             for piece, estimates, n_re in _separated(model, options.depths, work):
                 with piece.recording.failing_alone():
                     piece.recording.join(piece, estimates, n_re)
-                    on_progress(piece.seconds)
+                    on_progress(piece.recording.advance(piece.seconds))
             for piece in batch:
                 if piece.chunk is None:
                     with piece.recording.failing_alone():
                         piece.recording.write()
                     recordings.remove(piece.recording)
                     piece.recording.close()
+                    on_progress(piece.recording.advance(math.inf))
                     yield piece.recording.outcome
     finally:
         for recording in recordings:
@@ -196,6 +213,20 @@ def _pieces(
         yield _Piece(recording)
 
 
+def _batches(pieces: Iterable[_Piece], size: int) -> Iterator[list[_Piece]]:
+    """Yield pieces in lists with ``size`` chunks; an end waits only for chunks before it."""
+    batch: list[_Piece] = []
+    chunks = 0
+    for piece in pieces:
+        batch.append(piece)
+        chunks += piece.chunk is not None
+        if chunks in (0, size):
+            yield batch
+            batch, chunks = [], 0
+    if batch:
+        yield batch
+
+
 def _separated(
     model: "SeparateSpeech", depths: Depths, work: Sequence[_Piece]
 ) -> Iterator[tuple[_Piece, list[np.ndarray], int]]:
@@ -204,10 +235,11 @@ def _separated(
         return
     try:
         takes, n_used = depths.separate(model, [piece.chunk.samples for piece in work])
-    except RuntimeError as error:  # PyTorch's, above all for memory
+    except (RuntimeError, MemoryError) as error:  # PyTorch's errors are above all for memory
         logging.debug("separation failed", exc_info=True)
+        reason = (str(error).splitlines() or ["out of memory"])[0]
         for piece in work:
-            piece.recording.fail(f"the separation failed: {str(error).splitlines()[0]}")
+            piece.recording.fail(f"could not be separated ({reason}); shorter chunks need less")
         return
     yield from zip(work, takes, n_used, strict=True)
 
@@ -220,21 +252,24 @@ class _Recording:
         self.outcome = Outcome(task.source, "done")
         self._stack = ExitStack()
         self._channels: list[_Channel] = []
+        self._told = 0.0
 
     def open(self) -> bool:
         """Look at the file and make room for what comes; say whether there is something to do."""
         info = probe(self._task.source)
         outcome, options = self.outcome, self._options
         outcome.seconds, outcome.rate = info.duration, info.rate
-        outcome.channels = info.channels if options.channel == "each" else 1
-        paths = [path for channel in range(outcome.channels) for path in self._paths(channel)]
-        there = [path for path in paths if path.exists()]
+        outcome.channels = info.channels
+        outcome.separated_channels = info.channels if options.channel == "each" else 1
+        channels = range(outcome.separated_channels)
+        paths = [path for channel in channels for path in self._paths(channel)]
+        there = [path for path in paths if _is_there(path)]
         if options.existing == "skip" and len(there) == len(paths):
             outcome.status, outcome.outputs = "skipped", paths
             return False
         if options.existing == "refuse" and there:
             raise TisdissError(f"{there[0]}: is there already; overwrite it, or skip what is there")
-        for _ in range(outcome.channels):
+        for _ in channels:
             channel = _Channel(self._model, self._task.folder, info, options)
             self._channels.append(channel)
             self._stack.enter_context(channel.spool)
@@ -252,9 +287,19 @@ class _Recording:
 
     def join(self, piece: _Piece, estimates: list[np.ndarray], n_re: int) -> None:
         """Take the estimates of a chunk."""
-        if self.outcome.status != "failed":
-            piece.track.join(piece.chunk, estimates)
-            self.outcome.n_re.append(n_re)
+        if self.outcome.status == "failed":
+            return
+        if not all(np.isfinite(estimate).all() for estimate in estimates):
+            raise TisdissError("the model's estimate is not finite; is the recording far too loud?")
+        piece.track.join(piece.chunk, estimates)
+        self.outcome.n_re.append(n_re)
+
+    def advance(self, seconds: float) -> float:
+        """Return how much of ``seconds``, at most what is left of the recording, is news."""
+        total = self.outcome.seconds * self.outcome.separated_channels
+        news = min(seconds, total - self._told)
+        self._told += news
+        return news
 
     def write(self) -> None:
         """Write the separated files, once all chunks are joined."""
@@ -269,7 +314,9 @@ class _Recording:
 
     def fail(self, reason: str) -> None:
         """End this file: nothing more is read of it or written."""
-        self.outcome.status, self.outcome.reason = "failed", reason
+        source = f"{self._task.source}: "
+        self.outcome.status = "failed"
+        self.outcome.reason = reason if reason.startswith(source) else source + reason
 
     @contextmanager
     def failing_alone(self) -> Iterator[None]:
@@ -278,6 +325,8 @@ class _Recording:
             yield
         except TisdissError as error:
             self.fail(str(error))
+        except MemoryError:
+            self.fail("there is not enough memory; shorter chunks need less")
 
     def _paths(self, channel: int) -> list[Path]:
         """Return the files of a channel (from 0), speaker by speaker, depth by depth."""
@@ -357,3 +406,22 @@ class _Channel:
 
     def _split(self, block: np.ndarray) -> list[np.ndarray]:
         return np.split(block[1:], len(self.statistics))
+
+
+def _is_there(path: Path) -> bool:
+    """Say whether there is a file of this name; refuse a name that no file can get.
+
+    Raises:
+        TisdissError: it is too long, a folder has it, or it lies below a file.
+    """
+    try:
+        is_folder = stat.S_ISDIR(path.stat().st_mode)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise TisdissError(
+            f"{path}: cannot be written ({error.strerror}); choose another folder or pattern"
+        ) from None
+    if is_folder:
+        raise TisdissError(f"{path}: is a folder; choose another folder or pattern")
+    return True

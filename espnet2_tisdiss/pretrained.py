@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import platformdirs
+import yaml
 from espnet2.main_funcs.pack_funcs import unpack
 from espnet2.utils.pretrained import download_pretrained
 
@@ -21,6 +22,16 @@ if TYPE_CHECKING:
     from espnet2_tisdiss.inference import SeparateSpeech
 
 CONFIG = "config.yaml"
+# what broken files, and files that do not fit together, make of ESPnet and PyTorch
+MODEL_ERRORS = (
+    OSError,
+    RuntimeError,
+    ValueError,
+    TypeError,
+    LookupError,
+    EOFError,
+    yaml.YAMLError,
+)
 # what ESPnet's training leaves, best first: averages of the best epochs, the best, the last one
 WEIGHTS = (
     "valid.loss.ave.pth",
@@ -75,7 +86,7 @@ def load_model(name: str | Path, **options: Any) -> "SeparateSpeech":
         return SeparateSpeech(**files, **options)
     except TisdissError:
         raise
-    except (OSError, RuntimeError, ValueError, TypeError, LookupError, EOFError) as error:
+    except MODEL_ERRORS as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise TisdissError(f"{name}: the model cannot be loaded: {reason[0]}") from error
 

@@ -58,7 +58,7 @@ def main() -> None:
         app()
     except TisdissError as error:
         if "--json" in sys.argv:
-            typer.echo(json.dumps({"error": str(error)}, ensure_ascii=False))
+            typer.echo(json.dumps({"error": str(error)}))
         messages.print(f"tisdiss: {error}", style="red", markup=False, highlight=False)
         sys.exit(2)
     except SystemExit as ending:

@@ -159,7 +159,7 @@ def refuse_together(options: dict[str, bool]) -> None:
 
 def print_json(value: Any) -> None:
     """Print a value for programs to read."""
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+    typer.echo(json.dumps(value, indent=2, default=str))
 
 
 def print_facts(facts: Mapping[str, str]) -> None:

@@ -2,7 +2,9 @@
 
 import glob
 import os
-from collections.abc import Iterable
+import re
+import string
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import soundfile
@@ -51,8 +53,8 @@ def _listed(scp: Path, out: Path) -> list[Task]:
     for key, path in table.items():
         if not path or path.endswith("|"):
             raise TisdissError(f"{scp}: {key}: not the path of a file: {path or 'nothing'}")
-        if Path(key).name != key:
-            raise TisdissError(f"{scp}: {key}: a key names files here, and may hold no slash")
+        if Path(key).name != key or key == "..":
+            raise TisdissError(f"{scp}: {key}: no file name; keys name the separated files")
     if not table:
         raise TisdissError(f"{scp}: the list is empty")
     return [Task(Path(path), out, key) for key, path in table.items()]
@@ -63,7 +65,7 @@ def _below(folder: Path, out: Path) -> list[Task]:
     suffixes = {f".{name.lower()}" for name in soundfile.available_formats()} | {".aif", ".oga"}
     suffixes -= {".raw"}  # has no header: whatever it is, it cannot be read
     tasks = []
-    for place, folders, names in os.walk(folder):
+    for place, folders, names in os.walk(folder, onerror=_refuse_folder):
         here = Path(place)
         folders[:] = sorted(
             name
@@ -79,6 +81,10 @@ def _below(folder: Path, out: Path) -> list[Task]:
     return tasks
 
 
+def _refuse_folder(error: OSError) -> None:
+    raise TisdissError(f"{error.filename}: cannot be read ({error.strerror}); leave it out")
+
+
 def _refuse_collisions(tasks: list[Task]) -> None:
     """Raise TisdissError if two files would be written under one name."""
     names: dict[tuple[Path, str], Path] = {}
@@ -89,3 +95,48 @@ def _refuse_collisions(tasks: list[Task]) -> None:
                 f"{other} and {task.source} would be written under one name, {task.name}: separate "
                 "them into different folders"
             )
+
+
+def without_separated(tasks: Sequence[Task], pattern: str, suffix: str, skip: bool) -> list[Task]:
+    """Return the tasks without files that have the name of a separated file of another one.
+
+    An earlier run has left those, when it wrote beside the recordings.
+
+    Args:
+        tasks: all files to be separated.
+        pattern: of the names of separated files; see :func:`~espnet2_tisdiss.files.full_pattern`.
+        suffix: of these names.
+        skip: whether what is there is to be left alone.
+
+    Raises:
+        TisdissError: there are such files and ``skip`` is false: they would be written over.
+    """
+    names = re.compile(_expression(pattern) + re.escape(suffix), re.DOTALL)
+    sources = {(os.path.realpath(task.folder), task.name): task.source for task in tasks}
+    levels = 1 + pattern.count("/")  # a pattern may put files into folders of their own
+    kept = []
+    for task in tasks:
+        parts = Path(os.path.realpath(task.source)).parts
+        folder, found = parts[:-levels], names.fullmatch("/".join(parts[-levels:]))
+        source = found and folder and sources.get((str(Path(*folder)), found["name"]))
+        if not source:
+            kept.append(task)
+        elif not skip:
+            raise TisdissError(
+                f"{task.source}: has the name of a separated file of {source}; leave it out, or "
+                "choose another output folder"
+            )
+    return kept
+
+
+def _expression(pattern: str) -> str:
+    """Return the regular expression of the names that a pattern stands for."""
+    expression, seen = "", False
+    for literal, field, _, _ in string.Formatter().parse(pattern):
+        expression += re.escape(literal)
+        if field == "name":
+            expression += "(?P=name)" if seen else "(?P<name>.+)"
+            seen = True
+        elif field:
+            expression += r"\d+"
+    return expression

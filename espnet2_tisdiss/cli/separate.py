@@ -1,27 +1,33 @@
 """``tisdiss separate``: recordings into one file for each speaker."""
 
+import contextlib
 import dataclasses
 import math
+import os
 import time
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from espnet2_tisdiss.cli.console import (
+    LEAST_S,
     AudioProgress,
     DeviceOption,
     DtypeOption,
     JsonOption,
     ModelOption,
     ModelRateOption,
+    ThreadsOption,
     load_model,
     messages,
     parse_depths,
     print_json,
+    print_table,
     refuse_together,
+    require_folder,
+    set_threads,
 )
 from espnet2_tisdiss.errors import TisdissError
 
@@ -29,6 +35,7 @@ if TYPE_CHECKING:  # these bring PyTorch and ESPnet, which takes seconds
     from espnet2_tisdiss.files import Options, Outcome, Task
     from espnet2_tisdiss.inference import SeparateSpeech
     from espnet2_tisdiss.recordings import Depths
+    from espnet2_tisdiss.stitching import Chunking
 
 EXAMPLES = """
 [bold]Examples[/bold]
@@ -42,6 +49,11 @@ tisdiss separate -m model.zip "calls/**/*.wav" --n-re 1,2,4 --scale mixture --fo
 tisdiss separate -m exp/enh_train wav.scp --stop-db -30 --jobs 4 --skip-existing
 """
 
+# panels of the help
+DEPTH = {"rich_help_panel": "Depth"}
+AUDIO = {"rich_help_panel": "Audio"}
+OUTPUT = {"rich_help_panel": "Output"}
+
 
 def command(
     sources: Annotated[
@@ -52,7 +64,65 @@ def command(
         ),
     ],
     model: ModelOption,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write to.")] = Path(
+    device: DeviceOption = "auto",
+    dtype: DtypeOption = "float32",
+    model_rate: ModelRateOption = None,
+    batch: Annotated[int, typer.Option(min=1, help="Chunks to separate at once.")] = 1,
+    jobs: Annotated[
+        int, typer.Option(min=1, help="Processes side by side, sharing the cores.")
+    ] = 1,
+    threads: ThreadsOption = None,
+    as_json: JsonOption = False,
+    n_re: Annotated[
+        str | None,
+        typer.Option(
+            help="Repetitions; several (1,2,4) write a set of files for each.",
+            show_default="as trained",
+            **DEPTH,
+        ),
+    ] = None,
+    all_depths: Annotated[
+        bool, typer.Option("--all-depths", help="Write every depth up to the repetitions.", **DEPTH)
+    ] = False,
+    rtf: Annotated[
+        float | None,
+        typer.Option(help="As deep as fits this many seconds of work a second of audio.", **DEPTH),
+    ] = None,
+    seconds: Annotated[
+        float | None,
+        typer.Option(help="As deep as fits this many seconds of work in all.", **DEPTH),
+    ] = None,
+    stop_db: Annotated[
+        float | None,
+        typer.Option(
+            help="Stop once a repetition changes the estimate by less, e.g. -30.", **DEPTH
+        ),
+    ] = None,
+    channel: Annotated[
+        Literal["mean", "left", "right", "each"],
+        typer.Option(help="What to separate of several channels.", **AUDIO),
+    ] = "mean",
+    scale: Annotated[
+        Literal["estimate", "peak", "mixture"],
+        typer.Option(
+            help="How loud: as estimated, to a peak of 0.9, or to sum to the mixture.", **AUDIO
+        ),
+    ] = "estimate",
+    chunk: Annotated[
+        float | None,
+        typer.Option(
+            help="Seconds of the chunks that longer recordings are cut into.",
+            show_default="8",
+            **AUDIO,
+        ),
+    ] = None,
+    overlap: Annotated[
+        float | None,
+        typer.Option(
+            help="Seconds that neighbouring chunks share.", show_default="a quarter", **AUDIO
+        ),
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write to.", **OUTPUT)] = Path(
         "separated"
     ),
     pattern: Annotated[
@@ -60,64 +130,26 @@ def command(
         typer.Option(
             help="Names of the files, of {name}, {speaker}, {channel} and {n_re}.",
             show_default="{name}_spk{speaker}",
+            **OUTPUT,
         ),
     ] = None,
     container: Annotated[
-        Literal["wav", "flac"], typer.Option("--format", help="Format of the files.")
+        Literal["wav", "flac"], typer.Option("--format", help="Format of the files.", **OUTPUT)
     ] = "wav",
     bits: Annotated[
         Literal["16", "24", "float"] | None,
-        typer.Option(help="Sample format of the files.", show_default="float; 24 for flac"),
-    ] = None,
-    n_re: Annotated[
-        str | None,
         typer.Option(
-            help="Repetitions; several (1,2,4) write a set of files for each.",
-            show_default="as trained",
+            help="Sample format of the files.", show_default="float; 24 for flac", **OUTPUT
         ),
     ] = None,
-    all_depths: Annotated[
-        bool, typer.Option("--all-depths", help="Write every depth up to the repetitions.")
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace what is there.", **OUTPUT)
     ] = False,
-    rtf: Annotated[
-        float | None,
-        typer.Option(help="As deep as fits this many seconds of work for a second of audio."),
-    ] = None,
-    seconds: Annotated[
-        float | None, typer.Option(help="As deep as fits this many seconds of work in all.")
-    ] = None,
-    stop_db: Annotated[
-        float | None,
-        typer.Option(help="Stop once a repetition changes the estimate by less, e.g. -30."),
-    ] = None,
-    channel: Annotated[
-        Literal["mean", "left", "right", "each"],
-        typer.Option(help="What to separate of several channels."),
-    ] = "mean",
-    scale: Annotated[
-        Literal["estimate", "peak", "mixture"],
-        typer.Option(help="How loud: as estimated, to a peak of 0.9, or to sum to the mixture."),
-    ] = "estimate",
-    chunk: Annotated[
-        float | None,
-        typer.Option(help="Seconds of the chunks that longer recordings are cut into."),
-    ] = None,
-    overlap: Annotated[
-        float | None, typer.Option(help="Seconds that neighbouring chunks share.")
-    ] = None,
-    device: DeviceOption = "auto",
-    dtype: DtypeOption = "float32",
-    model_rate: ModelRateOption = None,
-    batch: Annotated[int, typer.Option(min=1, help="Chunks to separate at once.")] = 1,
-    jobs: Annotated[int, typer.Option(min=1, help="Processes side by side.")] = 1,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
     skip_existing: Annotated[
-        bool, typer.Option("--skip-existing", help="Leave alone what is there.")
+        bool, typer.Option("--skip-existing", help="Leave alone what is there.", **OUTPUT)
     ] = False,
-    as_json: JsonOption = False,
 ) -> None:
     """Separate recordings of any length and sample rate into one file for each speaker."""
-    began = time.monotonic()
     refuse_together({"--overwrite": overwrite, "--skip-existing": skip_existing})
     refuse_together(
         {
@@ -127,48 +159,95 @@ def command(
             "--all-depths": all_depths,
         }
     )
+    _check_numbers(LEAST_S, {"--chunk": chunk})
+    _check_numbers(0, {"--rtf": rtf, "--seconds": seconds, "--overlap": overlap})
+    _check_numbers(-math.inf, {"--stop-db": stop_db})
     wanted = parse_depths(n_re)
+    if len(wanted) > 1 and (all_depths, rtf, seconds, stop_db) != (False, None, None, None):
+        raise TisdissError(
+            "several --n-re go with none of --all-depths, --rtf, --seconds, --stop-db"
+        )
     from espnet2_tisdiss.audio import OutputFormat
-
-    output = OutputFormat(container, bits or ("float" if container == "wav" else "24"))
-    from espnet2_tisdiss.cli.inputs import find_tasks
-
-    tasks = find_tasks(sources, out)
-    separator = load_model(model, device, dtype, model_rate)
-    loading = {"name": model, "dtype": dtype, "sample_rate": model_rate}
-    loading["device"] = separator.device
-    from espnet2_tisdiss.files import Options
+    from espnet2_tisdiss.cli.inputs import find_tasks, without_separated
+    from espnet2_tisdiss.files import Options, full_pattern
     from espnet2_tisdiss.stitching import CHUNK_SECONDS, Chunking
 
-    lengths = _lengths(tasks, channel)
-    length = CHUNK_SECONDS if chunk is None else chunk
-    chunking = Chunking.in_seconds(separator.sample_rate, length, overlap)
+    output = OutputFormat(container, bits or ("float" if container == "wav" else "24"))
+    names = full_pattern(pattern, channel, len(wanted) > 1 or all_depths)
+    tasks = without_separated(find_tasks(sources, out), names, output.suffix, skip_existing)
+    require_folder(out)
+    durations = _durations(tasks, channel)
+    if batch > 1 or jobs > 1:  # like to like in a batch, and no long one last
+        tasks.sort(key=durations.__getitem__, reverse=True)
+    _share_threads(threads, jobs)
+    separator = load_model(model, device, dtype, model_rate)
+    chunking = Chunking.in_seconds(separator.sample_rate, chunk or CHUNK_SECONDS, overlap)
+    total = sum(map(sum, durations.values()))
     if seconds is not None:
-        rtf = seconds / max(sum(lengths), 0.001)
+        rtf = seconds / max(total, LEAST_S)
     if rtf is not None:
-        # what chunks share is separated twice
-        rtf *= chunking.hop / chunking.length if max(lengths) > length else 1
+        rtf *= _advantage(list(durations.values()), chunking, separator.sample_rate, jobs)
     depths = _depths(separator, wanted, all_depths, rtf, stop_db)
     existing = "overwrite" if overwrite else "skip" if skip_existing else "refuse"
-    options = Options(depths, chunking, channel, scale, output, pattern, existing, batch)
-    outcomes = _separate(separator, loading, tasks, options, jobs, sum(lengths))
-    _report(outcomes, options, time.monotonic() - began, as_json)
-    if any(outcome.status == "failed" for outcome in outcomes):
+    options = Options(depths, chunking, channel, scale, output, names, existing, batch)
+    loading = {"name": model, "device": separator.device, "dtype": dtype, "sample_rate": model_rate}
+    report = _Report(separator.sample_rate, channel, depths.n_re)
+    with report.shown_at_the_end(as_json), AudioProgress.shown(total, _files(tasks)) as progress:
+        separated = _separated(separator, loading, tasks, options, jobs, progress.advance)
+        with contextlib.closing(separated):
+            for outcome in separated:
+                progress.tell(report.add(outcome), _STYLES[outcome.status])
+    if report.count("failed"):
         raise typer.Exit(1)
 
 
-def _lengths(tasks: Sequence["Task"], channel: str) -> list[float]:
-    """Return the seconds of audio in each file; 0 where it cannot be read, which is told later."""
+def _check_numbers(least: float, options: dict[str, float | None]) -> None:
+    """Raise TisdissError if an option that is given is no number, or is less than ``least``."""
+    for name, value in options.items():
+        if value is not None and not least <= value < math.inf:
+            raise TisdissError(f"{name} {value:g}: expected a number from {least:g} on")
+
+
+def _durations(tasks: Sequence["Task"], channel: str) -> dict["Task", list[float]]:
+    """Return the seconds of each channel to be separated of each file.
+
+    There are none of a file that cannot be read; why it cannot is told in its turn.
+    """
     from espnet2_tisdiss.audio import AudioError, probe
 
-    lengths = []
+    durations = {}
     for task in tasks:
-        try:
+        durations[task] = []
+        with contextlib.suppress(AudioError):
             info = probe(task.source)
-            lengths.append(info.duration * (info.channels if channel == "each" else 1))
-        except AudioError:
-            lengths.append(0.0)
-    return lengths
+            durations[task] = [info.duration] * (info.channels if channel == "each" else 1)
+    return durations
+
+
+def _share_threads(threads: int | None, jobs: int) -> None:
+    """Set the threads of a process: as said, or its share of those that PyTorch would take."""
+    import torch
+
+    if threads is None and "OMP_NUM_THREADS" not in os.environ:
+        threads = max(1, torch.get_num_threads() // jobs)
+    set_threads(threads)
+
+
+def _advantage(
+    durations: Sequence[Sequence[float]], chunking: "Chunking", rate: int, jobs: int
+) -> float:
+    """Return how many times its real-time factor a process may take to do all within one.
+
+    Less than 1, as what chunks share is separated twice; but several processes share the work.
+    """
+    length, hop = chunking.length / rate, chunking.hop / rate
+    audio = [sum(channels) for channels in durations]
+    work = sum(
+        length * (1 + math.ceil((duration - length) / hop)) if duration > length else duration
+        for channels in durations
+        for duration in channels
+    )
+    return sum(audio) / work * min(jobs, sum(audio) / max(audio)) if work else 1.0
 
 
 def _depths(
@@ -181,12 +260,7 @@ def _depths(
     """Return the depths that the options ask for."""
     from espnet2_tisdiss.recordings import Depths
 
-    if len(wanted) > 1 and (all_depths or rtf is not None or stop_db is not None):
-        raise TisdissError(
-            "several --n-re go with none of --all-depths, --rtf, --seconds, --stop-db"
-        )
-    trained = separator.separator.reconstructor_repeat_times
-    last = max(wanted, default=trained)
+    last = max(wanted, default=separator.separator.reconstructor_repeat_times)
     if all_depths:
         return Depths(tuple(range(1, last + 1)))
     if rtf is not None:
@@ -195,67 +269,124 @@ def _depths(
     return Depths(tuple(wanted or [last]), stop_db)
 
 
-def _separate(
+def _separated(
     separator: "SeparateSpeech",
     loading: dict[str, Any],
     tasks: Sequence["Task"],
     options: "Options",
     jobs: int,
-    total: float,
-) -> list["Outcome"]:
-    """Separate the files, showing how far it is; tell of each as it is done."""
+    on_progress: Callable[[float], None],
+) -> Generator["Outcome", None, None]:
+    """Separate the files, here or in several processes."""
+    import torch
+
     from espnet2_tisdiss.files import separate_files
     from espnet2_tisdiss.jobs import separate_in_jobs
 
-    outcomes = []
-    with AudioProgress.shown(total, f"{len(tasks)} file{'s' * (len(tasks) != 1)}") as progress:
-        if jobs == 1:
-            made = separate_files(separator, tasks, options, progress.advance)
-        else:
-            made = separate_in_jobs(loading, tasks, options, jobs, progress.advance)
-        for outcome in made:
-            outcomes.append(outcome)
-            progress.tell(_line(outcome, separator.sample_rate), _STYLES[outcome.status])
-    return outcomes
+    if jobs == 1:
+        yield from separate_files(separator, tasks, options, on_progress)
+    else:
+        threads = torch.get_num_threads()
+        yield from separate_in_jobs(loading, tasks, options, jobs, threads, on_progress)
+
+
+def _files(tasks: Sequence["Task"]) -> str:
+    return f"{len(tasks)} file{'s' * (len(tasks) != 1)}"
 
 
 _STYLES = {"done": None, "skipped": "dim", "failed": "red"}
 
 
-def _line(outcome: "Outcome", model_rate: int) -> str:
-    """Say in one line what became of a file."""
-    if outcome.status == "failed":
-        return f"failed: {outcome.reason}"
-    if outcome.status == "skipped":
-        return f"skipped: {outcome.source}: {outcome.outputs[0]} is there"
-    least, most = min(outcome.n_re), max(outcome.n_re)
-    depth = f"N_re {least}" if least == most else f"N_re {least} to {most}"
-    parts = [f"{outcome.seconds:.1f} s, {depth}"]
-    if outcome.rate != model_rate:
-        parts.append(f"resampled from {outcome.rate} to the model's {model_rate} Hz and back")
-    decibels = 20 * math.log10(max(outcome.peak, 1e-9))
-    if outcome.gain < 1:
-        parts.append(f"turned down by {decibels:.0f} dB, so that nothing clips")
-    elif outcome.peak > 1:
-        parts.append(f"peak {decibels:+.0f} dB over full scale: to listen, --scale mixture")
-    return f"{outcome.source} -> {outcome.outputs[0]}, ...: {'; '.join(parts)}"
+class _Report:
+    """What is told of the files: a line of each, and a summary.
+
+    Args:
+        model_rate: the model's sample rate in Hz.
+        channel: what was separated of several channels.
+        n_re: the depths.
+    """
+
+    def __init__(self, model_rate: int, channel: str, n_re: Sequence[int]):
+        self._model_rate, self._channel, self._n_re = model_rate, channel, n_re
+        self._is_interrupted = False
+        self._outcomes: list[Outcome] = []
+        self._began = time.monotonic()
+
+    def add(self, outcome: "Outcome") -> str:
+        """Take what became of a file, and say it in one line."""
+        self._outcomes.append(outcome)
+        return printable(self._line(outcome))
+
+    def count(self, status: str) -> int:
+        """Return the number of files that this became of."""
+        return sum(outcome.status == status for outcome in self._outcomes)
+
+    @contextlib.contextmanager
+    def shown_at_the_end(self, as_json: bool) -> Iterator[None]:
+        """Show the report at the end of the block, and when it is interrupted."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            self._is_interrupted = True
+            raise
+        finally:
+            self._show(as_json)
+
+    def _show(self, as_json: bool) -> None:
+        """Print the summary, or everything as JSON."""
+        done = [outcome for outcome in self._outcomes if outcome.status == "done"]
+        audio = sum(outcome.seconds * outcome.separated_channels for outcome in done)
+        summary = {status: self.count(status) for status in _STYLES}
+        summary |= {"seconds_of_audio": audio, "seconds_of_work": time.monotonic() - self._began}
+        if as_json:
+            files = [dataclasses.asdict(outcome) for outcome in self._outcomes]
+            summary |= {"n_re": self._n_re, "interrupted": self._is_interrupted}
+            print_json({"files": files, "summary": summary})
+            return
+        speed = audio / max(summary["seconds_of_work"], 1e-3)
+        counts = [str(summary[status]) for status in _STYLES]
+        times = [f"{audio:.1f} s", f"{summary['seconds_of_work']:.1f} s", f"{speed:.1f}x real time"]
+        print_table([*_STYLES, "audio", "time", "speed", "N_re"], [[*counts, *times, self._used()]])
+        if any(outcome.peak > 1 and outcome.gain == 1 for outcome in done):
+            messages.print("Samples go beyond full scale; to listen: --scale mixture, or peak.")
+
+    def _line(self, outcome: "Outcome") -> str:
+        """Say what became of a file."""
+        if outcome.status == "failed":
+            return f"failed: {outcome.reason}"
+        if outcome.status == "skipped":
+            return f"skipped: {outcome.source}: {outcome.outputs[0]} is there"
+        parts = [f"{outcome.seconds:.1f} s", f"N_re {_span(outcome.n_re)}"]
+        if outcome.channels > 1:
+            parts.append(f"{self._channel} of {outcome.channels} channels")
+        if outcome.rate != self._model_rate:
+            parts.append(f"resampled from {outcome.rate} to {self._model_rate} Hz and back")
+        if outcome.gain < 1:
+            parts.append(f"turned down by {_decibels(1 / outcome.gain):.1f} dB, not to clip")
+        elif outcome.peak > 1:
+            parts.append(f"peak {_decibels(outcome.peak):+.1f} dB over full scale")
+        more = len(outcome.outputs) - 1
+        return f"{outcome.source} -> {outcome.outputs[0]} and {more} more: {', '.join(parts)}"
+
+    def _used(self) -> str:
+        """Say which repetitions were run."""
+        if len(self._n_re) > 1:
+            return ", ".join(map(str, self._n_re))
+        return _span([n_re for outcome in self._outcomes for n_re in outcome.n_re])
 
 
-def _report(
-    outcomes: Sequence["Outcome"], options: "Options", elapsed: float, as_json: bool
-) -> None:
-    """Print the summary, as a line or as JSON."""
-    counts = Counter(outcome.status for outcome in outcomes)
-    audio = sum(o.seconds * o.channels for o in outcomes if o.status == "done")
-    summary = {
-        **{status: counts[status] for status in _STYLES},
-        "seconds_of_audio": round(audio, 3),
-        "seconds_of_work": round(elapsed, 3),
-        "depths": options.depths.n_re,
-    }
-    if as_json:
-        files = [dataclasses.asdict(outcome) for outcome in outcomes]
-        print_json({"files": files, "summary": summary})
-        return
-    told = ", ".join(f"{count} {status}" for status, count in counts.items())
-    messages.print(f"{told}; {audio:.1f} s of audio in {elapsed:.1f} s, loading included")
+def _span(numbers: Sequence[int]) -> str:
+    """Return ``3``, or ``2 to 5``; nothing of none."""
+    return " to ".join(map(str, sorted({min(numbers), max(numbers)}))) if numbers else ""
+
+
+def _decibels(ratio: float) -> float:
+    return 20 * math.log10(ratio)
+
+
+def printable(text: str) -> str:
+    """Return a text in one line that every terminal can show: file names may hold anything."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+        for letter in text
+    )

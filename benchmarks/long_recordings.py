@@ -1,0 +1,80 @@
+"""What a long recording costs: peak memory and time of ``tisdiss separate`` by its length.
+
+    python benchmarks/long_recordings.py EXP/enh_train_default_raw --minutes 1 10
+
+separates noise of each length in a process of its own and prints the process's largest resident
+memory, that against the first length's, and the seconds of work for a second of audio (without
+loading the model). Speech takes as long and as much: the work does not depend on what is heard.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+# a process that runs the command line with the arguments it is given and adds its own peak memory
+_COMMAND = [sys.executable, __file__, "--measured"]
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the benchmark and print its table."""
+    args, options = _arguments(argv)
+    print(f"{'minutes':>7} {'peak [MB]':>9} {'ratio':>5} {'RTF':>6}")
+    first = None
+    for minutes in args.minutes:
+        peak, rtf = _separate(args.model, minutes, args.rate, options)
+        first = first or peak
+        print(f"{minutes:7g} {peak / 1e6:9.0f} {peak / first:5.2f} {rtf:6.3f}", flush=True)
+
+
+def _arguments(argv: list[str] | None) -> tuple[argparse.Namespace, list[str]]:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog="Other options are handed on to tisdiss separate, such as --n-re 8.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("model", help="as for tisdiss separate --model")
+    parser.add_argument("--minutes", type=float, nargs="+", default=(1.0, 10.0))
+    parser.add_argument("--rate", type=int, default=8000, help="of the recordings, in Hz")
+    return parser.parse_known_args(argv)
+
+
+def _separate(model: str, minutes: float, rate: int, options: list[str]) -> tuple[int, float]:
+    """Return the peak memory in bytes and the real-time factor of a recording of noise."""
+    with tempfile.TemporaryDirectory() as folder:
+        recording = Path(folder, "noise.wav")
+        _write_noise(recording, round(minutes * 60 * rate), rate)
+        options = [str(recording), "-m", model, "-o", folder, "--json", *options]
+        run = subprocess.run([*_COMMAND, *options], stdout=subprocess.PIPE, check=True)
+    report, peak = run.stdout.rsplit(b"\n", 1)
+    summary = json.loads(report)["summary"]
+    return int(peak), summary["seconds_of_work"] / summary["seconds_of_audio"]
+
+
+def _write_noise(path: Path, length: int, rate: int) -> None:
+    rng = np.random.default_rng(0)
+    with soundfile.SoundFile(path, "w", rate, channels=1) as file:
+        for start in range(0, length, rate):
+            file.write(0.1 * rng.standard_normal(min(rate, length - start)))
+
+
+def _measured(arguments: list[str]) -> None:
+    """Run ``tisdiss separate`` here, and print this process's peak memory in bytes after it."""
+    from espnet2_tisdiss.cli.app import app
+
+    app(["separate", *arguments], standalone_mode=False)
+    unit = 1 if sys.platform == "darwin" else 1024
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit, end="")
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--measured"]:
+        _measured(sys.argv[2:])
+    else:
+        main()

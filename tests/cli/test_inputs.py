@@ -1,0 +1,150 @@
+"""From what is named on the command line to the files to separate."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from espnet2_tisdiss import TisdissError
+from espnet2_tisdiss.cli.inputs import find_tasks, without_separated
+from espnet2_tisdiss.files import Task
+
+OUT = Path("out")
+PATTERN = "{name}_spk{speaker}"
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def touch(*names):
+    for name in names:
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).touch()
+
+
+def found(*sources, out=OUT):
+    return [(str(task.source), str(task.folder), task.name) for task in find_tasks(sources, out)]
+
+
+def task(source, folder="out", name=None):
+    return Task(Path(source), Path(folder), name or Path(source).stem)
+
+
+def test_files_are_themselves():
+    names = ["b.wav", "in/späß 日本.flac", 'a b\'s "c".wav', "-x.wav", "new\nline.wav", "none.wav"]
+    touch(*names[:-1])
+    assert found(*names) == [(name, "out", Path(name).stem) for name in names]
+
+
+def test_a_file_named_twice_is_separated_once():
+    touch("a.wav")
+    assert found("a.wav", "./a.wav", "*.wav") == [("a.wav", "out", "a")]
+
+
+def test_folders_keep_their_subfolders():
+    touch("in/b.WAV", "in/a.flac", "in/sub/deep er/c.ogg", "in/sub/a.wav")
+    touch("in/notes.txt", "in/x.raw", "in/.hidden.wav", "in/.git/d.wav")
+    assert found("in") == [
+        ("in/a.flac", "out", "a"),
+        ("in/b.WAV", "out", "b"),
+        ("in/sub/a.wav", "out/sub", "a"),
+        ("in/sub/deep er/c.ogg", "out/sub/deep er", "c"),
+    ]
+
+
+def test_the_output_folder_is_no_input():
+    touch("in/a.wav", "in/out/a_spk1.wav", "in/outer/b.wav")
+    expected = [("in/a.wav", "in/out", "a"), ("in/outer/b.wav", "in/out/outer", "b")]
+    assert found("in", out=Path("in/out")) == expected
+    os.symlink("in", "link")
+    assert [name for *_, name in found("link", out=Path("in/out"))] == ["a", "b"]
+
+
+def test_patterns():
+    touch("in/a.wav", "in/sub/b.wav", "in/c.txt")
+    assert found("in/*.wav") == [("in/a.wav", "out", "a")]
+    assert [name for *_, name in found("in/**/*.wav")] == ["a", "b"]
+    with pytest.raises(TisdissError, match=r"in/\*.mp3: matches no file"):
+        find_tasks(["in/a.wav", "in/*.mp3"], OUT)
+
+
+def test_a_name_that_looks_like_a_pattern_is_a_name():
+    touch("[1].wav", "1.wav", "what?.wav")
+    assert found("[1].wav", "what?.wav") == [
+        ("[1].wav", "out", "[1]"),
+        ("what?.wav", "out", "what?"),
+    ]
+    Path("[1].wav").unlink()
+    assert found("[1].wav") == [("1.wav", "out", "1")]
+
+
+def test_lists():
+    touch("in/a b.wav")
+    Path("wav.scp").write_text("one in/a b.wav\nté none.wav\n")
+    assert found("wav.scp") == [("in/a b.wav", "out", "one"), ("none.wav", "out", "té")]
+    assert found("none.scp") == [("none.scp", "out", "none")]  # which is told in its turn
+
+
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [
+        (b"", "the list is empty"),
+        (b"a\n", "a: not the path of a file: nothing"),
+        (b"a sph2pipe x.sph |\n", "a: not the path of a file: sph2pipe x.sph |"),
+        (b"a x.wav\na y.wav\n", "duplicated"),
+        (b"../a x.wav\n", "../a: no file name"),
+        (b".. x.wav\n", "no file name"),
+        (b"a \xff.wav\n", "no list of"),
+    ],
+)
+def test_lists_that_are_none(content, match):
+    Path("wav.scp").write_bytes(content)
+    with pytest.raises(TisdissError, match=match.replace("|", r"\|")) as caught:
+        find_tasks(["wav.scp"], OUT)
+    assert str(caught.value).startswith("wav.scp: ") and "\n" not in str(caught.value)
+
+
+def test_a_folder_without_audio():
+    touch("in/notes.txt")
+    with pytest.raises(TisdissError, match="in: holds no audio files"):
+        find_tasks(["in"], OUT)
+
+
+def test_two_files_of_one_name():
+    touch("a/x.wav", "b/x.flac", "b/x.wav")
+    for sources in (["a/x.wav", "b/x.wav"], ["a", "b/*.flac"], ["b"]):
+        with pytest.raises(TisdissError, match="would be written under one name, x"):
+            find_tasks(sources, OUT)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "left"),
+    [
+        (PATTERN, "in/a_spk1.wav"),
+        ("{name}/{speaker}", "in/a/2.wav"),
+        ("{name}-{name}_ch{channel}_re{n_re}_spk{speaker}", "in/a-a_ch1_re12_spk3.wav"),
+    ],
+)
+def test_separated_files_beside_the_recordings(pattern, left):
+    touch("in/a.wav", left)
+    recording, separated = task("in/a.wav", "in"), task(left, "in")
+    with pytest.raises(TisdissError, match="in/a.* has the name of a separated file of in/a.wav"):
+        without_separated([recording, separated], pattern, ".wav", skip=False)
+    assert without_separated([recording, separated], pattern, ".wav", skip=True) == [recording]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        task("in/b_spk1.wav", "in"),  # there is no b
+        task("in/a_spk1.flac", "in"),
+        task("in/a_spk1_old.wav", "in"),
+        task("a_spk1.wav", "in"),  # not where it would be written
+    ],
+)
+def test_recordings_of_similar_names_are_recordings(other):
+    tasks = [task("in/a.wav", "in"), other]
+    for skip in (False, True):
+        assert without_separated(tasks, PATTERN, ".wav", skip) == tasks

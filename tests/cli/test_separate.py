@@ -1,0 +1,374 @@
+"""``tisdiss separate`` as users and programs meet it."""
+
+import io
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+import soundfile
+from typer.testing import CliRunner
+
+from espnet2_tisdiss import SeparateSpeech, TisdissError
+from espnet2_tisdiss.budget import Calibration, CalibrationStore, Conditions
+from espnet2_tisdiss.cli import console
+from espnet2_tisdiss.cli.app import app
+from espnet2_tisdiss.cli.separate import _advantage, printable
+from espnet2_tisdiss.stitching import Chunking
+
+RATE = 8000
+PROGRAM = [sys.executable, "-c", "from espnet2_tisdiss.cli.app import main; main()", "separate"]
+
+
+@pytest.fixture
+def model(espnet_model, tmp_path, monkeypatch) -> SeparateSpeech:
+    """Make a model that the commands of the test take."""
+    _, config, weights = espnet_model()
+    monkeypatch.setenv("TISDISS_MODEL", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    separate = SeparateSpeech(config, weights)
+    # as if measured: N_re repetitions take 0.01 + 0.02 * N_re seconds for a second of audio
+    CalibrationStore().put(Calibration(Conditions.of(separate), 8.0, 1, 0.01, 0.02, 0.0))
+    return separate
+
+
+def write(path, samples, rate=RATE, subtype=None):
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, samples, rate, subtype)
+
+
+def noise(length, channels=None):
+    shape = length if channels is None else (length, channels)
+    return 0.1 * np.random.randn(*np.atleast_1d(shape))
+
+
+def read(path):
+    return soundfile.read(path, dtype="float32")[0]
+
+
+def names(folder):
+    return sorted(path.name for path in Path(folder).iterdir())
+
+
+@pytest.fixture
+def separate(monkeypatch):
+    """Return a function that runs the command in this process: exit code, stdout, stderr."""
+
+    def run(*args):
+        lines = io.StringIO()
+        monkeypatch.setattr(console.messages, "file", lines)
+        done = CliRunner(env={"COLUMNS": "200"}).invoke(app, ["separate", *map(str, args)])
+        if isinstance(done.exception, TisdissError):
+            raise done.exception
+        assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+        return done.exit_code, done.stdout, lines.getvalue()
+
+    return run
+
+
+def test_a_folder_of_good_and_bad_files(model, tmp_path):
+    """Run once over everything; the only run of this kind, as each loads the model anew."""
+    good = {  # name: (samples, rate, sample format)
+        "plain.wav": (noise(9000), RATE, "PCM_16"),
+        "sub/deep/späß 日本.flac": (noise(700), RATE, "PCM_24"),
+        'sp ace\'s "q".wav': (noise(100), RATE, "PCM_16"),
+        "[1].wav": (noise(100), RATE, "PCM_16"),
+        "-dash.wav": (noise(100), RATE, "PCM_16"),
+        "new\nline.wav": (noise(100), RATE, "PCM_16"),
+        "x" * 246 + ".wav": (noise(100), RATE, "PCM_16"),
+        "eight.wav": (noise(500, 8), RATE, "PCM_16"),
+        "u8.wav": (noise(500), RATE, "PCM_U8"),
+        "float.wav": (30 * noise(500), RATE, "FLOAT"),
+        "r11025.wav": (noise(500), 11025, "PCM_16"),
+        "r96000.wav": (noise(5000), 96000, "PCM_24"),
+        "silence.wav": (np.zeros(500), RATE, "PCM_16"),
+        "one.wav": (noise(1), RATE, "PCM_16"),
+    }
+    for name, (samples, rate, subtype) in good.items():
+        write(f"in/{name}", samples, rate, subtype)
+    cut = Path("in/plain.wav").read_bytes()[:5000]
+    bad = {
+        "text.wav": (b"no audio", "not a readable audio file"),
+        "empty.wav": (b"", "is empty"),
+        "cut.wav": (cut, "truncated"),
+    }
+    for name, (content, _) in bad.items():
+        Path("in", name).write_bytes(content)
+    write("in/zero.wav", noise(0))
+    write("in/nan.wav", [0.1, np.nan], subtype="FLOAT")
+    write("in/" + "y" * 247 + ".wav", noise(100))
+    reasons = {name: reason for name, (_, reason) in bad.items()} | {
+        "zero.wav": "holds no samples",
+        "nan.wav": "not a finite number",
+        "y" * 247 + ".wav": "name too long",
+    }
+
+    args = ["in", "-o", "in/out", "--json", "--batch", "4", "--scale", "peak"]
+    run = subprocess.run([*PROGRAM, *args], capture_output=True, text=True)
+    assert run.returncode == 1, run.stderr
+    report = json.loads(run.stdout)
+    assert (
+        report["summary"].items()
+        >= {
+            "done": len(good),
+            "failed": len(reasons),
+            "skipped": 0,
+            "n_re": [2],
+            "interrupted": False,
+        }.items()
+    )
+    files = {str(Path(file["source"]).relative_to("in")): file for file in report["files"]}
+    assert files.keys() == good.keys() | reasons.keys()
+    lines = run.stderr.splitlines()
+    assert len(lines) == len(files)  # nothing else is said, and each in one line
+    for name, reason in reasons.items():
+        assert files[name]["status"] == "failed" and reason in files[name]["reason"].lower()
+        (line,) = (line for line in lines if line.startswith(f"failed: in/{name}: "))
+        assert reason in line.lower()
+    assert "in/new\\nline.wav -> in/out/new\\nline_spk1.wav and 1 more" in run.stderr
+    assert "mean of 8 channels" in run.stderr
+    assert "resampled from 96000 to 8000 Hz and back" in run.stderr
+    for name, (_, rate, _) in good.items():
+        outputs = [Path(path) for path in files[name]["outputs"]]
+        stem, folder = Path(name).stem, Path("in/out", name).parent
+        assert outputs == [folder / f"{stem}_spk{j}.wav" for j in (1, 2)]
+        expected = model.recording(read(Path("in", name)), rate, scale="peak")
+        for path, samples in zip(outputs, expected, strict=True):
+            assert soundfile.info(path).samplerate == rate
+            np.testing.assert_allclose(read(path), samples, rtol=0, atol=1e-4)
+    written = {path for path in Path("in/out").rglob("*") if path.is_file()}
+    assert written == {Path(path) for file in files.values() for path in file["outputs"]}
+
+
+def test_summary_and_lines_for_people(model, separate):
+    write("a.wav", noise(800, 2))
+    write("b.wav", noise(800), 16000)
+    code, out, lines = separate("a.wav", "b.wav", "none.wav", "--channel", "right")
+    assert code == 1
+    assert lines.splitlines()[:3] == [
+        "a.wav -> separated/a_spk1.wav and 1 more: 0.1 s, N_re 2, right of 2 channels",
+        "b.wav -> separated/b_spk1.wav and 1 more: 0.1 s, N_re 2, resampled from 16000 to 8000 Hz "
+        "and back",
+        "failed: none.wav: no such file; check its name",
+    ]
+    header, row = (line.replace("┃", "│").split("│") for line in out.splitlines()[1:4:2])
+    table = {key.strip(): value.strip() for key, value in zip(header, row, strict=True)}
+    assert table.items() >= {"done": "2", "skipped": "0", "failed": "1", "N_re": "2"}.items()
+    code, out, lines = separate("a.wav", "b.wav", "--skip-existing")
+    assert (code, lines) == (
+        0,
+        "skipped: a.wav: separated/a_spk1.wav is there\n"
+        "skipped: b.wav: separated/b_spk1.wav is there\n",
+    )
+
+
+def test_loud_estimates_are_told(model, separate):
+    write("a.wav", 1000 * noise(800), subtype="FLOAT")
+    _, _, lines = separate("a.wav")
+    assert "dB over full scale\n" in lines and "to listen: --scale mixture" in lines
+    peak = max(np.abs(read(path)).max() for path in Path("separated").iterdir())
+    _, out, _ = separate("a.wav", "--bits", "16", "--overwrite", "--json")
+    assert json.loads(out)["files"][0]["gain"] == pytest.approx((1 - 2**-15) / peak)
+    _, _, lines = separate("a.wav", "--bits", "24", "--overwrite")
+    assert f"turned down by {20 * np.log10(peak):.1f} dB, not to clip" in lines
+    assert "to listen" not in lines
+
+
+@pytest.mark.parametrize(
+    ("args", "expected", "n_re"),
+    [
+        (["--n-re", "3,1"], ["a_re1_spk1", "a_re1_spk2", "a_re3_spk1", "a_re3_spk2"], [1, 3]),
+        (["--all-depths", "--n-re", "1"], ["a_re1_spk1", "a_re1_spk2"], [1]),
+        (["--all-depths", "--format", "flac"], ["a_re1_spk1", "a_re1_spk2", "a_re2_spk1"], [1, 2]),
+        (["--stop-db", "200", "--n-re", "5"], ["a_spk1", "a_spk2"], [5]),
+        (["--rtf", "0.06"], ["a_spk1", "a_spk2"], [2]),
+        (["--rtf", "0.06", "--n-re", "1"], ["a_spk1", "a_spk2"], [1]),
+        (["--seconds", "0.008"], ["a_spk1", "a_spk2"], [3]),  # for 0.1 s: N_re 3 needs 0.007
+        (["--pattern", "{speaker}/{name}"], [], [2]),
+    ],
+)
+def test_depth_options(model, separate, args, expected, n_re):
+    write("a.wav", noise(800))
+    code, out, _ = separate("a.wav", "--json", *args)
+    report = json.loads(out)
+    assert (code, report["summary"]["n_re"]) == (0, n_re)
+    stems = [Path(path).stem for path in report["files"][0]["outputs"]]
+    assert stems[: len(expected)] == expected
+    depth = 2 if "--stop-db" in args else max(n_re)
+    assert report["files"][0]["n_re"] == [depth]
+    found = [read(path) for path in report["files"][0]["outputs"][-2:]]
+    same = model.recording(read("a.wav"), RATE, n_re=depth)
+    if "flac" not in args:
+        np.testing.assert_allclose(found, same, rtol=0, atol=1e-5 * np.abs(same).max())
+
+
+def test_a_budget_counts_what_chunks_share(model, separate):
+    write("a.wav", noise(20000))  # 2.5 s in three chunks of 1 s
+    chunked = ["--chunk", "1", "--json", "--overwrite"]
+    for options, n_re in ((["--rtf", "0.055"], 1), (["--seconds", "0.175"], 2)):
+        _, out, _ = separate("a.wav", *chunked, *options)
+        assert json.loads(out)["files"][0]["n_re"] == [n_re] * 3
+
+
+def test_jobs_may_take_longer_each():
+    chunking = Chunking.in_seconds(RATE, 8.0, 2.0)
+    assert _advantage([[1.0], [], [8.0, 1.0]], chunking, RATE, 1) == 1
+    assert _advantage([[20.0]], chunking, RATE, 2) == pytest.approx(20 / 24)
+    assert _advantage([[4.0]] * 5, chunking, RATE, 2) == 2
+    assert _advantage([[6.0], [2.0]], chunking, RATE, 2) == pytest.approx(8 / 6)
+    assert _advantage([[]], chunking, RATE, 2) == 1
+
+
+@pytest.mark.parametrize(
+    ("args", "match"),
+    [
+        (["--pattern", "{name}"], "must hold {name}, {speaker} as they are"),
+        (["--n-re", "1,2", "--pattern", "{name}{speaker}"], "{name}, {n_re}, {speaker}"),
+        (["--channel", "each", "--pattern", "{name}{speaker}"], "{name}, {channel}, {speaker}"),
+        (["--overwrite", "--skip-existing"], "exclude each other"),
+        (["--rtf", "1", "--stop-db", "-30"], "exclude each other"),
+        (["--n-re", "1,2", "--stop-db", "-30"], "several --n-re go with none of"),
+        (["--n-re", "0"], "--n-re 0: expected repetitions"),
+        (["--rtf", "nan"], "--rtf nan: expected a number"),
+        (["--seconds", "-1"], "--seconds -1: expected a number"),
+        (["--chunk", "0"], "--chunk 0: expected a number"),
+        (["--stop-db", "inf"], "--stop-db inf: expected a number"),
+        (["--format", "flac", "--bits", "float"], "flac holds no float samples"),
+        (["--out", "a.wav/out"], "a.wav/out: cannot be written to"),
+        (["--out", "."], "a_spk1.wav: has the name of a separated file of a.wav"),
+        (["none/*.wav"], "none/*.wav: matches no file"),
+    ],
+)
+def test_senseless_options_are_refused_before_the_model_is_loaded(
+    separate, tmp_path, monkeypatch, args, match
+):
+    monkeypatch.chdir(tmp_path)
+    write("a.wav", noise(10))
+    write("a_spk1.wav", noise(10))
+    with pytest.raises(TisdissError) as caught:
+        separate("a.wav", "a_spk1.wav", "-m", "no/model", *args)
+    assert match in str(caught.value) and "\n" not in str(caught.value)
+    with pytest.raises(TisdissError, match="model"):
+        separate("a.wav", "-m", "./no/model")
+
+
+@pytest.mark.parametrize("args", [["--rtf", "1e-9"], ["--chunk", "0.5", "--overlap", "1"]])
+def test_what_the_model_cannot_do_is_told(model, separate, args):
+    write("a.wav", noise(8000))
+    with pytest.raises(TisdissError, match="out of reach|cannot overlap") as caught:
+        separate("a.wav", *args)
+    assert "\n" not in str(caught.value) and names("separated") == []
+
+
+def test_overwriting_beside_the_recordings(model, separate):
+    write("in/a.wav", noise(100))
+    assert separate("in", "-o", "in")[0] == 0
+    before = read("in/a_spk1.wav")
+    with pytest.raises(TisdissError, match="a_spk1.wav: has the name of a separated file"):
+        separate("in", "-o", "in", "--overwrite")
+    np.testing.assert_array_equal(read("in/a_spk1.wav"), before)
+    write("in/b.wav", noise(100))
+    code, out, _ = separate("in", "-o", "in", "--skip-existing", "--json")
+    assert (code, [file["status"] for file in json.loads(out)["files"]]) == (0, ["skipped", "done"])
+    assert names("in") == [
+        f"{name}.wav" for name in ("a", "a_spk1", "a_spk2", "b", "b_spk1", "b_spk2")
+    ]
+
+
+def test_batches_are_of_like_lengths(model, separate):
+    lengths = {"a": 100, "b": 900, "c": 200, "d": 800}
+    for name, length in lengths.items():
+        write(f"in/{name}.wav", noise(length))
+    _, out, _ = separate("in", "--json", "--batch", 2)
+    order = [Path(file["source"]).stem for file in json.loads(out)["files"]]
+    assert order == sorted(lengths, key=lengths.get, reverse=True)
+    _, out, _ = separate("in", "--json", "--overwrite")
+    assert [Path(file["source"]).stem for file in json.loads(out)["files"]] == list("abcd")
+
+
+def test_full_disk(model, tmp_path):
+    """A limit on the size of files stands for the disk: the long recording meets it."""
+    write("long.wav", noise(60 * RATE))
+    write("short.wav", noise(100))
+    write("wide.wav", noise(2000), 96000)
+
+    def limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+
+    args = ["long.wav", "short.wav", "wide.wav", "-o", "out", "--json"]
+    run = subprocess.run([*PROGRAM, *args], capture_output=True, text=True, preexec_fn=limit)
+    files = json.loads(run.stdout)["files"]
+    assert (run.returncode, [file["status"] for file in files]) == (1, ["failed", "done", "done"])
+    assert "out: cannot be written to (File too large)" in files[0]["reason"]
+    assert len(run.stderr.splitlines()) == 3
+    assert names("out") == [f"{name}_spk{j}.wav" for name in ("short", "wide") for j in (1, 2)]
+
+
+def test_interrupted(model, tmp_path):
+    write("a.wav", noise(100))
+    for name in "bc":
+        write(f"{name}.wav", noise(600 * RATE))
+    with interruptible(["a.wav", "b.wav", "c.wav", "-o", "out", "--json"]) as process:
+        wait_until(lambda: is_reading(process, "b.wav"))
+        process.send_signal(signal.SIGTERM)
+        report = json.loads(process.communicate()[0])
+    assert process.returncode == 130
+    assert [(file["source"], file["status"]) for file in report["files"]] == [("a.wav", "done")]
+    assert report["summary"]["interrupted"] is True
+    assert names("out") == ["a_spk1.wav", "a_spk2.wav"]
+
+
+def test_interrupted_jobs(model, tmp_path):
+    for name in "bc":
+        write(f"{name}.wav", noise(600 * RATE))
+    with interruptible(["b.wav", "c.wav", "-o", "out", "--jobs", "2"]) as process:
+        wait_until(lambda: is_reading(process, "b.wav") and is_reading(process, "c.wav"))
+        children = psutil.Process(process.pid).children(recursive=True)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does on Ctrl-C
+        _, lines = process.communicate()
+    assert process.returncode == 130
+    assert lines == "tisdiss: interrupted; what is finished is kept\n"
+    assert names("out") == []
+    _, alive = psutil.wait_procs(children, timeout=60)
+    assert alive == []
+
+
+def interruptible(args):
+    """Start the command in a process group of its own."""
+    return subprocess.Popen(
+        [*PROGRAM, *args],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def is_reading(process, name):
+    """Say whether a process or one that it started has opened a file."""
+    assert process.poll() is None, process.communicate()
+    me = psutil.Process(process.pid)
+    with suppress(psutil.Error):
+        for one in (me, *me.children(recursive=True)):
+            if any(Path(file.path).name == name for file in one.open_files()):
+                return True
+    return False
+
+
+def wait_until(condition):
+    while not condition():  # pytest's own timeout ends this
+        time.sleep(0.01)
+
+
+def test_printable():
+    assert printable("späß 日本 ' \"") == "späß 日本 ' \""
+    assert printable("a\nb\t\x1b[31m\udcff") == "a\\nb\\t\\x1b[31m\\udcff"

@@ -1,0 +1,114 @@
+"""Where a trained model's files are, and how what is wrong with them is told."""
+
+import shutil
+import zipfile
+
+import pytest
+import torch
+from espnet2.main_funcs.pack_funcs import pack
+
+from espnet2_tisdiss import SeparateSpeech, TisdissError
+from espnet2_tisdiss.pretrained import find_model, load_model
+
+
+@pytest.fixture
+def folder(espnet_model, tmp_path):
+    espnet_model()
+    (tmp_path / "model").mkdir()
+    for name in ("config.yaml", "model.pth"):
+        shutil.move(tmp_path / name, tmp_path / "model")
+    return tmp_path / "model"
+
+
+@pytest.fixture
+def archive(folder, tmp_path, monkeypatch):
+    """Pack the model as stage 11 of a recipe does."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    configs, weights = {"train_config": "model/config.yaml"}, {"model_file": "model/model.pth"}
+    pack(files=weights, yaml_files=configs, outpath="packed.zip")
+    return tmp_path / "packed.zip"
+
+
+def refused(name, match):
+    with pytest.raises(TisdissError, match=match) as caught:
+        load_model(name)
+    assert str(name) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_the_best_weights_of_a_folder(folder):
+    config = str(folder / "config.yaml")
+    names = [
+        "model.pth",
+        "valid.si_snr.best.pth",
+        "valid.loss.best.pth",
+        "valid.loss.ave_3best.pth",
+        "train.loss.ave.pth",
+        "valid.loss.ave.pth",
+    ]
+    (folder / "checkpoint.pth").touch()  # of the training, never weights
+    for name in names:  # each is better than those before
+        (folder / name).touch()
+        expected = {"train_config": config, "model_file": str(folder / name)}
+        assert find_model(folder) == find_model(str(folder)) == expected
+    assert find_model(folder / "model.pth")["model_file"] == str(folder / "model.pth")
+
+
+def test_folders_that_are_no_model(folder):
+    (folder / "other.pth").touch()
+    refused(folder, "which weights.* there: model.pth, other.pth")
+    for path in folder.glob("*.pth"):
+        path.unlink()
+    refused(folder, "there: none")
+    (folder / "model.pth").touch()
+    (folder / "config.yaml").unlink()
+    for name in (folder, folder / "model.pth"):
+        with pytest.raises(TisdissError, match=r"model/config.yaml: missing"):
+            find_model(name)
+
+
+@pytest.mark.parametrize("name", ["./none", "/none/at/all", "none.pth", "exp/none.zip"])
+def test_nothing_there(name):
+    refused(name, "no such model folder, weights or archive")
+
+
+def test_other_files(folder):
+    refused(folder / "config.yaml", "weights are a .pth file")
+
+
+def test_broken_files(folder):
+    weights = folder / "model.pth"
+    content = weights.read_bytes()
+    for broken in (b"", b"no weights", content[: len(content) // 2]):
+        weights.write_bytes(broken)
+        refused(folder, "the model cannot be loaded: .")
+    weights.write_bytes(content)
+    config = (folder / "config.yaml").read_text()
+    for broken in (config.replace("separator: tisdiss", "separator: none"), "encoder: ["):
+        (folder / "config.yaml").write_text(broken)
+        refused(folder, "the model cannot be loaded: .")
+
+
+def test_an_archive_is_unpacked_once(archive, folder, tmp_path):
+    found = find_model(archive)
+    unpacked = [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+    assert found == find_model(archive)
+    assert unpacked == [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+    shutil.copy(archive, tmp_path / "again.zip")  # it is the content that counts
+    assert found == find_model(tmp_path / "again.zip")
+
+    shutil.rmtree(tmp_path / "model")  # the archive is a model of its own
+    packed = torch.load(found["model_file"], weights_only=True)
+    loaded = SeparateSpeech.from_pretrained(archive).enh_model.state_dict()
+    for name, value in loaded.items():
+        torch.testing.assert_close(value, packed[name])
+
+
+def test_archives_that_are_no_model(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with zipfile.ZipFile(tmp_path / "other.zip", "w") as other:
+        other.writestr("notes.txt", "no model")
+    refused(tmp_path / "other.zip", "no packed ESPnet model")
+    (tmp_path / "broken.zip").write_bytes(b"PK\3\4 and no more")
+    refused(tmp_path / "broken.zip", ".")
+    assert not list((tmp_path / "cache").rglob(".aside-*"))

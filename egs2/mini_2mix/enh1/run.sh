@@ -25,7 +25,10 @@ seed=0
 options=()
 while (($# > 0)); do
     case $1 in
-        --help | -h) usage && exit 0 ;;
+        --help | -h)
+            usage
+            exit 0
+            ;;
         --size=* | --seed=*) set -- "${1%%=*}" "${1#*=}" "${@:2}" ;;
         --size | --seed)
             (($# > 1)) || { echo "run.sh: $1 lacks its value" >&2 && exit 1; }

@@ -33,6 +33,8 @@ test_sets            |        | names   | test sets, separated by spaces
 ref_num              | 2      | count   | number of speakers in a mixture
 use_noise_ref        | false  | bool    | train with noise1.scp as well
 use_dereverb_ref     | false  | bool    | train with dereverb1.scp, dereverb2.scp, ... as well
+dynamic_mixing       | false  | bool    | train on new mixtures of the training set's single utterances
+dynamic_mixing_gain_db | 2.5  | decibel | up to so much louder or softer each, at random
 fs                   | 8k     | rate    | sample rate of all data, e.g. 8k or 8000
 audio_format         | wav    | format  | wav or flac
 resample             | false  | bool    | convert files of another rate rather than refuse them
@@ -55,6 +57,7 @@ END
 
 declare -A opt kind
 train_lists=()
+valid_lists=()
 test_lists=()
 child=
 stage=
@@ -138,6 +141,7 @@ check_value() {
         index) pattern='(0|[1-9][0-9]{0,8})?' expected='a channel from 0 on' ;;
         count | counts) pattern='[1-9][0-9]{0,8}' expected='a number from 1 on' ;;
         seconds) pattern='[0-9]+(\.[0-9]+)?' expected='a number of seconds' ;;
+        decibel) pattern='[0-9]+(\.[0-9]+)?' expected='a number of decibels' ;;
         factors) pattern='(0\.0*[1-9]|[1-9][0-9]*(\.|$))[0-9]*' expected='a speed such as 0.9' ;;
         bool) pattern='true|false' expected='true or false' ;;
         rate) pattern='[1-9][0-9]{0,2}k|[1-9][0-9]{3,5}' expected='a rate such as 8k or 16000' ;;
@@ -156,7 +160,7 @@ check_value() {
 
 # complete_options: what follows from the options, and what they must have together
 complete_options() {
-    local name factors
+    local name factors ways
     for name in train_set valid_set test_sets; do
         [[ -n ${opt[${name}]} ]] || die "--${name} is missing"
     done
@@ -178,31 +182,37 @@ complete_options() {
     read -r -a tests <<<"${opt[test_sets]}"
     mapfile -t depths < <(tr -s ' ' '\n' <<<"${opt[n_re]}" | sed '/^$/d' | sort -nu)
     ((${#depths[@]} > 0)) || depths=("") # as the model is configured
+    ways=${factors:+_sp}
+    [[ ${opt[dynamic_mixing]} == false ]] || ways+=_dm
     if [[ -z ${opt[enh_tag]} ]]; then
         # As ESPnet names it: the configuration, then what --enh_args changes.
         name=${opt[enh_args]//--/_}
-        opt[enh_tag]=$(basename "${opt[enh_config]}" .yaml)_raw${name//[ |=\/]/}${factors:+_sp}
+        opt[enh_tag]=$(basename "${opt[enh_config]}" .yaml)_raw${name//[ |=\/]/}${ways}
     fi
     exp=${opt[enh_exp]:-${opt[expdir]}/enh_${opt[enh_tag]}}
-    stats=${opt[expdir]}/enh_stats_${rate_name}${factors:+_sp}
+    stats=${opt[expdir]}/enh_stats_${rate_name}${ways}
     raw=${opt[dumpdir]}/raw
     name_lists
-    readonly rate rate_name train valid tests depths exp stats raw train_lists test_lists
+    readonly rate rate_name train valid tests depths exp stats raw
+    readonly train_lists valid_lists test_lists
 }
 
 name_lists() {
     local number
-    train_lists=(wav.scp)
+    valid_lists=(wav.scp)
     for ((number = 1; number <= opt[ref_num]; number++)); do
-        train_lists+=("spk${number}.scp")
+        valid_lists+=("spk${number}.scp")
     done
-    test_lists=("${train_lists[@]}")
-    [[ ${opt[use_noise_ref]} == false ]] || train_lists+=(noise1.scp)
+    test_lists=("${valid_lists[@]}")
+    [[ ${opt[use_noise_ref]} == false ]] || valid_lists+=(noise1.scp)
     if [[ ${opt[use_dereverb_ref]} == true ]]; then
         for ((number = 1; number <= opt[ref_num]; number++)); do
-            train_lists+=("dereverb${number}.scp")
+            valid_lists+=("dereverb${number}.scp")
         done
     fi
+    train_lists=("${valid_lists[@]}")
+    # single utterances, of which the training makes mixtures
+    [[ ${opt[dynamic_mixing]} == false ]] || train_lists=(wav.scp)
 }
 
 # ---------------------------------------------------------------------------------------------
@@ -323,7 +333,7 @@ stage_2() {
 stage_3() {
     local set
     format_set "${train}" "${raw}/org/${train}" "${train_lists[@]}"
-    format_set "${valid}" "${raw}/org/${valid}" "${train_lists[@]}"
+    format_set "${valid}" "${raw}/org/${valid}" "${valid_lists[@]}"
     for set in "${tests[@]}"; do
         # A test set may be the training or validation set, which stage 4 puts there.
         [[ ${set} == "${train}" || ${set} == "${valid}" ]] ||
@@ -390,16 +400,21 @@ stage_4() {
 
 # enh_train_data: put the options that name training and validation data into data_options
 enh_train_data() {
-    local list name part set
+    local list
     data_options=()
     for list in "${train_lists[@]}"; do
-        name=$(training_name "${list}")
-        for part in train valid; do
-            [[ ${part} == train ]] && set=${train} || set=${valid}
-            data_options+=("--${part}_data_path_and_name_and_type")
-            data_options+=("${raw}/${set}/${list},${name},sound")
-        done
+        add_data train "${train}" "${list}" "$(training_name "${list}")"
     done
+    # Dynamic mixing replaces it; ESPnet asks for it all the same.
+    [[ ${opt[dynamic_mixing]} == false ]] || add_data train "${train}" wav.scp speech_ref1
+    for list in "${valid_lists[@]}"; do
+        add_data valid "${valid}" "${list}" "$(training_name "${list}")"
+    done
+}
+
+# add_data PART SET LIST NAME: add a list of a set to data_options
+add_data() {
+    data_options+=("--$1_data_path_and_name_and_type" "${raw}/$2/$3,$4,sound")
 }
 
 # training_name LIST: the name that ESPnet's model knows the signals of a list by
@@ -423,7 +438,7 @@ stage_5() {
     need "${raw}/${train}/.done" "4 (drop short and long)"
     need "${raw}/${valid}/.done" "4 (drop short and long)"
     facts=(--input "${raw}/${train}/.done" --input "${raw}/${valid}/.done"
-        --option "lists=${train_lists[*]}")
+        --option "lists=${valid_lists[*]}")
     results=(--exists "${stats}/train" --exists "${stats}/valid")
     is_done "${stats}/.done" "${stats}" "${facts[@]}" "${results[@]}" && return
     claim_work "${work}" "${facts[@]}"
@@ -457,7 +472,7 @@ join_statistics() {
 }
 
 stage_6() {
-    local facts begun data_options shapes=() list part extra init
+    local facts begun data_options shapes=() list extra init mixing=()
     need_config
     need "${stats}/.done" "5 (statistics)"
     read -r -a extra <<<"${opt[enh_args]}"
@@ -466,6 +481,8 @@ stage_6() {
     # how long to train may change on the way, nothing else
     begun=(--input "${opt[enh_config]}" --input "${stats}/.done" --option "init_param=${opt[init_param]}"
         --option "enh_args=$(sed -E 's/--(max_epoch|patience)[ =]+[^ ]+ *//g' <<<"${opt[enh_args]}")")
+    [[ ${opt[dynamic_mixing]} == false ]] ||
+        begun+=(--option "dynamic_mixing_gain_db=${opt[dynamic_mixing_gain_db]}")
     facts=("${begun[@]}" --option "enh_args=${opt[enh_args]}"
         --exists "${exp}/config.yaml" --exists "${exp}/latest.pth")
     is_done "${exp}/.done" "${exp}" "${facts[@]}" && return
@@ -475,18 +492,35 @@ stage_6() {
     ((opt[ngpu] <= 1)) || extra=(--multiprocessing_distributed true "${extra[@]}")
     ((${#init[@]} == 0)) || extra=(--init_param "${init[@]}" "${extra[@]}")
     for list in "${train_lists[@]}"; do
-        for part in train valid; do
-            shapes+=("--${part}_shape_file" "${stats}/${part}/$(training_name "${list}")_shape")
-        done
+        shapes+=(--train_shape_file "${stats}/train/$(training_name "${list}")_shape")
+    done
+    for list in "${valid_lists[@]}"; do
+        shapes+=(--valid_shape_file "${stats}/valid/$(training_name "${list}")_shape")
         shapes+=(--fold_length 80000)
     done
+    [[ ${opt[dynamic_mixing]} == false ]] || mixing_options
     enh_train_data
     log "training in ${exp}, log ${exp}/train.log"
     tool train_progress --log "${exp}/train.log" --config "${exp}/config.yaml" -- \
         "${opt[python]}" -m espnet2_tisdiss.bin.enh_train --config "${opt[enh_config]}" \
         "${data_options[@]}" "${shapes[@]}" --ngpu "${opt[ngpu]}" --resume true \
-        --output_dir "${exp}" "${extra[@]}"
+        --output_dir "${exp}" "${extra[@]}" "${mixing[@]}"
     mark_done "${exp}/.done" "${facts[@]}"
+}
+
+# mixing_options: put what makes ESPnet mix single utterances anew in every epoch into mixing
+mixing_options() {
+    local segment word
+    segment=$("${opt[python]}" "${here}/dynamic_mixing.py" --config "${opt[enh_config]}" \
+        --singles "${raw}/${train}" --ref_num "${opt[ref_num]}" -- "${extra[@]}") || exit 1
+    mixing=(--preprocessor dynamic_mixing --dynamic_mixing true --utt2spk "${raw}/${train}/utt2spk"
+        --iterator_type chunk --chunk_length "${segment}" --chunk_shift_ratio 1.0
+        --valid_iterator_type sequence)
+    # The first utterance of a mixture comes as speech_mix, which inference has, too.
+    for word in source_scp_name=wav.scp mixture_source_name=speech_mix \
+        "ref_num=${opt[ref_num]}" "dynamic_mixing_gain_db=${opt[dynamic_mixing_gain_db]}"; do
+        mixing+=(--preprocessor_conf "${word}")
+    done
 }
 
 # begin_training FACT...: check a training and note what it begins with; refuse to go on with the
@@ -638,6 +672,10 @@ stage_8() {
         score_mixture "${set}"
     done
     for_each_separation score_separation
+    [[ ! -f published.yaml ]] || {
+        facts+=(--input published.yaml)
+        report+=(--published published.yaml)
+    }
     read -r -a metrics <<<"${opt[scoring_protocol]}"
     report+=(--metrics "${metrics[@]}")
     if is_done "${exp}/.results" "${exp}/RESULTS.md" "${facts[@]}"; then

@@ -31,6 +31,7 @@ from espnet2_tisdiss.pictures import MULTIPLY_ADDS, Quality, draw_quality
 IMPROVED = ("SDR", "SI_SNR")
 MAX_FILE_ROWS = 30
 MAX_SCORE = 100.0
+PUBLISHED_COLUMNS = ("model", "n_re", "params_m", "SI_SNR", "SI_SNRi", "SDRi", "source")
 PICTURE = "quality_by_cost.png"
 
 
@@ -104,24 +105,81 @@ def cost_by_depth(
         Label -> billions of multiply-adds for a second of audio; empty where the separator has no
         depth.
     """
-    if changes.get("separator", config["separator"]) != "tisdiss":
+    if (built := _build(config, changes)) is None:
         return {}
-    # here, because they take seconds
-    from espnet2.bin.enh_inference import recursive_dict_update
-    from espnet2.tasks.enh import encoder_choices
-
-    from espnet2_tisdiss import TISDiSSSeparator
     from espnet2_tisdiss.cost import CostCounter
 
-    recursive_dict_update(config, changes)
-    encoder = encoder_choices.get_class(config["encoder"])(**config["encoder_conf"])
-    separator = TISDiSSSeparator(encoder.output_dim, **config["separator_conf"])
+    encoder, separator = built
     counter = CostCounter(encoder, separator, fs)
     depths = {
         label: int(label) if label.isdigit() else separator.reconstructor_repeat_times
         for label in labels
     }
     return {label: counter.macs_per_s(n_re) / 1e9 for label, n_re in depths.items()}
+
+
+def _build(config: dict[str, Any], changes: dict[str, Any]) -> tuple[Any, Any] | None:
+    """Build a model's encoder and separator; None if that is no TISDiSS."""
+    if changes.get("separator", config["separator"]) != "tisdiss":
+        return None
+    # here, because they take seconds
+    from espnet2.bin.enh_inference import recursive_dict_update
+    from espnet2.tasks.enh import encoder_choices
+
+    from espnet2_tisdiss import TISDiSSSeparator
+
+    recursive_dict_update(config, changes)
+    encoder = encoder_choices.get_class(config["encoder"])(**config["encoder_conf"])
+    return encoder, TISDiSSSeparator(encoder.output_dim, **config["separator_conf"])
+
+
+def count_parameters(config: dict[str, Any], changes: dict[str, Any]) -> float | None:
+    """Millions of parameters of a model's separator; None if that is no TISDiSS."""
+    if (built := _build(config, changes)) is None:
+        return None
+    return sum(parameter.numel() for parameter in built[1].parameters()) / 1e6
+
+
+def read_published(path: Path) -> dict[str, list[dict[str, Any]]]:
+    """Read published results: test set -> rows with (some of) the keys ``PUBLISHED_COLUMNS``.
+
+    Raises:
+        DataError: the file is missing or is not of that form.
+    """
+    published = read_yaml(path)
+    for name, rows in published.items():
+        for row in rows if isinstance(rows, list) else [None]:
+            if not isinstance(row, dict) or not row.keys() <= set(PUBLISHED_COLUMNS):
+                raise DataError(
+                    f"{path}: {name}: expected a list of results with the keys "
+                    f"{', '.join(PUBLISHED_COLUMNS)}, found {row}"
+                )
+    return published
+
+
+def published_table(
+    results: SetResults, ours: str, params_m: float | None, published: Sequence[dict[str, Any]]
+) -> str:
+    """Our results at every depth, then the published ones, as they were published.
+
+    Args:
+        results: our scores of the test set.
+        ours: name of our model.
+        params_m: its millions of parameters, if known.
+        published: rows of :func:`read_published`.
+    """
+    header = ["model", "N_re", "M parameters", "SI_SNR", "SI_SNRi", "SDRi", "source"]
+    params = "" if params_m is None else f"{params_m:.1f}"
+    rows = []
+    for scored in results.depths:
+        gains = [
+            float(np.mean(list(results.improvement(scored, metric).values())))
+            for metric in ("SI_SNR", "SDR")
+        ]
+        scores = [f"{value:.2f}" for value in (scored.mean("SI_SNR"), *gains)]
+        rows.append([f"**{ours}**", scored.label, params, *scores, "this run"])
+    rows += [[str(row.get(column, "")) for column in PUBLISHED_COLUMNS] for row in published]
+    return markdown_table(header, rows)
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -164,8 +222,10 @@ def file_table(results: SetResults) -> str:
     return markdown_table(header, rows)
 
 
-def set_section(results: SetResults, metrics: Sequence[str], cost: Mapping[str, float]) -> str:
-    """The Markdown section of one test set."""
+def set_section(
+    results: SetResults, metrics: Sequence[str], cost: Mapping[str, float], beside: str = ""
+) -> str:
+    """The Markdown section of one test set; ``beside`` is a table of published results."""
     count = len(results.mixture.scores["SI_SNR"])
     shown = min(count, MAX_FILE_ROWS)
     text = f"## {results.name}\n\n{count} mixtures. Scores are means over speakers, then mixtures; "
@@ -178,6 +238,8 @@ def set_section(results: SetResults, metrics: Sequence[str], cost: Mapping[str, 
             f"{COUNTED_SECONDS:g} s."
         )
     text += f"\n\n{depth_table(results, metrics, cost)}\n"
+    if beside:
+        text += f"### Beside published results\n\n{beside}\n"
     text += f"### By mixture ({shown} of {count}; all of them are in RESULTS.csv)\n\n"
     text += file_table(results) + "\n"
     for scored in results.depths:
@@ -263,15 +325,27 @@ def write_report(
     all_results: Sequence[SetResults],
     metrics: Sequence[str],
     cost: Mapping[str, float],
+    beside: Mapping[str, str],
 ) -> None:
-    """Write RESULTS.md, RESULTS.csv and the picture into ``enh_exp``."""
+    """Write RESULTS.md, RESULTS.csv and the picture into ``enh_exp``.
+
+    Args:
+        enh_exp: folder of the experiment.
+        model: the model file that was scored.
+        all_results: the scores of all test sets.
+        metrics: those that are shown.
+        cost: billions of multiply-adds for a second of audio, by depth; may be empty.
+        beside: table of published results, by test set.
+    """
     write_csv(enh_exp / "RESULTS.csv", all_results)
     picture = write_picture(enh_exp / PICTURE, all_results, cost)
     text = "# RESULTS\n\n## Environments\n\n" + environment(Path(__file__).parent)
     text += f"\n## {enh_exp.name}\n\n- config: `{enh_exp / 'config.yaml'}`\n- model: `{model}`\n\n"
     if picture:
         text += f"![SI-SNRi against cost, by N_re]({PICTURE})\n\n"
-    text += "".join(set_section(results, metrics, cost) for results in all_results)
+    text += "".join(
+        set_section(results, metrics, cost, beside.get(results.name, "")) for results in all_results
+    )
     with write_aside(enh_exp / "RESULTS.md") as aside:
         aside.write_text(text.rstrip("\n") + "\n", encoding="utf-8")
 
@@ -308,6 +382,9 @@ def get_parser() -> argparse.ArgumentParser:
         metavar=("SET", "N_RE", "FOLDER"),
         help="folder of separated and scored files; N_RE may be 'default'",
     )
+    parser.add_argument(
+        "--published", type=Path, help="YAML file of published results to show beside ours"
+    )
     parser.add_argument("--only_print", action="store_true", help="print the tables, write nothing")
     return parser
 
@@ -315,6 +392,7 @@ def get_parser() -> argparse.ArgumentParser:
 def make_report(args: argparse.Namespace) -> None:
     """Read the scores and write the report."""
     metrics = [metric for metric in METRICS if metric in args.metrics]
+    published = read_published(args.published) if args.published else {}
     all_results = [
         read_set(
             name,
@@ -326,7 +404,13 @@ def make_report(args: argparse.Namespace) -> None:
     config = read_yaml(args.enh_exp / "config.yaml")
     changes = read_yaml(args.inference_config) if args.inference_config else {}
     cost = cost_by_depth(config, changes, args.fs, {n_re for _, n_re, _ in args.scored})
-    write_report(args.enh_exp, args.model, all_results, metrics, cost)
+    params_m = count_parameters(config, changes)
+    beside = {
+        results.name: published_table(results, args.enh_exp.name, params_m, published[results.name])
+        for results in all_results
+        if results.name in published
+    }
+    write_report(args.enh_exp, args.model, all_results, metrics, cost, beside)
 
 
 def main() -> None:

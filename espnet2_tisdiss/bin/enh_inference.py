@@ -9,7 +9,7 @@ Axis letters: b batch, j speaker, c channel, n sample.
 import argparse
 import logging
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -122,11 +122,24 @@ def load_data(args: argparse.Namespace, separate: SeparateSpeech) -> DataLoader:
         batch_size=args.batch_size,
         key_file=args.key_file,
         num_workers=args.num_workers,
-        preprocess_fn=EnhancementTask.build_preprocess_fn(separate.enh_train_args, False),
+        preprocess_fn=build_preprocess_fn(separate.enh_train_args),
         collate_fn=EnhancementTask.build_collate_fn(separate.enh_train_args, False),
         allow_variable_data_keys=args.allow_variable_data_keys,
         inference=True,
     )
+
+
+def build_preprocess_fn(
+    train_args: argparse.Namespace,
+) -> Callable[[str, dict[str, np.ndarray]], dict[str, np.ndarray]] | None:
+    """Return what training does to its data, but for dynamic mixing.
+
+    That does nothing outside of training, but reads the lists of the training data, which need not
+    be where the model is.
+    """
+    if getattr(train_args, "preprocessor", None) == "dynamic_mixing":
+        return None
+    return EnhancementTask.build_preprocess_fn(train_args, False)
 
 
 @contextmanager

@@ -154,6 +154,36 @@ def test_a_model_without_depth_has_no_cost_and_no_picture(experiment: Path, run_
     assert not (experiment / "quality_by_cost.png").exists()
 
 
+PUBLISHED = """\
+test:
+  - {model: theirs, n_re: 3, params_m: 8.0, SI_SNRi: 23.9, SDRi: 24.0, source: a paper}
+  - {model: other, SI_SNR: 25.13}
+another: [{model: elsewhere}]
+"""
+
+
+def test_published_results_stand_beside_ours(experiment: Path, run_tool) -> None:
+    published = experiment.parent / "published.yaml"
+    published.write_text(PUBLISHED)
+    done = run_tool("report", *report_options(experiment), "--published", published)
+    assert done.returncode == 0, done.stderr
+    text = (experiment / "RESULTS.md").read_text()
+    _, _, section = text.partition("### Beside published results\n\n")
+    assert section.startswith(
+        "|model|N_re|M parameters|SI_SNR|SI_SNRi|SDRi|source|\n"
+        "|---|---|---|---|---|---|---|\n"
+        "|**exp**|1|0.0|6.50|6.00|7.00|this run|\n"
+        "|**exp**|10|0.0|10.25|9.75|-0.50|this run|\n"
+        "|theirs|3|8.0||23.9|24.0|a paper|\n"
+        "|other|||25.13||||\n\n"
+    )
+    assert "elsewhere" not in text
+    published.write_text("test: [{modle: theirs}]\n")
+    done = run_tool("report", *report_options(experiment), "--published", published)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert "published.yaml: test: expected a list of results" in done.stderr
+
+
 def test_only_the_tables_by_depth_are_printed() -> None:
     table = "|N_re|SI_SNR|\n|---|---|\n|1|6.50|\n"
     other = "|mixture|SI_SNR|\n|---|---|\n|a|0.00|\n"

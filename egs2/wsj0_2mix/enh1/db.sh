@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# Where the corpora are: write a folder behind its :-, or set the variable in the environment, which
+# wins. One of the first two is enough.
+
+# WSJ0-2mix (and -3mix) made before: the folder that holds 2speakers/wav8k/min/{tr,cv,tt}/{mix,s1,s2}
+# (or 3speakers/..., wav16k, max), or a folder below it.
+WSJ0_2MIX=${WSJ0_2MIX:-}
+
+# WSJ0 (LDC93S6A): the folder that holds wsj0/si_tr_s/<speaker>/<utterance>.wav, si_dt_05 and si_et_05,
+# or the folder with the discs 11-1.1, 11-2.1, ... (sphere files; needs the program sph2pipe).
+WSJ0=${WSJ0:-}
+
+# mix_2_spk_{tr,cv,tt}.txt (or mix_3_spk_...) and, for the published levels, activlev_*.txt.
+# Where this is empty, the lists are downloaded.
+WSJ0_MIX_LISTS=${WSJ0_MIX_LISTS:-}
+
+export WSJ0_2MIX WSJ0 WSJ0_MIX_LISTS

@@ -1,0 +1,229 @@
+"""Prepare WSJ0-2mix (or -3mix) and its data directories: stage 1 of the recipe.
+
+An existing tree is used as it is.  Otherwise the mixtures are made from WSJ0 and the mixing lists;
+what is finished is not made again, so an interrupted run is simply repeated.
+"""
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from corpus_files import do_all, find_root, frames_of, location, positive
+from corpus_sets import AudioCheck, DataSet, Entry, make_data_dirs
+from datadir import DataError, read_scp, run_main, write_scp
+from wsj0_lists import (
+    KNOWN_COUNTS,
+    SPLITS,
+    Mixture,
+    all_sources,
+    find_list,
+    pick_powers,
+    read_list,
+    read_powers,
+)
+from wsj0_mixtures import Job, Kind, find_tree, make_mixture, read_tree, signal_paths
+from wsj0_singles import Single, longest_sources, make_single, single_entries
+from wsj0_speech import WSJ0_RATE, find_utterances, measure_power
+
+LISTS_URL = "https://raw.githubusercontent.com/mpariente/pywsj0-mix/master/metadata"
+POWERS_NOTE = "levels.txt"
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """What the data directories are made of.
+
+    Attributes:
+        folder: the tree's folder of one version.
+        mixtures: split -> its mixtures, for the splits that are wanted.
+        singles: training utterance -> its signal, for dynamic mixing; empty without.
+        powers: utterance -> its active level, where that is known.
+    """
+
+    folder: Path
+    mixtures: Mapping[str, Sequence[Mixture]]
+    singles: Mapping[str, Path]
+    powers: Mapping[str, float]
+
+
+def prepare(args: argparse.Namespace) -> str:
+    """Make everything that the options ask for.
+
+    Returns:
+        A line that says what there is now.
+
+    Raises:
+        DataError: something is missing or not as it should be.
+    """
+    kind = Kind(args.num_spk, int(args.fs.removesuffix("k")) * 1000, args.min_or_max)
+    tree = location(args.corpus, "--corpus", "WSJ0_2MIX")
+    corpus = use_tree(tree, kind, args) if tree else make_tree(kind, args)
+    sets = [mixture_set(corpus, kind, split) for split in corpus.mixtures]
+    if args.dynamic_mixing:
+        sets.append(single_set(corpus, kind, args))
+    audio = AudioCheck(kind.rate, tuple(f"spk{n}.scp" for n in range(1, kind.num_spk + 1)))
+    tests = [kind.set_name("tt")]
+    samples = make_data_dirs(Path("data"), sets, audio, args.nj, args.allow_subset, tests)
+    hours = {name: count / kind.rate / 3600 for name, count in samples.items()}
+    return ", ".join(
+        f"data/{part.name}: {len(part.entries)} files, {hours[part.name]:.2f} h" for part in sets
+    )
+
+
+def wanted_splits(args: argparse.Namespace) -> list[str]:
+    """Name the splits whose mixtures are needed: with dynamic mixing not those of training."""
+    return [split for split in SPLITS if split != "tr" or not args.dynamic_mixing]
+
+
+def use_tree(tree: Path, kind: Kind, args: argparse.Namespace) -> Corpus:
+    """Describe an existing tree.
+
+    Raises:
+        DataError: it lacks the version that is wanted, or is no such tree.
+    """
+    folder = find_tree(tree, kind)
+    mixtures = {split: read_tree(folder, split, kind.num_spk) for split in SPLITS}
+    singles = {}
+    if args.dynamic_mixing:
+        singles = longest_sources(folder / "tr", kind, mixtures["tr"])
+    return Corpus(folder, {split: mixtures[split] for split in wanted_splits(args)}, singles, {})
+
+
+def make_tree(kind: Kind, args: argparse.Namespace) -> Corpus:
+    """Make the mixtures from WSJ0 and the lists.
+
+    Raises:
+        DataError: WSJ0, a list or an utterance is missing or unusable, or a file cannot be written.
+    """
+    what = "WSJ0 (LDC93S6A), or WSJ0-2mix made before (then: WSJ0_2MIX or --corpus)"
+    wsj0 = find_root(args.wsj0, "--wsj0", "WSJ0", what)
+    given = location(args.lists, "--lists", "WSJ0_MIX_LISTS")
+    lists = given or args.out / "lists"
+    mixtures = {
+        split: read_list(find_list(split, kind.num_spk, given, lists, args.lists_url), kind.num_spk)
+        for split in SPLITS
+    }
+    files = find_utterances(wsj0, all_sources(mixtures.values()), args.out, args.nj)
+    counted = do_all(partial(frames_of, rate=WSJ0_RATE), list(files.values()), args.nj, "WSJ0")
+    frames = dict(zip(files, counted, strict=True))
+    powers = settle_powers(files, lists, args.out, args.nj)
+    folder = args.out / kind.folder
+    wanted = {split: mixtures[split] for split in wanted_splits(args)}
+    jobs = [
+        Job(
+            mixture,
+            tuple(files[utterance] for utterance in mixture.utterances),
+            tuple(frames[utterance] for utterance in mixture.utterances),
+            tuple(powers[utterance] for utterance in mixture.utterances),
+            folder / split,
+        )
+        for split, members in wanted.items()
+        for mixture in members
+    ]
+    do_all(partial(make_mixture, kind), jobs, args.nj, "mixtures")
+    singles = {utterance: files[utterance] for utterance in all_sources([mixtures["tr"]])}
+    return Corpus(folder, wanted, singles, powers)
+
+
+def settle_powers(files: Mapping[str, Path], lists: Path, out: Path, nj: int) -> dict[str, float]:
+    """Take the published active levels or, where they are not in ``lists``, measure them.
+
+    What is taken is noted in ``out``, and a later run has to take the same: mixtures of two kinds
+    of levels would look alike.
+
+    Returns:
+        Utterance -> linear power, for all of ``files``.
+
+    Raises:
+        DataError: a level is missing, differs from the noted one, or cannot be measured.
+    """
+    note = out / POWERS_NOTE
+    noted = {name: float(text) for name, text in read_scp(note).items()} if note.is_file() else {}
+    published = read_powers(lists)
+    if published:
+        powers = pick_powers(files, published, lists)
+    else:
+        print(f"no activlev_*.txt in {lists}: active levels are measured", file=sys.stderr)
+        new = [name for name in files if name not in noted]
+        measured = do_all(measure_power, [files[name] for name in new], nj, "active levels")
+        powers = noted | dict(zip(new, measured, strict=True))
+    for name, power in powers.items():
+        if noted.get(name, power) != power:
+            raise DataError(
+                f"{note}: {out} was begun with other levels than those in {lists} (see {name}): "
+                "remove it, or give another folder with --out"
+            )
+    write_scp(note, {name: repr(power) for name, power in (noted | powers).items()})
+    return powers
+
+
+def mixture_set(corpus: Corpus, kind: Kind, split: str) -> DataSet:
+    """Describe the data directory of a split."""
+    lists = ("wav.scp", *(f"spk{number}.scp" for number in range(1, kind.num_spk + 1)))
+    entries = []
+    for mixture in corpus.mixtures[split]:
+        paths = signal_paths(corpus.folder / split, kind, mixture.name).values()
+        files = dict(zip(lists, paths, strict=True))
+        entries.append(Entry(mixture.key, mixture.speaker, mixture.voices, files))
+    return DataSet(kind.set_name(split), entries, KNOWN_COUNTS[split])
+
+
+def single_set(corpus: Corpus, kind: Kind, args: argparse.Namespace) -> DataSet:
+    """Make the single utterances of training and describe their data directory.
+
+    Raises:
+        DataError: an utterance is unusable, or a file cannot be written.
+    """
+    name = kind.set_name("tr_single")
+    targets = {utt: args.out / "singles" / name / f"{utt}.wav" for utt in corpus.singles}
+    jobs = [
+        Single(source, targets[utterance], corpus.powers.get(utterance))
+        for utterance, source in corpus.singles.items()
+    ]
+    do_all(partial(make_single, kind.rate), jobs, args.nj, "single utterances")
+    return DataSet(name, single_entries(targets))
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """Build the command line."""
+    parser = argparse.ArgumentParser(
+        prog="local/data.sh",
+        description="Make the data directories data/{tr,cv,tt}_<min,max>_<8k,16k> of WSJ0-2mix "
+        "(data/tr_3spk_... of WSJ0-3mix), and its files where they are not there already. "
+        "A run that was interrupted is simply repeated.",
+    )
+    parser.add_argument("--corpus", type=Path, help="existing WSJ0-2mix [WSJ0_2MIX of db.sh]")
+    parser.add_argument("--wsj0", type=Path, help="WSJ0, to make it from [WSJ0 of db.sh]")
+    parser.add_argument(
+        "--lists",
+        type=Path,
+        help="folder of mix_2_spk_*.txt and, if there, activlev_*.txt [WSJ0_MIX_LISTS of db.sh; "
+        "otherwise downloaded]",
+    )
+    parser.add_argument("--lists_url", default=LISTS_URL, help="downloads come from [%(default)s]")
+    parser.add_argument(
+        "--out", type=Path, default=Path("downloads"), help="for files made here [%(default)s]"
+    )
+    parser.add_argument("--fs", choices=["8k", "16k"], default="8k", help="[%(default)s]")
+    parser.add_argument("--min_or_max", choices=["min", "max"], default="min", help="[%(default)s]")
+    parser.add_argument("--num_spk", type=int, choices=[2, 3], default=2, help="[%(default)s]")
+    parser.add_argument("--allow_subset", action="store_true", help="accept a part of the corpus")
+    parser.add_argument(
+        "--dynamic_mixing",
+        action="store_true",
+        help="make data/tr_single_... for training on new mixtures in every epoch, not data/tr_...",
+    )
+    parser.add_argument("--nj", type=positive, default=4, help="processes [%(default)s]")
+    return parser
+
+
+def main() -> None:
+    """Run the command line; a line on stdout says what was made."""
+    print(prepare(get_parser().parse_args()))
+
+
+if __name__ == "__main__":
+    sys.exit(run_main("local/data.sh", main))

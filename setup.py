@@ -30,7 +30,7 @@ setup(
         "rich",  # its tables and progress bars
         "platformdirs",  # where calibrations and unpacked models are kept
         "psutil",  # memory in use
-        "matplotlib",  # pictures of quality and cost; ESPnet's trainer draws its curves with it, too
+        "matplotlib",  # pictures of quality and cost; ESPnet's trainer's curves
     ],
     entry_points={"console_scripts": ["tisdiss = espnet2_tisdiss.cli.app:main"]},
     extras_require={

@@ -6,6 +6,7 @@ from models import TINY
 from plain import PlainTISDiSS
 
 from espnet2_tisdiss import TISDiSSConfig, TISDiSSSeparator
+from espnet2_tisdiss.blocks import path
 
 
 def test_the_oracle_agrees_with_the_published_code(golden):
@@ -31,7 +32,9 @@ def test_the_oracle_agrees_with_the_published_code(golden):
     ],
 )
 @pytest.mark.parametrize("shape", [(2, 7, 9), (1, 150, 5), (1, 1, 140)])
-def test_the_model_equals_the_oracle(options, shape):
+@pytest.mark.parametrize("together", [1, 100, 2**40])
+def test_the_model_equals_the_oracle(options, shape, together, monkeypatch):
+    monkeypatch.setattr(path, "CACHED_NUMBERS", together)
     options = {**TINY, **options}
     model = TISDiSSSeparator(shape[2], **options).double().eval()
     for parameter in model.parameters():
@@ -43,7 +46,9 @@ def test_the_model_equals_the_oracle(options, shape):
     assert (found - plain).abs().max() < 1e-9 * plain.abs().max()
 
 
-def test_the_gradients_equal_the_oracles():
+@pytest.mark.parametrize("together", [1, 300, 2**40])
+def test_the_gradients_equal_the_oracles(together, monkeypatch):
+    monkeypatch.setattr(path, "CACHED_NUMBERS", together)
     model = TISDiSSSeparator(9, **{**TINY, "conv1d_kernel": 4}).double().train()
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.3)

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from espnet2_tisdiss.blocks.path import LocoformerPath, PathConfig
 
 TF_ORDERS = ("ft", "tf")
-TIME, FREQUENCY, SPEAKER = 1, 2, 1
+TIME, FREQUENCY, SPEAKER = 1, 2, 2
 
 
 class SeparatorBlock(nn.Module):
@@ -51,7 +51,9 @@ class ReconstructorBlock(SeparatorBlock):
             frames = frames.repeat_interleave(j, dim=0)
         x = super().forward(x.flatten(0, 1), frames).unflatten(0, (b, j))
         if self.spk_path is not None:
-            x = self.spk_path(x.flatten(2, 3), SPEAKER).unflatten(2, (t, f))
+            # the speakers' numbers side by side: for so short a sequence the layers are dense
+            x = x.flatten(2, 3).transpose(1, 2).contiguous()  # (b, t * f, j, h)
+            x = self.spk_path(x, SPEAKER).transpose(1, 2).unflatten(2, (t, f)).contiguous()
         return x
 
 

@@ -1,5 +1,6 @@
 """Convolutional feed-forward network along one axis of a feature map."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -38,6 +39,8 @@ class ConvFeedForward(nn.Module):
 
     def forward(self, x: Tensor, axis: int) -> Tensor:
         """Apply to ``x`` (b, length1, length2, h) along ``axis`` (1 or 2); the shape stays."""
+        if axis == 2 and x.shape[2] < self.kernel:
+            return self._dense(x)
         length, overlap = x.shape[axis], self.kernel - self.shift
         # windows start every S positions, the first `overlap` before the signal, until all of
         # it is covered as often: the padded length is K + S * ceil((length + 2 overlap - K) / S)
@@ -53,16 +56,39 @@ class ConvFeedForward(nn.Module):
         x = F.conv2d(
             x, self.conv1d.weight.unsqueeze(unit), self.conv1d.bias, stride, padding=padding
         )
-        if self.gated:
-            x, gate = x.chunk(2, dim=1)
-            x = x * F.silu(gate)
-        else:
-            x = F.silu(x)
         x = F.conv_transpose2d(
-            self.dropout(x),
+            self.dropout(self._activate(x, dim=1)),
             self.deconv1d.weight.unsqueeze(unit),
             self.deconv1d.bias,
             stride,
             padding,
         )
         return self.dropout(x.movedim(1, -1).narrow(axis, 0, length))
+
+    def _activate(self, x: Tensor, dim: int) -> Tensor:
+        """Apply the gate or the activation to the hidden channels on axis ``dim``."""
+        if not self.gated:
+            return F.silu(x)
+        x, gate = x.chunk(2, dim)
+        return x * F.silu(gate)
+
+    def _dense(self, x: Tensor) -> Tensor:
+        """Apply to sequences (b, rows, length, h) shorter than a window.
+
+        Most of what the convolution multiplies would be padding. With all positions of a sequence
+        as one vector, both convolutions are matrices, in which each pair of a window and a
+        position has the tap that joins them, or zeros.
+        """
+        length, overlap = x.shape[2], self.kernel - self.shift
+        windows = -(-(length + 2 * overlap - self.kernel) // self.shift) + 1
+        window = torch.arange(windows, device=x.device).unsqueeze(1)
+        tap = torch.arange(length, device=x.device) + overlap - self.shift * window
+        tap = torch.where((tap >= 0) & (tap < self.kernel), tap, self.kernel)  # (window, position)
+        to_windows = F.pad(self.conv1d.weight, (0, 1))[:, :, tap]  # (2m, h, window, position)
+        to_windows = to_windows.permute(2, 0, 3, 1).flatten(2).flatten(0, 1)
+        to_positions = F.pad(self.deconv1d.weight, (0, 1))[:, :, tap]  # (m, h, window, position)
+        to_positions = to_positions.permute(3, 1, 2, 0).flatten(2).flatten(0, 1)
+        y = F.linear(x.flatten(2), to_windows, self.conv1d.bias.repeat(windows))
+        y = self.dropout(self._activate(y.unflatten(2, (windows, -1)), dim=3))
+        y = F.linear(y.flatten(2), to_positions, self.deconv1d.bias.repeat(length))
+        return self.dropout(y.unflatten(2, (length, -1)))

@@ -3,11 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor, nn
 
 from espnet2_tisdiss.blocks.attention import MultiHeadSelfAttention
 from espnet2_tisdiss.blocks.feedforward import ConvFeedForward
 from espnet2_tisdiss.blocks.norm import build_norm
+
+# Numbers of a feature map that are processed at once on a CPU.
+CACHED_NUMBERS = 2**20
 
 
 @dataclass(frozen=True)
@@ -85,11 +89,28 @@ class LocoformerPath(nn.Module):
     def forward(self, x: Tensor, axis: int, valid: Tensor | None = None) -> Tensor:
         """Process ``x`` (b, length1, length2, h) along ``axis`` (1 or 2); the shape stays.
 
+        Sequences do not mix, so on a CPU they are processed a few at a time, such that what lies
+        between two layers stays in the cache, and takes no memory to speak of.
+
         Args:
             x: feature map.
             axis: the axis that is the sequence.
             valid: (b, length) false at padding, which then has no influence; None: no padding.
         """
+        rows = 3 - axis
+        together = max(1, CACHED_NUMBERS // (x[:, 0].numel() if rows == 1 else x[:, :, 0].numel()))
+        if x.device.type != "cpu" or together >= x.shape[rows]:
+            return self._process(x, axis, valid)
+        parts = (self._process(part, axis, valid) for part in x.split(together, rows))
+        if torch.is_grad_enabled():
+            return torch.cat(list(parts), rows)
+        y = torch.empty_like(x)
+        for target, part in zip(y.split(together, rows), parts, strict=True):
+            target.copy_(part)
+        return y
+
+    def _process(self, x: Tensor, axis: int, valid: Tensor | None) -> Tensor:
+        """Process ``x`` all at once; see :meth:`forward`."""
         if len(self.ffn) == 2:
             x = x + self.ffn[1](_blank(self.ffn_norm[1](x), axis, valid), axis)
         x = x + self.attn(self.attn_norm(x), axis, valid)

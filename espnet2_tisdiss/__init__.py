@@ -39,4 +39,8 @@ def __getattr__(name: str) -> Any:
     return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
 
 
+def __dir__() -> list[str]:
+    return [*globals(), *_MODULES]
+
+
 wrapt.register_post_import_hook(f"{__name__}.registration:register", "espnet2.tasks.enh")

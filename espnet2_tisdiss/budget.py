@@ -15,7 +15,6 @@ import math
 import platform
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,6 +30,7 @@ from espnet2_tisdiss.checks import check_integer
 from espnet2_tisdiss.cost import speech_shaped_noise
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.stitching import CHUNK_SECONDS
+from espnet2_tisdiss.textfiles import write_whole
 
 if TYPE_CHECKING:  # importing ESPnet takes seconds
     from espnet2_tisdiss.inference import SeparateSpeech
@@ -288,7 +288,10 @@ def kept_calibration(
     found = store.get(Conditions.of(separate))
     if found is None:
         found = calibrate(separate)
-        store.put(found)
+        try:
+            store.put(found)
+        except BudgetError as error:  # a home that cannot be written to
+            logging.warning("the calibration is not kept: %s", error)
     return found
 
 
@@ -398,16 +401,12 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write an object aside and rename it when it is whole.
+    """Write an object of this schema.
 
     Raises:
         BudgetError: it cannot be written.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".aside-", dir=path.parent) as folder:
-            aside = Path(folder, path.name)
-            aside.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-            aside.replace(path)
-    except OSError as error:
-        raise BudgetError(f"{path}: cannot be written: {error.strerror}") from None
+        write_whole(path, (json.dumps(content, indent=2) + "\n").encode())
+    except TisdissError as error:
+        raise BudgetError(str(error)) from None

@@ -19,7 +19,7 @@ import numpy as np
 
 from espnet2_tisdiss.audio import AudioInfo, AudioWriter, OutputFormat, Spool, probe, read_blocks
 from espnet2_tisdiss.checks import check_choice
-from espnet2_tisdiss.errors import TisdissError
+from espnet2_tisdiss.errors import TisdissError, first_line
 from espnet2_tisdiss.recordings import Depths, Track
 from espnet2_tisdiss.scaling import ScaleStatistics, Scaling, headroom_gain
 from espnet2_tisdiss.stitching import Chunk, Chunking
@@ -38,11 +38,13 @@ class Task:
         source: the recording.
         folder: where the separated files go.
         name: what ``{name}`` stands for in the pattern of their names.
+        clash: another file of this folder and name, for which this one is refused.
     """
 
     source: Path
     folder: Path
     name: str
+    clash: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -109,10 +111,16 @@ def full_pattern(pattern: str | None, channel: str, several_depths: bool) -> str
     except ValueError:  # a brace is not closed
         parsed = []
     marks = [mark for mark in parsed if mark[1] is not None]
-    plain = all(field in _MARKS and not form and not kind for _, field, form, kind in marks)
-    if not plain or not {field for _, field, _, _ in marks}.issuperset(needed):
+    inside = not Path(pattern).is_absolute() and ".." not in Path(pattern).parts
+    plain = inside and all(
+        field in _MARKS and not form and not kind for _, field, form, kind in marks
+    )
+    if not inside or not plain or not {field for _, field, _, _ in marks}.issuperset(needed):
         wanted = ", ".join(f"{{{field}}}" for field in needed)
-        raise TisdissError(f"the pattern of file names must hold {wanted} as they are: {pattern}")
+        raise TisdissError(
+            f"the pattern of file names must hold {wanted} as they are, and stay in the "
+            f"output folder: {pattern}"
+        )
     return pattern
 
 
@@ -237,7 +245,7 @@ def _separated(
         takes, n_used = depths.separate(model, [piece.chunk.samples for piece in work])
     except (RuntimeError, MemoryError) as error:  # PyTorch's errors are above all for memory
         logging.debug("separation failed", exc_info=True)
-        reason = (str(error).splitlines() or ["out of memory"])[0]
+        reason = first_line(error)
         for piece in work:
             piece.recording.fail(f"could not be separated ({reason}); shorter chunks need less")
         return
@@ -256,6 +264,11 @@ class _Recording:
 
     def open(self) -> bool:
         """Look at the file and make room for what comes; say whether there is something to do."""
+        if self._task.clash is not None:
+            raise TisdissError(
+                f"would be written under the names of {self._task.clash}; separate it by itself, "
+                "into another folder"
+            )
         info = probe(self._task.source)
         outcome, options = self.outcome, self._options
         outcome.seconds, outcome.rate = info.duration, info.rate

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import espnet2.bin.enh_inference
 import numpy as np
@@ -23,7 +23,7 @@ from torch_complex.tensor import ComplexTensor
 
 from espnet2_tisdiss.audio import CHANNELS, take_channels
 from espnet2_tisdiss.budget import kept_calibration
-from espnet2_tisdiss.checks import check_choice, check_integer
+from espnet2_tisdiss.checks import check_choice, check_integer, check_number
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.precision import half_precision
 from espnet2_tisdiss.pretrained import find_model
@@ -36,6 +36,7 @@ from espnet2_tisdiss.stitching import CHUNK_SECONDS, Chunking
 Mixtures = Tensor | np.ndarray | Sequence[Tensor | np.ndarray]
 
 STOP_DB = -30.0
+FRAMES_STEP = 32  # on a CPU, mixtures are padded to a multiple of so many frames
 
 
 @dataclass(frozen=True)
@@ -122,21 +123,21 @@ class SeparateSpeech(espnet2.bin.enh_inference.SeparateSpeech):
         self._half = torch.autocast(torch.device(device).type, half, enabled=half is not None)
         self.separator.forward = self._half(self.separator.forward)
 
-    @staticmethod
-    def from_pretrained(model: str | Path | None = None, **kwargs: Any) -> "SeparateSpeech":
+    @classmethod
+    def from_pretrained(cls, model_tag: str | Path | None = None, **kwargs: Any) -> Self:
         """Build from a trained model.
 
         Args:
-            model: a model's folder, weights or archive, or a published model's tag: see
+            model_tag: a model's folder, weights or archive, or a published model's tag: see
                 :func:`~espnet2_tisdiss.pretrained.find_model`. None: the files are in ``kwargs``.
             **kwargs: for the constructor.
 
         Raises:
             TisdissError: there is no such model.
         """
-        if model is not None:
-            kwargs.update(find_model(model))
-        return SeparateSpeech(**kwargs)
+        if model_tag is not None:
+            kwargs.update(find_model(model_tag))
+        return cls(**kwargs)
 
     @property
     def separator(self) -> TISDiSSSeparator:
@@ -197,7 +198,10 @@ class SeparateSpeech(espnet2.bin.enh_inference.SeparateSpeech):
         Returns:
             For each depth the waves of its :class:`Estimate`.
         """
-        wanted = {check_integer("n_re", depth, 1) for depth in n_re}
+        n_re = [check_integer("n_re", depth, 1) for depth in n_re]
+        if not n_re:
+            raise ValueError("n_re must be one depth or more; got none")
+        wanted = set(n_re)
         estimates = enumerate(self.anytime(mixtures, max(wanted)), start=1)
         found = {depth: estimate.waves for depth, estimate in estimates if depth in wanted}
         return {depth: found[depth] for depth in n_re}
@@ -216,6 +220,7 @@ class SeparateSpeech(espnet2.bin.enh_inference.SeparateSpeech):
             The estimate of each item at ITS depth: an item is done when its own change is small,
             whatever else is in the batch.
         """
+        check_number("stop_db", stop_db, -float("inf"), float("inf"))
         limit = 10 ** (stop_db / 10)
         running: list[int] = []  # items that still change
         for depth, waves in self._estimates(_as_list(mixtures), n_re):
@@ -303,7 +308,7 @@ class SeparateSpeech(espnet2.bin.enh_inference.SeparateSpeech):
         order: the memory that the model needs does not grow with the length.
 
         Args:
-            samples: (n,), or (n, c) as soundfile reads them.
+            samples: (n,), or (n, c) as soundfile reads them; floats, full scale being 1.
             rate: in Hz; another than the model's is converted to that and back.
             n_re: repetitions; None: the instance's.
             stop_db: stop before, as in :meth:`until_stable`, chunk by chunk; None: do not.
@@ -323,11 +328,17 @@ class SeparateSpeech(espnet2.bin.enh_inference.SeparateSpeech):
         """
         check_choice("channel", channel, CHANNELS)
         check_choice("scale", scale, SCALES)
+        check_integer("rate", rate, 1)
+        check_integer("batch_size", batch_size, 1)
         samples = np.asarray(samples, np.float32)
         channels = samples[None] if samples.ndim == 1 else samples.T
         if channels.ndim != 2 or not channels.size or not np.isfinite(channels).all():
             raise TisdissError(
                 f"a recording must be finite samples (n,) or (n, channels); got {samples.shape}"
+            )
+        if len(channels) > channels.shape[1]:
+            raise TisdissError(
+                f"a recording with more channels than samples, {samples.shape}: transpose it"
             )
         if rate != self.sample_rate:
             logging.warning("resampling from %d Hz to the model's %d", rate, self.sample_rate)
@@ -378,13 +389,23 @@ class SeparateSpeech(espnet2.bin.enh_inference.SeparateSpeech):
                 feature = torch.complex(feature.real, feature.imag)
             features.append(feature[0])
         lengths = torch.tensor([len(feature) for feature in features], device=self.device)
-        return pad_sequence(features, batch_first=True), lengths, scales
+        features = pad_sequence(features, batch_first=True)  # (b, t, f)
+        if features.device.type == "cpu":
+            # each new shape costs oneDNN more than a separation of some seconds
+            features = pad(features, (0, 0, 0, -features.shape[1] % FRAMES_STEP))
+        return features, lengths, scales
 
     def _decode(self, spectra: Tensor, length: int) -> Tensor:
         """Return the waves (j, n) of a length in samples of the spectra (j, t, f)."""
         padded = max(length, self._window)
         waves, _ = self.enh_model.decoder(spectra, torch.full((len(spectra),), padded))
         return waves[:, :length]
+
+    @property
+    def hop(self) -> int:
+        """Samples from one frame of the encoder to the next."""
+        encoder = self.enh_model.encoder
+        return encoder.hop_length if hasattr(encoder, "hop_length") else encoder.stride
 
     @property
     def _window(self) -> int:
@@ -411,6 +432,8 @@ def _as_list(mixtures: Mixtures) -> list[Tensor]:
             raise TisdissError(
                 f"mixture {index} must be one channel with samples; got {tuple(wave.shape)}"
             )
+        if not wave.isfinite().all():
+            raise TisdissError(f"mixture {index} holds samples that are not finite numbers")
     if not waves:
         raise TisdissError("mixtures are none: an empty list or batch")
     return waves

@@ -16,7 +16,7 @@ import yaml
 from espnet2.main_funcs.pack_funcs import unpack
 from espnet2.utils.pretrained import download_pretrained
 
-from espnet2_tisdiss.errors import TisdissError
+from espnet2_tisdiss.errors import TisdissError, first_line
 
 if TYPE_CHECKING:
     from espnet2_tisdiss.inference import SeparateSpeech
@@ -87,8 +87,8 @@ def load_model(name: str | Path, **options: Any) -> "SeparateSpeech":
     except TisdissError:
         raise
     except MODEL_ERRORS as error:
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise TisdissError(f"{name}: the model cannot be loaded: {reason[0]}") from error
+        reason = first_line(error)
+        raise TisdissError(f"{name}: the model cannot be loaded: {reason}") from error
 
 
 @contextlib.contextmanager
@@ -150,7 +150,7 @@ def _downloaded(tag: str) -> dict[str, str]:
     try:
         return download_pretrained(tag)
     except Exception as error:  # whatever the network, the hub or the archive does
-        reason = str(error).strip().splitlines() or [type(error).__name__]
         raise TisdissError(
-            f"{tag}: no such file or folder here, and as a published model's tag: {reason[0]}"
+            f"{tag}: no such file or folder here, and as the tag of a published model: "
+            f"{first_line(error)}"
         ) from error

@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING
 import fast_bss_eval
 import numpy as np
 import soxr
-from espnet2.fileio.read_text import read_2columns_text
 
 from espnet2_tisdiss.audio import AudioError, AudioInfo, probe, read_blocks
 from espnet2_tisdiss.checks import check_integer
 from espnet2_tisdiss.cost import CostCounter
-from espnet2_tisdiss.errors import TisdissError
+from espnet2_tisdiss.errors import TisdissError, first_line
+from espnet2_tisdiss.textfiles import read_scp
 
 if TYPE_CHECKING:  # importing ESPnet's model takes seconds
     from espnet2_tisdiss.inference import SeparateSpeech
@@ -215,9 +215,7 @@ def sweep(
         except RuntimeError as error:  # PyTorch's, above all for memory
             logging.debug("separation failed", exc_info=True)
             for item in ready:
-                item.outcome.end(
-                    "failed", f"{item.path}: cannot be separated: {str(error).splitlines()[0]}"
-                )
+                item.outcome.end("failed", f"{item.path}: cannot be separated: {first_line(error)}")
         for item in items:
             if item not in ready:
                 on_progress(item.outcome.mixture.seconds)
@@ -292,16 +290,8 @@ def _listed(data: Path, num_spk: int) -> list[Mixture]:
 
 
 def _read_scp(scp: Path) -> dict[str, str]:
-    """Return the paths of a Kaldi list by their keys."""
-    try:
-        table = read_2columns_text(scp)
-    except (OSError, RuntimeError, ValueError) as error:
-        raise TisdissError(f"{scp}: is no list of '<key> <path>' lines ({error})") from None
-    for key, path in table.items():
-        if not path or path.endswith("|"):
-            raise TisdissError(f"{scp}: {key}: not the path of a file: {path or 'nothing'}")
-    if not table:
-        raise TisdissError(f"{scp}: the list is empty")
+    """Return the paths of a Kaldi list by their keys; some of the files must be there."""
+    table = read_scp(scp)
     if not any(Path(path).exists() for path in table.values()):
         raise TisdissError(
             f"{scp}: none of its files is there, such as {next(iter(table.values()))}; run this in "

@@ -95,8 +95,8 @@ def test_each_channel_at_each_depth(model, record):
     expected = [
         wave
         for channel in read(task.source).T
-        for waves in model.depths([channel], [1, 3]).values()
-        for wave in waves[0]
+        for n_re in (1, 3)
+        for wave in model.recording(channel, RATE, n_re=n_re)
     ]
     for path, samples in zip(outcome.outputs, expected, strict=True):
         same(read(path), samples)
@@ -166,7 +166,7 @@ def test_model_that_fails_is_told(model, record, tmp_path, monkeypatch, error):
     monkeypatch.setattr(model, "depths", fail)
     outcomes = list(separate_files(model, [record("a"), record("b")], options()))
     for outcome in outcomes:
-        assert outcome.status == "failed" and "memory); shorter chunks" in outcome.reason
+        assert outcome.status == "failed" and "); shorter chunks" in outcome.reason
     assert names(tmp_path / "out") == []
 
 

@@ -26,7 +26,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from espnet2_tisdiss.errors import TisdissError
+from espnet2_tisdiss.errors import TisdissError, first_line
 
 if TYPE_CHECKING:
     from espnet2_tisdiss.inference import SeparateSpeech
@@ -49,7 +49,9 @@ DtypeOption = Annotated[
 ]
 ModelRateOption = Annotated[
     int | None,
-    typer.Option(help="Sample rate of the model in Hz.", show_default="as its configuration says"),
+    typer.Option(
+        min=1, help="Sample rate of the model in Hz.", show_default="as its configuration says"
+    ),
 ]
 ThreadsOption = Annotated[
     int | None,
@@ -73,7 +75,7 @@ def pick_device(device: str) -> str:
     try:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise TisdissError(f"--device {device}: not to be had here ({reason}); try cpu") from None
     return device
 
@@ -146,7 +148,7 @@ def measuring() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise TisdissError(f"the model cannot be run: {reason}; try fewer --seconds") from error
 
 
@@ -190,21 +192,6 @@ def csv_file(rows: Iterable[Mapping[str, Any]]) -> bytes:
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue().encode()
-
-
-def write_file(path: Path, content: bytes) -> None:
-    """Write a file aside and rename it when it is whole.
-
-    Raises:
-        TisdissError: it cannot be written.
-    """
-    try:
-        with tempfile.TemporaryDirectory(prefix=".aside-", dir=path.parent) as folder:
-            aside = Path(folder, path.name)
-            aside.write_bytes(content)
-            aside.replace(path)
-    except OSError as error:
-        raise TisdissError(f"{path}: cannot be written: {error.strerror}") from None
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> None:

@@ -1,28 +1,31 @@
 """From what the user names - files, folders, patterns, lists - to the files to separate."""
 
+import dataclasses
 import glob
+import itertools
 import os
 import re
 import string
 from collections.abc import Iterable, Sequence
+from os.path import isfile
 from pathlib import Path
 
 import soundfile
-from espnet2.fileio.read_text import read_2columns_text
 
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.files import Task
+from espnet2_tisdiss.textfiles import read_scp
 
 
 def find_tasks(sources: Iterable[str], out: Path) -> list[Task]:
     """Return the files that ``sources`` stand for.
 
-    A file is itself; a folder, all audio below it, whose subfolders are kept in ``out``; a pattern
-    with ``*``, ``?`` or ``**`` what it matches; a list ``*.scp`` (Kaldi's: key and path in each
-    line) its files, named by their keys.
+    A file is itself; a folder, all audio below it; a pattern with ``*``, ``?`` or ``**`` what it
+    matches, and the folders below its fixed part are kept in ``out``, like those of a folder; a
+    list ``*.scp`` (Kaldi's: key and path in each line) its files, named by their keys.
 
     Raises:
-        TisdissError: a source is nothing, or two files would be written under one name.
+        TisdissError: a folder, a pattern or a list stands for nothing.
     """
     tasks: list[Task] = []
     for source in sources:
@@ -32,31 +35,28 @@ def find_tasks(sources: Iterable[str], out: Path) -> list[Task]:
         elif path.is_dir():
             tasks += _below(path, out)
         elif not os.path.lexists(path) and glob.has_magic(source):
-            found = sorted(glob.glob(source, recursive=True))
-            files = [Path(name) for name in found if os.path.isfile(name)]
-            if not files:
-                raise TisdissError(f"{source}: matches no file")
-            tasks += [Task(file, out, file.stem) for file in files]
+            tasks += _matching(source, out)
         else:  # one that is not there is told in its turn, and does not hold up the others
             tasks.append(Task(path, out, path.stem))
     tasks = list(dict.fromkeys(tasks))  # a file that was named twice is separated once
-    _refuse_collisions(tasks)
-    return tasks
+    return _with_clashes(tasks)
+
+
+def _matching(pattern: str, out: Path) -> list[Task]:
+    """Return the files that a pattern matches."""
+    files = [Path(name) for name in sorted(glob.glob(pattern, recursive=True)) if isfile(name)]
+    if not files:
+        raise TisdissError(f"{pattern}: matches no file")
+    fixed = list(itertools.takewhile(lambda part: not glob.has_magic(part), Path(pattern).parts))
+    return [Task(file, out / file.parent.relative_to(Path(*fixed)), file.stem) for file in files]
 
 
 def _listed(scp: Path, out: Path) -> list[Task]:
     """Return the files of a Kaldi list."""
-    try:
-        table = read_2columns_text(scp)
-    except (OSError, RuntimeError, ValueError, AssertionError) as error:
-        raise TisdissError(f"{scp}: is no list of '<key> <path>' lines ({error})") from None
-    for key, path in table.items():
-        if not path or path.endswith("|"):
-            raise TisdissError(f"{scp}: {key}: not the path of a file: {path or 'nothing'}")
+    table = read_scp(scp)
+    for key in table:
         if Path(key).name != key or key == "..":
             raise TisdissError(f"{scp}: {key}: no file name; keys name the separated files")
-    if not table:
-        raise TisdissError(f"{scp}: the list is empty")
     return [Task(Path(path), out, key) for key, path in table.items()]
 
 
@@ -85,16 +85,14 @@ def _refuse_folder(error: OSError) -> None:
     raise TisdissError(f"{error.filename}: cannot be read ({error.strerror}); leave it out")
 
 
-def _refuse_collisions(tasks: list[Task]) -> None:
-    """Raise TisdissError if two files would be written under one name."""
+def _with_clashes(tasks: list[Task]) -> list[Task]:
+    """Return the tasks, noting in those that would be written over another one which it is."""
     names: dict[tuple[Path, str], Path] = {}
-    for task in tasks:
-        other = names.setdefault((task.folder, task.name), task.source)
-        if other != task.source:
-            raise TisdissError(
-                f"{other} and {task.source} would be written under one name, {task.name}: separate "
-                "them into different folders"
-            )
+    return [
+        task if other == task.source else dataclasses.replace(task, clash=other)
+        for task in tasks
+        for other in [names.setdefault((task.folder, task.name), task.source)]
+    ]
 
 
 def without_separated(tasks: Sequence[Task], pattern: str, suffix: str, skip: bool) -> list[Task]:

@@ -28,7 +28,6 @@ from espnet2_tisdiss.cli.console import (
     print_table,
     require_folder,
     set_threads,
-    write_file,
 )
 from espnet2_tisdiss.pictures import draw_by_depth, require_matplotlib
 
@@ -158,6 +157,8 @@ def _write(out: Path, costs: Sequence["DepthCost"], about: dict[str, Any]) -> li
             title,
         ),
     }
+    from espnet2_tisdiss.textfiles import write_whole
+
     for name, content in contents.items():
-        write_file(out / name, content)
+        write_whole(out / name, content)
     return [out / name for name in contents]

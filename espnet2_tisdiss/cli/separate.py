@@ -191,7 +191,7 @@ def command(
     existing = "overwrite" if overwrite else "skip" if skip_existing else "refuse"
     options = Options(depths, chunking, channel, scale, output, names, existing, batch)
     loading = {"name": model, "device": separator.device, "dtype": dtype, "sample_rate": model_rate}
-    report = _Report(separator.sample_rate, channel, depths.n_re)
+    report = _Report(separator.sample_rate, channel, depths.n_re, scale)
     with report.shown_at_the_end(as_json), AudioProgress.shown(total, _files(tasks)) as progress:
         separated = _separated(separator, loading, tasks, options, jobs, progress.advance)
         with contextlib.closing(separated):
@@ -304,10 +304,12 @@ class _Report:
         model_rate: the model's sample rate in Hz.
         channel: what was separated of several channels.
         n_re: the depths.
+        scale: how loud the separated files are.
     """
 
-    def __init__(self, model_rate: int, channel: str, n_re: Sequence[int]):
-        self._model_rate, self._channel, self._n_re = model_rate, channel, n_re
+    def __init__(self, model_rate: int, channel: str, n_re: Sequence[int], scale: str):
+        self._model_rate, self._channel = model_rate, channel
+        self._n_re, self._scale = n_re, scale
         self._is_interrupted = False
         self._outcomes: list[Outcome] = []
         self._began = time.monotonic()
@@ -348,7 +350,8 @@ class _Report:
         times = [f"{audio:.1f} s", f"{summary['seconds_of_work']:.1f} s", f"{speed:.1f}x real time"]
         print_table([*_STYLES, "audio", "time", "speed", "N_re"], [[*counts, *times, self._used()]])
         if any(outcome.peak > 1 and outcome.gain == 1 for outcome in done):
-            messages.print("Samples go beyond full scale; to listen: --scale mixture, or peak.")
+            choice = "--scale peak" if self._scale == "mixture" else "--scale mixture, or peak"
+            messages.print(f"Samples go beyond full scale; to listen: {choice}.")
 
     def _line(self, outcome: "Outcome") -> str:
         """Say what became of a file."""
@@ -361,6 +364,8 @@ class _Report:
             parts.append(f"{self._channel} of {outcome.channels} channels")
         if outcome.rate != self._model_rate:
             parts.append(f"resampled from {outcome.rate} to {self._model_rate} Hz and back")
+            if outcome.rate > self._model_rate:
+                parts[-1] += f", nothing above {self._model_rate / 2000:g} kHz"
         if outcome.gain < 1:
             parts.append(f"turned down by {_decibels(1 / outcome.gain):.1f} dB, not to clip")
         elif outcome.peak > 1:

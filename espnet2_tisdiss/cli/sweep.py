@@ -25,7 +25,6 @@ from espnet2_tisdiss.cli.console import (
     print_table,
     require_folder,
     set_threads,
-    write_file,
 )
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.pictures import MULTIPLY_ADDS, Quality, draw_quality, require_matplotlib
@@ -245,8 +244,10 @@ def _write(
             for file, (label, costs) in pictures.items()
         },
     }
+    from espnet2_tisdiss.textfiles import write_whole
+
     for file, content in contents.items():
-        write_file(out / file, content)
+        write_whole(out / file, content)
     return [out / file for file in contents]
 
 

@@ -115,8 +115,16 @@ def test_a_folder_without_audio():
 def test_two_files_of_one_name():
     touch("a/x.wav", "b/x.flac", "b/x.wav")
     for sources in (["a/x.wav", "b/x.wav"], ["a", "b/*.flac"], ["b"]):
-        with pytest.raises(TisdissError, match="would be written under one name, x"):
-            find_tasks(sources, OUT)
+        first, second = find_tasks(sources, OUT)
+        assert first.clash is None and second.clash == first.source
+
+
+def test_a_pattern_keeps_the_folders_below_its_fixed_part():
+    touch("in/a/x.wav", "in/b/x.wav", "in/b/c/x.wav")
+    for pattern, folders in (("in/*/x.wav", {"a", "b"}), ("in/**/*.wav", {"a", "b", "b/c"})):
+        tasks = find_tasks([pattern], OUT)
+        assert {task.folder for task in tasks} == {OUT / folder for folder in folders}
+        assert all(task.clash is None for task in tasks)
 
 
 @pytest.mark.parametrize(

@@ -136,7 +136,7 @@ def test_a_folder_of_good_and_bad_files(model, tmp_path):
         assert reason in line.lower()
     assert "in/new\\nline.wav -> in/out/new\\nline_spk1.wav and 1 more" in run.stderr
     assert "mean of 8 channels" in run.stderr
-    assert "resampled from 96000 to 8000 Hz and back" in run.stderr
+    assert "resampled from 96000 to 8000 Hz and back, nothing above 4 kHz" in run.stderr
     for name, (_, rate, _) in good.items():
         outputs = [Path(path) for path in files[name]["outputs"]]
         stem, folder = Path(name).stem, Path("in/out", name).parent
@@ -157,7 +157,7 @@ def test_summary_and_lines_for_people(model, separate):
     assert lines.splitlines()[:3] == [
         "a.wav -> separated/a_spk1.wav and 1 more: 0.1 s, N_re 2, right of 2 channels",
         "b.wav -> separated/b_spk1.wav and 1 more: 0.1 s, N_re 2, resampled from 16000 to 8000 Hz "
-        "and back",
+        "and back, nothing above 4 kHz",
         "failed: none.wav: no such file; check its name",
     ]
     header, row = (line.replace("┃", "│").split("│") for line in out.splitlines()[1:4:2])

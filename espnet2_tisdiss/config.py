@@ -25,6 +25,8 @@ from espnet2_tisdiss.checks import (
     check_number,
 )
 
+CHECKPOINTS = ("none", "repetition", "block")
+
 
 @dataclass
 class TISDiSSConfig:
@@ -75,6 +77,9 @@ class TISDiSSConfig:
         num_bands: number of mel bands.
         sample_rate: of the model, in Hz: recordings are brought to it, and the fixed and mel bands
             are placed for it.
+        checkpoint: what training keeps for the backward pass: ``none``, everything; ``repetition``,
+            the streams between repetitions, or ``block``, those between the paths of a block. What
+            is not kept is computed again, which takes about a third more time.
         segment_size: for a learned encoder (``encoder: conv``) instead of a spectrum: frames of a
             segment, even; segments overlap by half. None: the input is a spectrum.
     """
@@ -119,6 +124,8 @@ class TISDiSSConfig:
     num_bands: int = 32
     sample_rate: int = 8000
     segment_size: int | None = None
+    # training
+    checkpoint: str = "none"
 
     @classmethod
     def from_options(cls, options: dict[str, Any]) -> "TISDiSSConfig":
@@ -141,6 +148,7 @@ class TISDiSSConfig:
         check_choice("norm_type", self.norm_type, NORM_TYPES)
         check_choice("tf_order", self.tf_order, TF_ORDERS)
         check_choice("spk_spliter_type", self.spk_spliter_type, SPLITTER_TYPES)
+        check_choice("checkpoint", self.checkpoint, CHECKPOINTS)
         check_number("dropout", self.dropout, 0, 1)
         check_number("eps", self.eps, 0, 1)
         self._check_ffn()

@@ -25,6 +25,7 @@ from espnet2_tisdiss.blocks.bands import (
 )
 from espnet2_tisdiss.blocks.block import ReconstructorBlock, RepeatResidual, SeparatorBlock
 from espnet2_tisdiss.blocks.frontend import ConvEmbed, ConvProject, GlobalNorm
+from espnet2_tisdiss.blocks.path import recomputed
 from espnet2_tisdiss.blocks.segments import SegmentEmbed, SegmentProject
 from espnet2_tisdiss.blocks.splitter import Splitter, blank_frames
 from espnet2_tisdiss.checks import check_integer
@@ -250,10 +251,17 @@ class TISDiSSSeparator(AbsSeparator):
         config = self.config
         for x, supervised in self._separate(embedded, frames):
             if config.encoder_decoder and supervised:  # the end of the last repetition always is
-                yield self.spk_spliter(x, frames), True
+                yield self._run(self.spk_spliter, x, frames), True
         if not config.encoder_decoder:
             is_output = not self._reconstructor_steps()
-            yield self.spk_spliter(x, frames), config.spliter_loss or is_output
+            yield self._run(self.spk_spliter, x, frames), config.spliter_loss or is_output
+
+    def _run(self, part: nn.Module, x: Tensor, frames: Tensor | None) -> Tensor:
+        """Return ``part`` of ``x``, keeping what the option ``checkpoint`` says."""
+        keeps_all = self.config.checkpoint == "none"
+        # a block of "block" has its paths recomputed one by one; the splitter is one itself
+        keeps_all |= self.config.checkpoint == "block" and part is not self.spk_spliter
+        return (part if keeps_all else recomputed(part))(x, frames)
 
     def _separate(self, x: Tensor, frames: Tensor | None) -> Iterator[tuple[Tensor, bool]]:
         """Yield the mixture's stream after each separator layer, and whether it is supervised."""
@@ -267,7 +275,7 @@ class TISDiSSSeparator(AbsSeparator):
         for step, is_supervised in enumerate(supervised):
             if step and config.repeat_residual_module:
                 x = self.concat_block(x, mixture)
-            x = self.encoder_blocks[step % config.encoder_n_layers](x, frames)
+            x = self._run(self.encoder_blocks[step % config.encoder_n_layers], x, frames)
             yield x, is_supervised
 
     def _reconstructor_steps(self) -> list[bool]:
@@ -303,7 +311,7 @@ class TISDiSSSeparator(AbsSeparator):
             for block in self.reconstructor_blocks:
                 if config.reconstructor_residual:
                     x = residual(x, mixture)
-                x = block(x, frames)
+                x = self._run(block, x, frames)
                 yield x
 
     def _project(self, streams: Tensor, frames: Tensor | None, mixture: Tensor) -> Tensor:

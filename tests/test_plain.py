@@ -46,10 +46,12 @@ def test_the_model_equals_the_oracle(options, shape, together, monkeypatch):
     assert (found - plain).abs().max() < 1e-9 * plain.abs().max()
 
 
+@pytest.mark.parametrize("checkpoint", ["none", "repetition", "block"])
 @pytest.mark.parametrize("together", [1, 300, 2**40])
-def test_the_gradients_equal_the_oracles(together, monkeypatch):
+def test_the_gradients_equal_the_oracles(together, checkpoint, monkeypatch):
     monkeypatch.setattr(path, "CACHED_NUMBERS", together)
-    model = TISDiSSSeparator(9, **{**TINY, "conv1d_kernel": 4}).double().train()
+    options = {**TINY, "conv1d_kernel": 4, "checkpoint": checkpoint}
+    model = TISDiSSSeparator(9, **options).double().train()
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     spectrum = torch.randn(2, 11, 9, dtype=torch.complex128)
@@ -66,3 +68,27 @@ def test_the_gradients_equal_the_oracles(together, monkeypatch):
     for name, parameter in model.named_parameters():
         scale = parameter.grad.abs().max()
         assert (found[name] - parameter.grad).abs().max() < 1e-9 * scale, name
+
+
+def kept_for_backward(checkpoint: str) -> int:
+    """Numbers that training keeps until the backward pass, weights left out."""
+    torch.manual_seed(0)
+    model = TISDiSSSeparator(9, **{**TINY, "checkpoint": checkpoint}).train()
+    weights = {p.data_ptr() for p in model.parameters()}
+    kept: dict[int, int] = {}
+
+    def keep(x: torch.Tensor) -> torch.Tensor:
+        storage = x.untyped_storage()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return x
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
+        estimates = model(torch.randn(2, 40, 9, dtype=torch.complex64), None)[0]
+    assert estimates[0].requires_grad
+    return sum(kept.values())
+
+
+def test_checkpoints_keep_less():
+    none, repetition, block = map(kept_for_backward, ("none", "repetition", "block"))
+    assert repetition < block < none / 4

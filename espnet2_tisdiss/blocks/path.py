@@ -1,10 +1,11 @@
 """One path of a block: attention and feed-forward networks along one axis (Locoformer block)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from espnet2_tisdiss.blocks.attention import MultiHeadSelfAttention
 from espnet2_tisdiss.blocks.feedforward import ConvFeedForward
@@ -30,6 +31,7 @@ class PathConfig:
     num_groups: int
     dropout: float
     eps: float
+    checkpoint: str
 
     def compressed(self, factor: int) -> "PathConfig":
         """Return the same path with every width divided by ``factor``; heads and groups stay."""
@@ -57,6 +59,8 @@ class LocoformerPath(nn.Module):
 
     def __init__(self, config: PathConfig):
         super().__init__()
+
+        self.checkpoint = config.checkpoint == "block"
 
         def norm() -> nn.Module:
             return build_norm(config.norm_type, config.emb_dim, config.num_groups, config.eps)
@@ -97,11 +101,12 @@ class LocoformerPath(nn.Module):
             axis: the axis that is the sequence.
             valid: (b, length) false at padding, which then has no influence; None: no padding.
         """
+        process = recomputed(self._process) if self.checkpoint else self._process
         rows = 3 - axis
         together = max(1, CACHED_NUMBERS // (x[:, 0].numel() if rows == 1 else x[:, :, 0].numel()))
         if x.device.type != "cpu" or together >= x.shape[rows]:
-            return self._process(x, axis, valid)
-        parts = (self._process(part, axis, valid) for part in x.split(together, rows))
+            return process(x, axis, valid)
+        parts = (process(part, axis, valid) for part in x.split(together, rows))
         if torch.is_grad_enabled():
             return torch.cat(list(parts), rows)
         y = torch.empty_like(x)
@@ -115,6 +120,17 @@ class LocoformerPath(nn.Module):
             x = x + self.ffn[1](_blank(self.ffn_norm[1](x), axis, valid), axis)
         x = x + self.attn(self.attn_norm(x), axis, valid)
         return x + self.ffn[0](_blank(self.ffn_norm[0](x), axis, valid), axis)
+
+
+def recomputed(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Return a function that keeps its arguments alone for the backward pass."""
+
+    def call(*args: Tensor | int | None) -> Tensor:
+        if not torch.is_grad_enabled():
+            return function(*args)
+        return checkpoint(function, *args, use_reentrant=False)
+
+    return call
 
 
 def _blank(x: Tensor, axis: int, valid: Tensor | None) -> Tensor:

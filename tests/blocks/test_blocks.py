@@ -197,6 +197,7 @@ def test_macaron_order_and_numbering():
         num_groups=2,
         dropout=0.0,
         eps=1e-5,
+        checkpoint="none",
     )
     path = randomise(LocoformerPath(config))
     # listed in the order of execution, numbered from the back

@@ -43,12 +43,15 @@ class Signal:
         return not np.any(self.samples)
 
 
-def read_signal(path: str, ref_channel: int | None = None) -> Signal:
+def read_signal(
+    path: str, ref_channel: int | None = None, advice: str = "choose one with --ref_channel N"
+) -> Signal:
     """Read one channel of a file and check it.
 
     Args:
         path: the audio file.
         ref_channel: channel to take (from 0) of a file with several; None refuses such a file.
+        advice: what to do about a file with other channels, for messages.
 
     Raises:
         DataError: no such file, a command in place of a file, not audio, truncated, shorter than
@@ -70,7 +73,7 @@ def read_signal(path: str, ref_channel: int | None = None) -> Signal:
     if len(samples) != expected:
         raise DataError(f"{path}: truncated: {len(samples)} of {expected} samples are there")
     signal = Signal(
-        _one_channel(path, samples, ref_channel), rate, subtype, container, samples.shape[1]
+        _one_channel(path, samples, ref_channel, advice), rate, subtype, container, samples.shape[1]
     )
     _check_samples(path, signal)
     return signal
@@ -89,15 +92,17 @@ def _check_riff_size(path: str) -> None:
         raise DataError(f"{path}: truncated: {there} of {size + 8} bytes are there")
 
 
-def _one_channel(path: str, samples: np.ndarray, ref_channel: int | None) -> np.ndarray:
+def _one_channel(
+    path: str, samples: np.ndarray, ref_channel: int | None, advice: str
+) -> np.ndarray:
     channels = samples.shape[1]
     if channels == 1:
         return samples[:, 0]
     if ref_channel is None:
-        raise DataError(f"{path}: has {channels} channels; choose one with --ref_channel N")
+        raise DataError(f"{path}: has {channels} channels; {advice}")
     if ref_channel >= channels:
         raise DataError(
-            f"{path}: has channels 0 to {channels - 1}; --ref_channel {ref_channel} is not there"
+            f"{path}: has channels 0 to {channels - 1}, but not channel {ref_channel}; {advice}"
         )
     return np.ascontiguousarray(samples[:, ref_channel])
 

@@ -28,6 +28,7 @@ from scipy.signal import resample_poly
 FULL_SCALE = 2**15  # of 16-bit samples
 MAX_PROBLEMS = 10
 DOWNLOAD_TIMEOUT_S = 20
+CHANNEL_ADVICE = "the corpus has one there: put its own file back"
 
 Version = Literal["min", "max"]
 
@@ -53,9 +54,10 @@ def location(given: Path | None, option: str, variable: str) -> Path | None:
     name, folder = (option, given) if given else (variable, os.environ.get(variable))
     if not folder:
         return None
-    if not Path(folder).is_dir():
+    folder = Path(folder).absolute()
+    if not folder.is_dir():
         raise DataError(f"{name} {folder}: no such folder")
-    return Path(folder).absolute()
+    return folder
 
 
 def find_root(given: Path | None, option: str, variable: str, what: str) -> Path:
@@ -115,6 +117,11 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def absolute_path(text: str) -> Path:
+    """Read a path from the command line, absolute: a type for argparse."""
+    return Path(text).absolute()
+
+
 def frames_of(path: Path, rate: int) -> int:
     """Return the number of samples that the header of an audio file tells.
 
@@ -155,7 +162,7 @@ def read_source(path: Path, rate: int, channel: int | None = None) -> np.ndarray
         DataError: no such file, not audio, truncated, at another rate, or a sample that is no
             finite number.
     """
-    signal = read_signal(str(path), channel)
+    signal = read_signal(str(path), channel, CHANNEL_ADVICE)
     _check_rate(path, signal.rate, rate)
     return signal.samples
 

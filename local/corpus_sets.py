@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 from audio_files import read_signal
-from corpus_files import FULL_SCALE, do_all, frames_of
+from corpus_files import CHANNEL_ADVICE, FULL_SCALE, do_all, frames_of
 from datadir import DataError, build_aside, write_scp, write_speakers
 
 # Every signal is rounded to 16 bits by itself, so a mixture and the sum of its references differ.
@@ -97,16 +97,30 @@ def make_data_dirs(
     Raises:
         DataError: something is not as it should be; nothing is written then.
     """
-    for part in sets:
-        check_count(part, allow_subset)
-        check_keys(part)
-    check_voices(sets, test_sets)
+    check_plan(sets, test_sets, allow_subset)
     entries = [entry for part in sets for entry in part.entries]
     lengths = iter(do_all(partial(check_entry, audio), entries, nj, "check"))
     samples = {part.name: sum(islice(lengths, len(part.entries))) for part in sets}
     for part in sets:
         write_data_dir(data / part.name, part)
     return samples
+
+
+def check_plan(sets: Sequence[DataSet], test_sets: Collection[str], allow_subset: bool) -> None:
+    """Check what can be checked before any audio is there: counts, keys and speakers.
+
+    Args:
+        sets: what is to be made.
+        test_sets: names of the sets whose speakers may be in no other one.
+        allow_subset: accept fewer mixtures than the corpus has.
+
+    Raises:
+        DataError: something is not as it should be.
+    """
+    for part in sets:
+        check_count(part, allow_subset)
+        check_keys(part)
+    check_voices(sets, test_sets)
 
 
 def check_count(part: DataSet, allow_subset: bool) -> None:
@@ -199,7 +213,8 @@ def check_sum(
     Raises:
         DataError: they do not, or a file cannot be read whole.
     """
-    signals = [read_signal(str(path), channel) for path in (mixture, *addends)]
+    paths = (mixture, *addends)
+    signals = [read_signal(str(path), channel, CHANNEL_ADVICE) for path in paths]
     whole, *parts = (signal.samples * FULL_SCALE for signal in signals)
     error = np.abs(whole - sum(parts))
     for signal, samples in zip(signals, (whole, *parts), strict=True):

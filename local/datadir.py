@@ -153,6 +153,9 @@ def write_aside(path: str | Path) -> Iterator[Path]:
         yield aside
         aside.chmod(0o666 & ~_umask())  # mkstemp makes private files
         aside.replace(path)
+    except OSError as error:
+        _name_file(error, aside, path)
+        raise
     finally:
         aside.unlink(missing_ok=True)
 
@@ -179,8 +182,24 @@ def build_aside(folder: str | Path) -> Iterator[Path]:
                 old.rename(folder)
             raise
         shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        _name_file(error, aside, folder)
+        raise
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def _name_file(error: OSError, aside: Path, path: Path) -> None:
+    """Make a system error name ``path`` where it names nothing or, for a while only, ``aside``.
+
+    A disk that is full is such an error: it is found when the file is already open.
+    """
+    if error.errno is None:  # raised by a program, with a text of its own
+        return
+    named = path if error.filename is None else Path(os.fsdecode(error.filename))
+    if named.is_relative_to(aside):
+        named = path / named.relative_to(aside)
+    error.filename = str(named)
 
 
 def _umask() -> int:

@@ -44,6 +44,7 @@ min_wav_duration     | 0.1    | seconds | shorter training and validation mixtur
 max_wav_duration     | 20     | seconds | longer training and validation mixtures are dropped
 enh_config           |        | word    | training configuration, conf/....yaml
 enh_args             |        | words   | options handed to enh_train, e.g. "--max_epoch 2"
+fit_args             |        | words   | such as fit enh_config to the data, before enh_args; not in the experiment's name
 enh_tag              |        | word    | name of the experiment; made from enh_config otherwise
 enh_exp              |        | word    | folder of the experiment; <expdir>/enh_<enh_tag> otherwise
 init_param           |        | words   | weights to start training from
@@ -292,6 +293,7 @@ stage_1() {
     read -r -a words <<<"${opt[local_data_opts]}"
     [[ -f local/data.sh ]] || die "local/data.sh is missing: run this from a recipe's folder"
     facts=(--option "local_data_opts=${opt[local_data_opts]}" --input local/data.sh)
+    location_facts
     if [[ -z $(missing_sets) ]] && is_done data/.done "data preparation" "${facts[@]}"; then
         return
     fi
@@ -299,6 +301,23 @@ stage_1() {
     [[ -z $(missing_sets) ]] ||
         die "local/data.sh made no $(missing_sets): check --train_set, --valid_set and --test_sets"
     mark_done data/.done "${facts[@]}"
+}
+
+# location_facts: add to facts where db.sh, if there is one, and the environment say that corpora are
+location_facts() {
+    local names name location
+    [[ -f db.sh ]] || return 0
+    facts+=(--input db.sh)
+    mapfile -t names < <(sed -nE 's/^([A-Z][A-Z0-9_]*)=.*/\1/p' db.sh)
+    while IFS= read -r location; do
+        facts+=(--option "${location}")
+    done < <(
+        # shellcheck source=/dev/null
+        source ./db.sh
+        for name in "${names[@]}"; do
+            echo "${name}=${!name}"
+        done
+    )
 }
 
 # missing_sets: name the sets that data preparation still has to make
@@ -475,12 +494,13 @@ stage_6() {
     local facts begun data_options shapes=() list extra init mixing=()
     need_config
     need "${stats}/.done" "5 (statistics)"
-    read -r -a extra <<<"${opt[enh_args]}"
+    read -r -a extra <<<"${opt[fit_args]} ${opt[enh_args]}"
     read -r -a init <<<"${opt[init_param]}"
     check_init "${init[@]}"
     # how long to train may change on the way, nothing else
     begun=(--input "${opt[enh_config]}" --input "${stats}/.done" --option "init_param=${opt[init_param]}"
         --option "enh_args=$(sed -E 's/--(max_epoch|patience)[ =]+[^ ]+ *//g' <<<"${opt[enh_args]}")")
+    [[ -z ${opt[fit_args]} ]] || begun+=(--option "fit_args=${opt[fit_args]}")
     [[ ${opt[dynamic_mixing]} == false ]] ||
         begun+=(--option "dynamic_mixing_gain_db=${opt[dynamic_mixing_gain_db]}")
     facts=("${begun[@]}" --option "enh_args=${opt[enh_args]}"

@@ -31,7 +31,7 @@ from espnet2_tisdiss.pictures import MULTIPLY_ADDS, Quality, draw_quality
 IMPROVED = ("SDR", "SI_SNR")
 MAX_FILE_ROWS = 30
 MAX_SCORE = 100.0
-PUBLISHED_COLUMNS = ("model", "n_re", "params_m", "SI_SNR", "SI_SNRi", "SDRi", "source")
+PUBLISHED_COLUMNS = ("model", "n_re", "params_m", "SI_SNR", "SDRi", "SI_SNRi", "source")
 PICTURE = "quality_by_cost.png"
 
 
@@ -168,13 +168,13 @@ def published_table(
         params_m: its millions of parameters, if known.
         published: rows of :func:`read_published`.
     """
-    header = ["model", "N_re", "M parameters", "SI_SNR", "SI_SNRi", "SDRi", "source"]
+    header = ["model", "N_re", "M parameters", "SI_SNR", "SDRi", "SI_SNRi", "source"]
     params = "" if params_m is None else f"{params_m:.1f}"
     rows = []
     for scored in results.depths:
         gains = [
             float(np.mean(list(results.improvement(scored, metric).values())))
-            for metric in ("SI_SNR", "SDR")
+            for metric in IMPROVED
         ]
         scores = [f"{value:.2f}" for value in (scored.mean("SI_SNR"), *gains)]
         rows.append([f"**{ours}**", scored.label, params, *scores, "this run"])

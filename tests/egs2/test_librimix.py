@@ -576,6 +576,12 @@ def test_noise_is_not_mixed_dynamically(shared_corpus, recipe):
     assert told == "--dynamic_mixing mixes speakers alone: not for mix_both"
 
 
+def test_a_number_of_processes_is_at_least_one(shared_corpus, recipe):
+    done = prepare(recipe, shared_corpus.variables, "--nj", "0")
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert done.stderr.endswith("--nj: expected a whole number of 1 or more, found '0'\n")
+
+
 # --- interrupted and gone on ------------------------------------------------------------------
 
 
@@ -655,8 +661,8 @@ def test_other_conditions_have_names_of_their_own(shared_corpus, recipe):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--train_set", "train"], "run.sh: --train_set train: must be one of train-360 train-100"),
-        (["--fs", "44100"], "run.sh: --fs 44100: must be one of 8k 16k"),
+        (["--train_set", "train"], "run.sh: --train_set train: must be train-360 or train-100"),
+        (["--fs", "44100"], "run.sh: --fs 44100: must be 8k or 16k"),
         (["--condition"], "run.sh: --condition lacks its value"),
         (["--conditions", "mix_both"], "unknown option --conditions (see --help)"),
     ],

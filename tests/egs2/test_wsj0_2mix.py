@@ -190,7 +190,7 @@ def test_mixtures_follow_the_formula_to_the_least_significant_bit(
             texts = [Path(word).stem if "/" in word else word for word in columns]
             name = "_".join(texts)
             speakers = "_".join(path.split("/")[2] for path in columns[0::2])
-            assert wavs[f"{speakers}_{name}"] == f"{folder}/mix/{name}.wav"
+            assert wavs[f"{speakers}_{name}"] == f"{mini.recipe}/{folder}/mix/{name}.wav"
             signals = stated_formula(mini, line, powers, rate, version)
             # not strict: s3 is of three speakers only
             for part, expected in zip(["mix", "s1", "s2", "s3"], signals, strict=False):
@@ -209,7 +209,7 @@ def test_data_directories_are_as_espnet_expects(mini):
     assert list(tables["wav.scp"]) == sorted(tables["wav.scp"])
     key = "405_40n_405a0110_5.2094e-07_40na0110_-5.2094e-07"
     assert tables["utt2spk"][key] == "405_40n"
-    assert tables["spk2.scp"][key] == f"{mini.made}/tr/s2/{key[8:]}.wav"
+    assert tables["spk2.scp"][key] == f"{mini.recipe}/{mini.made}/tr/s2/{key[8:]}.wav"
     assert key in read_scp(data / "tr_min_8k" / "spk2utt")["405_40n"].split()
 
 
@@ -230,7 +230,7 @@ def test_an_existing_tree_is_taken_as_it_is(mini, tmp_path, monkeypatch, depth):
         found = read_scp(mini.recipe / "data" / name / "spk2.scp")
         assert list(found) == list(table)
         for key, path in table.items():
-            assert found[key] == str(tree / Path(path).relative_to("downloads"))
+            assert found[key] == str(tree / Path(path).relative_to(mini.recipe / "downloads"))
     assert contents(tree) == before
     assert [path.name for path in mini.recipe.iterdir()] == ["data"]
 
@@ -300,6 +300,41 @@ def test_lists_are_downloaded_where_no_folder_is_given(mini):
     assert (mini.recipe / "downloads/lists/mix_2_spk_tr.txt").is_file()
 
 
+def test_published_levels_are_downloaded_with_the_lists(mini):
+    powers = mini.write_levels()
+    options = ["--wsj0", mini.wsj0, "--allow_subset", "--nj", 1, "--lists_url"]
+    mini.prepare_with(*options, mini.lists.as_uri())
+    noted = read_scp(mini.recipe / "downloads/levels.txt")
+    assert len(noted) == 12
+    for name, text in noted.items():
+        assert float(text) == powers[name]
+    before = contents(mini.recipe)
+    mini.prepare_with(*options, "http://127.0.0.1:9")  # nobody answers there: it is all here
+    assert contents(mini.recipe) == before
+
+
+def test_levels_are_measured_where_they_cannot_be_downloaded(mini, capsys):
+    powers = mini.write_levels()
+    last = mini.lists / "activlev_si_et_05.txt"
+    text = last.read_text()
+    last.unlink()  # two of three would be a mixture of both kinds
+    options = ["--wsj0", mini.wsj0, "--allow_subset", "--nj", 1]
+    mini.prepare_with(*options, "--lists_url", mini.lists.as_uri())
+    told = [line for line in capsys.readouterr().err.splitlines() if "active levels are" in line]
+    (line,) = told
+    assert line.startswith("local/data.sh: activlev_si_et_05.txt: not there, and cannot be downl")
+    assert "pywsj0-mix" in line and line.endswith(
+        "active levels are measured, and mixtures differ a little in level"
+    )
+    assert not set(powers.items()) & {
+        (name, float(text)) for name, text in read_scp(mini.recipe / "downloads/levels.txt").items()
+    }
+    before = contents(mini.recipe)
+    last.write_text(text)  # a repeated run goes on with what it began with
+    mini.prepare_with(*options, "--lists_url", mini.lists.as_uri())
+    assert contents(mini.recipe) == before
+
+
 def test_unusable_utterances_are_told_together_and_the_rest_is_done(mini):
     missing = mini.wsj0 / "wsj0/si_tr_s/40n/40na0110.wav"
     wrong = mini.wsj0 / "wsj0/si_et_05/440/440a0110.wav"
@@ -344,8 +379,42 @@ def test_levels_are_complete_and_stay_the_same(mini):
 
 
 def test_a_part_of_the_corpus_has_to_be_meant(mini):
-    with pytest.raises(DataError, match="tr_min_8k: 6 mixtures, but the corpus has 20000 there"):
-        mini.prepare_with("--wsj0", mini.wsj0, "--lists", mini.lists, "--nj", 1)
+    message = "tr_min_8k: 6 mixtures, but the corpus has 20000 there"
+    for options in ([], ["--dynamic_mixing"]):
+        with pytest.raises(DataError, match=message):
+            mini.prepare_with("--wsj0", mini.wsj0, "--lists", mini.lists, "--nj", 1, *options)
+    assert not list(mini.recipe.iterdir())  # it is found before anything is made
+    mini.prepare()
+    tree = ["--corpus", mini.recipe / "downloads", "--nj", 1, "--dynamic_mixing"]
+    with pytest.raises(DataError, match=message):
+        mini.prepare_with(*tree)
+    assert not (mini.recipe / "downloads/singles").exists()
+
+
+def test_training_and_test_speakers_are_told_apart_before_anything_is_made(mini):
+    path = mini.lists / "mix_2_spk_tt.txt"
+    path.write_text("wsj0/si_tr_s/40n/40na0110.wav 1.5 wsj0/si_et_05/440/440a0110.wav -1.5 \n")
+    (line,) = complaint(mini)
+    assert line.startswith("speaker 40n is in tr_min_8k and, with 40n_440_")
+    assert not list(mini.recipe.iterdir())
+
+
+def test_a_stereo_file_is_told_as_the_preparation_can_mend_it(mini):
+    path = mini.wsj0 / "wsj0/si_tr_s/40n/40na0110.wav"
+    soundfile.write(path, np.stack([speech(1)] * 2, axis=1), 16000)
+    lines = complaint(mini)
+    assert lines[0] == f"{path}: has 2 channels; the corpus has one there: put its own file back"
+
+
+def test_an_unusable_source_of_single_utterances_is_named(mini):
+    data = mini.prepare()
+    shutil.rmtree(data)
+    tree = mini.recipe / "downloads"
+    first, *_ = sorted((tree / "2speakers/wav8k/min/tr/s1").iterdir())
+    first.write_bytes(b"RIFF")
+    lines = complaint(mini, "--corpus", tree, "--dynamic_mixing")
+    assert lines[0].startswith(f"{first}: not a readable audio file (")
+    assert lines[1].startswith("lengths: 1 of 12 failed")
 
 
 def test_faults_of_an_existing_tree_are_named(mini):
@@ -487,6 +556,10 @@ def test_a_full_disk_is_told_once_and_the_run_can_be_repeated(mini, nj):
     assert "cannot be written: File too large; mend that and run again" in line
     assert "Traceback" not in done.stderr
     assert not list(mini.recipe.rglob(".aside*")) and not (mini.recipe / "data").exists()
+    done = data_sh(mini, "--nj", nj, limit=300)  # a list is too large
+    assert done.returncode == 1
+    path = mini.recipe / "downloads/levels.txt"
+    assert f"local/data.sh: [Errno 27] File too large: '{path}'" in done.stderr.splitlines()
     done = data_sh(mini, "--nj", nj)
     assert done.returncode == 0, done.stderr
     assert "data/tr_min_8k: 6 files, 0.00 h" in done.stdout
@@ -509,7 +582,7 @@ class Run:
         """Run it on the miniature corpus."""
         variables = {"WSJ0": str(self.mini.wsj0), "WSJ0_MIX_LISTS": str(self.mini.lists)}
         words = ["--python", sys.executable, "--ngpu", "0", "--nj", "1", "--inference_nj", "1"]
-        words += ["--enh_config", "tiny.yaml", "--local_data_opts", "--allow_subset"]
+        words += ["--local_data_opts", "--allow_subset"]
         return subprocess.run(
             [self.folder / "run.sh", *words, *options],
             env={"OMP_NUM_THREADS": "1"} | os.environ | variables,
@@ -530,7 +603,7 @@ def recipe(mini: Mini, tmp_path: Path) -> Run:
 
 
 def test_every_stage_runs_and_results_stand_beside_the_published_ones(recipe):
-    done = recipe.run("--n_re", "1 2")
+    done = recipe.run("--enh_config", "tiny.yaml", "--n_re", "1 2")
     assert done.returncode == 0, done.stderr
     exp = recipe.folder / "exp/enh_tiny_raw"
     text = (exp / "RESULTS.md").read_text()
@@ -538,13 +611,14 @@ def test_every_stage_runs_and_results_stand_beside_the_published_ones(recipe):
     _, _, section = text.partition("### Beside published results\n\n")
     lines = section.splitlines()
     assert lines[2].startswith("|**enh_tiny_raw**|1|0.0|") and lines[2].endswith("|this run|")
-    assert "|sep1x2-re1x6|8|8.0|25.2|25.2||TISDiSS (arXiv 2509.15666)|" in lines
+    assert "|sep1x2-re1x6|8|8.0|25.20||25.2|TISDiSS (arXiv 2509.15666)|" in lines
     assert list(exp.glob("*.zip"))
 
 
 @pytest.mark.slow
 def test_dynamic_mixing_trains_on_other_mixtures_in_every_epoch(recipe, monkeypatch):
-    mixing = ("--dynamic_mixing", "true", "--speed_perturb_factors", "1.0 0.9")
+    mixing = ("--enh_config", "tiny.yaml", "--dynamic_mixing", "true")
+    mixing += ("--speed_perturb_factors", "1.0 0.9")
     done = recipe.run(*mixing, "--n_re", "2", "--stop_stage", "8", "--enh_args", "--max_epoch 1")
     assert done.returncode == 0, done.stderr
     exp = recipe.folder / "exp/enh_tiny_raw_max_epoch1_sp_dm"
@@ -588,6 +662,7 @@ def test_dynamic_mixing_trains_on_other_mixtures_in_every_epoch(recipe, monkeypa
         (["--min_or_max=mean"], "run.sh: --min_or_max mean: must be min or max"),
         (["--fs"], "run.sh: --fs lacks its value"),
         (["--speakers", "2"], "unknown option --speakers (see --help)"),
+        (["--"], "unexpected argument '--'; options are --name value (see --help)"),
     ],
 )
 def test_wrong_options_are_one_line(recipe, options, message):
@@ -598,13 +673,21 @@ def test_wrong_options_are_one_line(recipe, options, message):
 
 
 def test_other_versions_bring_their_own_settings(recipe):
-    done = recipe.run("--num_spk", "3", "--fs", "16k", "--stop_stage", "5")
+    # a tiny model in place of the published one
+    root = recipe.folder.parents[2]
+    (root / "conf").unlink()
+    (root / "conf").mkdir()
+    (root / "conf/train_sep1x2-re1x6.yaml").write_text(TINY_CONFIG)
+    done = recipe.run("--num_spk", "3", "--fs", "16000", "--stop_stage", "6")
     assert done.returncode == 0, done.stderr
     assert (recipe.folder / "dump/raw/tr_3spk_min_16k/spk3.scp").is_file()
-    assert (recipe.folder / "exp/3spk_min_16k/enh_stats_16k/valid/speech_ref3_shape").is_file()
-    options = ("--num_spk", "3", "--fs", "16k", "--stage", "6", "--stop_stage", "6")
-    done = recipe.run(*options, "--enh_tag", "three", "--enh_args", "--max_epoch 1")
-    assert done.returncode == 0, done.stderr
-    config = (recipe.folder / "exp/3spk_min_16k/enh_three/config.yaml").read_text()
+    exp = recipe.folder / "exp/3spk_min_16k"
+    assert (exp / "enh_stats_16k/valid/speech_ref3_shape").is_file()
+    config = (exp / "enh_train_sep1x2-re1x6_raw/config.yaml").read_text()
     for setting in ("num_spk: 3", "sample_rate: 16000", "n_fft: 256", "speech_segment: 64000"):
         assert setting in config
+    # a configuration that the user names is used as it is
+    options = ("--num_spk", "3", "--fs", "16k", "--stage", "6", "--stop_stage", "6")
+    done = recipe.run(*options, "--enh_config", "tiny.yaml")
+    assert done.returncode == 1
+    assert "the model is for 8000 Hz, but the data has 16000 Hz" in done.stderr

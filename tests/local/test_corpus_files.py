@@ -55,6 +55,10 @@ def test_a_folder_is_taken_from_the_option_before_the_variable(tmp_path, monkeyp
     monkeypatch.setenv("CORPUS", str(tmp_path / "none"))
     with pytest.raises(DataError, match=r"^CORPUS .*none: no such folder$"):
         corpus_files.location(None, "--corpus", "CORPUS")
+    monkeypatch.chdir(tmp_path)
+    assert corpus_files.location(Path("c"), "--corpus", "CORPUS") == second
+    with pytest.raises(DataError, match=f"^--corpus {tmp_path}/none: no such folder$"):
+        corpus_files.location(Path("none"), "--corpus", "CORPUS")
     monkeypatch.setenv("CORPUS", "")
     assert corpus_files.location(None, "--corpus", "CORPUS") is None
     with pytest.raises(DataError, match="where is X.*Set CORPUS in db.sh.*--corpus FOLDER"):
@@ -132,6 +136,10 @@ def test_unusable_sources_are_named(tmp_path):
     os.truncate(path, 10000)
     with pytest.raises(DataError, match="a source.flac: "):
         corpus_files.read_source(path, 16000)
+    soundfile.write(path, np.stack([noise(2000)] * 2, axis=1), RATE)
+    assert corpus_files.read_source(path, RATE, 1).shape == (2000,)
+    with pytest.raises(DataError, match="a source.flac: has 2 channels; the corpus has one there"):
+        corpus_files.read_source(path, RATE)
     path.write_text("text")
     for read in (corpus_files.frames_of, corpus_files.read_source):
         with pytest.raises(DataError, match="a source.flac: not a readable audio file"):

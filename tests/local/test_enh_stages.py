@@ -14,6 +14,7 @@ from zipfile import ZipFile
 import numpy as np
 import pytest
 import soundfile
+import yaml
 from datadir import read_scp
 from recipe_folder import Recipe, make_recipe
 from report import read_set
@@ -196,6 +197,18 @@ def test_training_goes_deeper_from_trained_weights(trained: Recipe) -> None:
     log = (trained.folder / "exp/enh_deeper/train.log").read_text()
     assert "si_snr_loss_depth-4=" in log
     assert re.search(rf"Loading pretrained params from {EXP}/valid.loss.ave.pth", log)
+
+
+def test_what_fits_the_data_is_not_in_the_name(trained: Recipe) -> None:
+    options = ("--enh_args", "--max_epoch 1 --batch_size 2", "--fit_args")
+    trained.stage(6, 6, *options, "--separator_conf emb_dim=16 --batch_size 4")
+    exp = trained.folder / "exp/enh_tiny_raw_max_epoch1_batch_size2"
+    config = yaml.safe_load((exp / "config.yaml").read_text())
+    assert config["separator_conf"]["emb_dim"] == 16
+    assert config["batch_size"] == 2  # --enh_args has the last word
+    fit = ("--separator_conf emb_dim=24",)
+    done = trained.run("--stage", "6", "--stop_stage", "6", *options, *fit)
+    assert "holds a training that began otherwise (--fit_args): name this one" in done.stderr
 
 
 def test_a_failing_training_names_its_log(trained: Recipe) -> None:

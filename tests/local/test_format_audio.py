@@ -104,7 +104,7 @@ def test_a_stereo_file_needs_a_channel(data_dir: Path, tmp_path: Path) -> None:
     (line,) = refusal(data_dir)
     assert "has 2 channels; choose one with --ref_channel N" in line
     (line,) = refusal(data_dir, Format(8000, "wav", False, 2, False))
-    assert "has channels 0 to 1; --ref_channel 2 is not there" in line
+    assert "has channels 0 to 1, but not channel 2; choose one with --ref_channel N" in line
     format_data_dir(data_dir, tmp_path / "out", LISTS, Format(8000, "wav", False, 1, False), nj=1)
     samples, _ = soundfile.read(source_of(tmp_path / "out", "wav.scp"))
     np.testing.assert_array_equal(samples, right)

@@ -157,7 +157,7 @@ def test_a_model_without_depth_has_no_cost_and_no_picture(experiment: Path, run_
 PUBLISHED = """\
 test:
   - {model: theirs, n_re: 3, params_m: 8.0, SI_SNRi: 23.9, SDRi: 24.0, source: a paper}
-  - {model: other, SI_SNR: 25.13}
+  - {model: other, SI_SNR: "25.20"}
 another: [{model: elsewhere}]
 """
 
@@ -170,12 +170,12 @@ def test_published_results_stand_beside_ours(experiment: Path, run_tool) -> None
     text = (experiment / "RESULTS.md").read_text()
     _, _, section = text.partition("### Beside published results\n\n")
     assert section.startswith(
-        "|model|N_re|M parameters|SI_SNR|SI_SNRi|SDRi|source|\n"
+        "|model|N_re|M parameters|SI_SNR|SDRi|SI_SNRi|source|\n"
         "|---|---|---|---|---|---|---|\n"
-        "|**exp**|1|0.0|6.50|6.00|7.00|this run|\n"
-        "|**exp**|10|0.0|10.25|9.75|-0.50|this run|\n"
-        "|theirs|3|8.0||23.9|24.0|a paper|\n"
-        "|other|||25.13||||\n\n"
+        "|**exp**|1|0.0|6.50|7.00|6.00|this run|\n"
+        "|**exp**|10|0.0|10.25|-0.50|9.75|this run|\n"
+        "|theirs|3|8.0||24.0|23.9|a paper|\n"
+        "|other|||25.20||||\n\n"
     )
     assert "elsewhere" not in text
     published.write_text("test: [{modle: theirs}]\n")

@@ -4,18 +4,4 @@
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-shared=$(cd "${here}/../../../../local" && pwd)
-python=${PYTHON:-python3}
-
-if ! "${python}" -c 'import numpy, scipy, soundfile, soxr, tqdm' 2>/dev/null; then
-    echo "local/data.sh: ${python} lacks numpy, scipy, soundfile, soxr or tqdm: install them, or name this project's interpreter: ./run.sh --python, or here PYTHON" >&2
-    exit 1
-fi
-
-# shellcheck source=egs2/librimix/enh1/db.sh
-source "${here}/../db.sh"
-export PYTHONPATH="${shared}${PYTHONPATH:+:${PYTHONPATH}}"
-# The work is split over processes (--nj), not over threads.
-export OMP_NUM_THREADS=1
-
-exec "${python}" "${here}/libri_prepare.py" "$@"
+exec "${here}/../../../../local/prepare.sh" "${here}/libri_prepare.py" "$@"

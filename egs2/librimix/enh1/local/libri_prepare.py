@@ -11,14 +11,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from corpus_files import do_all, location
+from corpus_files import absolute_path, do_all, location, positive
 from corpus_sets import (
     AudioCheck,
     DataSet,
     Entry,
-    check_count,
     check_keys,
-    check_voices,
+    check_plan,
     make_data_dirs,
     write_data_dir,
 )
@@ -81,13 +80,11 @@ def make_mixtures(task: Task, names: Sequence[str], args: argparse.Namespace) ->
         )
         for name in names
     }
-    sets = args.output.absolute() / task.folder
+    sets = args.output / task.folder
     mixtures = {name: [mixture.name for mixture in metadata[name]] for name in names}
     parts = _describe(task, sets, mixtures, args.suffix)
-    for part in parts:  # before hours of work
-        check_count(part, args.allow_subset)
-        check_keys(part)
-    check_voices(parts, [f"test{args.suffix}"])
+    # before hours of work, not only after them
+    check_plan(parts, [f"test{args.suffix}"], args.allow_subset)
     for name in names:
         maker = Maker(task, librispeech, wham_noise, sets, name)
         lengths = do_all(maker, metadata[name], args.nj, f"mix {name}")
@@ -142,9 +139,9 @@ def get_parser() -> argparse.ArgumentParser:
     add("--wham_noise", type=Path, metavar="DIR", help="folder of WHAM!'s noise (WHAM_NOISE)")
     add(
         "--output",
-        type=Path,
+        type=absolute_path,
         metavar="DIR",
-        default=Path("downloads"),
+        default="downloads",
         help="for what is made [downloads]",
     )
     add("--train_set", choices=("train-360", "train-100"), default="train-360")
@@ -155,7 +152,7 @@ def get_parser() -> argparse.ArgumentParser:
     add("--suffix", default="", help="added to the names of the data directories")
     add("--data", type=Path, metavar="DIR", default=Path("data"), help="for the data directories")
     add("--dynamic_mixing", action="store_true", help="also make data/<train_set>_single")
-    add("--nj", type=int, default=4, help="number of processes")
+    add("--nj", type=positive, default=4, help="number of processes")
     add("--allow_subset", action="store_true", help="accept fewer mixtures than LibriMix has")
     return parser
 

@@ -4,16 +4,4 @@
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-shared=$(cd "${here}/../../../../local" && pwd)
-python=${PYTHON:-python3}
-
-if ! "${python}" -c 'import numpy, soundfile, soxr, tqdm' 2>/dev/null; then
-    echo "local/data.sh: ${python} lacks numpy, soundfile, soxr or tqdm: install them, or name this project's interpreter: ./run.sh --python, or here PYTHON" >&2
-    exit 1
-fi
-
-export PYTHONPATH="${shared}${PYTHONPATH:+:${PYTHONPATH}}"
-# The work is split over processes (--nj), not over threads.
-export OMP_NUM_THREADS=1
-
-exec "${python}" "${here}/make_corpus.py" "$@"
+exec "${here}/../../../../local/prepare.sh" "${here}/make_corpus.py" "$@"

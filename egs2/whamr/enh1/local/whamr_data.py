@@ -12,8 +12,8 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
-from corpus_files import do_all, find_root, location, positive
-from corpus_sets import DataSet, check_count, check_keys, check_voices, make_data_dirs
+from corpus_files import absolute_path, do_all, find_root, location, positive
+from corpus_sets import DataSet, check_plan, make_data_dirs
 from datadir import DataError, run_main
 from whamr_metadata import Mixture, read_split
 from whamr_tree import (
@@ -81,15 +81,13 @@ def make_tree(task: Task, args: argparse.Namespace) -> list[DataSet]:
         raise DataError(f"{sys.executable} lacks pyroomacoustics, which makes rooms: install it")
     tables = scripts / "data" if (scripts / "data").is_dir() else scripts
     mixtures = {split: read_split(tables, noise / "metadata", split) for split in SPLITS}
-    folder = args.out.absolute() / "whamr" / task.folder
+    folder = args.out / "whamr" / task.folder
     sets = [
         data_set(folder / split, task, split, [mixture.name for mixture in members])
         for split, members in mixtures.items()
     ]
-    for part in sets:  # before hours of work, not only after them
-        check_count(part, args.allow_subset)
-        check_keys(part)
-    check_voices(sets, [task.set_name(TEST_SPLIT)])
+    # before hours of work, not only after them
+    check_plan(sets, [task.set_name(TEST_SPLIT)], args.allow_subset)
     make_files(task, mixtures, wsj0, noise, folder, args.nj)
     return sets
 
@@ -147,7 +145,7 @@ def get_parser() -> argparse.ArgumentParser:
         "--scripts", type=Path, help="folder of the scripts' csv files [WHAMR_SCRIPTS of db.sh]"
     )
     parser.add_argument(
-        "--out", type=Path, default=Path("downloads"), help="for files made here [%(default)s]"
+        "--out", type=absolute_path, default="downloads", help="for files made here [%(default)s]"
     )
     parser.add_argument(
         "--mixture", choices=MIXTURES, default=MIXTURES[0], help="input [%(default)s]"

@@ -11,14 +11,17 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from corpus_files import do_all, find_root, frames_of, location, positive
-from corpus_sets import AudioCheck, DataSet, Entry, make_data_dirs
+from corpus_files import absolute_path, do_all, find_root, frames_of, location, positive
+from corpus_sets import AudioCheck, DataSet, Entry, check_plan, make_data_dirs
 from datadir import DataError, read_scp, run_main, write_scp
 from wsj0_lists import (
     KNOWN_COUNTS,
+    LEVEL_FILES,
+    LEVELS_ORIGIN,
     SPLITS,
     Mixture,
     all_sources,
+    fetch_levels,
     find_list,
     pick_powers,
     read_list,
@@ -37,15 +40,15 @@ class Corpus:
     """What the data directories are made of.
 
     Attributes:
-        folder: the tree's folder of one version.
-        mixtures: split -> its mixtures, for the splits that are wanted.
+        sets: the mixtures that are wanted.
         singles: training utterance -> its signal, for dynamic mixing; empty without.
+        rate: sample rate of these signals in Hz.
         powers: utterance -> its active level, where that is known.
     """
 
-    folder: Path
-    mixtures: Mapping[str, Sequence[Mixture]]
+    sets: Sequence[DataSet]
     singles: Mapping[str, Path]
+    rate: int
     powers: Mapping[str, float]
 
 
@@ -61,7 +64,7 @@ def prepare(args: argparse.Namespace) -> str:
     kind = Kind(args.num_spk, int(args.fs.removesuffix("k")) * 1000, args.min_or_max)
     tree = location(args.corpus, "--corpus", "WSJ0_2MIX")
     corpus = use_tree(tree, kind, args) if tree else make_tree(kind, args)
-    sets = [mixture_set(corpus, kind, split) for split in corpus.mixtures]
+    sets = list(corpus.sets)
     if args.dynamic_mixing:
         sets.append(single_set(corpus, kind, args))
     audio = AudioCheck(kind.rate, tuple(f"spk{n}.scp" for n in range(1, kind.num_spk + 1)))
@@ -78,6 +81,28 @@ def wanted_splits(args: argparse.Namespace) -> list[str]:
     return [split for split in SPLITS if split != "tr" or not args.dynamic_mixing]
 
 
+def plan_sets(
+    folder: Path, kind: Kind, mixtures: Mapping[str, Sequence[Mixture]], args: argparse.Namespace
+) -> list[DataSet]:
+    """Describe the mixtures' data directories; all splits are checked, before hours of work.
+
+    Args:
+        folder: the tree's folder of this version.
+        kind: the version.
+        mixtures: split -> its mixtures.
+        args: the options.
+
+    Returns:
+        Those that are wanted.
+
+    Raises:
+        DataError: a split is not what it should be.
+    """
+    sets = {split: mixture_set(folder / split, kind, split, mixtures[split]) for split in SPLITS}
+    check_plan(list(sets.values()), [kind.set_name("tt")], args.allow_subset)
+    return [sets[split] for split in wanted_splits(args)]
+
+
 def use_tree(tree: Path, kind: Kind, args: argparse.Namespace) -> Corpus:
     """Describe an existing tree.
 
@@ -86,10 +111,11 @@ def use_tree(tree: Path, kind: Kind, args: argparse.Namespace) -> Corpus:
     """
     folder = find_tree(tree, kind)
     mixtures = {split: read_tree(folder, split, kind.num_spk) for split in SPLITS}
+    sets = plan_sets(folder, kind, mixtures, args)
     singles = {}
     if args.dynamic_mixing:
-        singles = longest_sources(folder / "tr", kind, mixtures["tr"])
-    return Corpus(folder, {split: mixtures[split] for split in wanted_splits(args)}, singles, {})
+        singles = longest_sources(folder / "tr", kind, mixtures["tr"], args.nj)
+    return Corpus(sets, singles, kind.rate, {})
 
 
 def make_tree(kind: Kind, args: argparse.Namespace) -> Corpus:
@@ -106,12 +132,13 @@ def make_tree(kind: Kind, args: argparse.Namespace) -> Corpus:
         split: read_list(find_list(split, kind.num_spk, given, lists, args.lists_url), kind.num_spk)
         for split in SPLITS
     }
+    folder = args.out / kind.folder
+    sets = plan_sets(folder, kind, mixtures, args)
     files = find_utterances(wsj0, all_sources(mixtures.values()), args.out, args.nj)
     counted = do_all(partial(frames_of, rate=WSJ0_RATE), list(files.values()), args.nj, "WSJ0")
     frames = dict(zip(files, counted, strict=True))
-    powers = settle_powers(files, lists, args.out, args.nj)
-    folder = args.out / kind.folder
-    wanted = {split: mixtures[split] for split in wanted_splits(args)}
+    levels = find_levels(lists, None if given else args.lists_url, args.out)
+    powers = settle_powers(files, levels, args.out, args.nj)
     jobs = [
         Job(
             mixture,
@@ -120,19 +147,56 @@ def make_tree(kind: Kind, args: argparse.Namespace) -> Corpus:
             tuple(powers[utterance] for utterance in mixture.utterances),
             folder / split,
         )
-        for split, members in wanted.items()
-        for mixture in members
+        for split in wanted_splits(args)
+        for mixture in mixtures[split]
     ]
     do_all(partial(make_mixture, kind), jobs, args.nj, "mixtures")
     singles = {utterance: files[utterance] for utterance in all_sources([mixtures["tr"]])}
-    return Corpus(folder, wanted, singles, powers)
+    return Corpus(sets, singles, WSJ0_RATE, powers)
 
 
-def settle_powers(files: Mapping[str, Path], lists: Path, out: Path, nj: int) -> dict[str, float]:
-    """Take the published active levels or, where they are not in ``lists``, measure them.
+def find_levels(lists: Path, url: str | None, out: Path) -> Path | None:
+    """Find the published active levels in the lists' folder, or download them.
+
+    A run that began with measured levels goes on with those: nothing is downloaded then.
+
+    Args:
+        lists: folder of the lists.
+        url: address of the folder to download from; None does not.
+        out: folder of what is made here.
+
+    Returns:
+        Their folder; None where levels have to be measured, which is told.
+    """
+    if any((lists / name).is_file() for name in LEVEL_FILES):
+        return lists
+    reason = f"no activlev_*.txt in {lists} ({LEVELS_ORIGIN})"
+    kept = lists / "levels"
+    if url is not None and (kept.is_dir() or not (out / POWERS_NOTE).is_file()):
+        try:
+            fetch_levels(kept, url)
+        except DataError as error:
+            reason = str(error)
+        else:
+            return kept
+    effect = "active levels are measured, and mixtures differ a little in level"
+    print(f"local/data.sh: {reason}: {effect}", file=sys.stderr)
+    return None
+
+
+def settle_powers(
+    files: Mapping[str, Path], levels: Path | None, out: Path, nj: int
+) -> dict[str, float]:
+    """Take the published active levels or, without any, measure them.
 
     What is taken is noted in ``out``, and a later run has to take the same: mixtures of two kinds
     of levels would look alike.
+
+    Args:
+        files: utterance -> its file.
+        levels: folder of the published levels.
+        out: folder of what is made here.
+        nj: number of processes.
 
     Returns:
         Utterance -> linear power, for all of ``files``.
@@ -142,30 +206,35 @@ def settle_powers(files: Mapping[str, Path], lists: Path, out: Path, nj: int) ->
     """
     note = out / POWERS_NOTE
     noted = {name: float(text) for name, text in read_scp(note).items()} if note.is_file() else {}
-    published = read_powers(lists)
-    if published:
-        powers = pick_powers(files, published, lists)
+    if levels:
+        powers = pick_powers(files, read_powers(levels), levels)
     else:
-        print(f"no activlev_*.txt in {lists}: active levels are measured", file=sys.stderr)
         new = [name for name in files if name not in noted]
         measured = do_all(measure_power, [files[name] for name in new], nj, "active levels")
         powers = noted | dict(zip(new, measured, strict=True))
     for name, power in powers.items():
         if noted.get(name, power) != power:
             raise DataError(
-                f"{note}: {out} was begun with other levels than those in {lists} (see {name}): "
+                f"{note}: {out} was begun with other levels than those in {levels} (see {name}): "
                 "remove it, or give another folder with --out"
             )
     write_scp(note, {name: repr(power) for name, power in (noted | powers).items()})
     return powers
 
 
-def mixture_set(corpus: Corpus, kind: Kind, split: str) -> DataSet:
-    """Describe the data directory of a split."""
+def mixture_set(folder: Path, kind: Kind, split: str, mixtures: Sequence[Mixture]) -> DataSet:
+    """Describe the data directory of a split.
+
+    Args:
+        folder: the split's folder in the tree; its files need not be there yet.
+        kind: the version.
+        split: tr, cv or tt.
+        mixtures: its mixtures.
+    """
     lists = ("wav.scp", *(f"spk{number}.scp" for number in range(1, kind.num_spk + 1)))
     entries = []
-    for mixture in corpus.mixtures[split]:
-        paths = signal_paths(corpus.folder / split, kind, mixture.name).values()
+    for mixture in mixtures:
+        paths = signal_paths(folder, kind, mixture.name).values()
         files = dict(zip(lists, paths, strict=True))
         entries.append(Entry(mixture.key, mixture.speaker, mixture.voices, files))
     return DataSet(kind.set_name(split), entries, KNOWN_COUNTS[split])
@@ -180,7 +249,7 @@ def single_set(corpus: Corpus, kind: Kind, args: argparse.Namespace) -> DataSet:
     name = kind.set_name("tr_single")
     targets = {utt: args.out / "singles" / name / f"{utt}.wav" for utt in corpus.singles}
     jobs = [
-        Single(source, targets[utterance], corpus.powers.get(utterance))
+        Single(source, corpus.rate, targets[utterance], corpus.powers.get(utterance))
         for utterance, source in corpus.singles.items()
     ]
     do_all(partial(make_single, kind.rate), jobs, args.nj, "single utterances")
@@ -205,7 +274,7 @@ def get_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--lists_url", default=LISTS_URL, help="downloads come from [%(default)s]")
     parser.add_argument(
-        "--out", type=Path, default=Path("downloads"), help="for files made here [%(default)s]"
+        "--out", type=absolute_path, default="downloads", help="for files made here [%(default)s]"
     )
     parser.add_argument("--fs", choices=["8k", "16k"], default="8k", help="[%(default)s]")
     parser.add_argument("--min_or_max", choices=["min", "max"], default="min", help="[%(default)s]")

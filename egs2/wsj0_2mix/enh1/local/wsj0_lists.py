@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from corpus_files import fetch
-from datadir import DataError, read_scp
+from datadir import DataError, build_aside, read_scp
 
 SPLITS = ("tr", "cv", "tt")
 KNOWN_COUNTS = {"tr": 20000, "cv": 5000, "tt": 3000}
 SPEAKER_LENGTH = 3  # of an utterance's name: 01xo031a is speaker 01x's
 LEVEL_FILES = ("activlev_si_tr_s.txt", "activlev_si_dt_05.txt", "activlev_si_et_05.txt")
+LEVELS_ORIGIN = "they are in the folder metadata of https://github.com/mpariente/pywsj0-mix"
 
 
 @dataclass(frozen=True)
@@ -130,17 +131,29 @@ def mixture_of_name(path: Path, num_spk: int) -> Mixture:
     return Mixture(tuple(parts[0::2]), tuple(parts[1::2]))
 
 
+def fetch_levels(folder: Path, url: str) -> None:
+    """Download the published active levels, all three files or none, unless they are there.
+
+    Args:
+        folder: where they are kept, alone.
+        url: address of the folder to download from.
+
+    Raises:
+        DataError: one cannot be downloaded.
+    """
+    if folder.is_dir():
+        return
+    with build_aside(folder) as aside:
+        for name in LEVEL_FILES:
+            fetch(aside / name, f"{url}/{name}", LEVELS_ORIGIN)
+
+
 def read_powers(folder: Path) -> dict[str, float]:
     """Read the published active levels in a folder: utterance -> linear power.
 
-    Returns:
-        All of them; nothing where no such file is there.
-
     Raises:
-        DataError: some of the three files are missing, or one cannot be read.
+        DataError: one of the three files is missing or cannot be read.
     """
-    if not any((folder / name).is_file() for name in LEVEL_FILES):
-        return {}
     powers: dict[str, float] = {}
     for name in LEVEL_FILES:
         for utterance, text in read_scp(folder / name).items():

@@ -5,12 +5,13 @@ Axis letter: n sample.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-import soundfile
 from active_level import active_level
 from corpus_files import (
+    do_all,
     frames_at,
     frames_of,
     is_whole,
@@ -31,31 +32,47 @@ LEVEL_DB = -26.0
 
 @dataclass(frozen=True)
 class Single:
-    """An utterance to write: from which file, to which, and its level if that is known."""
+    """An utterance to write.
+
+    Attributes:
+        source: the file that it is in.
+        rate: that file's sample rate in Hz.
+        target: the file to write.
+        power: its active level, as a linear power, where that is known.
+    """
 
     source: Path
+    rate: int
     target: Path
     power: float | None = None
 
 
-def longest_sources(folder: Path, kind: Kind, mixtures: Sequence[Mixture]) -> dict[str, Path]:
+def longest_sources(
+    folder: Path, kind: Kind, mixtures: Sequence[Mixture], nj: int
+) -> dict[str, Path]:
     """Find for every utterance of a tree the longest of the sources that were cut from it.
 
     Args:
         folder: the split's folder in the tree.
         kind: the tree's version.
         mixtures: the split's mixtures.
+        nj: number of processes.
 
     Returns:
         Utterance -> file, in the order of their names.
+
+    Raises:
+        DataError: a file is missing, not audio, or at another rate.
     """
-    found: dict[str, tuple[int, Path]] = {}
+    pieces: list[tuple[str, Path]] = []
     for mixture in mixtures:
         _, *paths = signal_paths(folder, kind, mixture.name).values()
-        for utterance, path in zip(mixture.utterances, paths, strict=True):
-            frames = frames_of(path, kind.rate)
-            if utterance not in found or frames > found[utterance][0]:
-                found[utterance] = (frames, path)
+        pieces += zip(mixture.utterances, paths, strict=True)
+    counts = do_all(partial(frames_of, rate=kind.rate), [path for _, path in pieces], nj, "lengths")
+    found: dict[str, tuple[int, Path]] = {}
+    for (utterance, path), frames in zip(pieces, counts, strict=True):
+        if utterance not in found or frames > found[utterance][0]:
+            found[utterance] = (frames, path)
     return {utterance: path for utterance, (_, path) in sorted(found.items())}
 
 
@@ -69,10 +86,10 @@ def make_single(rate: int, single: Single) -> None:
     Raises:
         DataError: the source cannot be used or is silent, or the file cannot be written.
     """
-    info = soundfile.info(single.source)
-    if is_whole(single.target, rate, frames_at(info.frames, info.samplerate, rate)):
+    frames = frames_of(single.source, single.rate)
+    if is_whole(single.target, rate, frames_at(frames, single.rate, rate)):
         return
-    samples = to_rate(read_source(single.source, info.samplerate), info.samplerate, rate)
+    samples = to_rate(read_source(single.source, single.rate), single.rate, rate)
     power = single.power
     if power is None:
         try:

@@ -1,0 +1,90 @@
+# shellcheck shell=bash
+# What the run.sh of all recipes share; run.sh sources this from its own folder.
+#
+# A recipe adds its own options to own, with their defaults, defines usage, which prints their help,
+# calls read_options "$@", check for each option with fixed values, and at last run_stages.
+
+cores=$(getconf _NPROCESSORS_ONLN)
+python=../../../.venv/bin/python
+[[ -x ${python} ]] || python=python3
+
+# Options that run.sh reads: these in all recipes.
+declare -A own=([nj]=${cores} [enh_config]='' [local_data_opts]='')
+# Options that are handed on to local/enh.sh as they are.
+options=()
+
+die() {
+    echo "run.sh: $*" >&2
+    exit 1
+}
+
+print_help() {
+    usage
+    cat <<'END'
+The interpreter is the repository's .venv if that is there; --nj and --inference_nj are the number of
+cores. The options of the stage driver follow.
+
+END
+    ../../../local/enh.sh --help
+}
+
+# read_options WORD...: put the values of the recipe's options into own, all other words into options
+read_options() {
+    local word name
+    while (($# > 0)); do
+        word=$1
+        shift
+        [[ ${word} != --help && ${word} != -h ]] || { print_help; exit 0; }
+        name=${word#--}
+        name=${name%%=*}
+        if [[ ! ${word} =~ ^--[a-z_]+(=|$) || -z ${own[${name}]+set} ]]; then
+            options+=("${word}")
+        elif [[ ${word} == *=* ]]; then
+            own[${name}]=${word#*=}
+        else
+            (($# > 0)) || die "${word} lacks its value"
+            own[${name}]=$1
+            shift
+        fi
+    done
+    [[ -z ${own[fs]+set} ]] || own[fs]=${own[fs]/%000/k}
+}
+
+# check NAME VALUE...: refuse an option that has none of these (two or more) values
+check() {
+    local name=$1 value listed
+    shift
+    for value in "$@"; do
+        [[ ${own[${name}]} != "${value}" ]] || return 0
+    done
+    printf -v listed '%s, ' "${@:1:$#-1}"
+    die "--${name} ${own[${name}]}: must be ${listed%, } or ${!#}"
+}
+
+# fit_configuration NUM_SPK: put what fits a published configuration (2 speakers, 8 kHz) to the
+# recipe's data into fit_args; a configuration that the user names is left as it is
+fit_configuration() {
+    local num_spk=$1 part
+    fit_args=
+    [[ -z ${own[enh_config]} ]] || return 0
+    ((num_spk == 2)) || fit_args+=" --num_spk ${num_spk} --separator_conf num_spk=${num_spk}"
+    if [[ ${own[fs]} == 16k ]]; then # the same windows and segments in seconds
+        fit_args+=" --separator_conf sample_rate=16000 --speech_segment 64000"
+        for part in encoder decoder; do
+            fit_args+=" --${part}_conf n_fft=256 --${part}_conf hop_length=128"
+        done
+    fi
+    fit_args=${fit_args# }
+}
+
+# run_stages CONFIG DATA_OPTS OPTION...: become local/enh.sh, with CONFIG unless --enh_config names
+# another; the recipe's DATA_OPTS for local/data.sh are followed by those of --local_data_opts, the
+# recipe's other options by those of the command line, of which the last counts
+run_stages() {
+    local config=$1 data_opts=$2
+    shift 2
+    exec ../../../local/enh.sh --python "${python}" --nj "${own[nj]}" --inference_nj "${cores}" \
+        --enh_config "${own[enh_config]:-${config}}" \
+        --local_data_opts "${data_opts} --nj ${own[nj]}${own[local_data_opts]:+ ${own[local_data_opts]}}" \
+        "$@" "${options[@]}"
+}

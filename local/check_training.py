@@ -61,7 +61,7 @@ def check_model(model: AbsESPnetModel, fs: int) -> None:
         # inference brings recordings to this rate, and the bands are placed for it
         raise DataError(
             f"the model is for {told} Hz, but the data has {fs} Hz: set sample_rate in "
-            f"separator_conf, or add --enh_args '--separator_conf sample_rate={fs}'"
+            f"separator_conf, or add --fit_args '--separator_conf sample_rate={fs}'"
         )
 
 

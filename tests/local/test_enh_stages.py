@@ -139,7 +139,8 @@ def test_another_depth_and_configuration_leave_the_others_alone(trained: Recipe)
         for speaker in (1, 2):
             ours = read_separated(trained.folder / EXP / f"{same}_test", speaker)
             for key, wave in read_separated(trained.folder / EXP / f"{name}_test", speaker).items():
-                np.testing.assert_array_equal(wave, ours[key])
+                # but for rounding to 16 bits: the run for all depths pads its frames
+                np.testing.assert_allclose(wave, ours[key], rtol=0, atol=1.01 / 2**15)
 
 
 def test_lost_results_are_made_again(trained: Recipe) -> None:

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import psutil
@@ -35,6 +35,22 @@ COUNTED_SECONDS = 4.0  # input on which costs are counted: attention's share gro
 def parameters(model: nn.Module) -> int:
     """Return the number of a model's parameters, shared ones once."""
     return sum(p.numel() for p in model.parameters())
+
+
+def build_parts(config: dict[str, Any]) -> tuple["AbsEncoder", "TISDiSSSeparator"]:
+    """Build the encoder and the separator of an ESPnet configuration with a TISDiSS."""
+    # here, because they take seconds
+    from espnet2.tasks.enh import encoder_choices
+
+    from espnet2_tisdiss.separator import TISDiSSSeparator
+
+    encoder = encoder_choices.get_class(config["encoder"])(**config["encoder_conf"])
+    return encoder, TISDiSSSeparator(encoder.output_dim, **config["separator_conf"])
+
+
+def hop_of(encoder: "AbsEncoder") -> int:
+    """Return the samples from one frame of ESPnet's ``stft`` or ``conv`` encoder to the next."""
+    return encoder.hop_length if hasattr(encoder, "hop_length") else encoder.stride
 
 
 class CostCounter:
@@ -65,7 +81,7 @@ class CostCounter:
         sample_rate: int,
         seconds: float = COUNTED_SECONDS,
     ):
-        hop = encoder.hop_length if hasattr(encoder, "hop_length") else encoder.stride
+        hop = hop_of(encoder)
         n_frames = int(seconds * sample_rate // hop)
         if n_frames < 1:
             raise ValueError(

@@ -24,6 +24,7 @@ from torch_complex.tensor import ComplexTensor
 from espnet2_tisdiss.audio import CHANNELS, take_channels
 from espnet2_tisdiss.budget import kept_calibration
 from espnet2_tisdiss.checks import check_choice, check_integer, check_number
+from espnet2_tisdiss.cost import hop_of
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.precision import half_precision
 from espnet2_tisdiss.pretrained import find_model
@@ -404,8 +405,7 @@ class SeparateSpeech(espnet2.bin.enh_inference.SeparateSpeech):
     @property
     def hop(self) -> int:
         """Samples from one frame of the encoder to the next."""
-        encoder = self.enh_model.encoder
-        return encoder.hop_length if hasattr(encoder, "hop_length") else encoder.stride
+        return hop_of(self.enh_model.encoder)
 
     @property
     def _window(self) -> int:

@@ -14,10 +14,8 @@ from typing import Any
 
 import yaml
 from datadir import DataError, run_main, write_aside
-from espnet2.tasks.enh import encoder_choices
 
-from espnet2_tisdiss import TISDiSSSeparator
-from espnet2_tisdiss.cost import COUNTED_SECONDS, CostCounter, parameters
+from espnet2_tisdiss.cost import COUNTED_SECONDS, CostCounter, build_parts, parameters
 
 DEPTHS = (1, 3, 6)
 
@@ -54,8 +52,7 @@ class Cost:
 
 def measure(config: dict[str, Any]) -> Cost:
     """Build the model of an ESPnet configuration and count its cost at ``DEPTHS``."""
-    encoder = encoder_choices.get_class(config["encoder"])(**config["encoder_conf"])
-    separator = TISDiSSSeparator(encoder.output_dim, **config["separator_conf"])
+    encoder, separator = build_parts(config)
     counter = CostCounter(encoder, separator, separator.config.sample_rate)
     return Cost(
         separator.config.structure,

@@ -124,20 +124,20 @@ def _build(config: dict[str, Any], changes: dict[str, Any]) -> tuple[Any, Any] |
         return None
     # here, because they take seconds
     from espnet2.bin.enh_inference import recursive_dict_update
-    from espnet2.tasks.enh import encoder_choices
 
-    from espnet2_tisdiss import TISDiSSSeparator
+    from espnet2_tisdiss.cost import build_parts
 
     recursive_dict_update(config, changes)
-    encoder = encoder_choices.get_class(config["encoder"])(**config["encoder_conf"])
-    return encoder, TISDiSSSeparator(encoder.output_dim, **config["separator_conf"])
+    return build_parts(config)
 
 
 def count_parameters(config: dict[str, Any], changes: dict[str, Any]) -> float | None:
     """Millions of parameters of a model's separator; None if that is no TISDiSS."""
     if (built := _build(config, changes)) is None:
         return None
-    return sum(parameter.numel() for parameter in built[1].parameters()) / 1e6
+    from espnet2_tisdiss.cost import parameters
+
+    return parameters(built[1]) / 1e6
 
 
 def read_published(path: Path) -> dict[str, list[dict[str, Any]]]:

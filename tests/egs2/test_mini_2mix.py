@@ -75,7 +75,7 @@ def test_quick_size_separates_unseen_voices(recipe):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--size", "huge"], "run.sh: --size huge: must be tiny, quick or default"),
+        (["--size", "huge"], "run.sh: --size huge: must be tiny, quick, default or full"),
         (["--size"], "run.sh: --size lacks its value"),
         (["--size", "tiny", "--stages", "3"], "unknown option --stages (see --help)"),
         (["--size", "tiny", "--seed", "x"], "run.sh: --seed x: must be a whole number"),

@@ -7,11 +7,13 @@ source ../../../local/recipe_options.sh
 
 usage() {
     cat <<'USAGE'
-Usage: ./run.sh [--size tiny|quick|default] [--seed N] [option of local/enh.sh] ...
+Usage: ./run.sh [--size tiny|quick|default|full] [--seed N] [option of local/enh.sh] ...
 
   --size tiny      every stage in about two minutes: a test, its model has learnt nothing
   --size quick     a demonstration in about ten minutes
   --size default   a model that separates unseen voices, in about an hour on two cores
+  --size full      the model that comes with the package: more voices, rooms and noise, four test
+                   sets; trains for hours
   --seed N         of the corpus (default: 0)
 
 Sizes and seeds do not mix: data, dump and exp hold a folder for each. Results go to
@@ -19,18 +21,26 @@ exp/<size>_<seed>/enh_*/RESULTS.md.
 USAGE
 }
 
-own+=([size]=default [seed]=0)
+own+=([size]=default [seed]=0 [python]=${python})
 read_options "$@"
-check size tiny quick default
+python=${own[python]}
+check size tiny quick default full
 [[ ${own[seed]} =~ ^[0-9]+$ ]] || die "--seed ${own[seed]}: must be a whole number"
+corpus=${own[size]}_${own[seed]}
+data_opts="--size ${own[size]} --seed ${own[seed]} --suffix _${corpus}"
+test_sets=test_${corpus}
 case ${own[size]} in
     tiny) n_re="1 2 3" ;;
     quick) n_re="1 2 3 4" ;;
     default) n_re="1 2 3 4 6 8" ;;
+    full)
+        n_re="1 2 3 4 5 6 7 8"
+        # which there are depends on the engines that are installed
+        read -r -a words <<<"${data_opts} ${own[local_data_opts]}"
+        test_sets=$(PYTHON=${python} ./local/data.sh "${words[@]}" --list_test_sets)
+        ;;
 esac
-corpus=${own[size]}_${own[seed]}
 
-run_stages "conf/train_${own[size]}.yaml" \
-    "--size ${own[size]} --seed ${own[seed]} --suffix _${corpus}" \
+run_stages "conf/train_${own[size]}.yaml" "${data_opts}" \
     --ngpu 0 --dumpdir "dump/${corpus}" --expdir "exp/${corpus}" --fs 8k --n_re "${n_re}" \
-    --train_set "train_${corpus}" --valid_set "valid_${corpus}" --test_sets "test_${corpus}"
+    --train_set "train_${corpus}" --valid_set "valid_${corpus}" --test_sets "${test_sets}"

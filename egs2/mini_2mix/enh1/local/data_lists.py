@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from corpus_plan import Mixture
+from corpus_plan import Mixture, split_of_set
 from datadir import DataError, build_aside, read_data_dir, read_scp, write_scp, write_speakers
 from mixtures import SIGNALS, signal_paths
-from voices import SPLITS
 
 # Which list of a data directory holds which signal.
 LIST_OF_SIGNAL = {"mix": "wav.scp", "s1": "spk1.scp", "s2": "spk2.scp"}
@@ -17,15 +16,15 @@ FIRST_SPEAKERS = "utt2spk_ref1"
 
 
 def make_data_dirs(
-    corpus: Path, data: Path, recipe: Path, mixtures: Sequence[Mixture], suffix: str
+    corpus: Path, data: Path, recipe: Path, by_set: Mapping[str, Sequence[Mixture]], suffix: str
 ) -> dict[str, int]:
-    """Make ``data/train``, ``data/valid`` and ``data/test`` for ``mixtures``.
+    """Make ``data/train``, ``data/valid`` and so on: a data directory for each set.
 
     Args:
         corpus: folder of the corpus.
         data: folder for the data directories; a directory of an earlier corpus is replaced.
         recipe: paths inside this folder are written relative to it, other ones absolute.
-        mixtures: all mixtures of the corpus.
+        by_set: the mixtures of each set of the corpus.
         suffix: added to the directories' names.
 
     Returns:
@@ -34,16 +33,15 @@ def make_data_dirs(
     Raises:
         DataError: the lists would not be usable.
     """
-    by_split = {split: [m for m in mixtures if m.split == split] for split in SPLITS}
-    check_speakers(by_split)
+    check_speakers(by_set)
     counts = {}
-    for split, members in by_split.items():
-        with build_aside(data / f"{split}{suffix}") as aside:
+    for name, members in by_set.items():
+        with build_aside(data / f"{name}{suffix}") as aside:
             _write_lists(corpus, aside, recipe, members)
-            if split == "train":
+            if name == "train":
                 write_scp(aside / FIRST_SPEAKERS, {m.key: m.speakers[0] for m in members})
             check_lists(aside, members)
-        counts[f"{split}{suffix}"] = len(members)
+        counts[f"{name}{suffix}"] = len(members)
     return counts
 
 
@@ -62,19 +60,20 @@ def _scp_path(path: Path, recipe: Path) -> str:
     return str(path.relative_to(recipe) if path.is_relative_to(recipe) else path)
 
 
-def check_speakers(by_split: dict[str, Sequence[Mixture]]) -> None:
+def check_speakers(by_set: Mapping[str, Sequence[Mixture]]) -> None:
     """Check that keys are unique, no speaker is in two splits and none is mixed with itself.
 
     Raises:
         DataError: one of these does not hold.
     """
     split_of_speaker: dict[str, str] = {}
-    for split, members in by_split.items():
+    for name, members in by_set.items():
+        split = split_of_set(name)
         if len({mixture.key for mixture in members}) < len(members):
-            raise DataError(f"data/{split}: the same mixture is there twice")
+            raise DataError(f"data/{name}: the same mixture is there twice")
         for mixture in members:
             if mixture.speakers[0] == mixture.speakers[1]:
-                raise DataError(f"data/{split}: {mixture.key} mixes a speaker with itself")
+                raise DataError(f"data/{name}: {mixture.key} mixes a speaker with itself")
             for speaker in mixture.speakers:
                 other = split_of_speaker.setdefault(speaker, split)
                 if other != split:

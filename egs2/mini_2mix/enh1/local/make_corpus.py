@@ -10,21 +10,28 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
+import festival
+import flite
 import voices
-from corpus_plan import SIZES, Plan, Size, make_plan
+from corpus_plan import SIZES, Plan, Size, made_sets, make_plan
 from data_lists import make_data_dirs
 from datadir import DataError, run_main, write_aside, write_scp
-from mixtures import check_mixture, make_mixture, write_mixture_list
+from mixtures import check_mixture, make_mixture, write_mixture_lists
 from parallel import map_in_processes
+from rooms import make_room, require_rooms
 from speech_files import SAMPLE_RATE
 from synthesis import require_espeak, speak_utterances
 
 # To be raised whenever the same size and seed begin to give other files than before.
 RECIPE_VERSION = 1
+
+# Those that take part where they are installed.
+ENGINES = MappingProxyType({"flite": flite, "festival": festival})
 
 
 def make_corpus(
@@ -36,38 +43,89 @@ def make_corpus(
     ``suffix`` is added to their names.
 
     Returns:
-        A line that says what there is now.
+        A line that says what there is now, and one for each engine that is missing.
 
     Raises:
         DataError: the folder holds another corpus, or something could not be made.
     """
     require_espeak()
-    plan = make_plan(size, seed, flite=open_corpus(corpus, size, seed))
+    engines = open_corpus(corpus, size, seed)
+    plan = make_plan(size, seed, **engines)
+    if any(mixture.place for mixture in plan.mixtures):
+        require_rooms()
     seconds = fill_corpus(plan, corpus, seed, processes)
-    counts = make_data_dirs(corpus, data, recipe, plan.mixtures, suffix)
+    counts = make_data_dirs(corpus, data, recipe, plan.by_set, suffix)
     sets = ", ".join(f"{data / split} {count}" for split, count in counts.items())
-    return f"{corpus}: {len(plan.voices)} voices, {seconds / 3600:.2f} hours of mixtures ({sets})"
+    made = f"{corpus}: {len(plan.voices)} voices, {seconds / 3600:.2f} hours of mixtures ({sets})"
+    return "\n".join([made, *_missing_engines(size, engines)])
 
 
-def open_corpus(corpus: Path, size: Size, seed: int) -> list[str]:
+def _missing_engines(size: Size, engines: Mapping[str, Sequence[str]]) -> list[str]:
+    lines = []
+    if not engines["flite"]:
+        lines.append("without flite: the training voices are of espeak-ng alone")
+    made = made_sets(size, engines.get("festival", ()))
+    lines += [f"without festival: {s.name} is not made" for s in size.sets if s not in made]
+    return lines
+
+
+def test_set_names(corpus: Path, size: Size, seed: int, suffix: str) -> list[str]:
+    """Return the test sets that a corpus has or would have; nothing is made.
+
+    Raises:
+        DataError: the folder holds another corpus.
+    """
+    engines = settled_engines(corpus, size, seed)
+    if engines is None:
+        engines = installed_engines(size)
+    made = made_sets(size, engines.get("festival", ()))
+    return [f"{s.name}{suffix}" for s in made if s.split == "test"]
+
+
+def installed_engines(size: Size) -> dict[str, list[str]]:
+    """Ask each engine that may take part for its voices."""
+    return {name: ENGINES[name].installed() for name in size.optional_engines}
+
+
+def open_corpus(corpus: Path, size: Size, seed: int) -> dict[str, list[str]]:
     """Note in the folder which corpus it holds, or check that it is this one.
 
     Returns:
-        The voices of flite that take part, which is settled when the folder is new.
+        The voices of flite and festival that take part, which is settled when the folder is new.
 
     Raises:
-        DataError: the folder holds another corpus, or was begun with flite, which is gone.
+        DataError: the folder holds another corpus, or was begun with voices that are gone.
     """
-    identity = {"size": size.name, "seed": seed, "recipe_version": RECIPE_VERSION}
+    note = corpus / "corpus.json"
+    settled = settled_engines(corpus, size, seed)
+    present = installed_engines(size)
+    if settled is None:
+        with write_aside(note) as aside:
+            aside.write_text(json.dumps(_identity(size, seed) | present) + "\n", encoding="utf-8")
+        return present
+    for name, begun_with in settled.items():
+        if missing := set(begun_with) - set(present[name]):
+            raise DataError(
+                f"{corpus} was begun with {name}'s voices, but {name} no longer has "
+                f"{', '.join(sorted(missing))}: install it again, or give another folder with "
+                "--corpus"
+            )
+    return settled
+
+
+def settled_engines(corpus: Path, size: Size, seed: int) -> dict[str, list[str]] | None:
+    """Read which voices of flite and festival take part in a corpus; ``None`` if it is new.
+
+    Raises:
+        DataError: the folder holds another corpus.
+    """
+    identity = _identity(size, seed)
     note = corpus / "corpus.json"
     if not note.exists():
-        flite = voices.installed_flite_voices()
-        with write_aside(note) as aside:
-            aside.write_text(json.dumps(identity | {"flite": flite}) + "\n", encoding="utf-8")
-        return flite
+        return None
     try:
         found = json.loads(note.read_text(encoding="utf-8"))
-        flite = found.pop("flite")
+        engines = {name: found.pop(name) for name in ENGINES if name in found}
     except (ValueError, KeyError, AttributeError):
         raise DataError(f"{note}: not readable: remove the folder {corpus}") from None
     if found != identity:
@@ -75,12 +133,13 @@ def open_corpus(corpus: Path, size: Size, seed: int) -> list[str]:
             f"{corpus} holds another corpus ({_words(found)}; wanted: {_words(identity)}): "
             "give another folder with --corpus, or remove this one"
         )
-    if missing := set(flite) - set(voices.installed_flite_voices()):
-        raise DataError(
-            f"{corpus} was begun with flite's voices, but flite no longer has "
-            f"{', '.join(sorted(missing))}: install it again, or give another folder with --corpus"
-        )
-    return flite
+    if engines.keys() != set(size.optional_engines):
+        raise DataError(f"{note}: not readable: remove the folder {corpus}")
+    return engines
+
+
+def _identity(size: Size, seed: int) -> dict[str, object]:
+    return {"size": size.name, "seed": seed, "recipe_version": RECIPE_VERSION}
 
 
 def _words(identity: Mapping[str, object]) -> str:
@@ -101,14 +160,17 @@ def fill_corpus(plan: Plan, corpus: Path, seed: int, processes: int) -> float:
     text: dict[str, str] = {}
     for said in map_in_processes(speak, turns, processes, "voices"):
         text.update(said)
+    rooms = sorted({mixture.place.room for mixture in plan.mixtures if mixture.place})
+    for _ in map_in_processes(partial(make_room, corpus, seed=seed), rooms, processes, "rooms"):
+        pass
     for _ in map_in_processes(partial(make_mixture, corpus), plan.mixtures, processes, "mixtures"):
         pass
     check = partial(check_mixture, corpus)
     samples = sum(map_in_processes(check, plan.mixtures, processes, "check"))
     write_scp(corpus / "text", text)
     voices.write_voices(corpus / "voices.tsv", list(plan.voices))
-    for split in voices.SPLITS:
-        write_mixture_list(corpus, split, (m for m in plan.mixtures if m.split == split))
+    for name, members in plan.by_set.items():
+        write_mixture_lists(corpus, name, members)
     return samples / SAMPLE_RATE
 
 
@@ -122,11 +184,13 @@ def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="local/data.sh",
         description="Make a two-speaker corpus of synthesised speech and its data directories "
-        "data/train, data/valid and data/test. A run that was interrupted is simply repeated.",
+        "data/train, data/valid and data/test (full: several test sets). A run that was "
+        "interrupted is simply repeated.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     sizes = "; ".join(
-        f"{name}: {size.voices} voices, {size.train} / {size.valid} / {size.test} mixtures"
+        f"{name}: {size.voices} voices, {size.train} / {size.valid} / "
+        f"{' + '.join([str(size.test)] * len(size.test_sets))} mixtures"
         for name, size in SIZES.items()
     )
     parser.add_argument("--size", choices=SIZES, default="default", help=sizes)
@@ -136,6 +200,11 @@ def _parse_arguments() -> argparse.Namespace:
         "--corpus", type=Path, help="folder of the corpus (default: downloads/mini_<size>_<seed>)"
     )
     parser.add_argument("--suffix", default="", help="added to the names of the data directories")
+    parser.add_argument(
+        "--list_test_sets",
+        action="store_true",
+        help="only print the names of the test sets that there are or would be",
+    )
     return parser.parse_args()
 
 
@@ -146,6 +215,9 @@ def main() -> None:
     corpus = arguments.corpus or Path("downloads") / f"mini_{arguments.size}_{arguments.seed}"
     size = SIZES[arguments.size]
     data, nj, suffix = Path("data"), arguments.nj, arguments.suffix
+    if arguments.list_test_sets:
+        print(*test_set_names(corpus, size, arguments.seed, suffix))
+        return
     print(make_corpus(size, arguments.seed, corpus, data, recipe, nj, suffix))
 
 

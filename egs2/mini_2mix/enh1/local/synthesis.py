@@ -7,28 +7,27 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from random import Random
 
+import festival
+import flite
 import numpy as np
-import soundfile
 import soxr
 from corpus_plan import Size
 from datadir import DataError, read_scp, write_scp
+from foreign import foreign_sentence
 from levels import trim_silence
 from sentences import sentence, split_of
 from speech_files import SAMPLE_RATE, write_speech
-from voices import Voice
+from voices import ENGLISH, Speak, Voice
 
 # Sentences spoken in vain, too short or too long, for each that is wanted, before giving up.
 PATIENCE = 200
 # Utterances are stored with this peak, so that 16 bits are used well and never overflow.
 PEAK = 0.9
-
-# Speaks a text: (samples as float32 of shape (n,), sample rate in hertz).
-Speak = Callable[[str], tuple[np.ndarray, int]]
 
 
 def utterance_path(corpus: Path, speaker: str, utterance: str) -> Path:
@@ -90,8 +89,9 @@ def _fitting_utterances(
     heard: set[str] = set()
     misses = 0
     while misses < PATIENCE:
-        words = sentence(rng)
-        if split_of(words) != voice.split or words in heard:
+        words = _draw_sentence(voice, rng)
+        if words in heard:
+            misses += 1
             continue
         heard.add(words)
         signal, sample_rate = speak(words)
@@ -110,8 +110,19 @@ def _fitting_utterances(
     )
 
 
+def _draw_sentence(voice: Voice, rng: Random) -> str:
+    """Draw a sentence in the voice's language; English ones are of its split."""
+    if voice.language != ENGLISH:
+        return foreign_sentence(voice.language, rng)
+    while split_of(words := sentence(rng)) != voice.split:
+        pass
+    return words
+
+
 def _engine(voice: Voice) -> AbstractContextManager[Speak]:
-    return {"espeak-ng": _espeak, "flite": _flite}[voice.engine](voice)
+    return {"espeak-ng": _espeak, "flite": flite.engine, "festival": festival.engine}[voice.engine](
+        voice
+    )
 
 
 @contextmanager
@@ -155,22 +166,5 @@ def _espeak(voice: Voice) -> Iterator[Speak]:
         def speak(text: str) -> tuple[np.ndarray, int]:
             samples = np.frombuffer(read(ask(text)), dtype="<i2")
             return samples.astype(np.float32) / 32768, sample_rate
-
-        yield speak
-
-
-@contextmanager
-def _flite(voice: Voice) -> Iterator[Speak]:
-    """Run the flite command once for each text."""
-    with tempfile.TemporaryDirectory() as folder:
-        spoken = Path(folder) / "spoken.wav"
-
-        def speak(text: str) -> tuple[np.ndarray, int]:
-            command = ["flite", "-voice", voice.variant, "-t", text, "-o", str(spoken)]
-            result = subprocess.run(command, capture_output=True, text=True)
-            if result.returncode != 0 or not spoken.exists():
-                reason = result.stderr.strip() or f"status {result.returncode}"
-                raise DataError(f"flite, voice {voice.variant}: {reason}")
-            return soundfile.read(spoken, dtype="float32")
 
         yield speak

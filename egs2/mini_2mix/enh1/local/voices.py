@@ -2,21 +2,19 @@
 
 A voice of the espeak-ng engine is an accent, a variant (a set of formants: a vocal tract), a
 pitch, a pitch range and a speaking rate.  Accents that are not English read the same English
-text by their own rules, which adds phonemes that English lacks.  flite's voices are recordings
-of four people; they join the training voices only, so that validation and test are the same
-whether flite is installed or not.
+text by their own rules, which adds phonemes that English lacks.  The voices of other engines are in
+flite.py and festival.py.
 """
 
 from __future__ import annotations
 
 import math
-import shutil
-import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from random import Random
 
+import numpy as np
 from datadir import write_aside
 
 SPLITS = ("train", "valid", "test")
@@ -55,24 +53,42 @@ HIGH_VARIANTS = (
 LOW_PITCHES = (28.0, 82.0)
 HIGH_PITCHES = (18.0, 66.0)
 
-FLITE_VOICES = ("awb", "kal", "rms", "slt")
+
+ENGLISH = "en"
+OWN_TRACT = 100
+
+# Speaks a text: (samples as float32 of shape (n,), sample rate in hertz).
+Speak = Callable[[str], tuple[np.ndarray, float]]
 
 
 @dataclass(frozen=True)
 class Voice:
     """One speaker.
 
-    ``pitch`` and ``pitch_range`` are on the engine's scale, 0 to 99; ``rate`` is words a minute.
+    For espeak-ng ``pitch`` and ``pitch_range`` are on the engine's scale, 0 to 99, and ``rate`` is
+    words a minute; for flite ``pitch`` is hertz and ``rate`` the duration in percent of the voice's
+    own.  0 leaves what the engine does by itself.
     """
 
     speaker: str
-    engine: str  # "espeak-ng" or "flite"
+    engine: str  # "espeak-ng", "flite" or "festival"
     accent: str
     variant: str
     pitch: int
     pitch_range: int
     rate: int
     split: str
+    tract: int = OWN_TRACT  # length of the vocal tract in percent of the voice's own
+
+    @property
+    def person(self) -> str:
+        """Whose voice it is: the versions of a voice of flite are one person."""
+        return f"flite {self.variant}" if self.engine == "flite" else self.speaker
+
+    @property
+    def language(self) -> str:
+        """The language of the text; espeak-ng's foreign accents read English."""
+        return self.accent.partition("-")[0] if self.engine == "festival" else ENGLISH
 
 
 def plan_voices(count: int, seed: int) -> list[Voice]:
@@ -136,34 +152,14 @@ def _accents(count: int, rng: Random) -> list[str]:
     return drawn
 
 
-def installed_flite_voices() -> list[str]:
-    """Ask the ``flite`` command, if there is one, which of ``FLITE_VOICES`` it has."""
-    if shutil.which("flite") is None:
-        return []
-    listing = subprocess.run(["flite", "-lv"], capture_output=True, text=True).stdout
-    return [name for name in FLITE_VOICES if name in listing.split()]
-
-
-def flite_voices(names: Sequence[str]) -> list[Voice]:
-    """Describe these voices of flite, all for training; pitch and rate are the engine's own."""
-    return [
-        Voice(
-            speaker=f"f{name}",
-            engine="flite",
-            accent="en-gb-scotland" if name == "awb" else "en-us",
-            variant=name,
-            pitch=0,
-            pitch_range=0,
-            rate=0,
-            split="train",
-        )
-        for name in names
-    ]
-
-
 def write_voices(path: Path, voices: list[Voice]) -> None:
-    """Write the table of voices, tab-separated, with a header line."""
+    """Write the table of voices, tab-separated, with a header line.
+
+    The column ``tract`` is there if a voice has another than its own.
+    """
     names = [field.name for field in fields(Voice)]
+    if all(voice.tract == OWN_TRACT for voice in voices):
+        names.remove("tract")
     rows = ["\t".join(str(getattr(voice, name)) for name in names) for voice in voices]
     with write_aside(path) as aside:
         aside.write_text("\n".join(["\t".join(names), *rows]) + "\n", encoding="utf-8")

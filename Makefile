@@ -3,12 +3,15 @@
 BIN := .venv/bin
 SHELL_FILES = $(shell git ls-files '*.sh' .ci/run)
 
-.PHONY: help demo test test-all lint format docs lock clean
+.PHONY: help demo train-demo test test-all lint format docs lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-demo: .venv/complete  ## train a small separator on synthesised speech and show what it does (10 min)
+demo: .venv/complete  ## separate an example at several depths: table, files, picture, in demo_output/ (20 s)
+	@$(BIN)/python local/demo.py --out demo_output
+
+train-demo: .venv/complete  ## train a small separator on synthesised speech and score it (10 min)
 	egs2/mini_2mix/enh1/run.sh --size quick
 
 test: .venv/complete lint  ## format, lint and all tests but the quick recipe's (8 min)

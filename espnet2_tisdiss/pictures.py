@@ -3,14 +3,16 @@
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from espnet2_tisdiss.errors import TisdissError
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+    import numpy as np
     from matplotlib.figure import Figure
 
+SPECTROGRAM_RANGE_DB = 60.0
+SPECTROGRAM_WINDOW_S = 0.032
 MULTIPLY_ADDS = "cost: multiply-adds for a second of audio [GMAC/s]"
 
 
@@ -112,14 +114,47 @@ def draw_quality(data_sets: Mapping[str, Quality], cost: str) -> bytes:
     return _png(figure)
 
 
-def _figure() -> tuple["Figure", "Axes"]:
-    """Return an empty picture."""
+def draw_spectrograms(rows: Sequence[Mapping[str, "np.ndarray"]], rate: int) -> bytes:
+    """Draw spectrograms side by side, each from its loudest point down to 60 dB below it.
+
+    Args:
+        rows: two or more; in each the signals (n,) of its columns, by title. All rows have as many,
+            two or more, and all signals are equally long.
+        rate: sample rate in Hz.
+
+    Returns:
+        The picture as the content of a PNG file.
+    """
+    from matplotlib.colors import LogNorm
+
+    columns = len(rows[0])
+    figure, grid = _figure(
+        (2.4 * columns, 2.3 * len(rows)), nrows=len(rows), ncols=columns, sharex=True, sharey=True
+    )
+    n_fft = round(SPECTROGRAM_WINDOW_S * rate)
+    items = (item for row in rows for item in row.items())
+    for axes, (title, signal) in zip(grid.flat, items, strict=True):
+        power, *_, image = axes.specgram(
+            signal, n_fft, rate, noverlap=3 * n_fft // 4, scale="linear"
+        )
+        top = power.max() or 1.0  # of silence
+        image.set_norm(LogNorm(top * 10 ** (-SPECTROGRAM_RANGE_DB / 10), top, clip=True))
+        axes.set_title(title, fontsize="medium")
+    for axes in grid[-1]:
+        axes.set_xlabel("time [s]")
+    for axes in grid[:, 0]:
+        axes.set_ylabel("frequency [Hz]")
+    return _png(figure)
+
+
+def _figure(size: tuple[float, float] = (6, 4), **grid: Any) -> tuple["Figure", Any]:
+    """Return an empty picture and its axes; size in inches, ``grid`` as for ``subplots``."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6, 4), layout="constrained")
+    figure = Figure(figsize=size, layout="constrained")
     FigureCanvasAgg(figure)
-    return figure, figure.subplots()
+    return figure, figure.subplots(**grid)
 
 
 def _png(figure: "Figure") -> bytes:

@@ -1,6 +1,7 @@
 """Trained models: where their files are, and how they are loaded for a user of the command line."""
 
 import contextlib
+import functools
 import hashlib
 import io
 import logging
@@ -16,6 +17,7 @@ import yaml
 from espnet2.main_funcs.pack_funcs import unpack
 from espnet2.utils.pretrained import download_pretrained
 
+from espnet2_tisdiss.bundled import MODEL_FILE, bundled_model, bundled_models
 from espnet2_tisdiss.errors import TisdissError, first_line
 
 if TYPE_CHECKING:
@@ -46,9 +48,12 @@ def find_model(name: str | Path) -> dict[str, str]:
     """Return the files of a trained model.
 
     Args:
-        name: a folder with config.yaml and weights, as training leaves it; a file of weights with
-            its config.yaml beside it; an archive made by ESPnet's ``pack`` (stage 11 of a recipe);
-            or the tag of a published model, which espnet_model_zoo downloads.
+        name: the name of a model that comes with the package, such as ``"mini"``; a folder with
+            config.yaml and weights, as training leaves it; a file of weights with its config.yaml
+            beside it; an archive made by ESPnet's ``pack`` (stage 11 of a recipe); or the tag of a
+            published model, which espnet_model_zoo downloads. The text ``"mini"`` is the package's
+            model wherever the program runs; a folder of that name here is ``"./mini"``, or
+            ``Path("mini")``.
 
     Returns:
         ``train_config`` and ``model_file``, as the constructor takes them.
@@ -57,6 +62,11 @@ def find_model(name: str | Path) -> dict[str, str]:
         TisdissError: there is no such model, or it is not whole.
     """
     path = Path(name)
+    if isinstance(name, str) and name in bundled_models():
+        if path.is_dir():
+            _warn_of_folder(name)
+        folder = bundled_model(name)
+        return _files(folder, folder / MODEL_FILE)
     if path.is_dir():
         return _files(path, _weights_in(path))
     if zipfile.is_zipfile(path) and path.suffix == ".zip":
@@ -67,6 +77,13 @@ def find_model(name: str | Path) -> dict[str, str]:
     if path.is_absolute() or str(name).startswith(".") or path.suffix in (".pth", ".zip", ".yaml"):
         raise TisdissError(f"{name}: no such model folder, weights or archive")
     return _downloaded(str(name))
+
+
+@functools.cache
+def _warn_of_folder(name: str) -> None:
+    """Say once that a folder here has the name of a model of the package."""
+    logger = logging.getLogger(__name__)
+    logger.warning("%s: taken for the package's model; the folder here is ./%s", name, name)
 
 
 def load_model(name: str | Path, **options: Any) -> "SeparateSpeech":

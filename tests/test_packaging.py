@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 from importlib.metadata import requires, version
 from zipfile import ZipFile
 
@@ -14,7 +15,7 @@ from recipe_folder import REPOSITORY
 import espnet2_tisdiss
 
 
-def test_wheel_holds_every_module(tmp_path):
+def test_wheel_and_sdist_hold_every_module_and_model(tmp_path):
     package = REPOSITORY / "espnet2_tisdiss"
     shutil.copytree(package, tmp_path / "espnet2_tisdiss")
     for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
@@ -22,8 +23,16 @@ def test_wheel_holds_every_module(tmp_path):
     build = ["wheel", "--quiet", "--no-deps", "--no-build-isolation", "."]
     subprocess.run([sys.executable, "-m", "pip", *build], cwd=tmp_path, check=True)
     (wheel,) = tmp_path.glob("espnet2_tisdiss-*.whl")
-    packed = {name for name in ZipFile(wheel).namelist() if name.endswith(".py")}
-    assert packed == {str(path.relative_to(REPOSITORY)) for path in package.rglob("*.py")}
+    packed = {name for name in ZipFile(wheel).namelist() if name.startswith("espnet2_tisdiss/")}
+    source = "from setuptools.build_meta import build_sdist; build_sdist('.')"
+    subprocess.run([sys.executable, "-c", source], cwd=tmp_path, check=True, capture_output=True)
+    (sdist,) = tmp_path.glob("espnet2_tisdiss-*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    models = [path for path in (package / "models").rglob("*") if path.is_file()]
+    wanted = {str(path.relative_to(REPOSITORY)) for path in [*package.rglob("*.py"), *models]}
+    assert packed == wanted and wanted <= names
+    assert {"config.yaml", "model.pth", "SHA256SUMS"} <= {path.name for path in models}
 
 
 def test_environment_has_the_pinned_versions():

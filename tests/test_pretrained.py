@@ -2,12 +2,14 @@
 
 import shutil
 import zipfile
+from pathlib import Path
 
 import pytest
 import torch
 from espnet2.main_funcs.pack_funcs import pack
+from models import TINY
 
-from espnet2_tisdiss import SeparateSpeech, TisdissError
+from espnet2_tisdiss import SeparateSpeech, TisdissError, bundled
 from espnet2_tisdiss.pretrained import find_model, load_model
 
 
@@ -102,6 +104,41 @@ def test_an_archive_is_unpacked_once(archive, folder, tmp_path):
     loaded = SeparateSpeech.from_pretrained(archive).enh_model.state_dict()
     for name, value in loaded.items():
         torch.testing.assert_close(value, packed[name])
+
+
+def test_the_packages_model(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mini").mkdir()  # a name is the package's model wherever the program runs
+    folder = bundled.bundled_model("mini")
+    files = {"train_config": str(folder / "config.yaml"), "model_file": str(folder / "model.pth")}
+    assert find_model("mini") == files
+    with pytest.raises(TisdissError, match="mini: which weights"):
+        find_model(Path("mini"))
+    packed = torch.load(folder / "model.pth", weights_only=True)
+    for model in (SeparateSpeech.from_pretrained(), load_model("mini")):
+        loaded = model.enh_model.state_dict()
+        assert loaded.keys() == packed.keys()
+        assert all(torch.equal(value, packed[name]) for name, value in loaded.items())
+
+
+def test_files_that_are_given_are_not_the_packages(espnet_model):
+    _, config, weights = espnet_model()
+    model = SeparateSpeech.from_pretrained(train_config=config, model_file=weights)
+    assert model.separator.config.emb_dim == TINY["emb_dim"]
+
+
+@pytest.mark.parametrize("damage", ["weights", "record", "lost weights", "lost record"])
+def test_weights_of_the_package_that_are_not_whole_are_refused(damage, tmp_path, monkeypatch):
+    shutil.copytree(bundled.MODELS, tmp_path / "models")
+    monkeypatch.setattr(bundled, "MODELS", tmp_path / "models")
+    assert find_model("mini")["model_file"] == str(tmp_path / "models/mini/model.pth")
+    file = tmp_path / "models/mini" / ("SHA256SUMS" if "record" in damage else "model.pth")
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    if "lost" in damage:
+        file.unlink()
+    refused("mini", r"model.pth: is missing or is not the file that was packed .*; install")
 
 
 def test_archives_that_are_no_model(tmp_path, monkeypatch):

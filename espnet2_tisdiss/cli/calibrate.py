@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from espnet2_tisdiss.bundled import DEFAULT_MODEL
 from espnet2_tisdiss.cli.console import (
     DeviceOption,
     DtypeOption,
@@ -45,7 +46,7 @@ tisdiss separate -m exp/enh_train talk.wav --rtf 0.5
 
 
 def command(
-    model: ModelArgument,
+    model: ModelArgument = DEFAULT_MODEL,
     seconds: Annotated[
         float, typer.Option(help="Seconds of audio: those of the chunks to be separated.")
     ] = 8.0,

@@ -26,6 +26,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from espnet2_tisdiss.bundled import DEFAULT_MODEL, TRAINED_ON, bundled_models
 from espnet2_tisdiss.errors import TisdissError, first_line
 
 if TYPE_CHECKING:
@@ -35,10 +36,12 @@ messages = Console(file=sys.stderr, soft_wrap=True)
 LINE_EVERY_S = 30.0  # where the progress cannot be drawn
 LEAST_S, MOST_S = 0.1, 3600.0  # of audio to time a model on
 
-_MODEL: dict[str, Any] = {
-    "envvar": "TISDISS_MODEL",
-    "help": "Folder of a trained model, its weights (.pth), a packed .zip, or a published tag.",
-}
+MODEL_VARIABLE = "TISDISS_MODEL"
+MODEL_HELP = (
+    "Folder of a trained model, its weights (.pth), a packed .zip, a published tag, or "
+    f"{DEFAULT_MODEL}, which comes with the package."
+)
+_MODEL: dict[str, Any] = {"envvar": MODEL_VARIABLE, "help": MODEL_HELP}
 ModelOption = Annotated[str, typer.Option("--model", "-m", **_MODEL)]
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", **_MODEL)]
 DeviceOption = Annotated[
@@ -91,6 +94,12 @@ def load_model(model: str, device: str, dtype: str, sample_rate: int | None) -> 
     with messages.status(f"loading {model}"):
         options = {"device": pick_device(device), "dtype": dtype, "sample_rate": sample_rate}
         found = pretrained.load_model(model, **options)
+    if model in bundled_models():
+        messages.print(
+            f"model: {model}, which comes with the package; trained on {TRAINED_ON}",
+            markup=False,
+            highlight=False,
+        )
     handler = RichHandler(console=messages, show_path=False, show_time=False)
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     return found

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from espnet2_tisdiss.bundled import DEFAULT_MODEL
 from espnet2_tisdiss.cli.calibrate import predictions
 from espnet2_tisdiss.cli.console import (
     JsonOption,
@@ -25,13 +26,15 @@ if TYPE_CHECKING:  # these bring PyTorch and ESPnet, which takes seconds
 EXAMPLES = """
 [bold]Examples[/bold]
 
+tisdiss info
+
 tisdiss info exp/enh_train
 
 tisdiss info model.zip --json
 """
 
 
-def command(model: ModelArgument, as_json: JsonOption = False) -> None:
+def command(model: ModelArgument = DEFAULT_MODEL, as_json: JsonOption = False) -> None:
     """Tell what a model is: structure, sizes, sample rate, depths, cost, options."""
     separator = load_model(model, "auto", "float32", None)
     found = {

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from espnet2_tisdiss.bundled import DEFAULT_MODEL
 from espnet2_tisdiss.cli.console import (
     DeviceOption,
     DtypeOption,
@@ -47,7 +48,7 @@ tisdiss profile model.zip --device cpu --threads 1 --json
 
 
 def command(
-    model: ModelArgument,
+    model: ModelArgument = DEFAULT_MODEL,
     n_re: Annotated[
         str | None,
         typer.Option(

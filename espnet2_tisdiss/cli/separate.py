@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from espnet2_tisdiss.bundled import DEFAULT_MODEL
 from espnet2_tisdiss.cli.console import (
     LEAST_S,
     AudioProgress,
@@ -40,7 +41,7 @@ if TYPE_CHECKING:  # these bring PyTorch and ESPnet, which takes seconds
 EXAMPLES = """
 [bold]Examples[/bold]
 
-tisdiss separate -m exp/enh_train talk.wav
+tisdiss separate talk.wav
 
 tisdiss separate -m exp/enh_train recordings/ -o voices --rtf 0.5
 
@@ -63,7 +64,7 @@ def command(
             help="Recordings: files, folders, patterns in quotes, or Kaldi lists (*.scp).",
         ),
     ],
-    model: ModelOption,
+    model: ModelOption = DEFAULT_MODEL,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "float32",
     model_rate: ModelRateOption = None,

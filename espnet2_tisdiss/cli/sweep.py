@@ -1,18 +1,21 @@
 """``tisdiss sweep``: quality and speed of a model at every depth on a data set."""
 
 import dataclasses
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from espnet2_tisdiss.bundled import DEFAULT_MODEL
 from espnet2_tisdiss.cli.console import (
+    MODEL_HELP,
+    MODEL_VARIABLE,
     AudioProgress,
     DeviceOption,
     DtypeOption,
     JsonOption,
-    ModelArgument,
     ModelRateOption,
     ThreadsOption,
     csv_file,
@@ -45,13 +48,12 @@ tisdiss sweep model.zip Libri2Mix/wav16k/min/test/mix_clean --n-re 1,2,4,8 --res
 
 
 def command(
-    model: ModelArgument,
-    data: Annotated[
-        Path,
+    places: Annotated[
+        list[str],
         typer.Argument(
-            metavar="DATA",
-            help="Data dir (wav.scp, spk1.scp, ...), or folder with mix/ (or mix_clean/, "
-            "mix_both/), s1/, s2/, ...",
+            metavar="[MODEL] DATA",
+            help=f"MODEL: {MODEL_HELP} DATA: data dir (wav.scp, spk1.scp, ...), or folder with "
+            "mix/ (or mix_clean/, mix_both/), s1/, s2/, ...",
         ),
     ],
     n_re: Annotated[str, typer.Option(help="Repetitions.")] = "1,2,3,4,5,6,7,8",
@@ -80,6 +82,7 @@ def command(
     factor (RTF) is seconds of work for a second of audio, here until the estimate of a depth comes
     out of a run that gives the shallower ones too.
     """
+    model, data = _model_and_data(places)
     depths = parse_depths(n_re)
     require_matplotlib()
     require_folder(out)
@@ -112,6 +115,18 @@ def command(
         raise KeyboardInterrupt
     if about["failed"]:
         raise typer.Exit(1)
+
+
+def _model_and_data(places: Sequence[str]) -> tuple[str, Path]:
+    """Return the model and the data set of one place, the data set's, or two.
+
+    Raises:
+        typer.BadParameter: there are more.
+    """
+    *model, data = places
+    if len(model) > 1:
+        raise typer.BadParameter(f"expected a model and a data set; got {' '.join(places)}")
+    return model[0] if model else os.environ.get(MODEL_VARIABLE) or DEFAULT_MODEL, Path(data)
 
 
 def _mixtures(

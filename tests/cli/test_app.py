@@ -9,6 +9,7 @@ import torch
 from typer.testing import CliRunner
 
 import espnet2_tisdiss
+from espnet2_tisdiss.bundled import bundled_model
 from espnet2_tisdiss.cli import calibrate, profile
 from espnet2_tisdiss.cli.app import app
 
@@ -48,7 +49,10 @@ def test_version():
     assert (run.exit_code, run.stdout) == (0, f"tisdiss {espnet2_tisdiss.__version__}\n")
 
 
-@pytest.mark.parametrize("args", [["sing"], ["info"], ["profile", "model", "--repeats", "0"]])
+@pytest.mark.parametrize(
+    "args",
+    [["sing"], ["sweep"], ["sweep", "a", "b", "c"], ["profile", "model", "--repeats", "0"]],
+)
 def test_senseless_command_lines_end_with_2(args, monkeypatch):
     monkeypatch.delenv("TISDISS_MODEL", raising=False)
     run = CliRunner().invoke(app, args)
@@ -76,6 +80,22 @@ def test_a_missing_model_is_one_line(tmp_path):
     assert run.stdout == ""
     assert run.stderr.count("\n") == 1
     assert run.stderr.startswith(f"tisdiss: {tmp_path}: which weights?")
+
+
+def test_without_a_model_it_is_the_packages(tmp_path, monkeypatch):
+    monkeypatch.delenv("TISDISS_MODEL", raising=False)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mini").mkdir()
+    run = tisdiss("info")
+    assert run.returncode == 0
+    weights = bundled_model("mini") / "model.pth"
+    assert f"weights        {weights}, " in run.stdout
+    assert run.stderr.splitlines()[-2:] == [
+        "mini: taken for the package's model; the folder here is ./mini",
+        "model: mini, which comes with the package; trained on synthesised speech, two speakers at "
+        "8 kHz",
+    ]
+    assert tisdiss("info", "./mini").stderr.startswith("tisdiss: mini: which weights?")
 
 
 def test_weights_that_do_not_fit_are_one_line(espnet_model):

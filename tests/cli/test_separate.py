@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 
 from espnet2_tisdiss import SeparateSpeech, TisdissError
 from espnet2_tisdiss.budget import Calibration, CalibrationStore, Conditions
+from espnet2_tisdiss.bundled import example
 from espnet2_tisdiss.cli import console
 from espnet2_tisdiss.cli.app import app
 from espnet2_tisdiss.cli.separate import _advantage, printable
@@ -147,6 +148,21 @@ def test_a_folder_of_good_and_bad_files(model, tmp_path):
             np.testing.assert_allclose(read(path), samples, rtol=0, atol=1e-4)
     written = {path for path in Path("in/out").rglob("*") if path.is_file()}
     assert written == {Path(path) for file in files.values() for path in file["outputs"]}
+
+
+def test_without_a_model_it_is_the_packages(separate, tmp_path, monkeypatch):
+    monkeypatch.delenv("TISDISS_MODEL", raising=False)
+    monkeypatch.chdir(tmp_path)
+    mixture = example() / "mix/two_voices.wav"
+    code, _, lines = separate(mixture, "--scale", "mixture", "--n-re", "2")
+    assert code == 0
+    told = "model: mini, which comes with the package; trained on synthesised speech, two speakers"
+    assert lines.splitlines()[0].startswith(told)
+    expected = SeparateSpeech.from_pretrained().recording(read(mixture), RATE, 2, scale="mixture")
+    for speaker, wave in enumerate(expected, start=1):
+        np.testing.assert_allclose(
+            read(f"separated/two_voices_spk{speaker}.wav"), wave, rtol=0, atol=1e-5
+        )
 
 
 def test_summary_and_lines_for_people(model, separate):

@@ -45,6 +45,15 @@ def rows_of(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def test_the_model_may_be_left_out(espnet_model, corpus, tmp_path, monkeypatch):
+    _, config, _ = espnet_model()
+    for variable, model in (("", "mini"), (str(config.parent), str(config.parent))):
+        monkeypatch.setenv("TISDISS_MODEL", variable)
+        run = run_sweep(corpus, "--n-re", "1", "--limit", "1", "--out", tmp_path / "out", "--json")
+        assert run.exit_code == 0
+        assert json.loads(run.stdout)["model"] == model
+
+
 def test_figures_are_means_of_those_by_mixture(espnet_model, corpus, tmp_path):
     model, config, _ = espnet_model()
     out = tmp_path / "new" / "out"

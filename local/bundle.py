@@ -1,0 +1,342 @@
+#!/usr/bin/env python3
+"""Put a recipe's trained model into the package: espnet2_tisdiss/models/NAME.
+
+Run it in the recipe's folder, where the paths of its data directories start. Written are the
+weights alone, a configuration without paths, a model card and RESULTS.md with the figures of the
+experiment, an example of the test set, and conf/finetune_NAME.yaml, which trains the model on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import re
+import sys
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from string import Template
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import yaml
+from audio_files import read_signal, write_signal
+from datadir import DataError, build_aside, read_data_dir, run_main, write_aside
+from inference_config import read_yaml
+from report import markdown_table
+
+from espnet2_tisdiss.bundled import CHECKSUMS, EXAMPLE, MODEL_FILE, MODELS, checksum_line
+from espnet2_tisdiss.errors import TisdissError
+from espnet2_tisdiss.pretrained import CONFIG, find_model, load_model
+
+if TYPE_CHECKING:
+    from espnet2_tisdiss import SeparateSpeech
+
+HERE = Path(__file__).resolve().parent
+MOST_PARAMETERS, MOST_BYTES = 3_000_000, 12_000_000
+EXAMPLE_SECONDS = 6.0  # so that the three files stay below 300 kB
+EXAMPLE_NAME = "two_voices"
+RESULTS = "RESULTS.md"
+
+# of a configuration: what belongs to the machine and the data that a training ran with
+LOCAL = re.compile(
+    r"(output_dir|.*_shape_file|.*_data_path_and_name_and_type|fold_length|utt2spk|.*_scp"
+    r"|init_param|pretrain_path|num_workers|dist_.*|multiprocessing_distributed|.*wandb.*"
+    r"|dynamic_mixing.*|iterator_type|chunk_length|chunk_shift_ratio|valid_iterator_type|resume)"
+)
+# what ESPnet's command line adds, and no model or training needs
+DROPPED = ("config", "print_config", "ngpu", "required", "distributed")
+# what makes a model; the rest of a configuration is how it is trained
+MODEL_KEYS = (
+    *("encoder", "encoder_conf", "decoder", "decoder_conf", "separator", "separator_conf"),
+    *("model_conf", "criterions", "num_spk"),
+)
+
+# test sets of mini_2mix by the beginnings of their names: heading and meaning
+SETS = {
+    "test_default": ("unseen voices", "voices of espeak-ng that no training mixture has"),
+    "test_voices": ("unseen voices", "voices that no training mixture has"),
+    "test_engines": ("unseen engine", "speech of festival, a synthesiser that is in no training"),
+    "test_noisy": ("noisy", "unseen voices with noise"),
+    "test_reverb": ("reverberant", "unseen voices in rooms"),
+}
+
+
+@dataclass(frozen=True)
+class Gains:
+    """SI-SNR improvements of a test set, in dB: depth -> mixture -> improvement."""
+
+    name: str
+    by_depth: dict[int, dict[str, float]]
+
+    @property
+    def heading(self) -> str:
+        """What the test set is, in a word or two."""
+        return self._about[0]
+
+    @property
+    def meaning(self) -> str:
+        """What the test set is, in a sentence's length."""
+        return self._about[1]
+
+    @property
+    def _about(self) -> tuple[str, str]:
+        found = (about for start, about in SETS.items() if self.name.startswith(start))
+        return next(found, (self.name, f"test set {self.name}"))
+
+
+def read_gains(path: Path, test_sets: Sequence[str]) -> list[Gains]:
+    """Read the SI-SNR improvements of test sets from an experiment's RESULTS.csv.
+
+    Raises:
+        DataError: there is no such table, or it lacks one of the sets.
+    """
+    tables: dict[str, dict[int, dict[str, float]]] = {}
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                if row["n_re"].isdecimal():
+                    depths = tables.setdefault(row["dataset"], {})
+                    gains = depths.setdefault(int(row["n_re"]), {})
+                    gains[row["utterance"]] = float(row["SI_SNRi"])
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file; stage 8 of the recipe writes it") from None
+    except (KeyError, ValueError) as error:
+        raise DataError(f"{path}: is no table of stage 8: {error}") from None
+    for name in test_sets:
+        if name not in tables:
+            there = ", ".join(tables) or "none"
+            raise DataError(f"{path}: no depths of {name} were scored; sets there: {there}")
+    return [Gains(name, tables[name]) for name in test_sets]
+
+
+def portable_config(config: dict[str, Any]) -> dict[str, Any]:
+    """Return a training's configuration without what belongs to its machine and data.
+
+    ESPnet's defaults stand in the place of that; a mixture made while training is read as others
+    are.
+
+    Raises:
+        DataError: a path is left.
+    """
+    from espnet2.tasks.enh import EnhancementTask
+
+    defaults = vars(EnhancementTask.get_parser().parse_args(["--output_dir", "none"]))
+    defaults["output_dir"] = None
+    portable = {
+        key: defaults[key] if LOCAL.fullmatch(key) else value
+        for key, value in config.items()
+        if key not in DROPPED
+    }
+    portable |= {"preprocessor": "enh", "preprocessor_conf": {}}
+    for key, value in portable.items():
+        if value != defaults.get(key) and "/" in yaml.safe_dump(value):
+            raise DataError(f"{CONFIG}: {key}: a path would go into the package: {value}")
+    return portable
+
+
+def weights_alone(path: Path) -> bytes:
+    """Return a state dict of float32 as the content of a file, the same for the same weights.
+
+    Raises:
+        DataError: it holds something else, or is too large for the package.
+    """
+    try:
+        weights = torch.load(path, map_location="cpu", weights_only=True)
+        kinds = {value.dtype for value in weights.values()}
+    except Exception as error:  # whatever a broken file makes of PyTorch
+        raise DataError(f"{path}: is no file of weights alone: {error}") from None
+    if kinds != {torch.float32}:
+        raise DataError(f"{path}: holds {', '.join(map(str, kinds))}; expected float32 alone")
+    content = io.BytesIO()  # a file's name would become part of the archive
+    torch.save({name: value.contiguous() for name, value in weights.items()}, content)
+    if content.tell() > MOST_BYTES:
+        raise DataError(f"{path}: {content.tell()} bytes, more than the {MOST_BYTES} of a package")
+    return content.getvalue()
+
+
+def check_model(folder: Path, exp: Path) -> SeparateSpeech:
+    """Load the packed model.
+
+    Raises:
+        DataError: it does not load, or is too large for the package.
+    """
+    from espnet2_tisdiss.cost import parameters
+
+    try:
+        model = load_model(folder)
+    except TisdissError as error:
+        raise DataError(str(error).replace(str(folder), str(exp))) from None
+    if (count := parameters(model.enh_model)) > MOST_PARAMETERS:
+        raise DataError(f"{exp}: {count} parameters, more than the {MOST_PARAMETERS} of a package")
+    return model
+
+
+def portable_results(text: str, test_sets: Sequence[str]) -> str:
+    """Return a RESULTS.md of stage 8 with these sets alone, without paths and single mixtures.
+
+    Raises:
+        DataError: it lacks one of the sets.
+    """
+    head, *sections = re.split(r"^## ", text, flags=re.MULTILINE)
+    by_name = {section.partition("\n")[0]: section for section in sections}
+    names = ["Environments", *test_sets]
+    for name in names:
+        if name not in by_name:
+            raise DataError(f"{RESULTS}: has no section {name}; run stage 8 of the recipe again")
+    kept = [by_name[name].partition("\n### By mixture")[0].rstrip() for name in names]
+    return head + "\n\n".join(f"## {section}" for section in kept) + "\n"
+
+
+def model_card(
+    name: str, model: SeparateSpeech, all_gains: Sequence[Gains], trained_on: str
+) -> str:
+    """Return the model card: local/model_card.md, filled in."""
+    from espnet2_tisdiss.cost import parameters
+    from espnet2_tisdiss.sweep import count_cost
+
+    depths = sorted(set.intersection(*(set(gains.by_depth) for gains in all_gains)))
+    cost = count_cost(model, depths)
+    rows = [
+        [
+            str(n_re),
+            *(f"{np.mean(list(gains.by_depth[n_re].values())):.2f}" for gains in all_gains),
+            f"{cost[n_re] / 1e9:.2f}",
+        ]
+        for n_re in depths
+    ]
+    header = ["N_re", *(gains.heading for gains in all_gains), "GMAC/s"]
+    counts = [
+        _wrapped(f"- {gains.heading}: {gains.meaning}; {len(gains.by_depth[depths[0]])} mixtures")
+        for gains in all_gains
+    ]
+    config = model.separator.config
+    return Template((HERE / "model_card.md").read_text(encoding="utf-8")).substitute(
+        name=name,
+        structure=config.structure,
+        rate=model.sample_rate,
+        top=f"{model.sample_rate / 2000:g}",
+        parameters=f"{parameters(model.enh_model) / 1e6:.2f}",
+        trained_n_re=config.reconstructor_repeat_times,
+        trained_on=_wrapped(f"**Trained on** {trained_on}"),
+        table=markdown_table(header, rows),
+        sets="\n".join(counts),
+    )
+
+
+def _wrapped(text: str) -> str:
+    return textwrap.fill(text, 100, subsequent_indent="  " * text.startswith("- "))
+
+
+def write_example(folder: Path, data: Path, gains: Gains, n_re: int, rate: int) -> None:
+    """Write the mixture whose gain is nearest to the median, and its sources, into a folder.
+
+    Args:
+        folder: where mix/, s1/ and s2/ go.
+        data: data directory of the test set.
+        gains: of the test set.
+        n_re: the depth they are compared at, or the nearest that was scored.
+        rate: the model's, in Hz.
+
+    Raises:
+        DataError: the data is of another set or rate, or every mixture is too long.
+    """
+    tables = read_data_dir(data, ["wav.scp", "spk1.scp", "spk2.scp"])
+    scores = gains.by_depth[min(gains.by_depth, key=lambda depth: abs(depth - n_re))]
+    if missing := scores.keys() - tables["wav.scp"].keys():
+        raise DataError(f"{data}: lacks {min(missing)} of {gains.name}: is it that set?")
+    median = np.median(list(scores.values()))
+    for key in sorted(scores, key=lambda key: abs(scores[key] - median)):
+        signals = [read_signal(table[key]) for table in tables.values()]
+        if {signal.rate for signal in signals} != {rate}:
+            raise DataError(f"{tables['wav.scp'][key]}: is not at the model's {rate} Hz")
+        if len(signals[0].samples) <= EXAMPLE_SECONDS * rate:
+            break
+    else:
+        raise DataError(f"{data}: every mixture is longer than {EXAMPLE_SECONDS:g} s")
+    for part, signal in zip(("mix", "s1", "s2"), signals, strict=True):
+        path = folder / part / f"{EXAMPLE_NAME}.wav"
+        path.parent.mkdir(parents=True)
+        write_signal(path, signal.samples, rate, "PCM_16")
+
+
+def finetune_config(name: str, config: dict[str, Any]) -> str:
+    """Return a configuration that trains the model on: its model part, then finetune.yaml."""
+    model = {key: config[key] for key in MODEL_KEYS}
+    return (
+        f"# Fine-tuning of the package's model {name} (docs/finetuning.md); written by\n"
+        "# local/bundle.py. Run with --init_param .../espnet2_tisdiss/models/"
+        f"{name}/{MODEL_FILE}\n\n"
+        "# the model, as it was trained\n"
+        + yaml.safe_dump(model, sort_keys=False, default_flow_style=None, width=96)
+        + (HERE / "finetune.yaml").read_text(encoding="utf-8")
+    )
+
+
+def bundle(args: argparse.Namespace) -> str:
+    """Write the model's folder and its fine-tuning configuration; return a line about them."""
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", args.name):
+        raise DataError(f"--name {args.name}: expected small letters, digits and _")
+    try:
+        files = find_model(args.exp)
+    except TisdissError as error:
+        raise DataError(str(error)) from None
+    all_gains = read_gains(args.exp / "RESULTS.csv", args.test_sets)
+    results = (args.exp / RESULTS).read_text(encoding="utf-8")
+    config = portable_config(read_yaml(Path(files["train_config"])))
+    folder = args.models / args.name
+    with build_aside(folder) as aside:
+        (aside / MODEL_FILE).write_bytes(weights_alone(Path(files["model_file"])))
+        (aside / CHECKSUMS).write_text(checksum_line(aside / MODEL_FILE), encoding="utf-8")
+        text = yaml.safe_dump(config, sort_keys=False, default_flow_style=None, width=96)
+        (aside / CONFIG).write_text(text, encoding="utf-8")
+        model = check_model(aside, args.exp)
+        text = portable_results(results, args.test_sets)
+        (aside / RESULTS).write_text(text, encoding="utf-8")
+        text = model_card(args.name, model, all_gains, args.trained_on)
+        (aside / "README.md").write_text(text, encoding="utf-8")
+        n_re = model.separator.config.reconstructor_repeat_times
+        write_example(aside / EXAMPLE, args.example_set, all_gains[0], n_re, model.sample_rate)
+    conf = args.conf / f"finetune_{args.name}.yaml"
+    with write_aside(conf) as aside:
+        aside.write_text(finetune_config(args.name, config), encoding="utf-8")
+    return f"{folder}: {(folder / MODEL_FILE).stat().st_size / 1e6:.1f} MB of weights; {conf}"
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """Build the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("exp", type=Path, metavar="EXP_DIR", help="the experiment's folder")
+    parser.add_argument("--name", required=True, help="name of the model in the package")
+    parser.add_argument(
+        "--test_sets", nargs="+", required=True, help="sets whose results go into the model card"
+    )
+    parser.add_argument(
+        "--example_set",
+        type=Path,
+        required=True,
+        metavar="DATA_DIR",
+        help="data directory of the first test set, for the example",
+    )
+    parser.add_argument(
+        "--trained_on", required=True, help="what the model was trained on, for the model card"
+    )
+    parser.add_argument("--models", type=Path, default=MODELS, help="folder of all models")
+    parser.add_argument(
+        "--conf", type=Path, default=HERE.parent / "conf", help="folder of configurations"
+    )
+    return parser
+
+
+def main() -> None:
+    """Run the command line; a line on stdout says what was written."""
+    print(bundle(get_parser().parse_args()))
+
+
+if __name__ == "__main__":
+    sys.exit(run_main("bundle", main))

@@ -80,6 +80,8 @@ class TISDiSSConfig:
         checkpoint: what training keeps for the backward pass: ``none``, everything; ``repetition``,
             the streams between repetitions, or ``block``, those between the paths of a block. What
             is not kept is computed again, which takes about a third more time.
+        compile: have ``torch.compile`` fuse the blocks: for training on a GPU, with segments of
+            one length; the first step takes minutes.
         segment_size: for a learned encoder (``encoder: conv``) instead of a spectrum: frames of a
             segment, even; segments overlap by half. None: the input is a spectrum.
     """
@@ -126,6 +128,7 @@ class TISDiSSConfig:
     segment_size: int | None = None
     # training
     checkpoint: str = "none"
+    compile: bool = False
 
     @classmethod
     def from_options(cls, options: dict[str, Any]) -> "TISDiSSConfig":

@@ -91,7 +91,8 @@ class CostCounter:
         learned = separator.config.segment_size is not None
         # not a deep copy: hooks and wrapped methods of a copy would still lead to the original
         with torch.random.fork_rng(devices=[]):
-            blank = type(separator)(separator.input_dim, **dataclasses.asdict(separator.config))
+            options = dataclasses.asdict(separator.config) | {"compile": False}
+            blank = type(separator)(separator.input_dim, **options)
         self._separator = blank.eval().to("meta")
         self._features = torch.empty(  # (1, t, f)
             (1, n_frames, separator.input_dim),

@@ -23,6 +23,7 @@ from torch_complex.tensor import ComplexTensor
 
 from espnet2_tisdiss.audio import CHANNELS, take_channels
 from espnet2_tisdiss.budget import kept_calibration
+from espnet2_tisdiss.bundled import DEFAULT_MODEL
 from espnet2_tisdiss.checks import check_choice, check_integer, check_number
 from espnet2_tisdiss.cost import hop_of
 from espnet2_tisdiss.errors import TisdissError
@@ -65,6 +66,10 @@ class SeparateSpeech(espnet2.bin.enh_inference.SeparateSpeech):
         *args: as for ESPnet's class.
         n_re: repetitions N_re unless a call says otherwise; None: as the model was trained.
         sample_rate: of the model, in Hz; None: as its configuration says.
+        half_weights: in half precision, keep the separator's weights in it as well: half the
+            memory, and nothing to convert.
+        compiled: let ``torch.compile`` fuse the separator's blocks: for GPUs, and many calls with
+            mixtures of one length, as the first call takes minutes.
         **kwargs: as for ESPnet's class; ``dtype`` may also be ``bfloat16`` or ``float16``: the
             separator computes in half precision where the device has it, in float32 elsewhere.
 
@@ -74,7 +79,7 @@ class SeparateSpeech(espnet2.bin.enh_inference.SeparateSpeech):
         RuntimeError: the weights do not fit the configuration, encoder and decoder included.
 
     Example:
-        >>> separate = SeparateSpeech.from_pretrained("exp/enh_train_raw", n_re=4)
+        >>> separate = SeparateSpeech.from_pretrained()  # "mini", or the folder of one's own
         >>> speakers = separate(mixture)              # (b, n) to num_spk arrays (b, n)
         >>> quick = separate(mixture, n_re=1)
         >>> sweep = separate.depths(mixture, [1, 2, 4, 8])
@@ -94,13 +99,15 @@ class SeparateSpeech(espnet2.bin.enh_inference.SeparateSpeech):
         *args: Any,
         n_re: int | None = None,
         sample_rate: int | None = None,
+        half_weights: bool = False,
+        compiled: bool = False,
         **kwargs: Any,
     ):
         given = inspect.signature(super().__init__).bind(train_config, model_file, *args, **kwargs)
         given.apply_defaults()
         device, dtype = given.arguments["device"], given.arguments["dtype"]
         half = half_precision(dtype, device)
-        # in half precision the weights stay as they are, and ESPnet is not to know
+        # ESPnet knows no half precision: it keeps waveforms and weights in float32
         given.arguments["dtype"] = "float64" if dtype == "float64" else "float32"
         self.precision = given.arguments["dtype"] if half is None else dtype
         super().__init__(*given.args, **given.kwargs)
@@ -120,6 +127,10 @@ class SeparateSpeech(espnet2.bin.enh_inference.SeparateSpeech):
         if sample_rate is None:
             sample_rate = self.separator.config.sample_rate
         self.sample_rate = check_integer("sample_rate", sample_rate, 1)
+        if half_weights and half is not None:
+            self.separator.to(half)
+        if compiled:
+            self.separator.compile_blocks()
         # of the separator alone: the transforms to and from spectra are cheap, and stay exact
         self._half = torch.autocast(torch.device(device).type, half, enabled=half is not None)
         self.separator.forward = self._half(self.separator.forward)
@@ -129,13 +140,17 @@ class SeparateSpeech(espnet2.bin.enh_inference.SeparateSpeech):
         """Build from a trained model.
 
         Args:
-            model_tag: a model's folder, weights or archive, or a published model's tag: see
-                :func:`~espnet2_tisdiss.pretrained.find_model`. None: the files are in ``kwargs``.
+            model_tag: a model's folder, weights or archive, a published model's tag, or the name
+                of a model that comes with the package: see
+                :func:`~espnet2_tisdiss.pretrained.find_model`. None: the files are in ``kwargs``;
+                or, where none are, the model ``"mini"`` of the package.
             **kwargs: for the constructor.
 
         Raises:
             TisdissError: there is no such model.
         """
+        if model_tag is None and not {"train_config", "model_file"} & kwargs.keys():
+            model_tag = DEFAULT_MODEL
         if model_tag is not None:
             kwargs.update(find_model(model_tag))
         return cls(**kwargs)
@@ -389,7 +404,7 @@ class SeparateSpeech(espnet2.bin.enh_inference.SeparateSpeech):
             if isinstance(feature, ComplexTensor):
                 feature = torch.complex(feature.real, feature.imag)
             features.append(feature[0])
-        lengths = torch.tensor([len(feature) for feature in features], device=self.device)
+        lengths = torch.tensor([len(feature) for feature in features])  # known without a GPU
         features = pad_sequence(features, batch_first=True)  # (b, t, f)
         if features.device.type == "cpu":
             # each new shape costs oneDNN more than a separation of some seconds

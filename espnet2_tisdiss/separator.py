@@ -84,6 +84,8 @@ class TISDiSSSeparator(AbsSeparator):
                 GlobalNorm(stream_dim, config.eps),
             )
             self.reconstructor_concat_block = RepeatResidual(stream_dim)
+        if config.compile:
+            self.compile_blocks()
         # Also where ESPnet loads with strict=False, which would skip what does not fit. (Other
         # shapes are an error of PyTorch's in any case.)
         self.register_load_state_dict_post_hook(_check_names)
@@ -138,6 +140,15 @@ class TISDiSSSeparator(AbsSeparator):
     def reconstructor_repeat_times(self, value: int) -> None:
         repeat_times = check_integer("reconstructor_repeat_times", value, 0)
         self.config.reconstructor_repeat_times = repeat_times
+
+    def compile_blocks(self) -> None:
+        """Have ``torch.compile`` fuse the separator and reconstructor blocks from now on.
+
+        That is nearly all of the work, and as the repetitions share the blocks it is compiled once
+        whatever the depth. The numbers change by rounding alone; state dicts stay as they are.
+        """
+        for block in (*self.encoder_blocks, *self.reconstructor_blocks):
+            block.compile()
 
     def forward(
         self,
@@ -230,7 +241,7 @@ class TISDiSSSeparator(AbsSeparator):
         The valid frames are (b, t), false at padding, for the MAP's axis t; None: no padding.
         """
         features = torch.view_as_real(mixture) if mixture.is_complex() else mixture
-        return self.conv(features, _valid_frames(ilens, mixture.shape[1]))
+        return self.conv(features, _valid_frames(ilens, mixture))
 
     def _streams(self, embedded: Tensor, frames: Tensor | None) -> Iterator[Tensor]:
         """Yield the streams (b, j, t, f, h) at every supervised depth, shallow first."""
@@ -361,11 +372,16 @@ def _supervised_steps(
     ]
 
 
-def _valid_frames(ilens: Tensor | None, n_frames: int) -> Tensor | None:
-    """Return (b, t), false at padded frames, or None where there is no padding."""
+def _valid_frames(ilens: Tensor | None, mixture: Tensor) -> Tensor | None:
+    """Return (b, t), false at padded frames of ``mixture`` (b, t, f), or None where none are.
+
+    Lengths on a GPU are waited for, once a call: attention without a mask is worth it. Who must
+    not wait (a CUDA graph) gives them on the CPU, or None.
+    """
+    n_frames = mixture.shape[1]
     if ilens is None or bool((ilens >= n_frames).all()):
         return None
-    return _frame_mask(ilens, n_frames)
+    return _frame_mask(ilens.to(mixture.device), n_frames)
 
 
 def _frame_mask(ilens: Tensor, n_frames: int) -> Tensor:

@@ -213,11 +213,15 @@ def test_mixtures_without_samples_are_refused(separate):
         separate.depths(np.ones(10), [1])
 
 
+@pytest.mark.parametrize("half_weights", [False, True])
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-def test_half_precision_is_near_or_falls_back(espnet_model, mixture, dtype, caplog):
+def test_half_precision_is_near_or_falls_back(espnet_model, mixture, dtype, half_weights, caplog):
     _, config, weights = espnet_model()
     exact = SeparateSpeech(config, weights)
-    half = SeparateSpeech(config, weights, dtype=dtype)
+    half = SeparateSpeech(config, weights, dtype=dtype, half_weights=half_weights)
+    kept = {weight.dtype for weight in half.separator.parameters()}
+    used = half_precision(dtype, "cpu") if half_weights else None
+    assert kept == {used or torch.float32}
     for found, expected in (
         (half(mixture), exact(mixture)),
         (half.depths(mixture, [3])[3], exact.depths(mixture, [3])[3]),
@@ -232,12 +236,25 @@ def test_half_precision_is_near_or_falls_back(espnet_model, mixture, dtype, capl
         SeparateSpeech(config, weights, dtype="int8")
 
 
+@pytest.mark.slow
+def test_compiled_blocks_give_the_same(espnet_model, mixture):
+    _, config, weights = espnet_model()
+    compiled = SeparateSpeech(config, weights, compiled=True)
+    expected = SeparateSpeech(config, weights)(mixture)
+    np.testing.assert_allclose(compiled(mixture), expected, rtol=1e-3, atol=1e-4)
+    assert (
+        compiled.separator.state_dict().keys()
+        == SeparateSpeech(config, weights).separator.state_dict().keys()
+    )
+
+
 def test_double_precision(espnet_model, mixture):
     _, config, weights = espnet_model()
     single, double = (SeparateSpeech(config, weights, dtype=d) for d in ("float32", "float64"))
     found = double.depths(mixture, [2])[2]
     assert found[0].dtype == np.float64
-    np.testing.assert_allclose(found, single(mixture, n_re=2), atol=1e-5)
+    rounding = np.array(found) - single(mixture, n_re=2)
+    assert 0 < np.square(rounding).mean() < 1e-10 * np.square(found).mean()
 
 
 def test_sample_rate_is_the_models(espnet_model):

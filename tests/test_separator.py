@@ -416,3 +416,20 @@ def test_every_option_changes_something_and_trains(options):
     optimizer.step()
     for (name, now), then in zip(model.named_parameters(), before, strict=True):
         assert now.isfinite().all() and not torch.equal(now, then), name
+
+
+FRONT_ENDS = {
+    "published": {},
+    "bands": {"mask": True, "band_split": [2, 3, 4]},
+    "learned encoder": {"segment_size": 4},
+}
+
+
+@pytest.mark.parametrize("options", FRONT_ENDS.values(), ids=FRONT_ENDS)
+def test_weights_in_half_precision(options):
+    model = tiny(**options)
+    x = torch.randn(1, 7, F_BINS) if "segment_size" in options else spectrum(1, 7, F_BINS)
+    expected = estimate(model, x)
+    found = estimate(model.bfloat16(), x)  # bfloat16 has 8 bits; untrained models amplify rounding
+    assert found.dtype == x.dtype
+    assert 0 < (found - expected).norm() < 0.1 * expected.norm()

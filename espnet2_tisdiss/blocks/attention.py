@@ -1,9 +1,11 @@
-"""Multi-head self-attention with rotary positions along one axis of a feature map."""
+"""Multi-head self-attention with rotary positions over the rows of a feature map."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from espnet2_tisdiss.blocks.linear import ChannelLinear
 
 ROTARY_THETA = 10000.0
 # Up to this length (the speaker path: one position a speaker) attention is a few elementwise
@@ -36,20 +38,18 @@ class RotaryEmbedding(nn.Module):
             self.freqs = freqs.to(self.freqs.device)
         return self
 
-    def forward(self, x: Tensor, axis: int) -> Tensor:
-        """Rotate ``x`` (..., head_dim) by its position along ``axis``; the shape stays."""
-        position = torch.arange(x.shape[axis], device=x.device, dtype=self.freqs.dtype)
+    def forward(self, x: Tensor) -> Tensor:
+        """Rotate ``x`` (b, rows, length, ..., head_dim) by its position; the shape stays."""
+        position = torch.arange(x.shape[2], device=x.device, dtype=self.freqs.dtype)
         angle = torch.outer(position, self.freqs)  # (length, head_dim / 2)
-        angle = angle.view(
-            [-1 if i == axis % x.dim() else 1 for i in range(x.dim() - 1)] + [angle.shape[1]]
-        )
+        angle = angle.view(len(angle), *[1 for _ in range(x.dim() - 4)], -1)
         pairs = torch.view_as_complex(x.to(self.freqs.dtype).unflatten(-1, (-1, 2)))
         rotated = pairs * torch.polar(torch.ones_like(angle), angle)
         return torch.view_as_real(rotated).flatten(-2).to(x.dtype)
 
 
 class MultiHeadSelfAttention(nn.Module):
-    """Self-attention along axis 1 or 2 of a (b, length1, length2, h) feature map.
+    """Self-attention among the positions of each row of a (b, rows, length, h) feature map.
 
     Args:
         emb_dim: number of channels h.
@@ -68,37 +68,33 @@ class MultiHeadSelfAttention(nn.Module):
         self.dropout = dropout
         self.flash_attention = flash_attention
         self.rope = RotaryEmbedding(attention_dim // n_heads)
-        self.qkv = nn.Linear(emb_dim, 3 * attention_dim, bias=False)
+        self.qkv = ChannelLinear(emb_dim, 3 * attention_dim, bias=False)
         self.aggregate_heads = nn.Sequential(
-            nn.Linear(attention_dim, emb_dim, bias=False), nn.Dropout(dropout)
+            ChannelLinear(attention_dim, emb_dim, bias=False), nn.Dropout(dropout)
         )
 
-    def forward(self, x: Tensor, axis: int, valid: Tensor | None = None) -> Tensor:
-        """Attend along ``axis`` of ``x``.
+    def forward(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
+        """Attend within each row.
 
         Args:
-            x: (b, length1, length2, h).
-            axis: 1 or 2, the axis that is the sequence.
+            x: (b, rows, length, h).
             valid: (b, length) true where a position may be attended to; None for all.
 
         Returns:
             The same shape as ``x``.
         """
-        qkv = self.qkv(x).unflatten(-1, (3, self.n_heads, -1))  # (b, l1, l2, 3, head, dim)
-        rotated = self.rope(qkv[:, :, :, :2], axis)
-        q, k, v = rotated[:, :, :, 0], rotated[:, :, :, 1], qkv[:, :, :, 2]
-        if x.shape[axis] <= FEW_POSITIONS and valid is None:
-            y = self._attend_few(q, k, v, axis)
-        else:
-            y = self._attend(q, k, v, axis, valid)
+        qkv = self.qkv(x).unflatten(-1, (3, self.n_heads, -1))  # (b, rows, length, 3, head, dim)
+        q, k = self.rope(qkv[:, :, :, :2]).unbind(3)
+        v = qkv[:, :, :, 2]
+        few = x.shape[2] <= FEW_POSITIONS and valid is None
+        y = self._attend_few(q, k, v) if few else self._attend(q, k, v, valid)
         return self.aggregate_heads(y.flatten(-2))
 
-    def _attend(self, q: Tensor, k: Tensor, v: Tensor, axis: int, valid: Tensor | None) -> Tensor:
-        """Attend over any length; q, k, v and the result are (b, l1, l2, head, dim)."""
-        rows = 3 - axis
-        b, n_rows = q.shape[0], q.shape[rows]
-        # (b, l1, l2, head, dim) -> (b * rows, head, length, dim)
-        q, k, v = (z.movedim((rows, axis), (1, 3)).flatten(0, 1) for z in (q, k, v))
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor, valid: Tensor | None) -> Tensor:
+        """Attend over any length; q, k, v and the result are (b, rows, length, head, dim)."""
+        b, n_rows = q.shape[:2]
+        q, k, v = (z.flatten(0, 1).transpose(1, 2) for z in (q, k, v))
+        # (b * rows, head, length, dim)
         mask = None
         if valid is not None:
             mask = valid[:, None, None, None].expand(-1, n_rows, -1, -1, -1).flatten(0, 1)
@@ -113,11 +109,11 @@ class MultiHeadSelfAttention(nn.Module):
             y = F.dropout(weight.softmax(-1), dropout, self.training) @ v
         else:
             y = F.scaled_dot_product_attention(q, k, v, mask, dropout)
-        return y.unflatten(0, (b, n_rows)).movedim((1, 3), (rows, axis))
+        return y.transpose(1, 2).unflatten(0, (b, n_rows))
 
-    def _attend_few(self, q: Tensor, k: Tensor, v: Tensor, axis: int) -> Tensor:
+    def _attend_few(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Attend over very few positions, without padding: the same numbers as :meth:`_attend`."""
-        q, k, v = q.unsqueeze(axis + 1), k.unsqueeze(axis), v.unsqueeze(axis)  # query x key
+        q, k, v = q.unsqueeze(3), k.unsqueeze(2), v.unsqueeze(2)  # query x key
         weight = (q * k).sum(-1, keepdim=True) * q.shape[-1] ** -0.5
-        weight = F.dropout(weight.softmax(axis + 1), self.dropout, self.training)
-        return (weight * v).sum(axis + 1)
+        weight = F.dropout(weight.softmax(3), self.dropout, self.training)
+        return (weight * v).sum(3)

@@ -134,7 +134,7 @@ class BandEmbed(nn.Module):
         """Embed ``spectrum`` (b, t, f, 2) as (b, t, band, h); ``frames`` (b, t): valid ones."""
         x = self.layout.split(blank_frames(spectrum, frames))
         power = x.square().sum((1, 3), keepdim=True) / (x != 0).sum((1, 3), keepdim=True).clamp(1)
-        x = x / (power.sqrt() + self.eps)
+        x = (x / (power.sqrt() + self.eps)).to(self.weight.dtype)
         x = torch.einsum("btkw,kwh->btkh", x, self.weight) + self.bias.view(x.shape[2], -1)
         return self.norm(x, frames), frames
 

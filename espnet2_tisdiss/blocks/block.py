@@ -5,7 +5,6 @@ from torch import Tensor, nn
 from espnet2_tisdiss.blocks.path import LocoformerPath, PathConfig
 
 TF_ORDERS = ("ft", "tf")
-TIME, FREQUENCY, SPEAKER = 1, 2, 2
 
 
 class SeparatorBlock(nn.Module):
@@ -25,8 +24,10 @@ class SeparatorBlock(nn.Module):
     def forward(self, x: Tensor, frames: Tensor | None = None) -> Tensor:
         """Process ``x`` (b, t, f, h); ``frames`` (b, t) is false at padded frames, or None."""
         for letter in self.tf_order:
-            in_time = letter == "t"
-            x = self.frame_path(x, TIME, frames) if in_time else self.freq_path(x, FREQUENCY)
+            if letter == "f":
+                x = self.freq_path(x)
+            else:
+                x = self.frame_path(x.transpose(1, 2), frames).transpose(1, 2)
         return x
 
 
@@ -51,9 +52,8 @@ class ReconstructorBlock(SeparatorBlock):
             frames = frames.repeat_interleave(j, dim=0)
         x = super().forward(x.flatten(0, 1), frames).unflatten(0, (b, j))
         if self.spk_path is not None:
-            # the speakers' numbers side by side: for so short a sequence the layers are dense
-            x = x.flatten(2, 3).transpose(1, 2).contiguous()  # (b, t * f, j, h)
-            x = self.spk_path(x, SPEAKER).transpose(1, 2).unflatten(2, (t, f)).contiguous()
+            x = x.flatten(2, 3).transpose(1, 2)  # (b, t * f, j, h)
+            x = self.spk_path(x).transpose(1, 2).unflatten(2, (t, f))
         return x
 
 

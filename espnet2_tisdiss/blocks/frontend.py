@@ -28,7 +28,7 @@ class ConvEmbed(nn.Sequential):
     ) -> tuple[Tensor, Tensor | None]:
         """Embed ``spectrum`` (b, t, f, 2) as (b, t, f, h); ``frames`` (b, t) marks valid ones."""
         x = blank_frames(spectrum, frames).movedim(-1, 1)
-        x = self[0](x.contiguous(memory_format=torch.channels_last))
+        x = self[0](x.to(self[0].weight.dtype, memory_format=torch.channels_last))
         return self[1](x.movedim(1, -1).contiguous(), frames), frames
 
 

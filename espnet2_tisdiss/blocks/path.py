@@ -1,7 +1,8 @@
-"""One path of a block: attention and feed-forward networks along one axis (Locoformer block)."""
+"""One path of a block: attention and feed-forward networks over rows (Locoformer block)."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -90,42 +91,43 @@ class LocoformerPath(nn.Module):
             config.flash_attention,
         )
 
-    def forward(self, x: Tensor, axis: int, valid: Tensor | None = None) -> Tensor:
-        """Process ``x`` (b, length1, length2, h) along ``axis`` (1 or 2); the shape stays.
+    def forward(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
+        """Process the rows of ``x`` (b, rows, length, h); the shape stays.
 
-        Sequences do not mix, so on a CPU they are processed a few at a time, such that what lies
+        Rows do not mix, so on a CPU they are processed a few at a time, such that what lies
         between two layers stays in the cache, and takes no memory to speak of.
 
         Args:
-            x: feature map.
-            axis: the axis that is the sequence.
+            x: feature map, in any memory order.
             valid: (b, length) false at padding, which then has no influence; None: no padding.
         """
         process = recomputed(self._process) if self.checkpoint else self._process
-        rows = 3 - axis
-        together = max(1, CACHED_NUMBERS // (x[:, 0].numel() if rows == 1 else x[:, :, 0].numel()))
-        if x.device.type != "cpu" or together >= x.shape[rows]:
-            return process(x, axis, valid)
-        parts = (process(part, axis, valid) for part in x.split(together, rows))
+        matrices = [ffn.matrices(x.shape[2]) for ffn in self.ffn]
+        together = max(1, CACHED_NUMBERS // x[:, 0].numel())
+        if x.device.type != "cpu" or together >= x.shape[1]:
+            return process(x.contiguous(), valid, matrices)
+        parts = (process(part.contiguous(), valid, matrices) for part in x.split(together, 1))
         if torch.is_grad_enabled():
-            return torch.cat(list(parts), rows)
-        y = torch.empty_like(x)
-        for target, part in zip(y.split(together, rows), parts, strict=True):
+            return torch.cat(list(parts), 1)
+        y = torch.empty_like(x, memory_format=torch.contiguous_format)
+        for target, part in zip(y.split(together, 1), parts, strict=True):
             target.copy_(part)
         return y
 
-    def _process(self, x: Tensor, axis: int, valid: Tensor | None) -> Tensor:
+    def _process(
+        self, x: Tensor, valid: Tensor | None, matrices: list[tuple[Tensor, ...] | None]
+    ) -> Tensor:
         """Process ``x`` all at once; see :meth:`forward`."""
         if len(self.ffn) == 2:
-            x = x + self.ffn[1](_blank(self.ffn_norm[1](x), axis, valid), axis)
-        x = x + self.attn(self.attn_norm(x), axis, valid)
-        return x + self.ffn[0](_blank(self.ffn_norm[0](x), axis, valid), axis)
+            x = x + self.ffn[1](_blank(self.ffn_norm[1](x), valid), matrices[1])
+        x = x + self.attn(self.attn_norm(x), valid)
+        return x + self.ffn[0](_blank(self.ffn_norm[0](x), valid), matrices[0])
 
 
 def recomputed(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """Return a function that keeps its arguments alone for the backward pass."""
 
-    def call(*args: Tensor | int | None) -> Tensor:
+    def call(*args: Any) -> Tensor:
         if not torch.is_grad_enabled():
             return function(*args)
         return checkpoint(function, *args, use_reentrant=False)
@@ -133,8 +135,6 @@ def recomputed(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     return call
 
 
-def _blank(x: Tensor, axis: int, valid: Tensor | None) -> Tensor:
+def _blank(x: Tensor, valid: Tensor | None) -> Tensor:
     """Zero the padded positions, so that a convolution sees there what it sees past the end."""
-    if valid is None:
-        return x
-    return x * valid.unsqueeze(3 - axis).unsqueeze(-1)
+    return x if valid is None else x * valid[:, None, :, None]

@@ -36,7 +36,8 @@ class SegmentEmbed(nn.Module):
         ``frames`` (b, frame) marks valid frames; the mask returned, (b, segment), segments with
         any.
         """
-        x = blank_frames(self.linear(self.norm(features, frames)), frames)
+        normed = self.norm(features, frames).to(self.linear.weight.dtype)
+        x = blank_frames(self.linear(normed), frames)
         # half a segment before, and after until the last segment is full: each frame is in two
         x = F.pad(x, (0, 0, self.hop, self.hop + -x.shape[1] % self.hop))
         x = x.unfold(1, 2 * self.hop, self.hop).movedim(2, -1)  # (b, segment, frame within, h)

@@ -16,17 +16,16 @@ from espnet2_tisdiss.blocks.bands import BandLayout, fixed_bands, mel_bands
 from espnet2_tisdiss.blocks.block import RepeatResidual
 from espnet2_tisdiss.blocks.feedforward import ConvFeedForward
 from espnet2_tisdiss.blocks.frontend import GlobalNorm
+from espnet2_tisdiss.blocks.linear import ChannelLinear
 from espnet2_tisdiss.blocks.norm import RMSGroupNorm, build_norm
 from espnet2_tisdiss.blocks.path import LocoformerPath, PathConfig
 from espnet2_tisdiss.blocks.segments import SegmentEmbed, SegmentProject
 from espnet2_tisdiss.blocks.splitter import Splitter
 
 
-def along_rows(function, x: torch.Tensor, axis: int) -> torch.Tensor:
-    """Apply ``function`` of one sequence (length, h) to every row of (b, l1, l2, h)."""
-    rows = x.movedim(axis, 2)  # (b, other, length, h)
-    done = [torch.stack([function(row) for row in item]) for item in rows]
-    return torch.stack(done).movedim(2, axis)
+def along_rows(function, x: torch.Tensor) -> torch.Tensor:
+    """Apply ``function`` of one sequence (length, h) to every row of (b, rows, length, h)."""
+    return torch.stack([torch.stack([function(row) for row in item]) for item in x])
 
 
 def randomise(module: torch.nn.Module) -> torch.nn.Module:
@@ -52,17 +51,25 @@ def plain_ffn(ffn: ConvFeedForward, row: torch.Tensor) -> torch.Tensor:
     return out[0].T[overlap : overlap + length]
 
 
-@pytest.mark.parametrize("axis", [1, 2])
 @pytest.mark.parametrize("ffn_type", ["swiglu_conv1d", "conv1d"])
 @pytest.mark.parametrize(("kernel", "shift"), [(4, 1), (4, 2), (5, 3), (3, 3), (1, 1)])
 @pytest.mark.parametrize("length", [1, 2, 7, 8])
-def test_feed_forward(axis, ffn_type, kernel, shift, length):
+def test_feed_forward(ffn_type, kernel, shift, length):
     ffn = randomise(ConvFeedForward(3, 5, ffn_type, kernel, shift, dropout=0.0))
-    shape = [2, 4, 4, 3]
-    shape[axis] = length
-    x = torch.randn(shape, dtype=torch.float64)
-    expected = along_rows(lambda row: plain_ffn(ffn, row), x, axis)
-    torch.testing.assert_close(ffn(x, axis), expected)
+    x = torch.randn(2, 4, length, 3, dtype=torch.float64)
+    expected = along_rows(lambda row: plain_ffn(ffn, row), x)
+    torch.testing.assert_close(ffn(x), expected)
+
+
+@pytest.mark.parametrize("shape", [(2, 8, 5, 6), (1, 67, 1, 6), (3, 7, 6), (0, 4, 6)])
+def test_linear_is_torchs(shape):
+    layer = ChannelLinear(6, 4)
+    x = torch.randn(shape, requires_grad=True)
+    weights = torch.randn(*shape[:-1], 4)
+    found = [layer(x), *torch.autograd.grad((layer(x) * weights).sum(), (x, *layer.parameters()))]
+    expected = F.linear(x, layer.weight, layer.bias)
+    gradients = torch.autograd.grad((expected * weights).sum(), (x, *layer.parameters()))
+    torch.testing.assert_close(found, [expected, *gradients])
 
 
 def plain_attention(attention: MultiHeadSelfAttention, row: torch.Tensor) -> torch.Tensor:
@@ -90,49 +97,42 @@ def plain_attention(attention: MultiHeadSelfAttention, row: torch.Tensor) -> tor
     return heads.flatten(1) @ attention.aggregate_heads[0].weight.T
 
 
-@pytest.mark.parametrize("axis", [1, 2])
 @pytest.mark.parametrize("length", [1, 2, FEW_POSITIONS, 6])
-def test_attention(axis, length):
+def test_attention(length):
     attention = randomise(MultiHeadSelfAttention(6, 8, 2, 0.0, flash_attention=False))
     attention.rope = RotaryEmbedding(4).double()
-    shape = [2, 3, 3, 6]
-    shape[axis] = length
-    x = torch.randn(shape, dtype=torch.float64)
-    expected = along_rows(lambda row: plain_attention(attention, row), x, axis)
+    x = torch.randn(2, 3, length, 6, dtype=torch.float64)
+    expected = along_rows(lambda row: plain_attention(attention, row), x)
     # the frequencies are stored in float32, as the published ones are
-    torch.testing.assert_close(attention(x, axis), expected, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(attention(x), expected, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("axis", [1, 2])
-def test_long_attention_equals_short(axis, monkeypatch):
+def test_long_attention_equals_short(monkeypatch):
     attention = randomise(MultiHeadSelfAttention(6, 8, 2, 0.0, flash_attention=False))
-    shape = [2, 3, 3, 6]
-    shape[axis] = SHORT_LENGTH
-    x = torch.randn(shape, dtype=torch.float64)
+    x = torch.randn(2, 3, SHORT_LENGTH, 6, dtype=torch.float64)
     valid = torch.arange(SHORT_LENGTH) < torch.tensor([[SHORT_LENGTH], [17]])
-    short = attention(x, axis), attention(x, axis, valid)
+    short = attention(x), attention(x, valid)
     monkeypatch.setattr("espnet2_tisdiss.blocks.attention.SHORT_LENGTH", 0)
-    torch.testing.assert_close(attention(x, axis), short[0])
-    torch.testing.assert_close(attention(x, axis, valid), short[1])
+    torch.testing.assert_close(attention(x), short[0])
+    torch.testing.assert_close(attention(x, valid), short[1])
 
 
-@pytest.mark.parametrize("axis", [1, 2])
-def test_flash_attention_gives_the_same(axis):
+def test_flash_attention_gives_the_same():
     attention = randomise(MultiHeadSelfAttention(6, 8, 2, 0.0, flash_attention=True))
     x = torch.randn(2, 9, 9, 6, dtype=torch.float64)
     valid = torch.arange(9) < torch.tensor([[9], [4]])
-    flash = attention(x, axis), attention(x, axis, valid)
+    flash = attention(x), attention(x, valid)
     attention.flash_attention = False
-    torch.testing.assert_close(flash[0], attention(x, axis))
-    torch.testing.assert_close(flash[1], attention(x, axis, valid))
+    torch.testing.assert_close(flash[0], attention(x))
+    torch.testing.assert_close(flash[1], attention(x, valid))
 
 
 def test_rotary_frequencies_survive_half_precision():
     rope = RotaryEmbedding(32)
     assert torch.equal(rope.bfloat16().freqs, RotaryEmbedding(32).freqs)
-    x = torch.randn(1, 400, 32)
-    rounded = RotaryEmbedding(32)(x.bfloat16().float(), axis=1)
-    assert (rope(x.bfloat16(), axis=1).float() - rounded).abs().max() < 0.02
+    x = torch.randn(1, 1, 400, 32)
+    rounded = RotaryEmbedding(32)(x.bfloat16().float())
+    assert (rope(x.bfloat16()).float() - rounded).abs().max() < 0.02
 
 
 def test_rms_group_norm_adds_eps_to_the_rms():
@@ -204,10 +204,10 @@ def test_macaron_order_and_numbering():
     assert path.ffn[1].gated and path.ffn[1].deconv1d.in_channels == 10
     assert not path.ffn[0].gated and path.ffn[0].deconv1d.in_channels == 6
     x = torch.randn(1, 5, 3, 4, dtype=torch.float64)
-    y = x + path.ffn[1](path.ffn_norm[1](x), 1)
-    y = y + path.attn(path.attn_norm(y), 1)
-    y = y + path.ffn[0](path.ffn_norm[0](y), 1)
-    torch.testing.assert_close(path(x, 1), y)
+    y = x + path.ffn[1](path.ffn_norm[1](x))
+    y = y + path.attn(path.attn_norm(y))
+    y = y + path.ffn[0](path.ffn_norm[0](y))
+    torch.testing.assert_close(path(x), y)
 
 
 def test_band_layout_splits_and_merges():
@@ -272,7 +272,7 @@ def test_dropout_is_active_in_training_only():
     attention = MultiHeadSelfAttention(8, 8, 2, 0.5, flash_attention=False)
     splitter = Splitter("conv2d", 8, 2, 1, dropout=0.5)
     x = torch.randn(1, 6, 6, 8)
-    for module in (lambda: ffn(x, 1), lambda: attention(x, 1), lambda: splitter(x)):
+    for module in (lambda: ffn(x), lambda: attention(x), lambda: splitter(x)):
         for block in (ffn, attention, splitter):
             block.train()
         assert not torch.equal(module(), module())

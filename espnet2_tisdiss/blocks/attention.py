@@ -1,11 +1,14 @@
 """Multi-head self-attention with rotary positions over the rows of a feature map."""
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from espnet2_tisdiss.blocks.linear import ChannelLinear
+from espnet2_tisdiss.blocks.narrow import NarrowAttention
 
 ROTARY_THETA = 10000.0
 # Up to this length (the speaker path: one position a speaker) attention is a few elementwise
@@ -14,6 +17,8 @@ FEW_POSITIONS = 4
 # Up to this length, plain matrix products train about twice as fast on a CPU as PyTorch's fused
 # kernel, and their (length, length) weights are still small.
 SHORT_LENGTH = 128
+# Heads up to this width, over at least so many positions, are NarrowAttention's.
+NARROW, NARROW_LENGTH = 12, 48
 
 
 class RotaryEmbedding(nn.Module):
@@ -86,9 +91,19 @@ class MultiHeadSelfAttention(nn.Module):
         qkv = self.qkv(x).unflatten(-1, (3, self.n_heads, -1))  # (b, rows, length, 3, head, dim)
         q, k = self.rope(qkv[:, :, :, :2]).unbind(3)
         v = qkv[:, :, :, 2]
-        few = x.shape[2] <= FEW_POSITIONS and valid is None
-        y = self._attend_few(q, k, v) if few else self._attend(q, k, v, valid)
+        y = self._kernel(q, valid)(q, k, v, valid)
         return self.aggregate_heads(y.flatten(-2))
+
+    def _kernel(self, q: Tensor, valid: Tensor | None) -> Callable[..., Tensor]:
+        """Return the fastest way to attend for these queries; all give the same numbers."""
+        if valid is not None:
+            return self._attend
+        if q.shape[2] <= FEW_POSITIONS:
+            return self._attend_few
+        is_narrow = q.shape[-1] <= NARROW and q.shape[2] >= NARROW_LENGTH
+        is_exact = q.device.type == "cpu" and q.dtype in (torch.float32, torch.float64)
+        has_options = self.flash_attention or (self.training and self.dropout > 0)
+        return self._attend_narrow if is_narrow and is_exact and not has_options else self._attend
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor, valid: Tensor | None) -> Tensor:
         """Attend over any length; q, k, v and the result are (b, rows, length, head, dim)."""
@@ -111,7 +126,12 @@ class MultiHeadSelfAttention(nn.Module):
             y = F.scaled_dot_product_attention(q, k, v, mask, dropout)
         return y.transpose(1, 2).unflatten(0, (b, n_rows))
 
-    def _attend_few(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    def _attend_narrow(self, q: Tensor, k: Tensor, v: Tensor, _: None) -> Tensor:
+        """Attend with narrow heads on a CPU."""
+        y = NarrowAttention.apply(*(z.flatten(0, 1) for z in (q, k, v)))
+        return y.unflatten(0, q.shape[:2])
+
+    def _attend_few(self, q: Tensor, k: Tensor, v: Tensor, _: None) -> Tensor:
         """Attend over very few positions, without padding: the same numbers as :meth:`_attend`."""
         q, k, v = q.unsqueeze(3), k.unsqueeze(2), v.unsqueeze(2)  # query x key
         weight = (q * k).sum(-1, keepdim=True) * q.shape[-1] ** -0.5

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 
 from espnet2_tisdiss.blocks.attention import (
     FEW_POSITIONS,
+    NARROW_LENGTH,
     SHORT_LENGTH,
     MultiHeadSelfAttention,
     RotaryEmbedding,
@@ -115,6 +116,22 @@ def test_long_attention_equals_short(monkeypatch):
     monkeypatch.setattr("espnet2_tisdiss.blocks.attention.SHORT_LENGTH", 0)
     torch.testing.assert_close(attention(x), short[0])
     torch.testing.assert_close(attention(x, valid), short[1])
+
+
+@pytest.mark.parametrize("together", [1, 2**20], ids=["in parts", "at once"])
+def test_narrow_attention_equals_the_fused_kernel(together, monkeypatch):
+    monkeypatch.setattr("espnet2_tisdiss.blocks.narrow.CACHED_WEIGHTS", together)
+    attention = randomise(MultiHeadSelfAttention(6, 8, 2, 0.0, flash_attention=False))
+    x = torch.randn(2, 3, NARROW_LENGTH, 6, dtype=torch.float64, requires_grad=True)
+    grad = torch.randn(x.shape, dtype=torch.float64)
+
+    def run() -> list[torch.Tensor]:
+        y = attention(x)
+        return [y, *torch.autograd.grad(y, (x, *attention.parameters()), grad)]
+
+    narrow = run()
+    monkeypatch.setattr("espnet2_tisdiss.blocks.attention.NARROW", 0)
+    torch.testing.assert_close(narrow, run())
 
 
 def test_flash_attention_gives_the_same():

@@ -3,7 +3,7 @@
 BIN := .venv/bin
 SHELL_FILES = $(shell git ls-files '*.sh' .ci/run)
 
-.PHONY: help demo train-demo test test-all lint format docs lock clean
+.PHONY: help demo train-demo test test-all lint format docs benchmarks lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -35,6 +35,10 @@ format: .venv/complete  ## rewrite the Python files in the project's format
 docs: .venv/complete  ## write the pages of docs/ that are made by programs
 	$(BIN)/python local/model_table.py conf/train_*.yaml egs2/*/enh1/conf/train_*.yaml \
 		--output docs/configurations.md
+
+benchmarks: .venv/complete  ## measure speed and memory for docs/performance.md, in 20 minutes
+	set -e; for script in speed separators growth; do \
+	    $(BIN)/python "benchmarks/$$script.py" --page docs/performance.md; done
 
 lock: .venv/complete  ## write the versions installed now to requirements.txt
 	$(BIN)/python local/lock.py > requirements.new

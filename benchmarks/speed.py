@@ -1,41 +1,123 @@
-"""How fast the model is, and what memory it takes, against the plain implementation of tests/.
+"""How fast the model is and what memory it takes, against the plain implementation of tests/.
 
-Seconds are also told over those of 1 TFLOP of float32 matrix products (4096 x 2048 by 2048 x 2048,
-best of 8) in the same process, which makes them comparable between machines. The full published
-model, sep1x2-re1x6, separates 4 s at N_re 6; training steps are those of a quarter-width model,
-4 x 2 s at N_re 3. The runs of one question are interleaved, and their medians are told.
+    python benchmarks/speed.py                       # all questions, about 8 minutes on two cores
+    python benchmarks/speed.py --only inference
+    python benchmarks/speed.py --device cuda
 
-    OMP_NUM_THREADS=2 python benchmarks/speed.py [--repeats 3] [--only inference]
+The plain implementation runs in the same process and by turns with the model, and what they compute
+is compared. A ratio is seconds over those of 1 TFLOP of float32 matrix products (4096 x 2048 by
+2048 x 2048, best of 8) in the same process. Memory is measured in a process of its own for each
+way, above that of the loaded model. The full published model, sep1x2-re1x6, separates 4 s at N_re
+6; the sweep is over 2 s; training steps are those of a quarter-width model, 4 x 2 s at N_re 3, and
+their memory is that of the full model, 1 x 1 s.
 """
 
 import argparse
-import statistics
+import functools
 import sys
-import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
-import yaml
 
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
+from measuring import (  # noqa: E402
+    RunProgress,
+    begin,
+    difference,
+    fresh,
+    in_turn,
+    parser,
+    read_config,
+    run_main,
+    seconds_of,
+    teraflop,
+)
 from plain import PlainTISDiSS  # noqa: E402
+from results import check_page, machine, number, record, table  # noqa: E402
 
 from espnet2_tisdiss import TISDiSSSeparator  # noqa: E402
 from espnet2_tisdiss.cost import PeakMemory  # noqa: E402
 
-QUESTIONS = ("inference", "training", "memory")
 CONFIG = ROOT / "conf/train_sep1x2-re1x6.yaml"
-Runs = dict[str, Callable[[], object]]
+BINS, FRAMES_PER_S = 65, 125
+N_RE, DEEPEST = 6, 8
+QUARTER = {"emb_dim": 32, "attention_dim": 32, "ffn_hidden_dim": [64, 64]}
+
+PLAIN, FLOAT, AUTOCAST, WEIGHTS = "plain, float32", "float32", "bfloat16 autocast", "bfloat16"
+SEPARATIONS = (PLAIN, FLOAT, AUTOCAST, WEIGHTS)
+# checkpoint kept, and whether in bfloat16 autocast
+TRAININGS = {
+    "checkpoint: none": ("none", False),
+    "checkpoint: repetition": ("repetition", False),
+    "checkpoint: block": ("block", False),
+    "bfloat16 autocast, checkpoint: none": ("none", True),
+    "bfloat16 autocast, checkpoint: block": ("block", True),
+}
 
 
-def build(**changes: object) -> TISDiSSSeparator:
-    """Return the full published separator with some options changed."""
-    options = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))["separator_conf"]
+@dataclass(frozen=True)
+class Setting:
+    """What is measured.
+
+    Attributes:
+        config: training configuration of the full model.
+        seconds: of the mixture separated; the other questions' lengths follow from it.
+        repeats: timed runs of each way.
+        device: where.
+    """
+
+    config: Path
+    seconds: float
+    repeats: int
+    device: str
+
+
+class Goal(NamedTuple):
+    """What is to be reached at least, and what is hoped for."""
+
+    to_reach: float
+    goal: float
+
+    def reached(self, value: float) -> str:
+        """Say which of the two a value reaches; the smaller is better where the goal is smaller."""
+        sign = 1 if self.goal < self.to_reach else -1
+        if sign * value <= sign * self.goal:
+            return "goal"
+        return "to reach" if sign * value <= sign * self.to_reach else "no"
+
+
+GOALS = {
+    FLOAT: Goal(4.3, 3.6),
+    AUTOCAST: Goal(1.8, 1.2),
+    WEIGHTS: Goal(1.8, 1.2),
+    "peak": Goal(700, 400),
+    "sweep": Goal(10, 14),
+    "training": Goal(2.5, 4),
+    "activations": Goal(0.4, 0.25),
+}
+
+
+class Answer(NamedTuple):
+    """What a question gives.
+
+    Attributes:
+        rows: of the table of goals: what, plain, ours, goal.
+        details: a table of all that was measured, with its title.
+    """
+
+    rows: list[tuple[str, float, float, Goal]]
+    details: str
+
+
+def build(setting: Setting, **changes: Any) -> TISDiSSSeparator:
+    """Return the full model with some options changed; the same weights every time."""
     torch.manual_seed(0)
-    return TISDiSSSeparator(65, **{**options, **changes})
+    return TISDiSSSeparator(BINS, **read_config(setting.config, **changes)["separator_conf"])
 
 
 def plain_of(model: TISDiSSSeparator) -> PlainTISDiSS:
@@ -46,106 +128,302 @@ def plain_of(model: TISDiSSSeparator) -> PlainTISDiSS:
 
 
 def spectrum(seconds: float, batch: int = 1) -> torch.Tensor:
-    """Return noise (b, t, f) as the spectrum of so many seconds at 8 kHz, 125 frames each."""
-    return torch.randn(batch, round(125 * seconds), 65, dtype=torch.complex64)
+    """Return noise (b, t, f) as the spectrum of so many seconds; the same every time."""
+    torch.manual_seed(1)
+    return torch.randn(batch, round(FRAMES_PER_S * seconds), BINS, dtype=torch.complex64)
 
 
-def teraflop() -> float:
-    """Return the seconds that 1 TFLOP of float32 matrix products takes."""
-    a, b = torch.randn(4096, 2048), torch.randn(2048, 2048)
-    times = []
-    for _ in range(8):
-        began = time.perf_counter()
-        a @ b
-        times.append(time.perf_counter() - began)
-    return min(times) * 1e12 / (2 * 4096 * 2048 * 2048)
+def separation(setting: Setting, way: str, x: torch.Tensor) -> Callable[[int], torch.Tensor]:
+    """Return a function that separates x (1, t, f) at a depth and gives spectra (j, t, f)."""
+    model = build(setting).eval()
+    if way == PLAIN:
+        plain = plain_of(model)
+        return lambda n_re: plain(x, n_re)[-1][0]
+    if way == WEIGHTS:
+        model.bfloat16()
+
+    def run(n_re: int) -> torch.Tensor:
+        model.reconstructor_repeat_times = n_re
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=way == AUTOCAST):
+            return torch.cat(model(x, None)[0])
+
+    return run
 
 
-def medians(runs: Runs, repeats: int) -> dict[str, float]:
-    """Return the median seconds of each run, taken in turn."""
-    times: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(repeats):
-        for name, run in runs.items():
-            began = time.perf_counter()
-            run()
-            times[name].append(time.perf_counter() - began)
-    return {name: statistics.median(values) for name, values in times.items()}
+def inference(setting: Setting, on_step: Callable[[float], None]) -> Answer:
+    """Time a separation in each precision, and compare what comes out."""
+    x = spectrum(setting.seconds)
+    with torch.inference_mode():
+        runs = {way: functools.partial(separation(setting, way, x), N_RE) for way in SEPARATIONS}
+        for way in (FLOAT, AUTOCAST, WEIGHTS):  # kernels are chosen and made in a first run
+            runs[way]()
+            on_step(1)
+        flop = teraflop()
+        seconds, found = in_turn(runs, setting.repeats, on_step)
+        flop = min(flop, teraflop())
+        ratios = {way: value / flop for way, value in seconds.items()}
+        rows = [
+            (f"inference, {way}, ratio", ratios[PLAIN], ratios[way], GOALS[way])
+            for way in (FLOAT, AUTOCAST, WEIGHTS)
+        ]
+        details = table(
+            ("", "seconds", "ratio", "times faster", "largest difference"),
+            [
+                (
+                    way,
+                    number(seconds[way]),
+                    number(ratios[way]),
+                    number(seconds[PLAIN] / seconds[way]),
+                    f"{difference(found[way], found[PLAIN]):.1e}",
+                )
+                for way in runs
+            ],
+        )
+    title = f"Separating {setting.seconds:g} s at N_re {N_RE}; 1 TFLOP takes {flop:.3g} s"
+    return Answer(rows, f"{title}\n\n{details}")
 
 
-def inference_runs() -> Runs:
-    """Return separations of 4 s at N_re 6."""
-    model, x = build().eval(), spectrum(4)
-    plain = plain_of(model)
-
-    def half() -> None:
-        with torch.autocast("cpu", torch.bfloat16):
-            model(x, None)
-
-    return {
-        "plain, float32": lambda: plain(x, 6),
-        "float32": lambda: model(x, None),
-        "bfloat16": half,
-    }
+def separation_peak(setting: Setting, way: str) -> int:
+    """Return the bytes that a separation takes above the loaded model, in this fresh process."""
+    x = spectrum(setting.seconds)
+    with torch.inference_mode():
+        run = separation(setting, way, x)
+        with PeakMemory(setting.device) as memory:
+            run(N_RE)
+    return memory.peak
 
 
-def step(model: TISDiSSSeparator, forward: Callable[[], list[torch.Tensor]]) -> None:
-    """Run forward and backward with every depth in the loss."""
-    model.zero_grad()
-    sum(estimate.abs().square().mean() for estimate in forward()).backward()
-
-
-def training_runs(x: torch.Tensor, **changes: object) -> Runs:
-    """Return training steps: plain, and ours with each kind of checkpoint."""
-    runs: Runs = {}
-    for kept in ("none", "repetition", "block"):
-        model = build(**changes, checkpoint=kept).train()
-        runs[f"checkpoint: {kept}"] = lambda model=model: step(model, lambda: model(x, None)[0])
-    plain = plain_of(model)
-    n_re = model.reconstructor_repeat_times
-    return {"plain": lambda: step(model, lambda: plain(x, n_re)), **runs}
-
-
-def print_table(title: str, figures: dict[str, float], unit: str, base: str, norm: float) -> None:
-    """Print figures, those over ``norm``, and how many times less than ``base`` they are."""
-    print(f"\n## {title}\n")
-    print(f"| | {unit} | ratio | against {base} |\n|---|---:|---:|---:|")
-    for name, value in figures.items():
-        print(f"| {name} | {value:.2f} | {value / norm:.2f} | {figures[base] / value:.2f}x less |")
-
-
-def peak_megabytes(runs: Runs) -> dict[str, float]:
-    """Return the most memory that each run takes above what is there before it."""
+def peak(setting: Setting, on_step: Callable[[float], None]) -> Answer:
+    """Find the peak memory of a separation in each precision."""
     peaks = {}
-    for name, run in runs.items():
-        with PeakMemory("cpu") as memory:
-            run()
-        peaks[name] = memory.peak / 1e6
-    return peaks
+    for way in SEPARATIONS:
+        peaks[way] = fresh(separation_peak, setting, way, device=setting.device) / 1e6
+        on_step(1)
+    rows = [
+        (f"inference, {way}, peak memory, MB", peaks[PLAIN], peaks[way], GOALS["peak"])
+        for way in (FLOAT, AUTOCAST, WEIGHTS)
+    ]
+    return Answer(
+        rows,
+        f"Peak memory above the loaded model, separating {setting.seconds:g} s at N_re {N_RE}\n\n"
+        + _memory_table(peaks),
+    )
+
+
+def sweep(setting: Setting, on_step: Callable[[float], None]) -> Answer:
+    """Time one run that gives all depths against a plain run for each."""
+    seconds = setting.seconds / 2
+    x = spectrum(seconds)
+    with torch.inference_mode():
+        model, run_plain = build(setting).eval(), separation(setting, PLAIN, x)
+
+        def anytime() -> list[torch.Tensor]:
+            _, *depths = (torch.cat(speakers) for speakers in model.anytime(x, None, DEEPEST))
+            return depths
+
+        anytime()
+        on_step(1)
+        taken, ours = seconds_of(anytime)
+        on_step(1)
+        plain_taken, differences = 0.0, []
+        for n_re, found in enumerate(ours, start=1):
+            one_run, expected = seconds_of(functools.partial(run_plain, n_re))
+            plain_taken += one_run
+            differences.append(difference(found, expected))
+            on_step(1)
+    faster = plain_taken / taken
+    what = f"sweep N_re 1..{DEEPEST}, times faster than {DEEPEST} plain runs"
+    details = table(
+        ("", "seconds", "times faster", "largest difference"),
+        [
+            (f"{DEEPEST} plain runs", number(plain_taken), "1", ""),
+            ("one run, all depths", number(taken), number(faster), f"{max(differences):.1e}"),
+        ],
+    )
+    return Answer(
+        [(what, 1.0, faster, GOALS["sweep"])],
+        f"All depths from 1 to {DEEPEST}, {seconds:g} s of audio\n\n{details}",
+    )
+
+
+def training_step(
+    setting: Setting, way: str, x: torch.Tensor, **changes: Any
+) -> Callable[[], torch.Tensor]:
+    """Return a function that runs a step with every depth in the loss and gives the gradient."""
+    checkpoint, half = TRAININGS.get(way, ("none", False))
+    model = build(setting, **changes, checkpoint=checkpoint).train()
+    weights = list(model.parameters())
+    for weight in weights:
+        weight.grad = torch.zeros_like(weight)
+    plain = plain_of(model)
+
+    def run() -> torch.Tensor:
+        model.zero_grad(set_to_none=False)
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=half):
+            if way == PLAIN:
+                depths = plain(x, model.reconstructor_repeat_times)
+                estimates = [estimate for depth in depths for estimate in depth.unbind(1)]
+            else:
+                estimates = model(x, None)[0]
+        sum(estimate.abs().square().mean() for estimate in estimates).backward()
+        return torch.cat([weight.grad.flatten() for weight in weights])
+
+    return run
+
+
+def training(setting: Setting, on_step: Callable[[float], None]) -> Answer:
+    """Time a training step of the quarter-width model with each kind of checkpoint."""
+    x = spectrum(setting.seconds / 2, batch=4)
+    runs = {
+        way: training_step(setting, way, x, reconstructor_repeat_times=3, **QUARTER)
+        for way in (PLAIN, *TRAININGS)
+    }
+    for run in runs.values():
+        run()
+        on_step(1)
+    seconds, found = in_turn(runs, setting.repeats, on_step)
+    faster = {way: seconds[PLAIN] / value for way, value in seconds.items()}
+    details = table(
+        ("", "seconds", "times faster", "largest difference of the gradient"),
+        [
+            (
+                way,
+                number(seconds[way]),
+                number(faster[way]),
+                f"{difference(found[way], found[PLAIN]):.1e}",
+            )
+            for way in runs
+        ],
+    )
+    rows = [
+        (f"training step, {way}, times faster", 1.0, faster[way], GOALS["training"])
+        for way in TRAININGS
+    ]
+    title = f"Training step, 4 x {setting.seconds / 2:g} s, a quarter of the width, N_re 3"
+    return Answer(rows, f"{title}\n\n{details}")
+
+
+def training_peak(setting: Setting, way: str, seconds: float) -> int:
+    """Return the bytes that a step takes above weights and gradients, in this fresh process."""
+    run = training_step(setting, way, spectrum(seconds))
+    with PeakMemory(setting.device) as memory:
+        run()
+    return memory.peak
+
+
+def activations(setting: Setting, on_step: Callable[[float], None]) -> Answer:
+    """Find the peak memory of the full model's training step with each kind of checkpoint."""
+    seconds, peaks = setting.seconds / 4, {}
+    for way in (PLAIN, *TRAININGS):
+        peaks[way] = fresh(training_peak, setting, way, seconds, device=setting.device) / 1e6
+        on_step(1)
+    rows = [
+        (
+            f"training, {way}, peak activation memory",
+            1.0,
+            peaks[way] / peaks[PLAIN],
+            GOALS["activations"],
+        )
+        for way in TRAININGS
+    ]
+    title = f"Peak activation memory of a training step, full model, 1 x {seconds:g} s, N_re {N_RE}"
+    return Answer(rows, f"{title}\n\n{_memory_table(peaks)}")
+
+
+def depths(setting: Setting, on_step: Callable[[float], None]) -> Answer:
+    """Time a separation at every depth in each precision."""
+    x, rows = spectrum(setting.seconds), []
+    with torch.inference_mode():
+        ways = {way: separation(setting, way, x) for way in SEPARATIONS}
+        for n_re in range(1, DEEPEST + 1):
+            runs = {way: functools.partial(run, n_re) for way, run in ways.items()}
+            in_turn(runs, 1, on_step)
+            seconds, _ = in_turn(runs, setting.repeats, on_step)
+            rtfs = (seconds[way] / setting.seconds for way in ways)
+            rows.append((str(n_re), *(f"{rtf:.5f}" for rtf in rtfs)))
+    return Answer(
+        [],
+        f"Real-time factor by depth N_re, {setting.seconds:g} s\n\n"
+        + table(("N_re", *SEPARATIONS), rows),
+    )
+
+
+def _memory_table(peaks: dict[str, float]) -> str:
+    """Return a table of peaks in MB, and of what share of the plain one's they are."""
+    return table(
+        ("", "MB", "of plain"),
+        [(way, number(value), number(value / peaks[PLAIN])) for way, value in peaks.items()],
+    )
+
+
+QUESTIONS = {
+    "inference": inference,
+    "peak": peak,
+    "sweep": sweep,
+    "training": training,
+    "activations": activations,
+    "depths": depths,
+}
+
+
+def steps_of(question: str, repeats: int) -> int:
+    """Return how many runs a question takes."""
+    return {
+        "inference": 3 + len(SEPARATIONS) * repeats,
+        "peak": len(SEPARATIONS),
+        "sweep": 2 + DEEPEST,
+        "training": (1 + repeats) * (1 + len(TRAININGS)),
+        "activations": 1 + len(TRAININGS),
+        "depths": DEEPEST * (1 + repeats) * len(SEPARATIONS),
+    }[question]
+
+
+def goals_table(rows: list[tuple[str, float, float, Goal]]) -> str:
+    """Return the table of what was to be reached and what was."""
+    return table(
+        ("", "plain", "ours", "to reach", "goal", "reached"),
+        [
+            (what, number(base), number(ours), f"{goal[0]:g}", f"{goal[1]:g}", goal.reached(ours))
+            for what, base, ours, goal in rows
+        ],
+    )
 
 
 def main() -> None:
     """Run the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--only", choices=QUESTIONS, help="one question")
-    args = parser.parse_args()
-    wanted = [args.only] if args.only else QUESTIONS
-    flop = teraflop()
-    print(f"{torch.get_num_threads()} threads; 1 TFLOP takes {flop:.2f} s")
-    if "inference" in wanted:
-        with torch.inference_mode():
-            found = medians(inference_runs(), args.repeats)
-        print_table("Separating 4 s at N_re 6", found, "s", "plain, float32", flop)
-    if "training" in wanted:
-        small = {"emb_dim": 32, "attention_dim": 32, "ffn_hidden_dim": [64, 64]}
-        runs = training_runs(spectrum(2, 4), reconstructor_repeat_times=3, **small)
-        print_table("Training step, 4 x 2 s", medians(runs, args.repeats), "s", "plain", flop)
-    if "memory" in wanted:
-        with torch.inference_mode():
-            peaks = peak_megabytes(inference_runs())
-        print_table("Memory of separating 4 s", peaks, "MB", "plain, float32", 1)
-    print(f"\n1 TFLOP took {teraflop():.2f} s at the end")
+    arguments = parser(__doc__)
+    arguments.add_argument("--only", choices=QUESTIONS, nargs="+", help="some of the questions")
+    arguments.add_argument("--config", type=Path, default=CONFIG, help="of the full model")
+    arguments.add_argument("--seconds", type=float, default=4.0, help="of audio [%(default)s]")
+    args = arguments.parse_args()
+    begin(args.threads, args.device)
+    check_page(args.page, f"speed-{torch.device(args.device).type}", bool(args.only))
+    _answer(args)
+
+
+def _answer(args: argparse.Namespace) -> None:
+    """Answer the questions, print the tables, and write them where that is wanted."""
+    setting = Setting(args.config, args.seconds, args.repeats, args.device)
+    device = torch.device(args.device)
+    # a core takes minutes for what `depths` asks, and benchmarks/separators.py tells it
+    usual = [name for name in QUESTIONS if name != "depths" or device.type == "cuda"]
+    wanted = args.only or usual
+    total = sum(steps_of(name, args.repeats) for name in wanted)
+    rows, details = [], []
+    with RunProgress.shown(total, "speed") as progress:
+        for name in wanted:
+            answer = QUESTIONS[name](setting, progress.advance)
+            rows += answer.rows
+            details.append(answer.details)
+            print(f"{answer.details}\n", flush=True)
+    parts = [machine(device)]
+    if device.type == "cpu":  # which the goals are for
+        parts.append(goals_table(rows))
+        print(goals_table(rows))
+    print(parts[0])
+    if args.page:
+        record(args.page, f"speed-{device.type}", "\n".join([*parts, *details]))
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

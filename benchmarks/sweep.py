@@ -11,14 +11,10 @@ depths from 1 on, and (c) a run for each depth, the published way; and prints me
 
 import argparse
 import statistics
-import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
-import yaml
-from espnet2.tasks.enh import EnhancementTask
+from measuring import read_config, seconds_of, untrained
 
 from espnet2_tisdiss import SeparateSpeech
 from espnet2_tisdiss.cost import speech_shaped_noise
@@ -46,7 +42,7 @@ def main(argv: list[str] | None = None) -> None:
     times = {way: [] for way in ways}
     for _ in range(args.repeats):
         for way, run in ways.items():
-            times[way].append(_seconds(run))
+            times[way].append(seconds_of(run)[0])
     medians = [statistics.median(of_way) for of_way in times.values()]
     print(
         f"{args.model}: {args.seconds:g} s of audio, {args.repeats} times, {separate.device}, "
@@ -73,19 +69,7 @@ def _model(path: Path, device: str) -> SeparateSpeech:
     """Load a trained model, or build that of a training configuration."""
     if path.suffix != ".yaml":
         return SeparateSpeech.from_pretrained(path, device=device)
-    torch.manual_seed(0)
-    config = EnhancementTask.get_default_config() | yaml.safe_load(path.read_text())
-    with tempfile.TemporaryDirectory() as folder:
-        whole = Path(folder, "config.yaml")
-        whole.write_text(yaml.safe_dump(config))
-        return SeparateSpeech(whole, device=device)
-
-
-def _seconds(run: Callable[[], object]) -> float:
-    """Return how long a run takes; its result is in the host's memory when it returns."""
-    began = time.perf_counter()
-    run()
-    return time.perf_counter() - began
+    return untrained(SeparateSpeech, read_config(path), device)
 
 
 if __name__ == "__main__":

@@ -82,11 +82,14 @@ class MultiDepthPIT(AbsLossWrapper):
             raise ValueError(f"{len(inf)} estimates are not whole depths of {num_spk} speakers")
         inherited = others.get("depth_perm") or [others.get("perm")] * n_depths
         losses, perms, stats = [], [], {}
-        for depth, perm in enumerate(inherited):
-            estimates = inf[depth * num_spk : (depth + 1) * num_spk]
-            loss, stats, found = self.solver(ref, estimates, {"perm": perm})
-            losses.append(loss)
-            perms.append(found["perm"])
+        # autocast would round the criterion's products to 8 or 11 bits: no SNR beyond 20 dB
+        with torch.autocast(inf[0].device.type, enabled=False):
+            ref, inf = ([_full_precision(signal) for signal in signals] for signals in (ref, inf))
+            for depth, perm in enumerate(inherited):
+                estimates = inf[depth * num_spk : (depth + 1) * num_spk]
+                loss, stats, found = self.solver(ref, estimates, {"perm": perm})
+                losses.append(loss)
+                perms.append(found["perm"])
         losses = torch.stack(losses)
         loss = self._average(losses)
         # the criterion's own statistics, if it has any, are those of the last depth
@@ -107,3 +110,8 @@ class MultiDepthPIT(AbsLossWrapper):
             )
         weights = losses.new_tensor(self.depth_weights)
         return (weights * losses).sum() / weights.sum()
+
+
+def _full_precision(signal: Tensor) -> Tensor:
+    """Return half-precision signals as float32, others as they are."""
+    return signal.float() if signal.dtype in (torch.float16, torch.bfloat16) else signal

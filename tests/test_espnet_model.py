@@ -237,3 +237,28 @@ def test_learned_encoder_trains_and_separates(espnet_model, wave):
     loss.backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
     assert separate(SeparateSpeech(config, weights), wave).shape == (2, 1, 12000)
+
+
+def test_mixed_precision_trains_as_single_precision_does(espnet_model):
+    # as ESPnet's use_amp does on a GPU: the forward pass under autocast, weights in float32
+    x = 1e-3 * torch.randn(2, 2, 4000)  # quiet: half precision must not round it away
+    batch = {"speech_ref1": x[:, 0], "speech_ref2": x[:, 1]}
+    found = {}
+    for enabled in (False, True):
+        torch.manual_seed(0)
+        model, _, _ = espnet_model()
+        optimizer = torch.optim.AdamW(model.train().parameters(), 3e-3)
+        found[enabled] = []
+        for _ in range(20):
+            with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+                loss = model(x.sum(1), torch.tensor([4000, 4000]), **batch)[0]
+            optimizer.zero_grad()
+            loss.backward()
+            assert all(p.grad.dtype == torch.float32 for p in model.parameters())
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0, error_if_nonfinite=True)
+            optimizer.step()
+            found[enabled].append(loss.item())
+    single, mixed = found[False], found[True]
+    assert mixed != single
+    assert single[-1] < single[0] - 10  # dB
+    assert abs(mixed[-1] - single[-1]) < 1

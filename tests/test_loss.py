@@ -132,3 +132,15 @@ def test_masks_of_all_sources_together_are_refused(mask_type):
     criterion = FrequencyDomainMSE(compute_on_mask=True, mask_type=mask_type)
     with pytest.raises(ValueError, match=f"mask_type {mask_type} is defined by all sources"):
         MultiDepthPIT(criterion)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_autocast_does_not_touch_the_loss(dtype):
+    ref = references()
+    inf = [signal + 1e-3 * torch.randn_like(signal) for signal in ref]  # an SNR of 60 dB
+    expected = MultiDepthPIT(SISNRLoss())(ref, inf)[0]
+    with torch.autocast("cpu", dtype):
+        assert MultiDepthPIT(SISNRLoss())(ref, inf)[0] == expected
+    # what a module left in half precision is compared in float32
+    rounded = [signal.to(dtype) for signal in ref]
+    assert MultiDepthPIT(SISNRLoss())(ref, rounded)[0].dtype == torch.float32

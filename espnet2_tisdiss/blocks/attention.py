@@ -98,12 +98,15 @@ class MultiHeadSelfAttention(nn.Module):
         """Return the fastest way to attend for these queries; all give the same numbers."""
         if valid is not None:
             return self._attend
+        has_dropout = self.training and self.dropout > 0
+        if q.shape[2] == 2 and not has_dropout:
+            return self._attend_pair
         if q.shape[2] <= FEW_POSITIONS:
             return self._attend_few
         is_narrow = q.shape[-1] <= NARROW and q.shape[2] >= NARROW_LENGTH
         is_exact = q.device.type == "cpu" and q.dtype in (torch.float32, torch.float64)
-        has_options = self.flash_attention or (self.training and self.dropout > 0)
-        return self._attend_narrow if is_narrow and is_exact and not has_options else self._attend
+        is_narrow &= is_exact and not has_dropout and not self.flash_attention
+        return self._attend_narrow if is_narrow else self._attend
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor, valid: Tensor | None) -> Tensor:
         """Attend over any length; q, k, v and the result are (b, rows, length, head, dim)."""
@@ -137,3 +140,10 @@ class MultiHeadSelfAttention(nn.Module):
         weight = (q * k).sum(-1, keepdim=True) * q.shape[-1] ** -0.5
         weight = F.dropout(weight.softmax(3), self.dropout, self.training)
         return (weight * v).sum(3)
+
+    def _attend_pair(self, q: Tensor, k: Tensor, v: Tensor, _: None) -> Tensor:
+        """Attend between two positions, where a softmax is a sigmoid of the difference."""
+        first, second = k.unbind(2)
+        weight = (q * (second - first).unsqueeze(2)).sum(-1, keepdim=True) * q.shape[-1] ** -0.5
+        first, second = v.split(1, 2)
+        return torch.lerp(first, second, weight.sigmoid())

@@ -1,0 +1,167 @@
+"""What the benchmarks measure with: times in turn, a machine-independent unit, fresh processes."""
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+
+from espnet2_tisdiss.cli.console import WorkProgress
+from espnet2_tisdiss.errors import TisdissError
+
+ROOT = Path(__file__).parents[1]
+GEMM = (4096, 2048, 2048)
+
+
+class RunProgress(WorkProgress):
+    """Progress in runs."""
+
+    UNIT = "runs"
+
+
+def parser(description: str) -> argparse.ArgumentParser:
+    """Return a parser of a benchmark's command line, with the options that all share."""
+    result = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    result.add_argument(
+        "--repeats", type=_count, default=2, help="timed runs of each [%(default)s]"
+    )
+    result.add_argument("--threads", type=_count, default=2, help="of the CPU [%(default)s]")
+    result.add_argument("--device", default="cpu", help="cpu or cuda [%(default)s]")
+    result.add_argument("--page", type=Path, help="page to write the section of, *.md [none]")
+    return result
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1; got {text}")
+    return value
+
+
+def begin(threads: int, device: str) -> None:
+    """Make a process compute with so many threads, on a device unless told otherwise.
+
+    Raises:
+        TisdissError: the device is a GPU that PyTorch does not find.
+    """
+    if torch.device(device).type == "cuda" and not torch.cuda.is_available():
+        raise TisdissError(f"--device {device}: PyTorch finds no GPU here")
+    torch.set_num_threads(threads)
+    if torch.device(device).type != "cpu":  # only then, because it costs time at every call
+        torch.set_default_device(device)
+
+
+def run_main(main: Callable[[], None]) -> None:
+    """Run a benchmark; an error of the user's is one line and exit status 1."""
+    try:
+        main()
+    except TisdissError as error:
+        sys.exit(f"{Path(sys.argv[0]).name}: {error}")
+
+
+def seconds_of(run: Callable[[], Any]) -> tuple[float, Any]:
+    """Return how long a run takes, a GPU's work included, and its result."""
+    began = time.perf_counter()
+    result = run()
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
+    return time.perf_counter() - began, result
+
+
+def teraflop() -> float:
+    """Return the seconds that 1 TFLOP of float32 matrix products takes: best of 8."""
+    n, m, k = GEMM
+    a, b = torch.randn(n, k), torch.randn(k, m)
+    seconds_of(lambda: a @ b)
+    return in_teraflops(min(seconds_of(lambda: a @ b)[0] for _ in range(8)))
+
+
+def in_teraflops(seconds: float) -> float:
+    """Return the seconds of 1 TFLOP, from those of one matrix product of the size ``GEMM``."""
+    n, m, k = GEMM
+    return seconds * 1e12 / (2 * n * m * k)
+
+
+def in_turn(
+    runs: Mapping[str, Callable[[], Any]], repeats: int, on_step: Callable[[float], None]
+) -> tuple[dict[str, float], dict[str, Any]]:
+    """Return each run's median seconds and last result; runs take turns, so that noise is shared.
+
+    Args:
+        runs: by name.
+        repeats: how often each is run.
+        on_step: called after each run, with 1.
+    """
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    results: dict[str, Any] = {}
+    for _ in range(repeats):
+        for name, run in runs.items():
+            seconds, results[name] = seconds_of(run)
+            times[name].append(seconds)
+            on_step(1)
+    return {name: statistics.median(values) for name, values in times.items()}, results
+
+
+def fresh(function: Callable[..., Any], *arguments: Any, device: str) -> Any:
+    """Return what a function returns in a process of its own, whose memory nothing else has used.
+
+    The function must be one of a module, and what it takes and returns be picklable.
+    """
+    initial = (torch.get_num_threads(), device)
+    with ProcessPoolExecutor(1, get_context("spawn"), begin, initial) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+def difference(found: torch.Tensor, expected: torch.Tensor) -> float:
+    """Return the largest difference of two tensors over the largest number of the expected one."""
+    return float((found - expected).abs().max() / expected.abs().max())
+
+
+def exponent(sizes: Sequence[float], values: Sequence[float]) -> float:
+    """Return the e of values that grow as size to the power e, fitted to the upper half.
+
+    Of an odd number of sizes the middle one is left out.
+
+    Args:
+        sizes: ascending, positive; at least two.
+        values: positive, one each.
+    """
+    first = min((len(sizes) + 1) // 2, len(sizes) - 2)
+    slope, _ = np.polyfit(np.log(sizes[first:]), np.log(values[first:]), 1)
+    return float(slope)
+
+
+def read_config(path: Path, **separator_options: Any) -> dict[str, Any]:
+    """Return a training configuration, with some of the separator's options changed."""
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise TisdissError(f"{path}: {error.strerror}") from None
+    if not isinstance(config, dict) or config.get("separator") != "tisdiss":
+        raise TisdissError(f"{path}: no training configuration with 'separator: tisdiss'")
+    return config | {"separator_conf": config["separator_conf"] | separator_options}
+
+
+def untrained[S](kind: type[S], config: Mapping[str, Any], device: str) -> S:
+    """Return ESPnet's ``SeparateSpeech``, or ours, of a configuration, with random weights.
+
+    They take as long as trained ones.
+    """
+    from espnet2.tasks.enh import EnhancementTask  # here, because it takes seconds
+
+    torch.manual_seed(0)
+    with tempfile.TemporaryDirectory() as folder:
+        whole = Path(folder, "config.yaml")
+        whole.write_text(yaml.safe_dump(EnhancementTask.get_default_config() | dict(config)))
+        return kind(whole, device=device)

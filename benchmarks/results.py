@@ -1,0 +1,101 @@
+"""What the benchmarks write down: tables, the machine, and their sections of a page.
+
+A section of a page is what stands between ``<!-- name -->`` and ``<!-- /name -->``, each on a line
+of its own; the rest of the page is written by hand.
+"""
+
+import datetime
+import os
+import platform
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import psutil
+import torch
+
+from espnet2_tisdiss.errors import TisdissError
+from espnet2_tisdiss.textfiles import write_whole
+
+INSTRUCTION_SETS = ("avx2", "avx512_f", "avx512_bf16", "amx_bf16", "bf16", "sve")
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table: the first column to the left, the others, numbers, to the right."""
+    alignment = ["---", *["---:"] * (len(header) - 1)]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in (header, alignment, *rows))
+
+
+def number(value: float) -> str:
+    """Return a number with three digits that count, never in powers of ten."""
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:#.3g}".rstrip(".")
+
+
+def machine(device: torch.device) -> str:
+    """Return one line that says on what was measured, and when."""
+    found = torch.cpu.get_capabilities()
+    sets = [name for name in INSTRUCTION_SETS if found.get(name)]
+    parts = [
+        f"{found.get('cpu_name') or platform.processor() or platform.machine()}, "
+        f"{psutil.cpu_count(logical=False) or os.cpu_count()} cores "
+        f"({', '.join(sets) or 'no vector instructions known'})",
+        f"{torch.get_num_threads()} threads",
+        f"{psutil.virtual_memory().total / 2**30:.0f} GiB of memory",
+        f"GPU: {torch.cuda.get_device_name(device)}" if device.type == "cuda" else "no GPU used",
+        f"PyTorch {torch.__version__}",
+        f"Python {platform.python_version()}",
+        f"{datetime.date.today():%Y-%m-%d}",
+    ]
+    return f"Measured on {'; '.join(parts)}.\n"
+
+
+def replace_section(page: str, name: str, content: str) -> str:
+    """Return a page with the content of one section replaced.
+
+    Raises:
+        TisdissError: the page has no such section, or more than one.
+    """
+    begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->\n"
+    before, *rest = page.split(begin)
+    if len(rest) != 1 or rest[0].count(end) != 1:
+        raise TisdissError(
+            f"the page must have one section {begin.strip()} ... {end.strip()}: write these lines "
+            "where it is to be"
+        )
+    return f"{before}{begin}{content.strip()}\n{end}{rest[0].partition(end)[2]}"
+
+
+def check_page(page: Path | None, name: str, partial: bool) -> None:
+    """Make sure before minutes of work that what is measured can be written.
+
+    Args:
+        page: to write to; None: none.
+        name: of the section.
+        partial: whether only some of what the section tells is measured.
+
+    Raises:
+        TisdissError: it cannot be.
+    """
+    if page is None:
+        return
+    if partial:
+        raise TisdissError("--page needs all that its section tells: leave --only out")
+    _with_section(page, name, "")
+
+
+def record(page: Path, name: str, content: str) -> None:
+    """Replace a section of a page in a file, which is written aside.
+
+    Raises:
+        TisdissError: there is no such file, or no such section in it.
+    """
+    write_whole(page, _with_section(page, name, content).encode())
+
+
+def _with_section(page: Path, name: str, content: str) -> str:
+    """Return what a page's file would be with a section replaced."""
+    try:
+        return replace_section(page.read_text(encoding="utf-8"), name, content)
+    except OSError as error:
+        raise TisdissError(f"{page}: {error.strerror}") from None
+    except TisdissError as error:
+        raise TisdissError(f"{page}: {error}") from None

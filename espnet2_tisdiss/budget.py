@@ -52,7 +52,8 @@ class Conditions:
         model: fingerprint of the model's structure; neither weights nor N_re are part of it.
         device: name of the processor.
         threads: PyTorch's threads.
-        dtype: in which the model computes.
+        dtype: in which the model computes, and whether its weights are kept in it and it is
+            compiled.
         torch: version of PyTorch.
         package: version of this package.
     """
@@ -71,7 +72,7 @@ class Conditions:
             model=_model_fingerprint(separate),
             device=_device_name(torch.device(separate.device)),
             threads=torch.get_num_threads(),
-            dtype=separate.precision,
+            dtype=_arithmetic(separate),
             torch=torch.__version__,
             package=espnet2_tisdiss.__version__,
         )
@@ -353,6 +354,16 @@ def _check_positive(name: str, value: float) -> None:
     """Raise BudgetError unless ``value`` is a positive, finite number."""
     if not 0 < value < math.inf:
         raise BudgetError(f"{name} must be a positive number; got {value!r}")
+
+
+def _arithmetic(separate: "SeparateSpeech") -> str:
+    """Tell how a model computes, as far as its speed depends on it."""
+    words = [separate.precision]
+    if next(separate.separator.parameters()).dtype in (torch.bfloat16, torch.float16):
+        words.append("weights too")
+    if separate.separator.is_compiled:
+        words.append("compiled")
+    return ", ".join(words)
 
 
 def _model_fingerprint(separate: "SeparateSpeech") -> str:

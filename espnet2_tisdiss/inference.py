@@ -66,8 +66,8 @@ class SeparateSpeech(espnet2.bin.enh_inference.SeparateSpeech):
         *args: as for ESPnet's class.
         n_re: repetitions N_re unless a call says otherwise; None: as the model was trained.
         sample_rate: of the model, in Hz; None: as its configuration says.
-        half_weights: in half precision, keep the separator's weights in it as well: half the
-            memory, and nothing to convert.
+        half_weights: in half precision, keep the separator's weights in it as well, in half the
+            memory.
         compiled: let ``torch.compile`` fuse the separator's blocks: for GPUs, and many calls with
             mixtures of one length, as the first call takes minutes.
         **kwargs: as for ESPnet's class; ``dtype`` may also be ``bfloat16`` or ``float16``: the
@@ -132,8 +132,7 @@ class SeparateSpeech(espnet2.bin.enh_inference.SeparateSpeech):
         if compiled:
             self.separator.compile_blocks()
         # of the separator alone: the transforms to and from spectra are cheap, and stay exact
-        self._half = torch.autocast(torch.device(device).type, half, enabled=half is not None)
-        self.separator.forward = self._half(self.separator.forward)
+        self.separator.half_dtype = half
 
     @classmethod
     def from_pretrained(cls, model_tag: str | Path | None = None, **kwargs: Any) -> Self:
@@ -375,13 +374,14 @@ class SeparateSpeech(espnet2.bin.enh_inference.SeparateSpeech):
         check_integer("n_re", last, 1)
         with torch.inference_mode():
             features, frames, scales = self._encode(waves)
-        with torch.inference_mode(), self._half:
+        half = self.separator.autocast(features.device.type)
+        with torch.inference_mode(), half:
             depths = self.separator.anytime(features, frames, last)
             next(depths)  # the splitter's output is no estimate of a repetition
         for depth in range(1, last + 1):
             # entered anew for each step: a generator must not leave its caller in these modes
             with torch.inference_mode():
-                with self._half:
+                with half:
                     spectra = next(depths)
                 items = zip(*spectra, frames.tolist(), waves, scales, strict=True)
                 estimates = [

@@ -9,6 +9,7 @@ Axis letters: b batch, j speaker, h feature channel, t frame, f frequency bin or
 
 from collections import OrderedDict, deque
 from collections.abc import Collection, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -42,6 +43,11 @@ class TISDiSSSeparator(AbsSeparator):
     Raises:
         TypeError: an option is unknown; the message lists the known ones.
         ValueError: an option's value is; the message names it and the values allowed.
+
+    Attributes:
+        half_dtype: half-precision type that :meth:`forward` computes in by autocast, whatever
+            autocast it is called in; None: the weights' type, or the caller's autocast.
+        is_compiled: whether ``torch.compile`` fuses the blocks.
 
     Example:
         >>> separator = TISDiSSSeparator(65, emb_dim=64, attention_dim=64).eval()
@@ -84,8 +90,8 @@ class TISDiSSSeparator(AbsSeparator):
                 GlobalNorm(stream_dim, config.eps),
             )
             self.reconstructor_concat_block = RepeatResidual(stream_dim)
-        if config.compile:
-            self.compile_blocks()
+        self.half_dtype: torch.dtype | None = None
+        self.is_compiled = False
         # Also where ESPnet loads with strict=False, which would skip what does not fit. (Other
         # shapes are an error of PyTorch's in any case.)
         self.register_load_state_dict_post_hook(_check_names)
@@ -147,8 +153,10 @@ class TISDiSSSeparator(AbsSeparator):
         That is nearly all of the work, and as the repetitions share the blocks it is compiled once
         whatever the depth. The numbers change by rounding alone; state dicts stay as they are.
         """
-        for block in (*self.encoder_blocks, *self.reconstructor_blocks):
-            block.compile()
+        if not self.is_compiled:
+            for block in (*self.encoder_blocks, *self.reconstructor_blocks):
+                block.compile()
+        self.is_compiled = True
 
     def forward(
         self,
@@ -170,17 +178,28 @@ class TISDiSSSeparator(AbsSeparator):
             model decodes and denormalises each); in eval mode those of the last depth. Then
             ``ilens``, and an empty dict.
         """
-        mixture = self._checked(input, ilens)
+        if self.training and self.config.compile:
+            self.compile_blocks()
+        with self.autocast(input.device.type):
+            return self._estimates(self._checked(input, ilens), ilens), ilens, OrderedDict()
+
+    def autocast(self, device_type: str) -> AbstractContextManager:
+        """Return a context of autocast to ``half_dtype``, if that is set."""
+        if self.half_dtype is None:
+            return nullcontext()
+        return torch.autocast(device_type, self.half_dtype)
+
+    def _estimates(self, mixture: Tensor, ilens: Tensor | None) -> list[Tensor]:
+        """Return the spectra of :meth:`forward`."""
         embedded, frames = self._embed(mixture, ilens)
         depths = self._streams(embedded, frames)
         if not self.training:
             depths = deque(depths, maxlen=1)  # the last one, the others freed as it goes
-        estimates = [
+        return [
             estimate
             for streams in depths
             for estimate in self._project(streams, frames, mixture).unbind(1)
         ]
-        return estimates, ilens, OrderedDict()
 
     def anytime(
         self,
@@ -223,7 +242,7 @@ class TISDiSSSeparator(AbsSeparator):
             )
         if input.dim() == 4 and input.shape[2] == 1:
             input = input.squeeze(2)
-        if input.dim() != 3 or input.shape[2] != self.input_dim:
+        if input.dim() != 3 or input.shape[2] != self.input_dim or not input.numel():
             raise ValueError(
                 f"TISDiSS needs single-channel features (batch, frames, {self.input_dim}) or "
                 f"(batch, frames, 1, {self.input_dim}); got {tuple(input.shape)}"

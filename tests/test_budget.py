@@ -34,7 +34,9 @@ class PlantedModel:
     def __init__(self, base_s: float, repetition_s: float, slower=lambda run, depth: 1.0):
         self.base_s, self.repetition_s, self.slower = base_s, repetition_s, slower
         self.now, self.runs, self.repetitions = 0.0, 0, 0
-        self.separator = SimpleNamespace(config=TISDiSSConfig())
+        self.separator = SimpleNamespace(
+            config=TISDiSSConfig(), parameters=lambda: iter([torch.zeros(1)]), is_compiled=False
+        )
         self.enh_train_args = SimpleNamespace(
             encoder="stft", encoder_conf={}, decoder="stft", decoder_conf={}
         )

@@ -1,3 +1,5 @@
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -234,6 +236,16 @@ def test_half_precision_is_near_or_falls_back(espnet_model, mixture, dtype, half
             assert 0 < difference < 0.03  # untrained models amplify rounding
     with pytest.raises(ValueError, match="dtype must be one of float32, float64, bfloat16"):
         SeparateSpeech(config, weights, dtype="int8")
+
+
+def test_a_copy_has_weights_of_its_own(espnet_model, mixture):
+    _, config, weights = espnet_model()
+    original = SeparateSpeech(config, weights, dtype="bfloat16")
+    copy = pickle.loads(pickle.dumps(original))
+    np.testing.assert_array_equal(copy(mixture), original(mixture))
+    for weight in copy.separator.parameters():
+        weight.data.zero_()
+    assert np.abs(copy(mixture)).max() == 0 < np.abs(original(mixture)).max()
 
 
 @pytest.mark.slow

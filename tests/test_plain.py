@@ -6,7 +6,7 @@ from models import TINY
 from plain import PlainTISDiSS
 
 from espnet2_tisdiss import TISDiSSConfig, TISDiSSSeparator
-from espnet2_tisdiss.blocks import path
+from espnet2_tisdiss.blocks import parts
 
 
 def test_the_oracle_agrees_with_the_published_code(golden):
@@ -34,7 +34,7 @@ def test_the_oracle_agrees_with_the_published_code(golden):
 @pytest.mark.parametrize("shape", [(2, 7, 9), (1, 150, 5), (1, 1, 140)])
 @pytest.mark.parametrize("together", [1, 100, 2**40])
 def test_the_model_equals_the_oracle(options, shape, together, monkeypatch):
-    monkeypatch.setattr(path, "CACHED_NUMBERS", together)
+    monkeypatch.setattr(parts, "CACHED_NUMBERS", together)
     options = {**TINY, **options}
     model = TISDiSSSeparator(shape[2], **options).double().eval()
     for parameter in model.parameters():
@@ -49,7 +49,7 @@ def test_the_model_equals_the_oracle(options, shape, together, monkeypatch):
 @pytest.mark.parametrize("checkpoint", ["none", "repetition", "block"])
 @pytest.mark.parametrize("together", [1, 300, 2**40])
 def test_the_gradients_equal_the_oracles(together, checkpoint, monkeypatch):
-    monkeypatch.setattr(path, "CACHED_NUMBERS", together)
+    monkeypatch.setattr(parts, "CACHED_NUMBERS", together)
     options = {**TINY, "conv1d_kernel": 4, "checkpoint": checkpoint}
     model = TISDiSSSeparator(9, **options).double().train()
     for parameter in model.parameters():

@@ -1,6 +1,7 @@
 import pytest
 import torch
 from models import GOLDEN, TINY
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 from torch_complex.tensor import ComplexTensor
 
@@ -418,6 +419,12 @@ def test_every_option_changes_something_and_trains(options):
         assert now.isfinite().all() and not torch.equal(now, then), name
 
 
+def test_no_mixture_and_no_frames_are_refused():
+    for shape in ((0, 7, F_BINS), (1, 0, F_BINS)):
+        with pytest.raises(ValueError, match=r"needs single-channel features .* got \([01], "):
+            tiny()(spectrum(*shape), None)
+
+
 FRONT_ENDS = {
     "published": {},
     "bands": {"mask": True, "band_split": [2, 3, 4]},
@@ -433,3 +440,22 @@ def test_weights_in_half_precision(options):
     found = estimate(model.bfloat16(), x)  # bfloat16 has 8 bits; untrained models amplify rounding
     assert found.dtype == x.dtype
     assert 0 < (found - expected).norm() < 0.1 * expected.norm()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("half_weights", [False, True])
+@pytest.mark.parametrize(
+    "options", [{}, {"num_spk": 3}, {"segment_size": 4}, {"norm_type": "layernorm"}], ids=str
+)
+def test_types_of_a_gpu_in_half_precision_fit(options, half_weights, dtype):
+    # tensors without data tell which types meet on a GPU; its autocast differs from the CPU's
+    with FakeTensorMode(allow_non_fake_inputs=True), torch.device("cuda"):
+        model = TISDiSSSeparator(F_BINS, **{**TINY, **options}).eval()
+        if half_weights:
+            for module in model.modules():
+                for name, weight in module.named_parameters(recurse=False):
+                    setattr(module, name, torch.nn.Parameter(weight.detach().to(dtype)))
+        is_real = "segment_size" in options
+        x = torch.randn(2, 60, F_BINS, dtype=torch.float32 if is_real else torch.complex64)
+        model.half_dtype = dtype
+        assert {estimate.dtype for estimate in model(x, None)[0]} == {x.dtype}

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from espnet2_tisdiss.blocks.linear import ChannelLinear
-from espnet2_tisdiss.blocks.narrow import NarrowAttention
+from espnet2_tisdiss.blocks.narrow import CACHED_WEIGHTS, NarrowAttention
 
 ROTARY_THETA = 10000.0
 # Up to this length (the speaker path: one position a speaker) attention is a few elementwise
@@ -18,7 +18,7 @@ FEW_POSITIONS = 4
 # kernel, and their (length, length) weights are still small.
 SHORT_LENGTH = 128
 # Heads up to this width, over at least so many positions, are NarrowAttention's.
-NARROW, NARROW_LENGTH = 12, 48
+NARROW, NARROW_LENGTH = 8, 48
 
 
 class RotaryEmbedding(nn.Module):
@@ -104,6 +104,7 @@ class MultiHeadSelfAttention(nn.Module):
         if q.shape[2] <= FEW_POSITIONS:
             return self._attend_few
         is_narrow = q.shape[-1] <= NARROW and q.shape[2] >= NARROW_LENGTH
+        is_narrow &= q.shape[3] * q.shape[2] ** 2 <= CACHED_WEIGHTS  # longer rows leave the cache
         is_exact = q.device.type == "cpu" and q.dtype in (torch.float32, torch.float64)
         is_narrow &= is_exact and not has_dropout and not self.flash_attention
         return self._attend_narrow if is_narrow else self._attend
@@ -146,4 +147,5 @@ class MultiHeadSelfAttention(nn.Module):
         first, second = k.unbind(2)
         weight = (q * (second - first).unsqueeze(2)).sum(-1, keepdim=True) * q.shape[-1] ** -0.5
         first, second = v.split(1, 2)
-        return torch.lerp(first, second, weight.sigmoid())
+        # CUDA's autocast sums in float32
+        return torch.lerp(first, second, weight.sigmoid().to(v.dtype))

@@ -11,9 +11,7 @@ from torch.utils.checkpoint import checkpoint
 from espnet2_tisdiss.blocks.attention import MultiHeadSelfAttention
 from espnet2_tisdiss.blocks.feedforward import ConvFeedForward
 from espnet2_tisdiss.blocks.norm import build_norm
-
-# Numbers of a feature map that are processed at once on a CPU.
-CACHED_NUMBERS = 2**20
+from espnet2_tisdiss.blocks.parts import at_once
 
 
 @dataclass(frozen=True)
@@ -103,8 +101,8 @@ class LocoformerPath(nn.Module):
         """
         process = recomputed(self._process) if self.checkpoint else self._process
         matrices = [ffn.matrices(x.shape[2]) for ffn in self.ffn]
-        together = max(1, CACHED_NUMBERS // x[:, 0].numel())
-        if x.device.type != "cpu" or together >= x.shape[1]:
+        together = at_once(x)
+        if together == x.shape[1]:
             return process(x.contiguous(), valid, matrices)
         parts = (process(part.contiguous(), valid, matrices) for part in x.split(together, 1))
         if torch.is_grad_enabled():

@@ -1,7 +1,12 @@
 """Splitter: from the mixture's stream to one stream a speaker (TISDiSS, section 2.2)."""
 
+from collections.abc import Iterator
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from espnet2_tisdiss.blocks.parts import at_once
 
 SPLITTER_TYPES = ("swiglu_conv_deconv2d", "conv2d")
 
@@ -43,6 +48,22 @@ class Splitter(nn.Module):
         Returns:
             (b, j, t, f, h / compression).
         """
+        together = at_once(x)
+        if torch.is_grad_enabled() or together == x.shape[1]:
+            return self._split(x, frames)
+        # the hidden map is many times as large as the streams: on a CPU, a few frames at a time
+        return torch.cat(list(self._in_parts(x, frames, together)), 2)
+
+    def _in_parts(self, x: Tensor, frames: Tensor | None, together: int) -> Iterator[Tensor]:
+        """Yield the streams of ``together`` frames after the others."""
+        for start in range(0, x.shape[1], together):
+            # each convolution sees one frame to either side
+            part = slice(max(0, start - 2), start + together + 2)
+            split = self._split(x[:, part], None if frames is None else frames[:, part])
+            yield split[:, :, start - part.start :][:, :, :together]
+
+    def _split(self, x: Tensor, frames: Tensor | None) -> Tensor:
+        """Split all frames at once; see :meth:`forward`."""
         x = self.conv2d(blank_frames(x, frames).movedim(-1, 1))
         if self.gated:
             x, gate = x.chunk(2, dim=1)

@@ -43,18 +43,19 @@ def parser(description: str) -> argparse.ArgumentParser:
 
 
 def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1; got {text}")
-    return value
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1; got {text!r}")
+    return int(text)
 
 
 def begin(threads: int, device: str) -> None:
     """Make a process compute with so many threads, on a device unless told otherwise.
 
     Raises:
-        TisdissError: the device is a GPU that PyTorch does not find.
+        TisdissError: the device is neither the CPU nor a GPU that PyTorch finds.
     """
+    if device.partition(":")[0] not in ("cpu", "cuda"):
+        raise TisdissError(f"--device {device}: must be cpu or cuda")
     if torch.device(device).type == "cuda" and not torch.cuda.is_available():
         raise TisdissError(f"--device {device}: PyTorch finds no GPU here")
     torch.set_num_threads(threads)

@@ -155,7 +155,7 @@ def inference(setting: Setting, on_step: Callable[[float], None]) -> Answer:
     x = spectrum(setting.seconds)
     with torch.inference_mode():
         runs = {way: functools.partial(separation(setting, way, x), N_RE) for way in SEPARATIONS}
-        for way in (FLOAT, AUTOCAST, WEIGHTS):  # kernels are chosen and made in a first run
+        for way in SEPARATIONS:  # kernels are chosen and made in a first run
             runs[way]()
             on_step(1)
         flop = teraflop()
@@ -369,7 +369,7 @@ QUESTIONS = {
 def steps_of(question: str, repeats: int) -> int:
     """Return how many runs a question takes."""
     return {
-        "inference": 3 + len(SEPARATIONS) * repeats,
+        "inference": len(SEPARATIONS) * (1 + repeats),
         "peak": len(SEPARATIONS),
         "sweep": 2 + DEEPEST,
         "training": (1 + repeats) * (1 + len(TRAININGS)),
@@ -387,6 +387,11 @@ def goals_table(rows: list[tuple[str, float, float, Goal]]) -> str:
             for what, base, ours, goal in rows
         ],
     )
+
+
+def summary(rows: list[tuple[str, float, float, Goal]]) -> str:
+    """Return the table of what comes before and after the work on speed."""
+    return table(("", "plain", "TISDiSS"), [(w, number(p), number(o)) for w, p, o, _ in rows])
 
 
 def main() -> None:
@@ -417,9 +422,9 @@ def _answer(args: argparse.Namespace) -> None:
             details.append(answer.details)
             print(f"{answer.details}\n", flush=True)
     parts = [machine(device)]
-    if device.type == "cpu":  # which the goals are for
-        parts.append(goals_table(rows))
-        print(goals_table(rows))
+    if device.type == "cpu":
+        parts.append(summary(rows))
+        print(goals_table(rows))  # which are ours, and for a CPU: no matter of the page
     print(parts[0])
     if args.page:
         record(args.page, f"speed-{device.type}", "\n".join([*parts, *details]))

@@ -14,7 +14,7 @@ import statistics
 from pathlib import Path
 
 import torch
-from measuring import read_config, seconds_of, untrained
+from measuring import read_config, run_main, seconds_of, untrained
 
 from espnet2_tisdiss import SeparateSpeech
 from espnet2_tisdiss.cost import speech_shaped_noise
@@ -73,4 +73,4 @@ def _model(path: Path, device: str) -> SeparateSpeech:
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

@@ -79,7 +79,8 @@ class TISDiSSConfig:
             are placed for it.
         checkpoint: what training keeps for the backward pass: ``none``, everything; ``repetition``,
             the streams between repetitions, or ``block``, those between the paths of a block. What
-            is not kept is computed again, which takes about a third more time.
+            is not kept is computed again, which takes about a third more time; ``block`` keeps the
+            least.
         compile: have ``torch.compile`` fuse the blocks: for training on a GPU, with segments of
             one length; the first step takes minutes.
         segment_size: for a learned encoder (``encoder: conv``) instead of a spectrum: frames of a

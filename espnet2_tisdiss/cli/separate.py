@@ -45,7 +45,7 @@ tisdiss separate talk.wav
 
 tisdiss separate -m exp/enh_train recordings/ -o voices --rtf 0.5
 
-tisdiss separate -m model.zip "calls/**/*.wav" --n-re 1,2,4 --scale mixture --format flac
+tisdiss separate -m model.zip "calls/**/*.wav" --n-re 1,2,4 --scale peak --format flac
 
 tisdiss separate -m exp/enh_train wav.scp --stop-db -30 --jobs 4 --skip-existing
 """
@@ -106,9 +106,10 @@ def command(
     scale: Annotated[
         Literal["estimate", "peak", "mixture"],
         typer.Option(
-            help="How loud: as estimated, to a peak of 0.9, or to sum to the mixture.", **AUDIO
+            help="How loud: as estimated, to a peak of 0.9, or to sum to the mixture, to listen to.",
+            **AUDIO,
         ),
-    ] = "estimate",
+    ] = "mixture",
     chunk: Annotated[
         float | None,
         typer.Option(

@@ -189,10 +189,10 @@ def test_summary_and_lines_for_people(model, separate):
 
 def test_loud_estimates_are_told(model, separate):
     write("a.wav", 1000 * noise(800), subtype="FLOAT")
-    _, _, lines = separate("a.wav")
+    _, _, lines = separate("a.wav", "--scale", "estimate")
     assert "dB over full scale\n" in lines and "to listen: --scale mixture" in lines
     peak = max(np.abs(read(path)).max() for path in Path("separated").iterdir())
-    _, out, _ = separate("a.wav", "--bits", "16", "--overwrite", "--json")
+    _, out, _ = separate("a.wav", "--scale", "estimate", "--bits", "16", "--overwrite", "--json")
     assert json.loads(out)["files"][0]["gain"] == pytest.approx((1 - 2**-15) / peak)
     _, _, lines = separate("a.wav", "--bits", "24", "--overwrite")
     assert f"turned down by {20 * np.log10(peak):.1f} dB, not to clip" in lines

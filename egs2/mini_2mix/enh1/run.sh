@@ -12,8 +12,7 @@ Usage: ./run.sh [--size tiny|quick|default|full] [--seed N] [option of local/enh
   --size tiny      every stage in about two minutes: a test, its model has learnt nothing
   --size quick     a demonstration in about ten minutes
   --size default   a model that separates unseen voices, in about an hour on two cores
-  --size full      the model that comes with the package: more voices, rooms and noise, four test
-                   sets; trains for hours
+  --size full      more voices of three engines, rooms and noise, four test sets; trains for hours
   --seed N         of the corpus (default: 0)
 
 Sizes and seeds do not mix: data, dump and exp hold a folder for each. Results go to

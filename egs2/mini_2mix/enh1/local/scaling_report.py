@@ -1,0 +1,303 @@
+"""The tables and the picture of the scaling experiment, from the runs that are finished."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from datadir import DataError
+from inference_config import read_yaml
+from report import cost_by_depth, count_parameters
+from results import table
+from scaling_variants import VARIANTS, VARIED, Run, Variant
+from speech_files import SAMPLE_RATE
+
+PICTURE = "scaling.png"
+CONFIDENCE = 0.95
+# what has to be alike for a comparison to be fair, beside the options that are not varied
+CONDITIONS = (
+    *("encoder", "encoder_conf", "decoder_conf", "criterions", "optim", "optim_conf"),
+    *("scheduler", "scheduler_conf", "batch_type", "batch_size", "speech_segment"),
+    *("num_iters_per_epoch", "max_epoch", "keep_nbest_models"),
+)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What all finished runs of one model gave.
+
+    Attributes:
+        variant: the model.
+        config: of its first training.
+        gains: seed -> N_re -> SI-SNRi in dB of the test mixtures (mixture,). A model without
+            repetitions has the N_re of equal cost.
+    """
+
+    variant: Variant
+    config: dict[str, Any]
+    gains: dict[int, dict[int, np.ndarray]]
+
+    @property
+    def depths(self) -> list[int]:
+        """Values of N_re at which all seeds were scored."""
+        return sorted(set.intersection(*(set(gains) for gains in self.gains.values())))
+
+    def by_seed(self, n_re: int) -> list[float]:
+        """Mean SI-SNRi over the mixtures, of each seed."""
+        return [float(gains[n_re].mean()) for gains in self.gains.values()]
+
+    def mean(self, n_re: int) -> float:
+        """Mean SI-SNRi over mixtures and seeds."""
+        return float(np.mean(self.by_seed(n_re)))
+
+    @property
+    def best(self) -> int:
+        """N_re of the highest mean; the smallest of several."""
+        return max(self.depths, key=lambda n_re: (self.mean(n_re), -n_re))
+
+
+def read_gains(folder: Path) -> dict[int, dict[str, float]]:
+    """SI-SNRi of the mixtures of all test sets, by N_re, from an experiment's RESULTS.csv.
+
+    Raises:
+        DataError: the file is missing or is none that stage 8 wrote.
+    """
+    path = folder / "RESULTS.csv"
+    gains: dict[int, dict[str, float]] = {}
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                if row["n_re"] != "mixture":
+                    key = f"{row['dataset']}/{row['utterance']}"
+                    gains.setdefault(int(row["n_re"]), {})[key] = float(row["SI_SNRi"])
+    except FileNotFoundError:
+        raise DataError(
+            f"{path}: no such file; remove {folder / '.results'} and run again"
+        ) from None
+    except (KeyError, ValueError, TypeError) as error:
+        raise DataError(f"{path}: not the scores of a model by depth ({error})") from None
+    return gains
+
+
+def collect(runs: Iterable[Run]) -> list[Outcome]:
+    """Read the finished runs, by model.
+
+    Raises:
+        DataError: there are none, or some were trained or scored under other conditions.
+    """
+    outcomes: dict[str, Outcome] = {}
+    first: tuple[Run, dict[str, Any], list[str]] | None = None
+    for run in runs:
+        if not run.finished:
+            continue
+        config, scores = read_yaml(run.folder / "config.yaml"), read_gains(run.folder)
+        keys = sorted({key for gains in scores.values() for key in gains})
+        first = first or (run, conditions(config), keys)
+        for name, value in conditions(config).items():
+            if value != first[1][name]:
+                raise DataError(
+                    f"{run.folder} was trained with another {name} than {first[0].folder}: train "
+                    "both alike, or leave one out"
+                )
+        if any(sorted(gains) != first[2] for gains in scores.values()):
+            raise DataError(f"{run.folder} and {first[0].folder} differ in their test mixtures")
+        outcome = outcomes.setdefault(run.variant.name, Outcome(run.variant, config, {}))
+        outcome.gains[run.seed] = {
+            run.variant.n_re if run.variant.one_depth else n_re: np.array([gains[k] for k in keys])
+            for n_re, gains in scores.items()
+        }
+    if not outcomes:
+        raise DataError("no run is finished: there is nothing to report")
+    for name, outcome in outcomes.items():
+        if not outcome.depths:
+            raise DataError(f"{name}: its seeds share no depth: give all of them the same --n_re")
+    return list(outcomes.values())
+
+
+def conditions(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a training's configuration has to be alike in all runs."""
+    options = config.get("separator_conf", {})
+    fixed = {name: value for name, value in options.items() if name not in VARIED}
+    return {name: config.get(name) for name in CONDITIONS} | {"separator_conf": fixed}
+
+
+def spread(values: Sequence[float]) -> float | None:
+    """Half the range of two values, the standard deviation of more, nothing of one."""
+    if len(values) < 2:
+        return None
+    return float(np.ptp(values) / 2 if len(values) == 2 else np.std(values, ddof=1))
+
+
+def quality_table(outcomes: Sequence[Outcome]) -> str:
+    """SI-SNRi of every model by N_re, its best depth in bold; at the end what a depth costs."""
+    depths = sorted({n_re for outcome in outcomes for n_re in outcome.depths})
+    header = ["model", "trained at", "seeds", "M parameters", *(f"N_re {n}" for n in depths)]
+    rows = []
+    for outcome in outcomes:
+        cells = {n_re: _cell(outcome.by_seed(n_re)) for n_re in outcome.depths}
+        if not outcome.variant.one_depth:
+            cells[outcome.best] = f"**{cells[outcome.best]}**"
+        row = [outcome.variant.name, str(outcome.variant.n_re), ", ".join(map(str, outcome.gains))]
+        row.append(f"{count_parameters(outcome.config, {}):.2f}")
+        rows.append([*row, *(cells.get(n_re, "") for n_re in depths)])
+    shared = next((one for one in outcomes if not one.variant.one_depth), None)
+    if shared is not None:
+        cost = cost_by_depth(shared.config, {}, SAMPLE_RATE, [str(n_re) for n_re in depths])
+        rows.append(["GMAC/s", "", "", "", *(f"{cost[str(n_re)]:.2f}" for n_re in depths)])
+    return table(header, rows)
+
+
+def _cell(by_seed: Sequence[float]) -> str:
+    deviation = spread(by_seed)
+    return f"{np.mean(by_seed):.2f}" + ("" if deviation is None else f" ± {deviation:.2f}")
+
+
+class Difference(NamedTuple):
+    """How much better one model is than another on the same mixtures, in dB.
+
+    Attributes:
+        by_seed: mean over the mixtures, of each seed.
+        low: lower end of the interval for the mean over mixtures and seeds.
+        high: upper end.
+    """
+
+    by_seed: list[float]
+    low: float
+    high: float
+
+    @property
+    def verdict(self) -> str:
+        """Whether the difference can be told from none."""
+        if self.low <= 0 <= self.high:
+            return "not significant"
+        if min(self.by_seed) <= 0 <= max(self.by_seed):
+            return "not significant: the seeds disagree"
+        return "significant" if len(self.by_seed) > 1 else "significant, of one training"
+
+
+def compare(better: Sequence[np.ndarray], other: Sequence[np.ndarray]) -> Difference:
+    """Compare two models mixture by mixture.
+
+    The interval is that of the mean over other mixtures of the kind, by bootstrap; the trainings
+    are taken as they are, and :attr:`Difference.by_seed` tells how far they differ.
+
+    Args:
+        better: SI-SNRi (mixture,) of one model, of each seed.
+        other: of the other one, with the same seeds and mixtures.
+    """
+    from scipy.stats import bootstrap
+
+    by_seed = np.subtract(better, other)  # (seed, mixture)
+    found = bootstrap(
+        (by_seed.mean(axis=0),),
+        np.mean,
+        confidence_level=CONFIDENCE,
+        method="percentile",
+        rng=np.random.default_rng(0),
+    )
+    means = [float(mean) for mean in by_seed.mean(axis=1)]
+    return Difference(means, *map(float, found.confidence_interval))
+
+
+def claims(outcomes: Sequence[Outcome]) -> list[tuple[str, str, int, str, int]]:
+    """What is to be compared: a question, a model at a depth, and another one at a depth."""
+    by_name = {outcome.variant.name: outcome for outcome in outcomes}
+    asked = [
+        (f"{name}: its best N_re against {n_re}", name, outcome.best, name, n_re)
+        for name, outcome in by_name.items()
+        if not outcome.variant.one_depth
+        for n_re in sorted({1, outcome.variant.n_re})
+    ]
+    asked += [
+        (f"{name} against re1, both at N_re 1", name, 1, "re1", 1) for name in ("re6", "re3", "re2")
+    ]
+    asked += [
+        (f"re3 against {name}, at equal cost", "re3", 3, name, 3)
+        for name in ("unshared", "single_loss")
+    ]
+    return [
+        claim
+        for claim in asked
+        if all(name in by_name and n in by_name[name].depths for name, n in (claim[1:3], claim[3:]))
+    ]
+
+
+def claims_table(outcomes: Sequence[Outcome]) -> str:
+    """The comparisons, each with its interval, its seeds, and whether it is significant."""
+    by_name = {outcome.variant.name: outcome.gains for outcome in outcomes}
+    rows = []
+    for question, name, n_re, other, other_n_re in claims(outcomes):
+        if (name, n_re) == (other, other_n_re):
+            rows.append([question, "", "", "", f"it is best at N_re {n_re}"])
+            continue
+        if not (seeds := [seed for seed in by_name[name] if seed in by_name[other]]):
+            continue
+        found = compare(
+            [by_name[name][seed][n_re] for seed in seeds],
+            [by_name[other][seed][other_n_re] for seed in seeds],
+        )
+        depth = f" (N_re {n_re})" if name == other else ""
+        each = ", ".join(f"{mean:+.2f}" for mean in found.by_seed)
+        interval = f"[{found.low:+.2f}, {found.high:+.2f}]"
+        mean = f"{np.mean(found.by_seed):+.2f}"
+        rows.append([question + depth, mean, interval, each, found.verdict])
+    header = ["comparison", "dB", f"{CONFIDENCE:.0%} interval", "by seed", "that is"]
+    return table(header, rows)
+
+
+def draw(outcomes: Sequence[Outcome]) -> bytes:
+    """Draw SI-SNRi against N_re, a line a model with the spread over its seeds.
+
+    Returns:
+        The picture as the content of a PNG file. A square marks the depth of training, a star a
+        model without repetitions.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    for outcome in outcomes:
+        colour = f"C{list(VARIANTS).index(outcome.variant.name)}"
+        depths = outcome.depths
+        means = np.array([outcome.mean(n_re) for n_re in depths])
+        deviations = np.array([spread(outcome.by_seed(n_re)) or 0.0 for n_re in depths])
+        style = "*" if outcome.variant.one_depth else ".-"
+        axes.plot(depths, means, style, color=colour, label=outcome.variant.name, markersize=10)
+        if outcome.variant.one_depth:
+            axes.errorbar(depths, means, deviations, color=colour, capsize=3)
+            continue
+        axes.fill_between(depths, means - deviations, means + deviations, alpha=0.2, color=colour)
+        if (n_re := outcome.variant.n_re) in depths:
+            axes.plot(n_re, outcome.mean(n_re), "s", color=colour, markersize=8)
+    axes.set(xlabel="repetitions N_re at inference", ylabel="SI-SNR improvement [dB]")
+    axes.set_title("Band: spread over seeds; square: depth of training", fontsize="medium")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(alpha=0.3)
+    figure.legend(loc="outside right upper")
+    content = io.BytesIO()
+    figure.savefig(content, dpi=100, format="png")
+    return content.getvalue()
+
+
+def tell(runs: Sequence[Run], outcomes: Sequence[Outcome]) -> str:
+    """The section of the page: conditions, tables, and which runs are missing."""
+    config = outcomes[0].config
+    steps = config["max_epoch"] * config["num_iters_per_epoch"]
+    mixtures = len(next(iter(next(iter(outcomes[0].gains.values())).values())))
+    parts = [
+        f"{steps} steps of {config['batch_size']} segments of "
+        f"{config['speech_segment'] / SAMPLE_RATE:g} s; {mixtures} test mixtures.\n",
+        f"SI-SNRi in dB, mean over mixtures and seeds\n\n{quality_table(outcomes)}",
+        f"Comparisons, mixture by mixture\n\n{claims_table(outcomes)}",
+    ]
+    if missing := [run.name for run in runs if not run.finished]:
+        parts.append(f"Not finished yet: {', '.join(missing)}.\n")
+    return "\n".join(parts)

@@ -1,0 +1,112 @@
+"""The models of the scaling experiment: one training configuration, varied in one respect each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A model that is trained under the same conditions as the others.
+
+    Attributes:
+        name: of the model.
+        meaning: what it is, in a few words.
+        n_re: repetitions N_re that it is trained at, or those of equal cost.
+        options: what it changes of the separator's options, as text.
+        one_depth: whether it has no repetitions to choose: it is separated with all of its layers
+            once, and stands beside the others at ``n_re``.
+    """
+
+    name: str
+    meaning: str
+    n_re: int
+    options: Mapping[str, str] = field(hash=False)
+    one_depth: bool = False
+
+    def enh_args(self) -> list[str]:
+        """Options of enh_train that make the model out of the shared configuration."""
+        return [f"--separator_conf {name}={value}" for name, value in self.options.items()]
+
+    def separated_at(self, depths: list[int]) -> list[int]:
+        """Values of ``--n_re`` to separate it with where the others are with ``depths``."""
+        return [1] if self.one_depth else depths
+
+
+def _repeated(n_re: int) -> Variant:
+    return Variant(
+        f"re{n_re}", f"trained at N_re {n_re}", n_re, {"reconstructor_repeat_times": str(n_re)}
+    )
+
+
+VARIANTS: Mapping[str, Variant] = MappingProxyType(
+    {
+        variant.name: variant
+        for variant in (
+            *(_repeated(n_re) for n_re in (1, 2, 3, 6)),
+            Variant(
+                "unshared",
+                "as re3, every layer with weights of its own",
+                3,
+                {
+                    "encoder_n_layers": "2",
+                    "encoder_repeat_times": "1",
+                    "reconstructor_n_layers": "3",
+                    "reconstructor_repeat_times": "1",
+                    # as re3: one loss a layer, and the splitter's
+                    "reconstructor_n_layers_multi_decoder": "true",
+                },
+                one_depth=True,
+            ),
+            Variant(
+                "single_loss",
+                "as re3, with a loss at the last depth alone",
+                3,
+                {
+                    "reconstructor_repeat_times": "3",
+                    "reconstructor_multi_decoder": "false",
+                    "spliter_loss": "false",
+                },
+            ),
+        )
+    }
+)
+
+VARIED = frozenset(name for variant in VARIANTS.values() for name in variant.options)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training of one model, with its evaluation.
+
+    Attributes:
+        variant: the model.
+        seed: of the training.
+        folder: the experiment's.
+    """
+
+    variant: Variant
+    seed: int
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        """Name of the run, that of its folder."""
+        return f"{self.variant.name}_seed{self.seed}"
+
+    @property
+    def finished(self) -> bool:
+        """Whether it has been trained and scored."""
+        return (self.folder / ".results").is_file()
+
+
+def plan(experiment: Path, variants: list[str], seeds: list[int]) -> list[Run]:
+    """All runs of an experiment's folder, every model with the first seed before the next seed."""
+    return [
+        Run(VARIANTS[name], seed, experiment / f"{name}_seed{seed}")
+        for seed in seeds
+        for name in variants
+    ]

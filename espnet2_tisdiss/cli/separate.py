@@ -106,7 +106,7 @@ def command(
     scale: Annotated[
         Literal["estimate", "peak", "mixture"],
         typer.Option(
-            help="How loud: as estimated, to a peak of 0.9, or (to listen to) to sum to the mixture.",
+            help="How loud: as estimated, to a peak of 0.9, or to sum to the mixture.",
             **AUDIO,
         ),
     ] = "mixture",

@@ -194,7 +194,7 @@ def test_loud_estimates_are_told(model, separate):
     peak = max(np.abs(read(path)).max() for path in Path("separated").iterdir())
     _, out, _ = separate("a.wav", "--scale", "estimate", "--bits", "16", "--overwrite", "--json")
     assert json.loads(out)["files"][0]["gain"] == pytest.approx((1 - 2**-15) / peak)
-    _, _, lines = separate("a.wav", "--bits", "24", "--overwrite")
+    _, _, lines = separate("a.wav", "--scale", "estimate", "--bits", "24", "--overwrite")
     assert f"turned down by {20 * np.log10(peak):.1f} dB, not to clip" in lines
     assert "to listen" not in lines
 
@@ -222,7 +222,7 @@ def test_depth_options(model, separate, args, expected, n_re):
     depth = 2 if "--stop-db" in args else max(n_re)
     assert report["files"][0]["n_re"] == [depth]
     found = [read(path) for path in report["files"][0]["outputs"][-2:]]
-    same = model.recording(read("a.wav"), RATE, n_re=depth)
+    same = model.recording(read("a.wav"), RATE, n_re=depth, scale="mixture")
     if "flac" not in args:
         np.testing.assert_allclose(found, same, rtol=0, atol=1e-5 * np.abs(same).max())
 

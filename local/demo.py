@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
+from typing import TYPE_CHECKING
 
 import numpy as np
 from audio_files import read_signal, write_signal
@@ -28,10 +29,12 @@ from espnet2_tisdiss.cli.console import (
     require_folder,
 )
 from espnet2_tisdiss.errors import TisdissError
-from espnet2_tisdiss.inference import SeparateSpeech
 from espnet2_tisdiss.pictures import draw_spectrograms
 from espnet2_tisdiss.scaling import rescale
 from espnet2_tisdiss.sweep import Mixture, Score, count_cost, find_mixtures, sweep
+
+if TYPE_CHECKING:  # loading imports it, without ESPnet's remarks on optional packages
+    from espnet2_tisdiss.inference import SeparateSpeech
 
 DEPTHS = (1, 2, 4, 8)
 REPEATS = 5

@@ -10,11 +10,10 @@ depths from 1 on, and (c) a run for each depth, the published way; and prints me
 """
 
 import argparse
-import statistics
 from pathlib import Path
 
 import torch
-from measuring import read_config, run_main, seconds_of, untrained
+from measuring import in_turn, read_config, run_main, untrained
 
 from espnet2_tisdiss import SeparateSpeech
 from espnet2_tisdiss.cost import speech_shaped_noise
@@ -39,18 +38,15 @@ def main(argv: list[str] | None = None) -> None:
         f"{args.depths} runs, 1..{args.depths}": runs,
     }
     separate(mixture, fs=separate.sample_rate, n_re=1)  # what a first run does besides
-    times = {way: [] for way in ways}
-    for _ in range(args.repeats):
-        for way, run in ways.items():
-            times[way].append(seconds_of(run)[0])
-    medians = [statistics.median(of_way) for of_way in times.values()]
+    seconds, _ = in_turn(ways, args.repeats, lambda _: None)
+    deepest = next(iter(seconds.values()))
     print(
         f"{args.model}: {args.seconds:g} s of audio, {args.repeats} times, {separate.device}, "
         f"{torch.get_num_threads()} thread(s)"
     )
     print(f"{'':>24} {'seconds':>8} {'RTF':>7} {'ratio':>6}")
-    for way, median in zip(ways, medians, strict=True):
-        print(f"{way:>24} {median:8.3f} {median / args.seconds:7.3f} {median / medians[0]:6.2f}")
+    for way, median in seconds.items():
+        print(f"{way:>24} {median:8.3f} {median / args.seconds:7.3f} {median / deepest:6.2f}")
 
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:

@@ -29,6 +29,7 @@ import espnet2_tisdiss
 from espnet2_tisdiss.checks import check_integer
 from espnet2_tisdiss.cost import speech_shaped_noise
 from espnet2_tisdiss.errors import TisdissError
+from espnet2_tisdiss.precision import HALF_TYPES
 from espnet2_tisdiss.stitching import CHUNK_SECONDS
 from espnet2_tisdiss.textfiles import write_whole
 
@@ -359,7 +360,7 @@ def _check_positive(name: str, value: float) -> None:
 def _arithmetic(separate: "SeparateSpeech") -> str:
     """Tell how a model computes, as far as its speed depends on it."""
     words = [separate.precision]
-    if next(separate.separator.parameters()).dtype in (torch.bfloat16, torch.float16):
+    if next(separate.separator.parameters()).dtype in HALF_TYPES:
         words.append("weights too")
     if separate.separator.is_compiled:
         words.append("compiled")

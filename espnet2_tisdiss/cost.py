@@ -91,8 +91,7 @@ class CostCounter:
         learned = separator.config.segment_size is not None
         # not a deep copy: hooks and wrapped methods of a copy would still lead to the original
         with torch.random.fork_rng(devices=[]):
-            options = dataclasses.asdict(separator.config) | {"compile": False}
-            blank = type(separator)(separator.input_dim, **options)
+            blank = type(separator)(separator.input_dim, **dataclasses.asdict(separator.config))
         self._separator = blank.eval().to("meta")
         self._features = torch.empty(  # (1, t, f)
             (1, n_frames, separator.input_dim),

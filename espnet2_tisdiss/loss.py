@@ -9,6 +9,7 @@ from espnet2.enh.loss.wrappers.pit_solver import PITSolver
 from torch import Tensor
 
 from espnet2_tisdiss.checks import check_number
+from espnet2_tisdiss.precision import full_precision
 
 # ESPnet makes these masks from all signals it is given at once, here those of several depths
 JOINT_MASKS = ("IBM", "IRM")
@@ -84,7 +85,7 @@ class MultiDepthPIT(AbsLossWrapper):
         losses, perms, stats = [], [], {}
         # autocast would round the criterion's products to 8 or 11 bits: no SNR beyond 20 dB
         with torch.autocast(inf[0].device.type, enabled=False):
-            ref, inf = ([_full_precision(signal) for signal in signals] for signals in (ref, inf))
+            ref, inf = ([full_precision(signal) for signal in signals] for signals in (ref, inf))
             for depth, perm in enumerate(inherited):
                 estimates = inf[depth * num_spk : (depth + 1) * num_spk]
                 loss, stats, found = self.solver(ref, estimates, {"perm": perm})
@@ -110,8 +111,3 @@ class MultiDepthPIT(AbsLossWrapper):
             )
         weights = losses.new_tensor(self.depth_weights)
         return (weights * losses).sum() / weights.sum()
-
-
-def _full_precision(signal: Tensor) -> Tensor:
-    """Return half-precision signals as float32, others as they are."""
-    return signal.float() if signal.dtype in (torch.float16, torch.bfloat16) else signal

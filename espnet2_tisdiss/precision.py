@@ -7,6 +7,12 @@ import torch
 from espnet2_tisdiss.checks import check_choice
 
 DTYPES = ("float32", "float64", "bfloat16", "float16")
+HALF_TYPES = (torch.float16, torch.bfloat16)
+
+
+def full_precision(x: torch.Tensor) -> torch.Tensor:
+    """Return half-precision ``x`` as float32, and any other as it is."""
+    return x.float() if x.dtype in HALF_TYPES else x
 
 
 def half_precision(dtype: str, device: str) -> torch.dtype | None:

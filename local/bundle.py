@@ -9,7 +9,6 @@ experiment, an example of the test set, and conf/finetune_NAME.yaml, which train
 from __future__ import annotations
 
 import argparse
-import csv
 import io
 import re
 import sys
@@ -21,12 +20,12 @@ from string import Template
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import report
 import torch
 import yaml
 from audio_files import read_signal, write_signal
 from datadir import DataError, build_aside, read_data_dir, run_main, write_aside
 from inference_config import read_yaml
-from report import markdown_table
 
 from espnet2_tisdiss.bundled import CHECKSUMS, EXAMPLE, MODEL_FILE, MODELS, checksum_line
 from espnet2_tisdiss.errors import TisdissError
@@ -94,18 +93,15 @@ def read_gains(path: Path, test_sets: Sequence[str]) -> list[Gains]:
     Raises:
         DataError: there is no such table, or it lacks one of the sets.
     """
-    tables: dict[str, dict[int, dict[str, float]]] = {}
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            for row in csv.DictReader(file):
-                if row["n_re"].isdecimal():
-                    depths = tables.setdefault(row["dataset"], {})
-                    gains = depths.setdefault(int(row["n_re"]), {})
-                    gains[row["utterance"]] = float(row["SI_SNRi"])
+        read = report.read_gains(path)
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; stage 8 of the recipe writes it") from None
-    except (KeyError, ValueError) as error:
-        raise DataError(f"{path}: is no table of stage 8: {error}") from None
+    tables = {
+        name: {int(label): gains for label, gains in depths.items() if label.isdecimal()}
+        for name, depths in read.items()
+    }
+    tables = {name: depths for name, depths in tables.items() if depths}
     for name in test_sets:
         if name not in tables:
             there = ", ".join(tables) or "none"
@@ -222,7 +218,7 @@ def model_card(
         parameters=f"{parameters(model.enh_model) / 1e6:.2f}",
         trained_n_re=config.reconstructor_repeat_times,
         trained_on=_wrapped(f"**Trained on** {trained_on}"),
-        table=markdown_table(header, rows),
+        table=report.markdown_table(header, rows),
         sets="\n".join(counts),
     )
 

@@ -11,10 +11,12 @@ import http.client
 import io
 import math
 import os
+import sys
 import urllib.request
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
@@ -108,6 +110,25 @@ def fetch(target: Path, url: str, advice: str, sha256: str | None = None) -> Pat
     with write_aside(target) as aside:
         aside.write_bytes(content)
     return target
+
+
+def require_package(module: str, who: str, name: str, distribution: str) -> None:
+    """Check that a Python package is installed.
+
+    Args:
+        module: that it is imported as.
+        who: needs it, in words.
+        name: of what is needed.
+        distribution: that pip installs.
+
+    Raises:
+        DataError: it is not; the message says what to install.
+    """
+    if find_spec(module) is None:
+        raise DataError(
+            f"{who} need {name}, which is not installed: "
+            f"{sys.executable} -m pip install {distribution}"
+        )
 
 
 def positive(text: str) -> int:

@@ -295,6 +295,29 @@ def write_csv(path: Path, all_results: Sequence[SetResults]) -> None:
                     writer.writerow([results.name, scored.label, key, *numbers])
 
 
+def read_gains(path: Path) -> dict[str, dict[str, dict[str, float]]]:
+    """Read the SI-SNR improvements, in dB, of a table that :func:`write_csv` wrote.
+
+    Returns:
+        Test set -> depth, as text -> utterance -> improvement.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        DataError: it is no such table.
+    """
+    tables: dict[str, dict[str, dict[str, float]]] = {}
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                if row["n_re"] != "mixture":
+                    depths = tables.setdefault(row["dataset"], {})
+                    gains = depths.setdefault(row["n_re"], {})
+                    gains[row["utterance"]] = float(row["SI_SNRi"])
+    except (KeyError, ValueError, TypeError) as error:
+        raise DataError(f"{path}: is no table of stage 8: {error}") from None
+    return tables
+
+
 def write_picture(path: Path, all_results: Sequence[SetResults], cost: Mapping[str, float]) -> bool:
     """Draw mean and spread of SI-SNRi against cost, a line for each test set.
 

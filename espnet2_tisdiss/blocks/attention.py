@@ -9,6 +9,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from espnet2_tisdiss.blocks.linear import ChannelLinear
 from espnet2_tisdiss.blocks.narrow import CACHED_WEIGHTS, NarrowAttention
+from espnet2_tisdiss.precision import HALF_TYPES
 
 ROTARY_THETA = 10000.0
 # Up to this length (the speaker path: one position a speaker) attention is a few elementwise
@@ -39,7 +40,7 @@ class RotaryEmbedding(nn.Module):
         # model.bfloat16() would round the frequencies, and the error grows with the position
         freqs = self.freqs
         super()._apply(fn, recurse)
-        if self.freqs.dtype in (torch.float16, torch.bfloat16):
+        if self.freqs.dtype in HALF_TYPES:
             self.freqs = freqs.to(self.freqs.device)
         return self
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from espnet2_tisdiss.blocks.splitter import blank_frames
+from espnet2_tisdiss.precision import full_precision
 
 
 class ConvEmbed(nn.Sequential):
@@ -60,7 +61,7 @@ class GlobalNorm(nn.GroupNorm):
 
     def forward(self, x: Tensor, frames: Tensor | None = None) -> Tensor:
         """Normalise ``x`` (b, t, ..., h) per item; ``frames`` (b, t) marks valid ones."""
-        y = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+        y = full_precision(x)
         axes = tuple(range(1, y.dim()))
         if frames is None:
             variance, mean = torch.var_mean(y, axes, correction=0, keepdim=True)

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from espnet2_tisdiss.precision import full_precision
+
 
 class RMSGroupNorm(nn.Module):
     """Root-mean-square norm within groups of channels (TF-Locoformer, section 2.2).
@@ -27,8 +29,7 @@ class RMSGroupNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Normalise ``x`` of shape (..., h); half-precision input is normalised in float32."""
         # low precision is left for the matrix products: squares overflow in float16
-        groups = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
-        groups = groups.unflatten(-1, (self.num_groups, -1))  # (..., group, h / groups)
+        groups = full_precision(x).unflatten(-1, (self.num_groups, -1))  # (..., group, h / groups)
         # the norm's gradient is defined at zero, that of the root of the mean square is not
         rms = torch.linalg.vector_norm(groups, dim=-1, keepdim=True) * groups.shape[-1] ** -0.5
         groups = groups * (1 / (rms + self.eps))

@@ -18,6 +18,7 @@ from types import MappingProxyType
 import festival
 import flite
 import voices
+from corpus_files import positive
 from corpus_plan import SIZES, Plan, Size, made_sets, make_plan
 from data_lists import make_data_dirs
 from datadir import DataError, run_main, write_aside, write_scp
@@ -174,12 +175,6 @@ def fill_corpus(plan: Plan, corpus: Path, seed: int, processes: int) -> float:
     return samples / SAMPLE_RATE
 
 
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number of 1 or more, found {text!r}")
-    return int(text)
-
-
 def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="local/data.sh",
@@ -195,7 +190,7 @@ def _parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--size", choices=SIZES, default="default", help=sizes)
     parser.add_argument("--seed", type=int, default=0, help="another seed, another corpus")
-    parser.add_argument("--nj", type=_positive, default=2, help="number of processes")
+    parser.add_argument("--nj", type=positive, default=2, help="number of processes")
     parser.add_argument(
         "--corpus", type=Path, help="folder of the corpus (default: downloads/mini_<size>_<seed>)"
     )

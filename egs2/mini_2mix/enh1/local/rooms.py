@@ -7,15 +7,14 @@ Axis letter: n sample.
 
 from __future__ import annotations
 
-import importlib.util
 import math
-import sys
 from pathlib import Path
 from random import Random
 from types import MappingProxyType
 
 import numpy as np
-from datadir import DataError, write_aside
+from corpus_files import require_package
+from datadir import write_aside
 from speech_files import SAMPLE_RATE, unusable
 
 ROOMS = MappingProxyType({"train": 240, "valid": 24, "test": 40})
@@ -32,16 +31,8 @@ ONSET_SAMPLES = 8
 
 
 def require_rooms() -> None:
-    """Check that pyroomacoustics is installed.
-
-    Raises:
-        DataError: it is not; the message says what to install.
-    """
-    if importlib.util.find_spec("pyroomacoustics") is None:
-        raise DataError(
-            "the rooms need pyroomacoustics, which is not installed: "
-            f"{sys.executable} -m pip install pyroomacoustics"
-        )
+    """Check that pyroomacoustics is installed; raise DataError if it is not."""
+    require_package("pyroomacoustics", "the rooms", "pyroomacoustics", "pyroomacoustics")
 
 
 def room_names(split: str) -> list[str]:

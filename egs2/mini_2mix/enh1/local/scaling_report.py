@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,9 +9,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import report
 from datadir import DataError
 from inference_config import read_yaml
-from report import cost_by_depth, count_parameters
 from results import table
 from scaling_variants import VARIANTS, VARIED, Run, Variant
 from speech_files import SAMPLE_RATE
@@ -70,16 +69,15 @@ def read_gains(folder: Path) -> dict[int, dict[str, float]]:
     path = folder / "RESULTS.csv"
     gains: dict[int, dict[str, float]] = {}
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            for row in csv.DictReader(file):
-                if row["n_re"] != "mixture":
-                    key = f"{row['dataset']}/{row['utterance']}"
-                    gains.setdefault(int(row["n_re"]), {})[key] = float(row["SI_SNRi"])
+        for name, depths in report.read_gains(path).items():
+            for n_re, scores in depths.items():
+                of_depth = gains.setdefault(int(n_re), {})
+                of_depth |= {f"{name}/{utterance}": gain for utterance, gain in scores.items()}
     except FileNotFoundError:
         raise DataError(
             f"{path}: no such file; remove {folder / '.results'} and run again"
         ) from None
-    except (KeyError, ValueError, TypeError) as error:
+    except ValueError as error:  # a DataError is one
         raise DataError(f"{path}: not the scores of a model by depth ({error})") from None
     return gains
 
@@ -143,11 +141,11 @@ def quality_table(outcomes: Sequence[Outcome]) -> str:
         if not outcome.variant.one_depth:
             cells[outcome.best] = f"**{cells[outcome.best]}**"
         row = [outcome.variant.name, str(outcome.variant.n_re), ", ".join(map(str, outcome.gains))]
-        row.append(f"{count_parameters(outcome.config, {}):.2f}")
+        row.append(f"{report.count_parameters(outcome.config, {}):.2f}")
         rows.append([*row, *(cells.get(n_re, "") for n_re in depths)])
     shared = next((one for one in outcomes if not one.variant.one_depth), None)
     if shared is not None:
-        cost = cost_by_depth(shared.config, {}, SAMPLE_RATE, [str(n_re) for n_re in depths])
+        cost = report.cost_by_depth(shared.config, {}, SAMPLE_RATE, [str(n_re) for n_re in depths])
         rows.append(["GMAC/s", "", "", "", *(f"{cost[str(n_re)]:.2f}" for n_re in depths)])
     return table(header, rows)
 

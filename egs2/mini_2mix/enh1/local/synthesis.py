@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import subprocess
 import sys
@@ -16,6 +15,7 @@ import festival
 import flite
 import numpy as np
 import soxr
+from corpus_files import require_package
 from corpus_plan import Size
 from datadir import DataError, read_scp, write_scp
 from foreign import foreign_sentence
@@ -36,16 +36,8 @@ def utterance_path(corpus: Path, speaker: str, utterance: str) -> Path:
 
 
 def require_espeak() -> None:
-    """Check that the espeak-ng engine is installed.
-
-    Raises:
-        DataError: it is not; the message says what to install.
-    """
-    if importlib.util.find_spec("espeakng_loader") is None:
-        raise DataError(
-            "the voices need the espeak-ng engine, which is not installed: "
-            f"{sys.executable} -m pip install espeakng-loader"
-        )
+    """Check that the espeak-ng engine is installed; raise DataError if it is not."""
+    require_package("espeakng_loader", "the voices", "the espeak-ng engine", "espeakng-loader")
 
 
 def speak_utterances(

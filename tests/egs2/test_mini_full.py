@@ -465,3 +465,42 @@ def test_noise_is_added_at_the_level_that_is_asked_for():
     rest = signals["mix"].astype(float) - signals["s1"] - signals["s2"]
     speech = signals["s1"].astype(float) + signals["s2"]
     assert 10 * np.log10(np.mean(speech**2) / np.mean(rest**2)) == pytest.approx(10, abs=0.01)
+
+
+# the model of the package, made from it
+
+
+def bundle_sh(*words, **options):
+    return subprocess.run(
+        [shutil.which("bash"), REPOSITORY / "egs2/mini_2mix/enh1/bundle.sh", *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        **options,
+    )
+
+
+def test_the_model_card_tells_what_the_corpus_holds():
+    text = (REPOSITORY / "egs2/mini_2mix/enh1/bundle.sh").read_text()
+    said = text.partition('trained_on="')[2].partition('"')[0].replace("\\\n", "")
+    plan = make_plan(FULL, 0, ("awb", "kal", "rms", "slt"), ("ked_diphone",))
+    voices = Counter(voice.engine for voice in plan.voices if voice.split == "train")
+    mixed = sum(mixture.set_name == "train" for mixture in plan.mixtures)
+    assert f"{mixed} mixtures" in said
+    assert f"{voices['espeak-ng']} voices of the synthesiser espeak-ng" in said
+    assert f"and {voices['flite']} that were made of the four of flite" in said
+
+
+@pytest.mark.parametrize("words", [["--seed", "1"], ["--size=tiny"], ["--enh_tag", "other"]])
+def test_the_package_s_model_has_one_recipe(words):
+    done = bundle_sh(*words)
+    assert done.returncode == 1
+    assert done.stderr == f"bundle.sh: {words[0]}: is fixed here; ./run.sh takes it\n"
+
+
+def test_the_package_s_model_is_not_made_without_its_engines(tmp_path):
+    (tmp_path / "dirname").symlink_to(shutil.which("dirname"))
+    put_program(tmp_path, "flite", FLITE)
+    done = bundle_sh(env={"PATH": str(tmp_path)})
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("bundle.sh: festival: is not installed")

@@ -208,7 +208,7 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], title: str
     table = Table(title=title or None, title_justify="left")
     for index, name in enumerate(header):
         numbers = all(_is_number(row[index]) for row in rows)
-        table.add_column(name, justify="right" if numbers else "left", overflow="fold")
+        table.add_column(Text(name), justify="right" if numbers else "left", overflow="fold")
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     Console().print(table)

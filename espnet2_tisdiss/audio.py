@@ -14,7 +14,7 @@ import os
 import stat
 import tempfile
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -472,22 +472,7 @@ class Spool:
         for start in range(0, self.frames, length):
             yield self._read(start, min(length, self.frames - start))
 
-    def alongside(self, blocks: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yield each of the blocks (..., n) with the spool's samples (rows, n) of that place.
-
-        Raises:
-            ValueError: the blocks are longer or shorter than what was appended.
-        """
-        start = 0
-        for block in blocks:
-            yield block, self._read(start, block.shape[-1])
-            start += block.shape[-1]
-        if start != self.frames:
-            raise ValueError(f"{start} samples alongside {self.frames}")
-
     def _read(self, start: int, length: int) -> np.ndarray:
-        if start + length > self.frames:
-            raise ValueError(f"more than {self.frames} samples alongside as many")
         self._file.seek(start * self.rows * np.dtype(np.float32).itemsize)
         frames = np.fromfile(self._file, np.float32, length * self.rows)
         return np.ascontiguousarray(frames.reshape(length, self.rows).T)

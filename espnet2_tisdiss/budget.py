@@ -277,16 +277,9 @@ def calibrate(
     )
 
 
-def kept_calibration(
-    separate: "SeparateSpeech", store: CalibrationStore | None = None
-) -> Calibration:
-    """Return the calibration of a model on this machine: the stored one, or else a new one.
-
-    Args:
-        separate: the model.
-        store: where calibrations are kept; None: the user's store.
-    """
-    store = store or CalibrationStore()
+def kept_calibration(separate: "SeparateSpeech") -> Calibration:
+    """Return the calibration of a model on this machine: the stored one, or else a new one."""
+    store = CalibrationStore()
     found = store.get(Conditions.of(separate))
     if found is None:
         found = calibrate(separate)
@@ -371,8 +364,10 @@ def _model_fingerprint(separate: "SeparateSpeech") -> str:
     """Return a fingerprint of a model's structure, whatever its weights and its N_re."""
     structure = dataclasses.asdict(separate.separator.config)
     del structure["reconstructor_repeat_times"]
-    args = separate.enh_train_args
-    coders = [args.encoder, args.encoder_conf, args.decoder, args.decoder_conf]
+    options = vars(separate.enh_train_args)
+    names = ("encoder", "encoder_conf", "decoder", "decoder_conf")
+    # a joint model's begin with enh_
+    coders = [options.get(f"enh_{name}", options.get(name)) for name in names]
     return _fingerprint([structure, coders, separate.sample_rate])
 
 

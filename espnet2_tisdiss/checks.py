@@ -1,7 +1,7 @@
 """Checks of constructor arguments: errors that name the argument and the values allowed."""
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 
@@ -35,6 +35,12 @@ def check_divides(name: str, divisor: int, whole: str, value: int) -> None:
     """Raise ValueError unless the argument ``name``, a divisor, divides ``value``."""
     if value % divisor:
         raise ValueError(f"{name} must divide {whole} = {value}; got {divisor}")
+
+
+def some_of(names: Collection[str], most: int = 5) -> str:
+    """Return the first names in the order of the alphabet, and how many more there are."""
+    more = len(names) - most
+    return ", ".join(sorted(names)[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def as_list(value: Any) -> list:

@@ -82,6 +82,20 @@ class Options:
         name = self.pattern.format(name=task.name, n_re=n_re, channel=channel, speaker=speaker)
         return task.folder / f"{name}{self.output.suffix}"
 
+    def paths(self, task: Task, channel: int, num_spk: int) -> list[Path]:
+        """Return the files of a channel (from 1), speaker by speaker, depth by depth."""
+        return [
+            self.path(task, n_re, channel, speaker)
+            for n_re in self.depths.n_re
+            for speaker in range(1, num_spk + 1)
+        ]
+
+    def is_settled(self, paths: Iterable[Path]) -> bool:
+        """Tell whether the files that are there leave a task with these nothing to do."""
+        if self.existing == "overwrite":
+            return False
+        return (all if self.existing == "skip" else any)(map(_is_there, paths))
+
 
 _MARKS = {
     "name": "{name}",
@@ -276,12 +290,12 @@ class _Recording:
         outcome.separated_channels = info.channels if options.channel == "each" else 1
         channels = range(outcome.separated_channels)
         paths = [path for channel in channels for path in self._paths(channel)]
-        there = [path for path in paths if _is_there(path)]
-        if options.existing == "skip" and len(there) == len(paths):
-            outcome.status, outcome.outputs = "skipped", paths
-            return False
-        if options.existing == "refuse" and there:
-            raise TisdissError(f"{there[0]}: is there already; overwrite it, or skip what is there")
+        if options.is_settled(paths):
+            if options.existing == "skip":
+                outcome.status, outcome.outputs = "skipped", paths
+                return False
+            there = next(filter(_is_there, paths))
+            raise TisdissError(f"{there}: is there already; overwrite it, or skip what is there")
         for _ in channels:
             channel = _Channel(self._model, self._task.folder, info, options)
             self._channels.append(channel)
@@ -343,13 +357,7 @@ class _Recording:
 
     def _paths(self, channel: int) -> list[Path]:
         """Return the files of a channel (from 0), speaker by speaker, depth by depth."""
-        speakers = range(1, self._model.num_spk + 1)
-        depths = self._options.depths.n_re
-        return [
-            self._options.path(self._task, n_re, channel + 1, speaker)
-            for n_re in depths
-            for speaker in speakers
-        ]
+        return self._options.paths(self._task, channel + 1, self._model.num_spk)
 
     def _piece(self, channel: "_Channel", chunks: Sequence[Chunk]) -> Iterator[_Piece]:
         for chunk in chunks:

@@ -120,8 +120,11 @@ class SeparateSpeech(espnet2.bin.enh_inference.SeparateSpeech):
         if model_file is not None:
             # ESPnet loads what fits, and passes the rest over in silence
             weights = torch.load(model_file, map_location="cpu", weights_only=True)
+            # of a joint model this is the first part
+            prefix = "enh_model." if given.arguments["enh_s2t_task"] else ""
+            found = {name.removeprefix(prefix) for name in weights if name.startswith(prefix)}
             names = self.enh_model.state_dict().keys()
-            refuse_mismatch(names - weights.keys(), weights.keys() - names)
+            refuse_mismatch(names - found, found - names)
         if n_re is not None:
             self.separator.reconstructor_repeat_times = n_re
         if sample_rate is None:
@@ -267,13 +270,28 @@ class SeparateSpeech(espnet2.bin.enh_inference.SeparateSpeech):
             For each mixture, in their order, (j, n): what it would give alone.
         """
         check_integer("batch_size", batch_size, 1)
-        depth = self.separator.reconstructor_repeat_times if n_re is None else n_re
+        depth = self.resolve_depth(n_re)
         by_length = sorted(range(len(waves)), key=lambda index: len(waves[index]))
         separated: dict[int, np.ndarray] = {}
         for indices in itertools.batched(by_length, batch_size):
             found = self.depths([waves[index] for index in indices], [depth])[depth]
             separated.update(zip(indices, found, strict=True))
         return [separated[index] for index in range(len(waves))]
+
+    def resolve_depth(self, n_re: int | None = None) -> int:
+        """Return the repetitions to run: ``n_re``, or the instance's where that is None.
+
+        Raises:
+            TisdissError: the model has no reconstructor, or is set to no repetition.
+            ValueError: ``n_re`` is no integer >= 1.
+        """
+        if not self.separator.config.reconstructor_n_layers:
+            raise TisdissError("the model has no reconstructor, and so no depths to separate at")
+        if n_re is not None:
+            return check_integer("n_re", n_re, 1)
+        if usual := self.separator.reconstructor_repeat_times:
+            return usual
+        raise TisdissError("the model is set to 0 repetitions: choose n_re, 1 or more")
 
     def depth_within(
         self,
@@ -357,7 +375,7 @@ class SeparateSpeech(espnet2.bin.enh_inference.SeparateSpeech):
             )
         if rate != self.sample_rate:
             logging.warning("resampling from %d Hz to the model's %d", rate, self.sample_rate)
-        depth = self.separator.reconstructor_repeat_times if n_re is None else n_re
+        depth = self.resolve_depth(n_re)
         depths = Depths((depth,), stop_db)
         chunking = Chunking.in_seconds(self.sample_rate, chunk_seconds, overlap_seconds)
         separated = [
@@ -370,8 +388,7 @@ class SeparateSpeech(espnet2.bin.enh_inference.SeparateSpeech):
         self, waves: list[Tensor], n_re: int | None
     ) -> Iterator[tuple[int, list[np.ndarray]]]:
         """Yield depths 1, 2, ... ``n_re`` and the estimate (j, n) of each wave (n,) there."""
-        last = self.separator.reconstructor_repeat_times if n_re is None else n_re
-        check_integer("n_re", last, 1)
+        last = self.resolve_depth(n_re)
         with torch.inference_mode():
             features, frames, scales = self._encode(waves)
         half = self.separator.autocast(features.device.type)

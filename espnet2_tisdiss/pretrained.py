@@ -41,6 +41,7 @@ WEIGHTS = (
     "*.ave_*best.pth",
     "valid.loss.best.pth",
     "*.best.pth",
+    "latest.pth",
 )
 
 
@@ -147,19 +148,33 @@ def _unpacked(archive: Path) -> dict[str, str]:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     folder = platformdirs.user_cache_path("tisdiss") / "models" / digest[:16]
     if not folder.is_dir():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(prefix=".aside-", dir=folder.parent))
         try:
-            unpack(archive, aside, use_cache=False)
-            aside.replace(folder)
+            _unpack_aside(archive, folder)
         except (RuntimeError, AssertionError, KeyError, zipfile.BadZipFile) as error:
             raise TisdissError(f"{archive}: no packed ESPnet model ({error})") from None
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
+        except OSError as error:
+            raise TisdissError(
+                f"{archive}: cannot be unpacked into {folder.parent}: {error.strerror}"
+            ) from None
     weights = sorted(folder.rglob("*.pth"))
     if len(weights) != 1:
         raise TisdissError(f"{archive}: holds {len(weights)} files of weights, not one")
     return _files(weights[0].parent, weights[0])
+
+
+def _unpack_aside(archive: Path, folder: Path) -> None:
+    """Unpack an archive into a folder that is not there yet, and is whole once it is."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(prefix=".aside-", dir=folder.parent))
+    try:
+        unpack(archive, aside, use_cache=False)
+        try:
+            aside.replace(folder)
+        except OSError:
+            if not folder.is_dir():  # else another process was faster, with the same content
+                raise
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _downloaded(tag: str) -> dict[str, str]:

@@ -29,7 +29,7 @@ from espnet2_tisdiss.blocks.frontend import ConvEmbed, ConvProject, GlobalNorm
 from espnet2_tisdiss.blocks.path import recomputed
 from espnet2_tisdiss.blocks.segments import SegmentEmbed, SegmentProject
 from espnet2_tisdiss.blocks.splitter import Splitter, blank_frames
-from espnet2_tisdiss.checks import check_integer
+from espnet2_tisdiss.checks import check_integer, some_of
 from espnet2_tisdiss.config import TISDiSSConfig
 
 
@@ -90,6 +90,7 @@ class TISDiSSSeparator(AbsSeparator):
                 GlobalNorm(stream_dim, config.eps),
             )
             self.reconstructor_concat_block = RepeatResidual(stream_dim)
+        self._repeat_times = config.reconstructor_repeat_times
         self.half_dtype: torch.dtype | None = None
         self.is_compiled = False
         # Also where ESPnet loads with strict=False, which would skip what does not fit. (Other
@@ -138,14 +139,14 @@ class TISDiSSSeparator(AbsSeparator):
     def reconstructor_repeat_times(self) -> int:
         """N_re, the depth of the next call; may be set at any time to an integer >= 0.
 
-        0 gives the splitter's output. No parameter depends on it.
+        0 gives the splitter's output. No parameter depends on it, and ``config`` keeps the depth
+        that the model was made with.
         """
-        return self.config.reconstructor_repeat_times
+        return self._repeat_times
 
     @reconstructor_repeat_times.setter
     def reconstructor_repeat_times(self, value: int) -> None:
-        repeat_times = check_integer("reconstructor_repeat_times", value, 0)
-        self.config.reconstructor_repeat_times = repeat_times
+        self._repeat_times = check_integer("reconstructor_repeat_times", value, 0)
 
     def compile_blocks(self) -> None:
         """Have ``torch.compile`` fuse the separator and reconstructor blocks from now on.
@@ -361,13 +362,12 @@ def refuse_mismatch(missing: Collection[str], left_over: Collection[str]) -> Non
     """Refuse weights of other names than the model's.
 
     Raises:
-        RuntimeError: listing what is missing and what is left over.
+        RuntimeError: naming what is missing and what is left over.
     """
     if missing or left_over:
         raise RuntimeError(
             "the weights do not fit this TISDiSS configuration; "
-            f"missing: {', '.join(sorted(missing)) or 'none'}; "
-            f"left over: {', '.join(sorted(left_over)) or 'none'}"
+            f"missing: {some_of(missing) or 'none'}; left over: {some_of(left_over) or 'none'}"
         )
 
 

@@ -9,6 +9,7 @@ SI-SNRi is the improvement over the mixture itself. Axis letters: b batch, j spe
 import dataclasses
 import itertools
 import logging
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,6 +30,7 @@ if TYPE_CHECKING:  # importing ESPnet's model takes seconds
     from espnet2_tisdiss.inference import SeparateSpeech
 
 MIXTURE_FOLDERS = ("mix", "mix_clean", "mix_both")  # of wsj0-2mix and LibriMix
+OTHER_FOLDERS = re.compile(r"s\d+|noise")  # beside them
 SUFFIXES = (".wav", ".flac")
 LIMIT_DB = 100.0  # of a score: that of a perfect estimate, and less that of a silent one
 ENOUGH_DB = 0.05
@@ -147,7 +149,8 @@ def find_mixtures(data: str | Path, num_spk: int) -> list[Mixture]:
     if len(found) > 1:
         names = " and ".join(path.name for path in found)
         raise TisdissError(f"{data}: holds {names}; give the one meant, such as {found[0]}")
-    if not found and (data.absolute().parent / "s1").is_dir() and data.name != "s1":
+    has_sources = (data.absolute().parent / "s1").is_dir()
+    if not found and has_sources and not OTHER_FOLDERS.fullmatch(data.name):
         found = [data.absolute()]
     if not found:
         raise TisdissError(f"{data}: holds neither wav.scp nor {', '.join(MIXTURE_FOLDERS)}")

@@ -432,19 +432,9 @@ def test_spool_gives_back_what_was_appended(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_spool_alongside_the_mixture(tmp_path):
-    samples, mixture = noise(2, 1000), noise(1, 1000)
-    with Spool(tmp_path, 2) as spool:
-        spool.append(samples)
-        pairs = list(spool.alongside(np.split(mixture, [10, 400], axis=1)))
-        assert [part.shape[1] for part, _ in pairs] == [10, 390, 600]
-        for i, whole in enumerate([mixture, samples]):
-            np.testing.assert_array_equal(np.concatenate([p[i] for p in pairs], axis=1), whole)
-        for other in [mixture[:, :-1], np.hstack([mixture, mixture])]:
-            with pytest.raises(ValueError, match="alongside"):
-                list(spool.alongside([other]))
-        with pytest.raises(ValueError, match="2 rows"):
-            spool.append(mixture)
+def test_spool_takes_its_rows_alone(tmp_path):
+    with Spool(tmp_path, 2) as spool, pytest.raises(ValueError, match="2 rows"):
+        spool.append(noise(1, 1000))
 
 
 def test_spool_is_gone_after_an_error(tmp_path):

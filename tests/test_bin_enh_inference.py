@@ -122,6 +122,14 @@ def test_other_formats_and_silence(separate, tmp_path):
         assert len(samples) == 4000 and not samples.any()
 
 
+def test_what_is_wrong_with_a_mixture_is_told_by_its_name(separate, tmp_path):
+    soundfile.write(tmp_path / "bad.wav", np.full(4000, np.nan), RATE, "FLOAT")
+    (tmp_path / "bad.scp").write_text(f"bad {tmp_path / 'bad.wav'}\n")
+    with pytest.raises(SystemExit) as refused:
+        separate("--n_re", 1, scp=tmp_path / "bad.scp")
+    assert refused.value.code.startswith("enh_inference: bad: mixture 0 holds samples that are not")
+
+
 def test_one_channel_is_chosen_of_several(separate, mixtures, tmp_path, capsys):
     lines = []
     for key, length in LENGTHS.items():

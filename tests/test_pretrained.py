@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from espnet2.main_funcs.pack_funcs import pack
+from espnet2.main_funcs.pack_funcs import pack, unpack
 from models import TINY
 
-from espnet2_tisdiss import SeparateSpeech, TisdissError, bundled
+from espnet2_tisdiss import SeparateSpeech, TisdissError, bundled, pretrained
 from espnet2_tisdiss.pretrained import find_model, load_model
 
 
@@ -42,6 +42,7 @@ def test_the_best_weights_of_a_folder(folder):
     config = str(folder / "config.yaml")
     names = [
         "model.pth",
+        "latest.pth",
         "valid.si_snr.best.pth",
         "valid.loss.best.pth",
         "valid.loss.ave_3best.pth",
@@ -104,6 +105,24 @@ def test_an_archive_is_unpacked_once(archive, folder, tmp_path):
     loaded = SeparateSpeech.from_pretrained(archive).enh_model.state_dict()
     for name, value in loaded.items():
         torch.testing.assert_close(value, packed[name])
+
+
+def test_an_archive_that_another_process_unpacks_as_well(archive, tmp_path, monkeypatch):
+    def unpack_twice(*args, **options):
+        unpack(*args, **options)
+        monkeypatch.setattr(pretrained, "unpack", unpack)
+        find_model(archive)  # is faster
+
+    monkeypatch.setattr(pretrained, "unpack", unpack_twice)
+    assert Path(find_model(archive)["model_file"]).is_file()
+    (models,) = (tmp_path / "cache").rglob("models")
+    assert len(list(models.iterdir())) == 1  # nothing lies aside
+
+
+def test_an_archive_where_nothing_can_be_unpacked(archive, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    refused(archive, "packed.zip: cannot be unpacked into .*: Not a directory")
 
 
 def test_the_packages_model(tmp_path, monkeypatch):

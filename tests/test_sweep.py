@@ -308,6 +308,8 @@ def test_what_a_data_set_lacks_is_told(tmp_path):
         find_mixtures(corpus, 3)
     with pytest.raises(TisdissError, match="s2: one speaker more than the model's 1"):
         find_mixtures(corpus, 1)
+    with pytest.raises(TisdissError, match="s2: holds neither wav.scp nor mix"):
+        find_mixtures(corpus / "s2", 2)  # a source is no mixture
     (corpus / "mix/m0.wav").unlink()
     with pytest.raises(TisdissError, match="holds no .wav or .flac files"):
         find_mixtures(corpus, 2)

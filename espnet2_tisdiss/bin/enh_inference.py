@@ -94,11 +94,22 @@ def separate_at_depths(args: argparse.Namespace) -> None:
         for keys, batch in load_data(args, separate):
             for key in keys:
                 logging.info("Enhancing %s", key)
-            depths = separate.depths(waveforms(keys, batch, args.ref_channel), args.n_re)
+            mixtures = waveforms(keys, batch, args.ref_channel)
+            with naming(keys):
+                depths = separate.depths(mixtures, args.n_re)
             rates = [int(rate) for rate in batch.get("utt2fs", [args.fs] * len(keys))]
             for depth, separated in depths.items():
                 for key, rate, waves in zip(keys, rates, separated, strict=True):
                     write(writers[depth], key, rate, waves, args.normalize_output_wav)
+
+
+@contextmanager
+def naming(keys: Sequence[str]) -> Iterator[None]:
+    """Put the mixtures' names before what is wrong with them."""
+    try:
+        yield
+    except TisdissError as error:
+        raise TisdissError(f"{', '.join(keys)}: {error}") from None
 
 
 def load_model(args: argparse.Namespace) -> SeparateSpeech:

@@ -74,12 +74,13 @@ def command(
     separator = load_model(model, device, dtype, None)
     from espnet2_tisdiss.budget import CalibrationStore, calibrate
 
+    store = CalibrationStore()
+    require_folder(store.path.parent)
     total = (1 + repeats) * n_re
     with measuring(), WorkProgress.shown(total, "calibrating") as progress:
         found = calibrate(separator, seconds, n_re, repeats, on_step=lambda: progress.advance(1))
     if out is not None:
         found.save(out)
-    store = CalibrationStore()
     store.put(found)
     result = {"model": model, **dataclasses.asdict(found), **predictions(found, separator)}
     files = [store.path] if out is None else [store.path, out]

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import heapq
 import math
 import os
 import time
@@ -184,14 +185,17 @@ def command(
     _share_threads(threads, jobs)
     separator = load_model(model, device, dtype, model_rate)
     chunking = Chunking.in_seconds(separator.sample_rate, chunk or CHUNK_SECONDS, overlap)
-    total = sum(map(sum, durations.values()))
-    if seconds is not None:
-        rtf = seconds / max(total, LEAST_S)
-    if rtf is not None:
-        rtf *= _advantage(list(durations.values()), chunking, separator.sample_rate, jobs)
-    depths = _depths(separator, wanted, all_depths, rtf, stop_db)
     existing = "overwrite" if overwrite else "skip" if skip_existing else "refuse"
+    depths = _depths(separator, wanted, all_depths, stop_db)
     options = Options(depths, chunking, channel, scale, output, names, existing, batch)
+    if (rtf, seconds) != (None, None):
+        work = _to_do(durations, options, separator.num_spk)
+        if seconds is not None:
+            rtf = seconds / max(sum(map(sum, work)), LEAST_S)
+        rtf *= _advantage(work, chunking, separator.sample_rate, jobs)
+        depths = _depth_within(separator, rtf, most=max(wanted, default=None))
+        options = dataclasses.replace(options, depths=depths)
+    total = sum(map(sum, durations.values()))
     loading = {"name": model, "device": separator.device, "dtype": dtype, "sample_rate": model_rate}
     report = _Report(separator.sample_rate, channel, depths.n_re, scale)
     with report.shown_at_the_end(as_json), AudioProgress.shown(total, _files(tasks)) as progress:
@@ -240,35 +244,57 @@ def _advantage(
 ) -> float:
     """Return how many times its real-time factor a process may take to do all within one.
 
-    Less than 1, as what chunks share is separated twice; but several processes share the work.
+    Less than 1, as what chunks share is separated twice; but several processes share the files,
+    the longest first.
     """
     length, hop = chunking.length / rate, chunking.hop / rate
-    audio = [sum(channels) for channels in durations]
-    work = sum(
-        length * (1 + math.ceil((duration - length) / hop)) if duration > length else duration
+    work = [
+        sum(
+            length * (1 + math.ceil((duration - length) / hop)) if duration > length else duration
+            for duration in channels
+        )
         for channels in durations
-        for duration in channels
-    )
-    return sum(audio) / work * min(jobs, sum(audio) / max(audio)) if work else 1.0
+    ]
+    loads = [0.0] * jobs
+    for seconds in sorted(work, reverse=True):
+        heapq.heapreplace(loads, loads[0] + seconds)
+    return sum(map(sum, durations)) / max(loads) if any(work) else 1.0
 
 
 def _depths(
     separator: "SeparateSpeech",
     wanted: Sequence[int],
     all_depths: bool,
-    rtf: float | None,
     stop_db: float | None,
 ) -> "Depths":
-    """Return the depths that the options ask for."""
+    """Return the depths that the options ask for, apart from a budget of time."""
     from espnet2_tisdiss.recordings import Depths
 
-    last = max(wanted, default=separator.separator.reconstructor_repeat_times)
+    last = separator.resolve_depth(max(wanted, default=None))
     if all_depths:
         return Depths(tuple(range(1, last + 1)))
-    if rtf is not None:
-        with messages.status("calibrating, once for this model and machine"):
-            return Depths((separator.depth_within(rtf, most=max(wanted, default=None)),))
     return Depths(tuple(wanted or [last]), stop_db)
+
+
+def _to_do(
+    durations: dict["Task", list[float]], options: "Options", num_spk: int
+) -> list[list[float]]:
+    """Return the seconds of each channel of the files that are going to be separated."""
+    work = []
+    for task, channels in durations.items():
+        numbers = range(1, len(channels) + 1)
+        paths = [path for n in numbers for path in options.paths(task, n, num_spk)]
+        if task.clash is None and not options.is_settled(paths):
+            work.append(channels)
+    return work
+
+
+def _depth_within(separator: "SeparateSpeech", rtf: float, most: int | None) -> "Depths":
+    """Return the depth that keeps a real-time factor."""
+    from espnet2_tisdiss.recordings import Depths
+
+    with messages.status("calibrating, once for this model and machine"):
+        return Depths((separator.depth_within(rtf, most=most),))
 
 
 def _separated(

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 import pytest
 from typer.testing import CliRunner
 
-from espnet2_tisdiss import TISDiSSConfig, TisdissError
+from espnet2_tisdiss import TISDiSSConfig, TisdissError, budget
 from espnet2_tisdiss.budget import Calibration, CalibrationStore, Conditions
 from espnet2_tisdiss.cli.app import app
 from espnet2_tisdiss.cli.calibrate import predictions
@@ -81,3 +81,15 @@ def test_a_place_that_cannot_be_written_to_is_told_before_the_work(tmp_path):
     run = calibrate("no model is looked for", "--out", tmp_path / "file" / "here.json")
     assert isinstance(run.exception, TisdissError)
     assert str(run.exception).startswith(f"{tmp_path / 'file'}: cannot be written to")
+
+
+def test_a_home_that_cannot_be_written_to_is_told_before_the_work(
+    espnet_model, tmp_path, monkeypatch
+):
+    espnet_model()
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    monkeypatch.setattr(budget, "calibrate", None)
+    run = calibrate(tmp_path)
+    assert isinstance(run.exception, TisdissError)
+    assert str(run.exception).startswith(f"{tmp_path / 'file/tisdiss'}: cannot be written to")

@@ -15,6 +15,7 @@ import numpy as np
 import psutil
 import pytest
 import soundfile
+from models import TINY
 from typer.testing import CliRunner
 
 from espnet2_tisdiss import SeparateSpeech, TisdissError
@@ -235,11 +236,44 @@ def test_a_budget_counts_what_chunks_share(model, separate):
         assert json.loads(out)["files"][0]["n_re"] == [n_re] * 3
 
 
+@pytest.mark.parametrize("existing", ["--skip-existing", None])
+def test_a_budget_counts_what_is_left_to_do(model, separate, existing):
+    for name in "abcd":
+        write(f"{name}.wav", noise(8000))
+        if name != "a":
+            write(f"separated/{name}_spk1.wav", noise(10))
+            write(f"separated/{name}_spk2.wav", noise(10))
+    options = [existing] if existing else []
+    _, out, _ = separate(
+        "a.wav", "b.wav", "c.wav", "d.wav", "--seconds", "0.055", "--json", *options
+    )
+    found = {file["status"]: file["n_re"] for file in json.loads(out)["files"]}
+    assert found == {"done": [2], "skipped" if existing else "failed": []}
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"reconstructor_repeat_times": 0}, "set to 0 repetitions: choose"),
+        ({"reconstructor_n_layers": 0}, "has no reconstructor"),
+    ],
+)
+def test_a_model_without_repetitions(espnet_model, separate, tmp_path, monkeypatch, options, match):
+    espnet_model(separator_conf={**TINY, **options})
+    monkeypatch.chdir(tmp_path)
+    write("a.wav", noise(800))
+    with pytest.raises(TisdissError, match=match):
+        separate("a.wav", "-m", ".")
+    if "reconstructor_n_layers" not in options:
+        assert separate("a.wav", "-m", ".", "--n-re", 1)[0] == 0
+
+
 def test_jobs_may_take_longer_each():
     chunking = Chunking.in_seconds(RATE, 8.0, 2.0)
     assert _advantage([[1.0], [], [8.0, 1.0]], chunking, RATE, 1) == 1
     assert _advantage([[20.0]], chunking, RATE, 2) == pytest.approx(20 / 24)
-    assert _advantage([[4.0]] * 5, chunking, RATE, 2) == 2
+    assert _advantage([[4.0]] * 5, chunking, RATE, 2) == pytest.approx(20 / 12)
+    assert _advantage([[20.0]] * 3, chunking, RATE, 2) == pytest.approx(60 / 48)
     assert _advantage([[6.0], [2.0]], chunking, RATE, 2) == pytest.approx(8 / 6)
     assert _advantage([[]], chunking, RATE, 2) == 1
 

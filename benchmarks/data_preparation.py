@@ -81,15 +81,18 @@ def _prepare(corpus: Path, recipe: Path, nj: int) -> float:
     """Run local/data.sh in a recipe folder; give the seconds it took."""
     variables = {"PYTHON": sys.executable, "WSJ0": str(corpus), "WSJ0_MIX_LISTS": str(corpus)}
     began = time.perf_counter()
-    subprocess.run(
+    run = subprocess.run(
         [DATA_SH, "--allow_subset", "--nj", str(nj)],
         cwd=recipe,
         env=os.environ | variables | {"WSJ0_2MIX": ""},
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        check=True,
+        stderr=subprocess.PIPE,
+        text=True,
     )
-    return time.perf_counter() - began
+    seconds = time.perf_counter() - began
+    if run.returncode:
+        sys.exit(f"data_preparation.py: local/data.sh failed:\n{run.stderr.strip()}")
+    return seconds
 
 
 if __name__ == "__main__":

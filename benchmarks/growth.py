@@ -251,7 +251,8 @@ def main() -> None:
     args = arguments.parse_args()
     begin(args.threads, args.device)
     device = torch.device(args.device)
-    check_page(args.page, f"growth-{device.type}", bool(args.only) or args.most < max(LENGTHS))
+    partial = ["--only"] * bool(args.only) + ["--most"] * (args.most < max(LENGTHS))
+    check_page(args.page, f"growth-{device.type}", partial)
     curves = _measure(args)
     content = f"{machine(device)}\n{report(curves)}"
     print(content)

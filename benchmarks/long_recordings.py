@@ -52,8 +52,11 @@ def _separate(model: str, minutes: float, rate: int, options: list[str]) -> tupl
         _write_noise(recording, round(minutes * 60 * rate), rate)
         options = [str(recording), "-m", model, "-o", folder, "--json", *options]
         run = subprocess.run([*_COMMAND, *options], stdout=subprocess.PIPE, check=True)
-    report, peak = run.stdout.rsplit(b"\n", 1)
-    summary = json.loads(report)["summary"]
+    text, peak = run.stdout.rsplit(b"\n", 1)
+    report = json.loads(text)
+    summary = report["summary"]
+    if summary["failed"]:
+        sys.exit(f"long_recordings.py: {minutes:g} minutes: {report['files'][0]['reason']}")
     return int(peak), summary["seconds_of_work"] / summary["seconds_of_audio"]
 
 

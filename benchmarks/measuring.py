@@ -33,16 +33,15 @@ def parser(description: str) -> argparse.ArgumentParser:
     result = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    result.add_argument(
-        "--repeats", type=_count, default=2, help="timed runs of each [%(default)s]"
-    )
-    result.add_argument("--threads", type=_count, default=2, help="of the CPU [%(default)s]")
+    result.add_argument("--repeats", type=count, default=2, help="timed runs of each [%(default)s]")
+    result.add_argument("--threads", type=count, default=2, help="of the CPU [%(default)s]")
     result.add_argument("--device", default="cpu", help="cpu or cuda [%(default)s]")
     result.add_argument("--page", type=Path, help="page to write the section of, *.md [none]")
     return result
 
 
-def _count(text: str) -> int:
+def count(text: str) -> int:
+    """Read a number of 1 or more from the command line: a type for argparse."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"must be a whole number of at least 1; got {text!r}")
     return int(text)

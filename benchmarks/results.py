@@ -64,13 +64,13 @@ def replace_section(page: str, name: str, content: str) -> str:
     return f"{before}{begin}{content.strip()}\n{end}{rest[0].partition(end)[2]}"
 
 
-def check_page(page: Path | None, name: str, partial: bool) -> None:
+def check_page(page: Path | None, name: str, partial: Sequence[str] = ()) -> None:
     """Make sure before minutes of work that what is measured can be written.
 
     Args:
         page: to write to; None: none.
         name: of the section.
-        partial: whether only some of what the section tells is measured.
+        partial: the options given that leave out some of what the section tells.
 
     Raises:
         TisdissError: it cannot be.
@@ -78,7 +78,8 @@ def check_page(page: Path | None, name: str, partial: bool) -> None:
     if page is None:
         return
     if partial:
-        raise TisdissError("--page needs all that its section tells: leave --only out")
+        options = " and ".join(partial)
+        raise TisdissError(f"--page needs all that its section tells: leave {options} out")
     _with_section(page, name, "")
 
 

@@ -256,7 +256,7 @@ def main() -> None:
     args = arguments.parse_args()
     begin(args.threads, args.device)
     device = torch.device(args.device)
-    check_page(args.page, f"separators-{device.type}", bool(args.only))
+    check_page(args.page, f"separators-{device.type}", ["--only"] * bool(args.only))
     names = args.only or [*OURS, *RIVALS]
     costs: list[Cost] = []
     with RunProgress.shown(len(names), "separators") as progress:

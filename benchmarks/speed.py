@@ -402,7 +402,7 @@ def main() -> None:
     arguments.add_argument("--seconds", type=float, default=4.0, help="of audio [%(default)s]")
     args = arguments.parse_args()
     begin(args.threads, args.device)
-    check_page(args.page, f"speed-{torch.device(args.device).type}", bool(args.only))
+    check_page(args.page, f"speed-{torch.device(args.device).type}", ["--only"] * bool(args.only))
     _answer(args)
 
 

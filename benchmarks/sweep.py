@@ -13,7 +13,7 @@ import argparse
 from pathlib import Path
 
 import torch
-from measuring import in_turn, read_config, run_main, untrained
+from measuring import count, in_turn, read_config, run_main, untrained
 
 from espnet2_tisdiss import SeparateSpeech
 from espnet2_tisdiss.cost import speech_shaped_noise
@@ -55,8 +55,8 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("model", type=Path, help="trained model, or training configuration *.yaml")
     parser.add_argument("--seconds", type=float, default=4.0, help="of audio")
-    parser.add_argument("--depths", type=int, default=8, help="the deepest one")
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--depths", type=count, default=8, help="the deepest one")
+    parser.add_argument("--repeats", type=count, default=5)
     parser.add_argument("--device", default="cpu")
     return parser.parse_args(argv)
 

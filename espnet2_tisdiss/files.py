@@ -91,10 +91,13 @@ class Options:
         ]
 
     def is_settled(self, paths: Iterable[Path]) -> bool:
-        """Tell whether the files that are there leave a task with these nothing to do."""
-        if self.existing == "overwrite":
-            return False
-        return (all if self.existing == "skip" else any)(map(_is_there, paths))
+        """Tell whether the files that are there leave a task with these nothing to do.
+
+        Raises:
+            TisdissError: one of the files cannot be written, whatever is there.
+        """
+        there = [_is_there(path) for path in paths]
+        return {"refuse": any, "skip": all}.get(self.existing, lambda _: False)(there)
 
 
 _MARKS = {
@@ -295,7 +298,10 @@ class _Recording:
                 outcome.status, outcome.outputs = "skipped", paths
                 return False
             there = next(filter(_is_there, paths))
-            raise TisdissError(f"{there}: is there already; overwrite it, or skip what is there")
+            raise TisdissError(
+                f"{there}: is there already; --overwrite replaces it, --skip-existing leaves it, "
+                "--out names another folder"
+            )
         for _ in channels:
             channel = _Channel(self._model, self._task.folder, info, options)
             self._channels.append(channel)

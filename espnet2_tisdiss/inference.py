@@ -179,7 +179,14 @@ class SeparateSpeech(espnet2.bin.enh_inference.SeparateSpeech):
 
         Returns:
             num_spk arrays (b, n).
+
+        Raises:
+            ValueError: ``speech_mix`` has one axis only.
         """
+        if speech_mix.ndim == 1:
+            raise ValueError(
+                "speech_mix must be (batch, samples): give speech_mix[None], or use recording()"
+            )
         usual = self.separator.reconstructor_repeat_times
         if n_re is not None:
             self.separator.reconstructor_repeat_times = n_re
@@ -365,10 +372,12 @@ class SeparateSpeech(espnet2.bin.enh_inference.SeparateSpeech):
         check_integer("batch_size", batch_size, 1)
         samples = np.asarray(samples, np.float32)
         channels = samples[None] if samples.ndim == 1 else samples.T
-        if channels.ndim != 2 or not channels.size or not np.isfinite(channels).all():
+        if channels.ndim != 2 or not channels.size:
             raise TisdissError(
-                f"a recording must be finite samples (n,) or (n, channels); got {samples.shape}"
+                f"a recording must be samples (n,) or (n, channels); got {samples.shape}"
             )
+        if not np.isfinite(channels).all():
+            raise TisdissError("a recording must be finite samples; some are nan or infinite")
         if len(channels) > channels.shape[1]:
             raise TisdissError(
                 f"a recording with more channels than samples, {samples.shape}: transpose it"

@@ -17,7 +17,7 @@ import yaml
 from espnet2.main_funcs.pack_funcs import unpack
 from espnet2.utils.pretrained import download_pretrained
 
-from espnet2_tisdiss.bundled import MODEL_FILE, bundled_model, bundled_models
+from espnet2_tisdiss.bundled import DEFAULT_MODEL, MODEL_FILE, bundled_model, bundled_models
 from espnet2_tisdiss.errors import TisdissError, first_line
 
 if TYPE_CHECKING:
@@ -137,7 +137,11 @@ def _weights_in(folder: Path) -> Path:
             return found[0]
     found = [path for path in folder.glob("*.pth") if path.name != "checkpoint.pth"]
     if len(found) != 1:
-        there = ", ".join(sorted(path.name for path in found)) or "none"
+        if not found:
+            raise TisdissError(
+                f"{folder}: holds no weights (*.pth); give the folder that a training wrote"
+            )
+        there = ", ".join(sorted(path.name for path in found))
         raise TisdissError(f"{folder}: which weights? give the file itself; there: {there}")
     return found[0]
 
@@ -183,6 +187,6 @@ def _downloaded(tag: str) -> dict[str, str]:
         return download_pretrained(tag)
     except Exception as error:  # whatever the network, the hub or the archive does
         raise TisdissError(
-            f"{tag}: no such file or folder here, and as the tag of a published model: "
-            f"{first_line(error)}"
+            f"{tag}: no such file or folder here, and no model of that tag could be fetched "
+            f"({first_line(error)}); give a model's folder or weights, or {DEFAULT_MODEL}"
         ) from error

@@ -6,9 +6,10 @@ another factor. :data:`SCALES` are the choices:
 * ``estimate``: as the model gives them;
 * ``peak``: one gain for all speakers of a recording, such that the loudest sample is 0.9; who was
   louder stays louder;
-* ``mixture``: mixture consistency (Wisdom et al. 2019, arXiv 1811.08521). Each estimate gets the
-  gain with which all together come closest to the mixture, and what is left of the mixture is
-  shared equally. They sum to the mixture.
+* ``level``: each estimate gets the gain with which all together come closest to the mixture, so
+  that everybody is about as loud as there;
+* ``mixture``: then what is left of the mixture is shared equally (mixture consistency, Wisdom et
+  al. 2019, arXiv 1811.08521). They sum to the mixture, with all the noise that is in it.
 
 The gains are those of the whole recording. One that does not fit in memory is passed through twice:
 once to gather :class:`ScaleStatistics`, once to apply the :class:`Scaling` that follows from them.
@@ -25,7 +26,7 @@ from scipy.optimize import nnls
 
 from espnet2_tisdiss.checks import check_choice
 
-SCALES = ("estimate", "peak", "mixture")
+SCALES = ("estimate", "peak", "level", "mixture")
 PEAK = 0.9
 # the largest sample of 16 bits: at it, no integer format cuts anything
 FULL_SCALE = 1 - 2**-15
@@ -80,8 +81,8 @@ class Scaling:
             ValueError: ``scale`` is none of :data:`SCALES`.
         """
         check_choice("scale", scale, SCALES)
-        if scale == "mixture":
-            return cls(_mixture_gains(statistics), share_rest=True)
+        if scale in ("level", "mixture"):
+            return cls(_mixture_gains(statistics), share_rest=scale == "mixture")
         loudest = statistics.peaks.max()
         gain = PEAK / loudest if scale == "peak" and loudest > 0 else 1.0
         return cls(np.full(len(statistics.peaks), gain))

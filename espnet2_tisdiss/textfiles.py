@@ -36,7 +36,10 @@ def read_scp(scp: Path) -> dict[str, str]:
         raise TisdissError(f"{scp}: is no list of '<key> <path>' lines ({error})") from None
     for key, path in table.items():
         if not path or path.endswith("|"):
-            raise TisdissError(f"{scp}: {key}: not the path of a file: {path or 'nothing'}")
+            raise TisdissError(
+                f"{scp}: {key}: not the path of a file: {path or 'nothing'}; "
+                "a line is '<key> <path>'"
+            )
     if not table:
         raise TisdissError(f"{scp}: the list is empty")
     return table

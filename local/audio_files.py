@@ -5,7 +5,7 @@ Every refusal is a :class:`datadir.DataError` of one line that names the file an
 
 from __future__ import annotations
 
-import struct
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,7 +61,7 @@ def read_signal(
         raise DataError(f"{path}: is a command, not a file; unpack the audio into files first")
     if not Path(path).is_file():
         raise DataError(f"{path}: no such file")
-    _check_riff_size(path)
+    _check_declared_size(path)
     try:
         with soundfile.SoundFile(path) as file:
             samples = file.read(dtype="float64", always_2d=True)
@@ -79,16 +79,28 @@ def read_signal(
     return signal
 
 
-def _check_riff_size(path: str) -> None:
-    """Refuse a wav file that is shorter than its header says (libsndfile reads it as is)."""
+def _check_declared_size(path: str) -> None:
+    """Refuse a RIFF, AIFF or RF64 file that is shorter than its header says.
+
+    libsndfile reads such a file as if it were meant to be short.  The same files are refused by
+    espnet2_tisdiss.audio, which data preparation does without.
+    """
     with open(path, "rb") as file:
-        header = file.read(8)
-    if len(header) < 8 or header[:4] != b"RIFF":
+        header = file.read(28)
+    match header[:4]:
+        case b"RIFF":
+            size = int.from_bytes(header[4:8], "little")
+        case b"FORM":
+            size = int.from_bytes(header[4:8], "big")
+        case b"RF64":
+            size = int.from_bytes(header[20:28], "little")
+        case _:
+            return
+    # Programs that write into a pipe leave 0, the largest number, or (sox) one near 2 GiB.
+    if size in (0, 0xFFFFFFFF) or 0x7FFFF000 <= size < 0x7FFFF100:
         return
-    (size,) = struct.unpack("<I", header[4:])
     there = Path(path).stat().st_size
-    # Programs that write into a pipe leave 0 or the largest number; a pad byte may lack.
-    if size not in (0, 0xFFFFFFFF) and size + 8 > there + 1:
+    if size + 8 > there + 1:  # a pad byte may lack
         raise DataError(f"{path}: truncated: {there} of {size + 8} bytes are there")
 
 
@@ -120,17 +132,28 @@ def _check_samples(path: str, signal: Signal) -> None:
 
 
 def write_signal(path: Path, samples: np.ndarray, rate: int, subtype: str) -> None:
-    """Write samples of shape (n,) aside and rename the file when it is whole.
+    """Write samples of shape (n,) aside, in the format of the suffix, and rename the whole file.
 
     Raises:
         DataError: the file format cannot hold the sample format, or samples would be clipped.
+        OSError: the file cannot be written.
     """
     container = path.suffix.removeprefix(".").upper()
     if not soundfile.check_format(container, subtype):
-        raise DataError(
-            f"{path}: {container} cannot hold {subtype} samples; use --audio_format wav"
-        )
-    if subtype not in FLOAT_SUBTYPES and np.abs(samples).max() > 1:
-        raise DataError(f"{path}: {subtype} would clip its samples; use --audio_format wav")
+        raise DataError(f"{path}: {container} cannot hold {subtype} samples")
+    peak = np.max(np.abs(samples), initial=0.0)
+    if subtype not in FLOAT_SUBTYPES and peak > 1:
+        raise DataError(f"{path}: {subtype} would clip its samples, whose peak is {peak:.3g}")
+    write_encoded(path, samples, rate, subtype, container)
+
+
+def write_encoded(path: Path, samples: np.ndarray, rate: int, subtype: str, container: str) -> None:
+    """Write samples of shape (n,) or (n, channels) aside and rename the file when it is whole.
+
+    Raises:
+        OSError: the file cannot be written; it names the file.
+    """
+    whole = io.BytesIO()  # encoded in memory: so the system's own error tells what is wrong
+    soundfile.write(whole, samples, rate, subtype=subtype, format=container)
     with write_aside(path) as aside:
-        soundfile.write(aside, samples, rate, subtype=subtype, format=container)
+        aside.write_bytes(whole.getbuffer())

@@ -120,6 +120,8 @@ def portable_config(config: dict[str, Any]) -> dict[str, Any]:
     """
     from espnet2.tasks.enh import EnhancementTask
 
+    from espnet2_tisdiss.config import TISDiSSConfig
+
     defaults = vars(EnhancementTask.get_parser().parse_args(["--output_dir", "none"]))
     defaults["output_dir"] = None
     portable = {
@@ -128,6 +130,9 @@ def portable_config(config: dict[str, Any]) -> dict[str, Any]:
         if key not in DROPPED
     }
     portable |= {"preprocessor": "enh", "preprocessor_conf": {}}
+    # what the default is today, a model must not depend on
+    rate = TISDiSSConfig.from_options(portable["separator_conf"]).sample_rate
+    portable["separator_conf"] = {**portable["separator_conf"], "sample_rate": rate}
     for key, value in portable.items():
         if value != defaults.get(key) and "/" in yaml.safe_dump(value):
             raise DataError(f"{CONFIG}: {key}: a path would go into the package: {value}")

@@ -19,8 +19,7 @@ from espnet2.tasks.enh import EnhancementTask
 from espnet2.train.abs_espnet_model import AbsESPnetModel
 
 from espnet2_tisdiss import MultiDepthPIT, TISDiSSSeparator
-
-SHOWN_NAMES = 5
+from espnet2_tisdiss.checks import some_of
 
 
 def build(config: Path, enh_args: Sequence[str]) -> AbsESPnetModel:
@@ -69,11 +68,20 @@ def check_weights(model: AbsESPnetModel, weights: Path) -> None:
     """Check that a file of weights fits the model, name by name.
 
     Raises:
-        DataError: weights are missing, left over or of another shape.
+        DataError: the file holds something else, or weights are missing, left over or of another
+            shape.
     """
     own = {name: value.shape for name, value in model.state_dict().items()}
-    loaded = torch.load(weights, map_location="cpu", weights_only=True)
-    found = {name: value.shape for name, value in loaded.items()}
+    try:
+        loaded = torch.load(weights, map_location="cpu", weights_only=True)
+        found = {name: value.shape for name, value in loaded.items()}
+    except OSError:
+        raise
+    except Exception:  # whatever a broken file, or checkpoint.pth, makes of PyTorch
+        raise DataError(
+            f"--init_param {weights}: is no file of weights alone; give latest.pth or "
+            "valid.loss.ave.pth of an experiment"
+        ) from None
     problems = {
         "missing": own.keys() - found.keys(),
         "left over": found.keys() - own.keys(),
@@ -81,14 +89,9 @@ def check_weights(model: AbsESPnetModel, weights: Path) -> None:
             name for name in own.keys() & found.keys() if own[name] != found[name]
         },
     }
-    told = [f"{what}: {_some(sorted(names))}" for what, names in problems.items() if names]
+    told = [f"{what}: {some_of(names)}" for what, names in problems.items() if names]
     if told:
         raise DataError(f"--init_param {weights} does not fit the model: {'; '.join(told)}")
-
-
-def _some(names: Sequence[str]) -> str:
-    more = len(names) - SHOWN_NAMES
-    return ", ".join(names[:SHOWN_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
 def main() -> None:

@@ -8,7 +8,6 @@ Axis letter: n sample.
 import argparse
 import hashlib
 import http.client
-import io
 import math
 import os
 import sys
@@ -22,7 +21,7 @@ from typing import Literal
 
 import numpy as np
 import soundfile
-from audio_files import read_signal
+from audio_files import read_signal, write_encoded
 from datadir import DataError, write_aside
 from parallel import map_in_processes
 from scipy.signal import resample_poly
@@ -226,11 +225,8 @@ def write_audio(path: Path, samples: np.ndarray, rate: int) -> None:
         StorageError: it cannot be written.
     """
     subtype = "PCM_16" if samples.dtype == np.int16 else "FLOAT"
-    whole = io.BytesIO()  # encoded in memory: so the system's own error tells what is wrong
-    soundfile.write(whole, samples, rate, subtype=subtype, format="WAV")
     try:
-        with write_aside(path) as aside:
-            aside.write_bytes(whole.getbuffer())
+        write_encoded(path, samples, rate, subtype, "WAV")
     except OSError as error:
         raise StorageError(f"{path}: cannot be written: {error.strerror}") from None
 

@@ -164,7 +164,7 @@ def write_aside(path: str | Path) -> Iterator[Path]:
 def build_aside(folder: str | Path) -> Iterator[Path]:
     """Give an empty folder beside ``folder``; it takes its place if the block succeeds.
 
-    A folder that was there before is kept until the new one is whole, then removed.
+    A folder that was there before is kept until the new one is whole and in its place.
     """
     folder = Path(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -175,17 +175,14 @@ def build_aside(folder: str | Path) -> Iterator[Path]:
         yield aside
         if folder.exists():
             folder.rename(old)
-        try:
-            aside.rename(folder)
-        except OSError:
-            if old.exists():
-                old.rename(folder)
-            raise
-        shutil.rmtree(old, ignore_errors=True)
+        aside.rename(folder)
     except OSError as error:
         _name_file(error, aside, folder)
         raise
     finally:
+        if old.exists() and not folder.exists():  # failed or interrupted between the two
+            old.rename(folder)
+        shutil.rmtree(old, ignore_errors=True)
         shutil.rmtree(aside, ignore_errors=True)
 
 

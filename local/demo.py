@@ -30,7 +30,7 @@ from espnet2_tisdiss.cli.console import (
 )
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.pictures import draw_spectrograms
-from espnet2_tisdiss.scaling import rescale
+from espnet2_tisdiss.scaling import headroom_gain, rescale
 from espnet2_tisdiss.sweep import Mixture, Score, count_cost, find_mixtures, sweep
 
 if TYPE_CHECKING:  # loading imports it, without ESPnet's remarks on optional packages
@@ -65,7 +65,7 @@ def separate(
     """
     waves = model.depths(samples[None], DEPTHS)
     return {
-        one.n_re: rescale("mixture", samples, np.concatenate(waves[one.n_re]))[
+        one.n_re: rescale("level", samples, np.concatenate(waves[one.n_re]))[
             np.array(one.order) - 1
         ]
         for one in scores
@@ -86,7 +86,8 @@ def write_files(
         titles = ["mixture", f"source {speaker}", *(f"N_re {n_re}" for n_re in estimates)]
         rows.append(dict(zip(titles, [mixture, *own.values()], strict=True)))
     for name, samples in named.items():
-        write_signal(out / f"{name}.wav", samples, rate, "PCM_16")
+        fitting = samples * headroom_gain(float(np.abs(samples).max()))
+        write_signal(out / f"{name}.wav", fitting, rate, "PCM_16")
     with write_aside(out / PICTURE) as aside:
         aside.write_bytes(draw_spectrograms(rows, rate))
 

@@ -289,18 +289,21 @@ need() {
 # Stages
 
 stage_1() {
-    local facts words
+    local facts words marker
     read -r -a words <<<"${opt[local_data_opts]}"
     [[ -f local/data.sh ]] || die "local/data.sh is missing: run this from a recipe's folder"
-    facts=(--option "local_data_opts=${opt[local_data_opts]}" --input local/data.sh)
+    # a marker for each training set; how many processes work changes nothing that they make
+    marker=data/.done_${opt[train_set]}
+    facts=(--option "local_data_opts=$(sed -E 's/(^| )--nj[ =][^ ]+//g' <<<"${words[*]}")"
+        --input local/data.sh)
     location_facts
-    if [[ -z $(missing_sets) ]] && is_done data/.done "data preparation" "${facts[@]}"; then
+    if [[ -z $(missing_sets) ]] && is_done "${marker}" "data preparation" "${facts[@]}"; then
         return
     fi
     run bash local/data.sh "${words[@]}"
     [[ -z $(missing_sets) ]] ||
         die "local/data.sh made no $(missing_sets): check --train_set, --valid_set and --test_sets"
-    mark_done data/.done "${facts[@]}"
+    mark_done "${marker}" "${facts[@]}"
 }
 
 # location_facts: add to facts where db.sh, if there is one, and the environment say that corpora are
@@ -506,6 +509,7 @@ stage_6() {
     facts=("${begun[@]}" --option "enh_args=${opt[enh_args]}"
         --exists "${exp}/config.yaml" --exists "${exp}/latest.pth")
     is_done "${exp}/.done" "${exp}" "${facts[@]}" && return
+    need_gpus "${opt[ngpu]}"
     begin_training "${begun[@]}"
     [[ ! -f ${exp}/checkpoint.pth ]] ||
         log "training goes on from ${exp}/checkpoint.pth (to begin anew, remove ${exp})"
@@ -526,6 +530,13 @@ stage_6() {
         "${data_options[@]}" "${shapes[@]}" --ngpu "${opt[ngpu]}" --resume true \
         --output_dir "${exp}" "${extra[@]}" "${mixing[@]}"
     mark_done "${exp}/.done" "${facts[@]}"
+}
+
+# need_gpus NUMBER: refuse to go on without so many GPUs
+need_gpus() {
+    (($1 == 0)) || "${opt[python]}" -c \
+        'import sys, torch; sys.exit(torch.cuda.device_count() < int(sys.argv[1]))' "$1" ||
+        die "--ngpu $1: PyTorch finds no such number of GPUs here; give --ngpu 0 to use the CPU"
 }
 
 # mixing_options: put what makes ESPnet mix single utterances anew in every epoch into mixing
@@ -806,6 +817,9 @@ main() {
     export PYTHONPATH=${here}:${here%/*}${PYTHONPATH:+:${PYTHONPATH}}
     trap 'interrupt 130' INT
     trap 'interrupt 143' TERM HUP
+    # before the hours that the data may take
+    stage=6
+    ! wanted || [[ -f ${exp}/.done ]] || need_gpus "${opt[ngpu]}"
     for number in {1..12}; do
         stage=${number}
         wanted || continue

@@ -115,7 +115,10 @@ def _place(signal: Signal, name: str, utterance: Utterance, wanted: Format) -> t
         # Resampled and decoded signals can pass full scale, which only floating point holds.
         subtype = "DOUBLE" if subtype == "DOUBLE" else "FLOAT"
     relative = Path("audio", Path(name).stem, f"{utterance.key}.{wanted.audio_format}")
-    write_signal(utterance.aside / relative, samples, wanted.rate, subtype)
+    try:
+        write_signal(utterance.aside / relative, samples, wanted.rate, subtype)
+    except DataError as error:
+        raise DataError(f"{error}; use --audio_format wav") from None  # which holds everything
     return str(utterance.final / relative), len(samples)
 
 

@@ -22,7 +22,8 @@ print_help() {
     usage
     cat <<'END'
 The interpreter is the repository's .venv if that is there; --nj and --inference_nj are the number of
-cores. The options of the stage driver follow.
+cores. The options of the stage driver follow, with its own defaults, of which the recipe sets its data
+sets, its configuration and what else run.sh hands on.
 
 END
     ../../../local/enh.sh --help

@@ -9,6 +9,7 @@ counted for models whose depth can be chosen; for others it is left out, and the
 from __future__ import annotations
 
 import argparse
+import copy
 import csv
 import platform
 import re
@@ -19,7 +20,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from datadir import DataError, read_scp, run_main, write_aside
@@ -27,6 +28,11 @@ from inference_config import read_yaml
 from scores import METRICS, read_scores
 
 from espnet2_tisdiss.pictures import MULTIPLY_ADDS, Quality, draw_quality
+
+if TYPE_CHECKING:  # importing ESPnet takes seconds
+    from espnet2.enh.encoder.abs_encoder import AbsEncoder
+
+    from espnet2_tisdiss.separator import TISDiSSSeparator
 
 IMPROVED = ("SDR", "SI_SNR")
 MAX_FILE_ROWS = 30
@@ -90,26 +96,51 @@ def read_set(name: str, mixture: Path, depths: Sequence[tuple[str, Path]]) -> Se
     return SetResults(name, own, scored)
 
 
-def cost_by_depth(
-    config: dict[str, Any], changes: dict[str, Any], fs: int, labels: Iterable[str]
-) -> dict[str, float]:
+class Parts(NamedTuple):
+    """What the cost of a model is counted on."""
+
+    encoder: AbsEncoder
+    separator: TISDiSSSeparator
+
+
+def build_model(config: Mapping[str, Any], changes: Mapping[str, Any]) -> Parts | None:
+    """Build a model's encoder and separator.
+
+    Args:
+        config: the model's configuration.
+        changes: what the inference configuration changes of it.
+
+    Returns:
+        The parts; None where the separator is no TISDiSS and so has no depth.
+    """
+    if changes.get("separator", config["separator"]) != "tisdiss":
+        return None
+    # here, because they take seconds
+    from espnet2.bin.enh_inference import recursive_dict_update
+
+    from espnet2_tisdiss.cost import build_parts
+
+    changed = copy.deepcopy(config)
+    recursive_dict_update(changed, changes)
+    return Parts(*build_parts(changed))
+
+
+def cost_by_depth(parts: Parts | None, fs: int, labels: Iterable[str]) -> dict[str, float]:
     """Count what a model costs at each depth.
 
     Args:
-        config: the model's configuration; the changes are made in it.
-        changes: what the inference configuration changes.
+        parts: of the model.
         fs: sample rate in Hz.
         labels: the depths, as numbers or "default".
 
     Returns:
-        Label -> billions of multiply-adds for a second of audio; empty where the separator has no
-        depth.
+        Label -> billions of multiply-adds for a second of audio; empty without parts.
     """
-    if (built := _build(config, changes)) is None:
+    if parts is None:
         return {}
     from espnet2_tisdiss.cost import CostCounter
 
-    encoder, separator = built
+    encoder, separator = parts
     counter = CostCounter(encoder, separator, fs)
     depths = {
         label: int(label) if label.isdigit() else separator.reconstructor_repeat_times
@@ -118,26 +149,13 @@ def cost_by_depth(
     return {label: counter.macs_per_s(n_re) / 1e9 for label, n_re in depths.items()}
 
 
-def _build(config: dict[str, Any], changes: dict[str, Any]) -> tuple[Any, Any] | None:
-    """Build a model's encoder and separator; None if that is no TISDiSS."""
-    if changes.get("separator", config["separator"]) != "tisdiss":
-        return None
-    # here, because they take seconds
-    from espnet2.bin.enh_inference import recursive_dict_update
-
-    from espnet2_tisdiss.cost import build_parts
-
-    recursive_dict_update(config, changes)
-    return build_parts(config)
-
-
-def count_parameters(config: dict[str, Any], changes: dict[str, Any]) -> float | None:
-    """Millions of parameters of a model's separator; None if that is no TISDiSS."""
-    if (built := _build(config, changes)) is None:
+def count_parameters(parts: Parts | None) -> float | None:
+    """Millions of parameters of a model's separator; None without parts."""
+    if parts is None:
         return None
     from espnet2_tisdiss.cost import parameters
 
-    return parameters(built[1]) / 1e6
+    return parameters(parts.separator) / 1e6
 
 
 def read_published(path: Path) -> dict[str, list[dict[str, Any]]]:
@@ -426,8 +444,9 @@ def make_report(args: argparse.Namespace) -> None:
     ]
     config = read_yaml(args.enh_exp / "config.yaml")
     changes = read_yaml(args.inference_config) if args.inference_config else {}
-    cost = cost_by_depth(config, changes, args.fs, {n_re for _, n_re, _ in args.scored})
-    params_m = count_parameters(config, changes)
+    parts = build_model(config, changes)
+    cost = cost_by_depth(parts, args.fs, {n_re for _, n_re, _ in args.scored})
+    params_m = count_parameters(parts)
     beside = {
         results.name: published_table(results, args.enh_exp.name, params_m, published[results.name])
         for results in all_results

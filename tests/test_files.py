@@ -50,7 +50,7 @@ def same(found, expected):
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
 
 
-@pytest.mark.parametrize("scale", ["estimate", "peak", "mixture"])
+@pytest.mark.parametrize("scale", ["estimate", "peak", "level", "mixture"])
 @pytest.mark.parametrize("rate", [RATE, 44100])
 def test_files_are_what_the_model_gives(model, record, rate, scale):
     task = record(length=3 * rate + 1, rate=rate, channels=2)

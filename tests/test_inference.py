@@ -57,6 +57,11 @@ def test_depth_per_call_and_per_instance(espnet_model, mixture):
     np.testing.assert_array_equal(SeparateSpeech(config, weights, n_re=1)(mixture), one)
 
 
+def test_a_mixture_without_its_batch_is_told(separate, mixture):
+    with pytest.raises(ValueError, match=r"give speech_mix\[None\], or use recording"):
+        separate(mixture[0])
+
+
 def test_anytime_and_depths_equal_single_runs(separate, mixture):
     single = {n_re: separate(mixture, n_re=n_re) for n_re in (1, 2, 3, 5)}
     anytime = list(separate.anytime(mixture, n_re=5))

@@ -31,11 +31,22 @@ def test_peak_keeps_the_balance_of_the_speakers():
 
 @pytest.mark.parametrize("num_spk", [1, 2, 3])
 @pytest.mark.parametrize("gains", [[1, 1, 1], [80, 75, 90], [300, 0.02, 1]])
-def test_mixture_finds_the_scale_of_each_speaker(num_spk, gains):
+@pytest.mark.parametrize("scale", ["level", "mixture"])
+def test_the_scale_of_each_speaker_is_found(num_spk, gains, scale):
     truth = sources(num_spk)
     estimates = truth * np.array(gains[:num_spk], np.float32)[:, None]
-    scaled = rescale("mixture", truth.sum(0), estimates)
+    scaled = rescale(scale, truth.sum(0), estimates)
     np.testing.assert_allclose(scaled, truth, atol=1e-5)
+
+
+def test_noise_that_was_removed_stays_away_at_level_and_comes_back_in_the_mixture():
+    one, two, noise = sources(3)
+    noise -= np.stack([one, two]).T @ np.linalg.lstsq(np.stack([one, two]).T, noise, rcond=None)[0]
+    truth = np.stack([one, two])
+    estimates = truth * np.array([[80.0], [20.0]], np.float32)
+    np.testing.assert_allclose(rescale("level", one + two + noise, estimates), truth, atol=1e-4)
+    shared = rescale("mixture", one + two + noise, estimates)
+    np.testing.assert_allclose(shared, truth + noise / 2, atol=1e-4)
 
 
 def hard_cases():
@@ -107,7 +118,7 @@ def test_silence_stays_silent(scale):
 
 
 def test_unknown_scale():
-    with pytest.raises(ValueError, match="scale must be one of estimate, peak, mixture"):
+    with pytest.raises(ValueError, match="scale must be one of estimate, peak, level, mixture"):
         rescale("loud", np.zeros(9), np.zeros((2, 9)))
 
 

@@ -53,7 +53,10 @@ DtypeOption = Annotated[
 ModelRateOption = Annotated[
     int | None,
     typer.Option(
-        min=1, help="Sample rate of the model in Hz.", show_default="as its configuration says"
+        min=1,
+        help="Sample rate in Hz that the model was TRAINED at, where its configuration does not "
+        "say; not that of the files, which are converted to it.",
+        show_default="as its configuration says",
     ),
 ]
 ThreadsOption = Annotated[
@@ -189,6 +192,8 @@ def require_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
+    except FileExistsError:
+        raise TisdissError(f"{folder}: is a file; give a folder to write to") from None
     except OSError as error:
         raise TisdissError(f"{folder}: cannot be written to: {error.strerror}") from None
 

@@ -46,7 +46,7 @@ def _matching(pattern: str, out: Path) -> list[Task]:
     """Return the files that a pattern matches."""
     files = [Path(name) for name in sorted(glob.glob(pattern, recursive=True)) if isfile(name)]
     if not files:
-        raise TisdissError(f"{pattern}: matches no file")
+        raise TisdissError(f"{pattern}: matches no file; check it, and quote it")
     fixed = list(itertools.takewhile(lambda part: not glob.has_magic(part), Path(pattern).parts))
     return [Task(file, out / file.parent.relative_to(Path(*fixed)), file.stem) for file in files]
 
@@ -77,7 +77,9 @@ def _below(folder: Path, out: Path) -> list[Task]:
                 path = here / name
                 tasks.append(Task(path, out / here.relative_to(folder), path.stem))
     if not tasks:
-        raise TisdissError(f"{folder}: holds no audio files")
+        raise TisdissError(
+            f"{folder}: holds no audio files (.wav, .flac and so on), nor do its folders"
+        )
     return tasks
 
 

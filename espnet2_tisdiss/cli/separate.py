@@ -78,21 +78,28 @@ def command(
     n_re: Annotated[
         str | None,
         typer.Option(
-            help="Repetitions; several (1,2,4) write a set of files for each.",
+            help="Repetitions; several (1,2,4) write a set of files for each. With the options "
+            "below, the most repetitions.",
             show_default="as trained",
             **DEPTH,
         ),
     ] = None,
     all_depths: Annotated[
-        bool, typer.Option("--all-depths", help="Write every depth up to the repetitions.", **DEPTH)
+        bool, typer.Option("--all-depths", help="Write every depth up to --n-re.", **DEPTH)
     ] = False,
     rtf: Annotated[
         float | None,
-        typer.Option(help="As deep as fits this many seconds of work a second of audio.", **DEPTH),
+        typer.Option(
+            help="As deep as fits this many seconds of work a second of audio, but at most a third "
+            "deeper than trained.",
+            **DEPTH,
+        ),
     ] = None,
     seconds: Annotated[
         float | None,
-        typer.Option(help="As deep as fits this many seconds of work in all.", **DEPTH),
+        typer.Option(
+            help="As deep as fits this many seconds of work in all; at most as with --rtf.", **DEPTH
+        ),
     ] = None,
     stop_db: Annotated[
         float | None,
@@ -105,12 +112,13 @@ def command(
         typer.Option(help="What to separate of several channels.", **AUDIO),
     ] = "mean",
     scale: Annotated[
-        Literal["estimate", "peak", "mixture"],
+        Literal["estimate", "peak", "level", "mixture"],
         typer.Option(
-            help="How loud: as estimated, to a peak of 0.9, or to sum to the mixture.",
+            help="How loud: as estimated, to a peak of 0.9, at the level in the mixture, or, with "
+            "its noise shared out as well, to sum to the mixture.",
             **AUDIO,
         ),
-    ] = "mixture",
+    ] = "level",
     chunk: Annotated[
         float | None,
         typer.Option(
@@ -284,8 +292,9 @@ def _to_do(
     for task, channels in durations.items():
         numbers = range(1, len(channels) + 1)
         paths = [path for n in numbers for path in options.paths(task, n, num_spk)]
-        if task.clash is None and not options.is_settled(paths):
-            work.append(channels)
+        with contextlib.suppress(TisdissError):  # told in its turn
+            if task.clash is None and not options.is_settled(paths):
+                work.append(channels)
     return work
 
 
@@ -378,7 +387,7 @@ class _Report:
         times = [f"{audio:.1f} s", f"{summary['seconds_of_work']:.1f} s", f"{speed:.1f}x real time"]
         print_table([*_STYLES, "audio", "time", "speed", "N_re"], [[*counts, *times, self._used()]])
         if any(outcome.peak > 1 and outcome.gain == 1 for outcome in done):
-            choice = "--scale peak" if self._scale == "mixture" else "--scale mixture, or peak"
+            choice = "--scale level, or peak" if self._scale == "estimate" else "--scale peak"
             messages.print(f"Samples go beyond full scale; to listen: {choice}.")
 
     def _line(self, outcome: "Outcome") -> str:

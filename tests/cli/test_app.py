@@ -79,7 +79,7 @@ def test_a_missing_model_is_one_line(tmp_path):
     assert run.returncode == 2
     assert run.stdout == ""
     assert run.stderr.count("\n") == 1
-    assert run.stderr.startswith(f"tisdiss: {tmp_path}: which weights?")
+    assert run.stderr.startswith(f"tisdiss: {tmp_path}: holds no weights")
 
 
 def test_without_a_model_it_is_the_packages(tmp_path, monkeypatch):
@@ -95,7 +95,7 @@ def test_without_a_model_it_is_the_packages(tmp_path, monkeypatch):
         "model: mini, which comes with the package; trained on synthesised speech, two speakers at "
         "8 kHz",
     ]
-    assert tisdiss("info", "./mini").stderr.startswith("tisdiss: mini: which weights?")
+    assert tisdiss("info", "./mini").stderr.startswith("tisdiss: mini: holds no weights")
 
 
 def test_weights_that_do_not_fit_are_one_line(espnet_model):

@@ -80,7 +80,7 @@ def test_a_place_that_cannot_be_written_to_is_told_before_the_work(tmp_path):
     (tmp_path / "file").touch()
     run = calibrate("no model is looked for", "--out", tmp_path / "file" / "here.json")
     assert isinstance(run.exception, TisdissError)
-    assert str(run.exception).startswith(f"{tmp_path / 'file'}: cannot be written to")
+    assert str(run.exception).startswith(f"{tmp_path / 'file'}: is a file")
 
 
 def test_a_home_that_cannot_be_written_to_is_told_before_the_work(

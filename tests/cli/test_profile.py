@@ -75,7 +75,7 @@ def test_a_folder_that_cannot_be_made_is_told_before_the_work(tmp_path):
     (tmp_path / "file").touch()
     run = profile("nowhere", "--out", tmp_path / "file")
     assert isinstance(run.exception, TisdissError)
-    assert str(run.exception).startswith(f"{tmp_path / 'file'}: cannot be written to")
+    assert str(run.exception).startswith(f"{tmp_path / 'file'}: is a file")
 
 
 @pytest.mark.parametrize(("rtf", "is_near"), [(0.9, True), (1.5, True), (0.05, False)])

@@ -191,7 +191,7 @@ def test_summary_and_lines_for_people(model, separate):
 def test_loud_estimates_are_told(model, separate):
     write("a.wav", 1000 * noise(800), subtype="FLOAT")
     _, _, lines = separate("a.wav", "--scale", "estimate")
-    assert "dB over full scale\n" in lines and "to listen: --scale mixture" in lines
+    assert "dB over full scale\n" in lines and "to listen: --scale level, or peak" in lines
     peak = max(np.abs(read(path)).max() for path in Path("separated").iterdir())
     _, out, _ = separate("a.wav", "--scale", "estimate", "--bits", "16", "--overwrite", "--json")
     assert json.loads(out)["files"][0]["gain"] == pytest.approx((1 - 2**-15) / peak)
@@ -223,7 +223,7 @@ def test_depth_options(model, separate, args, expected, n_re):
     depth = 2 if "--stop-db" in args else max(n_re)
     assert report["files"][0]["n_re"] == [depth]
     found = [read(path) for path in report["files"][0]["outputs"][-2:]]
-    same = model.recording(read("a.wav"), RATE, n_re=depth, scale="mixture")
+    same = model.recording(read("a.wav"), RATE, n_re=depth, scale="level")
     if "flac" not in args:
         np.testing.assert_allclose(found, same, rtol=0, atol=1e-5 * np.abs(same).max())
 

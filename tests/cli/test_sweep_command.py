@@ -155,7 +155,7 @@ def test_what_is_done_before_an_interrupt_is_kept(espnet_model, corpus, tmp_path
 
 @pytest.mark.parametrize(
     ("args", "message"),
-    [(["--n-re", "0"], "--n-re 0: expected repetitions"), (["--out", "file"], "file: cannot be")],
+    [(["--n-re", "0"], "--n-re 0: expected repetitions"), (["--out", "file"], "file: is a file")],
 )
 def test_options_are_checked_before_a_model_is_looked_for(args, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -302,9 +302,18 @@ def test_the_report_is_written_to_the_page(planted, tmp_path, capsys):
     assert "**5.80 ± 0.05**" in capsys.readouterr().out
 
 
-def test_runs_under_other_conditions_are_not_compared(planted):
-    plant(planted[0], {1: 1.0}, batch_size=8)
-    with pytest.raises(DataError, match="with another batch_size than .*re1_seed0"):
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("batch_size", 8),
+        ("decoder", "conv"),
+        ("model_conf", {"normalize_variance": False}),
+        ("grad_clip", 1.0),
+    ],
+)
+def test_runs_under_other_conditions_are_not_compared(planted, name, value):
+    plant(planted[0], {1: 1.0}, **{name: value})
+    with pytest.raises(DataError, match=f"with another {name} than .*re1_seed0"):
         collect(planted)
 
 
@@ -322,7 +331,7 @@ def test_nothing_finished_is_told(tmp_path):
 
 
 def test_the_page_of_the_documentation_has_the_section():
-    scaling.check_page(REPOSITORY / "docs/scaling.md", scaling.SECTION, partial=False)
+    scaling.check_page(REPOSITORY / "docs/scaling.md", scaling.SECTION)
 
 
 # the program
@@ -360,7 +369,7 @@ def start(recipe: Path, *options: str) -> subprocess.Popen[str]:
         (["--variants", "re4"], "argument --variants: 're4': must be of re1, re2, re3, re6, "),
         (["--seeds", "one"], "argument --seeds: 'one': must be whole numbers"),
         (["--n_re", "0 1"], "argument --n_re: '0 1': must be numbers from 1 on"),
-        (["--jobs", "0"], "argument --jobs: '0': must be a number from 1 on"),
+        (["--jobs", "0"], "argument --jobs: expected a whole number of 1 or more, found '0'"),
     ],
 )
 def test_wrong_options_are_named(options, message, capsys):

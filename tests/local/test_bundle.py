@@ -89,11 +89,12 @@ def test_the_configuration_is_without_paths_and_trains_on(experiment):
     config = yaml.safe_load(Path("models/small/config.yaml").read_text())
     trained = yaml.safe_load((experiment / "config.yaml").read_text())
     changed = {key for key in trained if config.get(key) != trained[key]}
-    assert changed == {*PATHS, "ngpu"}
+    assert changed == {*PATHS, "ngpu", "separator_conf"}
+    assert config["separator_conf"] == trained["separator_conf"] | {"sample_rate": 8000}
     assert not any(text in str(config) for text in ("home", "dump", "someone"))
     assert config["preprocessor"] == "enh"
     tuned = yaml.safe_load(Path("conf/finetune_small.yaml").read_text())
-    assert tuned["separator_conf"] == trained["separator_conf"]
+    assert tuned["separator_conf"] == config["separator_conf"]
     assert tuned["optim_conf"]["lr"] == 3e-4
 
 
@@ -147,4 +148,4 @@ def test_what_is_no_trained_model(experiment):
     config.write_text(config.read_text() + "init: /home/someone/init\n")
     refused(experiment, "config.yaml: init: a path would go into the package")
     weights.unlink()
-    refused(experiment, "which weights")
+    refused(experiment, "holds no weights")

@@ -72,6 +72,23 @@ def test_weights_that_do_not_fit_are_listed(config, tmp_path: Path) -> None:
     assert f"and {n_missing} more; left over: more; of another shape: separator.conv.0.bias" in told
 
 
+@pytest.mark.parametrize("name", ["checkpoint.pth", "broken.pth", "empty.pth"])
+def test_a_file_of_anything_else_is_refused_in_one_line(config, tmp_path: Path, name: str) -> None:
+    model, path = build(config(), []), tmp_path / name
+    path.touch()
+    if name == "broken.pth":
+        path.write_bytes(b"no weights")
+    if name == "checkpoint.pth":  # as ESPnet's training leaves it
+        content = {"model": model.state_dict(), "reporter": {"epoch": 1}, "optimizers": [{}]}
+        torch.save(content | {"schedulers": [None], "scaler": None}, path)
+    with pytest.raises(DataError) as error:
+        check_weights(model, path)
+    assert str(error.value) == (
+        f"--init_param {path}: is no file of weights alone; give latest.pth or "
+        "valid.loss.ave.pth of an experiment"
+    )
+
+
 def test_finetuning_configuration_fits_the_model_it_is_for(tmp_path: Path) -> None:
     trained = build(REPOSITORY / "conf/train_sep1x2-re1x3.yaml", [])
     torch.save(trained.state_dict(), tmp_path / "trained.pth")

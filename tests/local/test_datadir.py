@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import resource
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -109,13 +107,25 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [folder]
 
 
-@pytest.fixture
-def full_disk() -> Iterator[None]:
-    """Stands for a disk that is full: files cannot grow beyond 200 bytes."""
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (200, limits[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
+def test_the_old_folder_comes_back_if_the_new_one_does_not_take_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
+    folder, rename = tmp_path / "set", Path.rename
+    folder.mkdir()
+    (folder / "old").touch()
+
+    def stopped(path: Path, target: Path) -> Path:
+        if target != folder:
+            return rename(path, target)
+        monkeypatch.undo()
+        raise error
+
+    with pytest.raises(error), build_aside(folder) as aside:
+        (aside / "new").touch()
+        monkeypatch.setattr(Path, "rename", stopped)
+    assert [path.name for path in folder.iterdir()] == ["old"]
+    assert list(tmp_path.iterdir()) == [folder]
 
 
 def test_a_full_disk_names_the_file(tmp_path: Path, full_disk: None) -> None:

@@ -43,6 +43,7 @@ LOG_LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \(enh\.sh\) ")
         (["--enh_config", "conf/none.yaml"], "--enh_config conf/none.yaml: no such file"),
         (["--num_nodes", "2"], "--num_nodes 2: only one machine is driven from here"),
         (["--python", "no-such-python"], "--python no-such-python: no such program"),
+        (["--ngpu", "99"], "--ngpu 99: PyTorch finds no such number of GPUs here; give --ngpu 0"),
     ],
 )
 def test_a_bad_option_is_one_line(recipe: Recipe, options: list[str], message: str) -> None:
@@ -106,6 +107,19 @@ def test_data_preparation_gets_its_options_once(recipe: Recipe) -> None:
     assert (recipe.folder / "prepared").read_text() == "--size tiny --seed 1\n"
     recipe.stage(1, 1, "--local_data_opts", "--size quick")
     assert (recipe.folder / "prepared").read_text() == "--size tiny --seed 1\n--size quick\n"
+
+
+def test_another_number_of_processes_prepares_nothing_again(recipe: Recipe) -> None:
+    for options in ("--size tiny --nj 1", "--size tiny --nj=12", "--size tiny"):
+        recipe.stage(1, 1, "--local_data_opts", options)
+    assert (recipe.folder / "prepared").read_text() == "--size tiny --nj 1\n"
+
+
+def test_each_training_set_has_a_preparation_of_its_own(recipe: Recipe) -> None:
+    shutil.copytree(recipe.folder / "data/train", recipe.folder / "data/other")
+    for name in ("train", "other", "train", "other"):
+        recipe.stage(1, 1, "--local_data_opts", f"--set {name}", "--train_set", name)
+    assert (recipe.folder / "prepared").read_text() == "--set train\n--set other\n"
 
 
 def test_other_corpus_locations_prepare_the_data_again(

@@ -74,6 +74,14 @@ def test_flac_cannot_hold_floating_point(data_dir: Path) -> None:
     assert "FLAC cannot hold FLOAT samples; use --audio_format wav" in line
 
 
+def test_flac_does_not_clip_what_resampling_makes_louder(data_dir: Path) -> None:
+    square = np.where(np.arange(16000) // 20 % 2, 1, -1)  # a filter's overshoot passes full scale
+    soundfile.write(source_of(data_dir, "spk2.scp"), square.astype(float), 16000)
+    (line,) = refusal(data_dir, Format(8000, "flac", True, None, False))
+    assert "PCM_16 would clip its samples, whose peak is 1." in line
+    assert line.endswith("; use --audio_format wav")
+
+
 def test_resampling_keeps_a_tone(data_dir: Path, tmp_path: Path) -> None:
     time = np.arange(16000) / 16000
     for name in LISTS:
@@ -205,3 +213,13 @@ def test_the_program_tells_problems_without_a_traceback(data_dir, run_tool) -> N
     done = run_tool("format_audio", data_dir, "out", "--lists", *LISTS, *OPTIONS)
     assert done.returncode == 1
     assert done.stderr == f"format_audio: {data_dir / 'spk2.scp'}: the list is empty\n"
+
+
+@pytest.mark.parametrize("nj", ["1", "2"])
+def test_a_full_disk_is_one_line(data_dir: Path, tmp_path: Path, run_tool, full_disk, nj) -> None:
+    options = [*OPTIONS[:2], "--audio_format", "flac", "--nj", nj]
+    done = run_tool("format_audio", data_dir, "out", "--lists", *LISTS, *options)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    line = done.stderr.splitlines()[-1]
+    assert line.startswith("format_audio: [Errno 27] File too large: 'out/audio/wav/")
+    assert not list(tmp_path.glob("*out*"))

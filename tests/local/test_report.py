@@ -6,12 +6,15 @@ import csv
 from pathlib import Path
 
 import pytest
+import report
 import yaml
 from datadir import DataError, write_scp
 from matplotlib import image
 from recipe_folder import TINY_CONFIG
-from report import cost_by_depth, depth_table, depth_tables, file_table, read_set
+from report import build_model, cost_by_depth, depth_table, depth_tables, file_table, read_set
 from scores import METRICS, join_scores, read_scores
+
+import espnet2_tisdiss.cost
 
 
 def plant(folder: Path, scores: dict[str, dict[str, tuple[float, float]]]) -> None:
@@ -128,13 +131,26 @@ def test_the_program_writes_report_csv_and_picture(experiment: Path, run_tool) -
 def test_the_cost_is_that_of_the_depth() -> None:
     config = yaml.safe_load(TINY_CONFIG)  # of two repetitions
     labels = ["1", "2", "3", "default"]
-    cost = cost_by_depth(config, {}, 8000, labels)
+    parts = build_model(config, {})
+    cost = cost_by_depth(parts, 8000, labels)
     assert list(cost) == labels
     assert cost["default"] == cost["2"]
     assert cost["2"] - cost["1"] == pytest.approx(cost["3"] - cost["2"])
-    assert cost_by_depth(config, {}, 16000, ["1"])["1"] > 2 * cost["1"]
+    assert cost_by_depth(parts, 16000, ["1"])["1"] > 2 * cost["1"]
     changes = {"separator_conf": {"reconstructor_repeat_times": 3}}
-    assert cost_by_depth(config, changes, 8000, labels) == cost | {"default": cost["3"]}
+    deeper = build_model(config, changes)
+    assert cost_by_depth(deeper, 8000, labels) == cost | {"default": cost["3"]}
+    assert config == yaml.safe_load(TINY_CONFIG)
+
+
+def test_a_report_builds_the_model_once(experiment: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    built, build_parts = [], espnet2_tisdiss.cost.build_parts
+    monkeypatch.setattr(
+        espnet2_tisdiss.cost, "build_parts", lambda config: built.append(1) or build_parts(config)
+    )
+    args = report.get_parser().parse_args([str(word) for word in report_options(experiment)])
+    report.make_report(args)
+    assert built == [1] and "GMAC" in (experiment / "RESULTS.md").read_text()
 
 
 def test_a_model_without_depth_has_no_cost_and_no_picture(experiment: Path, run_tool) -> None:

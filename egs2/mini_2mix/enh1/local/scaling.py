@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from corpus_files import positive
 from datadir import DataError, run_main
 from inference_config import read_yaml
 from processes import LogTail, failure, stop
@@ -241,12 +242,6 @@ def _not_empty(values: list) -> list:
     return list(dict.fromkeys(values))
 
 
-def _positive(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text)):
-        raise argparse.ArgumentTypeError(f"{text!r}: must be a number from 1 on")
-    return int(text)
-
-
 def get_parser() -> argparse.ArgumentParser:
     """Build the command line."""
     parser = argparse.ArgumentParser(
@@ -266,10 +261,10 @@ def get_parser() -> argparse.ArgumentParser:
         help='models to train ("%(default)s"); --list says what they are',
     )
     add("--n_re", type=_depths, default="1 2 3 4 5 6 7 8", help='depths ("%(default)s")')
-    add("--steps", type=_positive, help="of training, instead of the configuration's")
+    add("--steps", type=positive, help="of training, instead of the configuration's")
     add(
         "--jobs",
-        type=_positive,
+        type=positive,
         default=1,
         help="runs at a time, each with its share of the threads (%(default)s)",
     )
@@ -287,7 +282,7 @@ def main() -> None:
             print(f"{variant.name}: {variant.meaning}\n    {' '.join(variant.enh_args())}")
         return
     try:
-        check_page(args.page, SECTION, partial=False)
+        check_page(args.page, SECTION)
         experiment = Experiment(args, options)
         runs = plan(RECIPE / experiment.folder, args.variants, args.seeds)
         failures = []

@@ -20,8 +20,9 @@ PICTURE = "scaling.png"
 CONFIDENCE = 0.95
 # what has to be alike for a comparison to be fair, beside the options that are not varied
 CONDITIONS = (
-    *("encoder", "encoder_conf", "decoder_conf", "criterions", "optim", "optim_conf"),
-    *("scheduler", "scheduler_conf", "batch_type", "batch_size", "speech_segment"),
+    *("encoder", "encoder_conf", "decoder", "decoder_conf", "model_conf", "criterions"),
+    *("optim", "optim_conf", "scheduler", "scheduler_conf", "grad_clip"),
+    *("batch_type", "batch_size", "speech_segment"),
     *("num_iters_per_epoch", "max_epoch", "keep_nbest_models"),
 )
 
@@ -135,17 +136,19 @@ def quality_table(outcomes: Sequence[Outcome]) -> str:
     """SI-SNRi of every model by N_re, its best depth in bold; at the end what a depth costs."""
     depths = sorted({n_re for outcome in outcomes for n_re in outcome.depths})
     header = ["model", "trained at", "seeds", "M parameters", *(f"N_re {n}" for n in depths)]
+    parts = {one.variant.name: report.build_model(one.config, {}) for one in outcomes}
     rows = []
     for outcome in outcomes:
         cells = {n_re: _cell(outcome.by_seed(n_re)) for n_re in outcome.depths}
         if not outcome.variant.one_depth:
             cells[outcome.best] = f"**{cells[outcome.best]}**"
         row = [outcome.variant.name, str(outcome.variant.n_re), ", ".join(map(str, outcome.gains))]
-        row.append(f"{report.count_parameters(outcome.config, {}):.2f}")
+        row.append(f"{report.count_parameters(parts[outcome.variant.name]):.2f}")
         rows.append([*row, *(cells.get(n_re, "") for n_re in depths)])
     shared = next((one for one in outcomes if not one.variant.one_depth), None)
     if shared is not None:
-        cost = report.cost_by_depth(shared.config, {}, SAMPLE_RATE, [str(n_re) for n_re in depths])
+        of_shared = parts[shared.variant.name]
+        cost = report.cost_by_depth(of_shared, SAMPLE_RATE, [str(n_re) for n_re in depths])
         rows.append(["GMAC/s", "", "", "", *(f"{cost[str(n_re)]:.2f}" for n_re in depths)])
     return table(header, rows)
 

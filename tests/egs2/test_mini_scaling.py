@@ -16,6 +16,8 @@ import torch
 import yaml
 from check_training import build
 from datadir import DataError
+from depth_gain import gain_table
+from espnet2.train.reporter import Reporter
 from matplotlib import image
 from processes import LogTail
 from recipe_folder import REPOSITORY
@@ -84,7 +86,7 @@ def test_only_sharing_changes_the_parameters(models):
 def test_steps_and_seed_are_those_asked_for():
     asked = experiment("--steps", "1200", "--seed", "3")
     (run,) = plan(asked.folder, ["re6"], [7])
-    assert run.folder == Path("exp/default_3/scaling_1200steps/re6_seed7")
+    assert run.folder == Path("exp/full_3/scaling_1200steps/re6_seed7")
     words = option(asked.options_of(run, "train"), "--enh_args").split()
     command = ["--config", str(CONFIG), "--output_dir", "none", *words]
     found = scaling_parser().parse_args(command)
@@ -194,6 +196,19 @@ def plant(run: Run, means: dict[int, float], noise: float = 0.0, **changes: obje
     (run.folder / ".results").touch()
 
 
+def plant_epochs(folder: Path, epochs: list[dict[int, float]]) -> None:
+    """Write what ESPnet keeps of a training: the SI-SNR of each epoch by depth."""
+    reporter = Reporter()
+    for number, epoch in enumerate(epochs, start=1):
+        reporter.set_epoch(number)
+        with reporter.observe("train") as observed:
+            observed.register({f"si_snr_loss_depth-{n}": -value for n, value in epoch.items()})
+            observed.register({"loss": 0.0})
+            observed.next()
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.save({"reporter": reporter.state_dict()}, folder / "checkpoint.pth")
+
+
 LEVEL = 3 * np.sin(np.arange(MIXTURES)).mean()  # of the planted mixtures
 
 
@@ -214,6 +229,9 @@ def planted(tmp_path: Path) -> list[Run]:
             blur(run)
         elif run.name == "single_loss_seed0":
             plant(run, {1: level - 1, 2: level, 3: level + 0.5})
+        deepest = run.variant.n_re if run.variant.name.startswith("re") else 1
+        epoch = {n: 0.0 if n == 0 else 3.0 + n for n in range(deepest + 1)}
+        plant_epochs(run.folder, [epoch, {n: 2 * value + run.seed for n, value in epoch.items()}])
     return runs
 
 
@@ -284,8 +302,9 @@ def test_the_interval_is_that_of_the_mean():
 
 
 def test_the_report_names_conditions_and_what_is_missing(planted):
-    told = tell(planted, collect(planted))
-    assert told.startswith("3000 steps of 4 segments of 1 s; 40 test mixtures.\n")
+    told = tell(planted, collect(planted), {})
+    assert told.startswith("3000 steps of 4 segments of 2 s; 40 test mixtures.\n")
+    assert "what the last one adds" not in told
     missing = "re6_seed0, re6_seed1, single_loss_seed1"
     assert f"Not finished yet: {missing}." in told
 
@@ -294,12 +313,25 @@ def test_the_report_is_written_to_the_page(planted, tmp_path, capsys):
     page = tmp_path / "docs/page.md"
     page.parent.mkdir()
     page.write_text(PAGE)
-    scaling.write_report(planted, page)
+    scaling.write_report(planted, [], page)
     text = page.read_text()
     assert "**5.80 ± 0.05**" in text and "old" not in text and text.endswith("\n\nby hand\n")
     assert "](images/scaling.png)\n<!-- /scaling -->" in text
     assert image.imread(tmp_path / "docs/images/scaling.png").std() > 0.05  # not blank
     assert "**5.80 ± 0.05**" in capsys.readouterr().out
+
+
+def test_what_depth_brings_as_training_goes_on(planted, tmp_path):
+    plant_epochs(tmp_path / "long", [{0: 0.0, 1: float(e), 2: e + 0.1 * e} for e in range(1, 9)])
+    trained = scaling.trainings(planted, [tmp_path / "long"])
+    assert list(trained) == ["re2", "re3", "long"]  # the others have no loss at two depths
+    found = cells(gain_table(trained))
+    # after an epoch of two 4 dB, and a dB for each repetition; then twice that and the seed
+    assert found["re3"] == ["3", "4.00 +2.00", "4.00 +2.00", "8.50 +4.00", "8.50 +4.00"]
+    assert found["long"] == ["2", "2.00 +0.20", "4.00 +0.40", "6.00 +0.60", "8.00 +0.80"]
+    assert "| long | 2 | 2.00 +0.20 |" in tell(planted, collect(planted), trained)
+    with pytest.raises(DataError, match="none: no training is there"):
+        scaling.trainings(planted, [tmp_path / "none"])
 
 
 @pytest.mark.parametrize(

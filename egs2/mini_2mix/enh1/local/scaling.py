@@ -24,7 +24,7 @@ from datadir import DataError, run_main
 from inference_config import read_yaml
 from processes import LogTail, failure, stop
 from results import check_page, record
-from scaling_report import PICTURE, collect, draw, tell
+from scaling_report import PICTURE, collect, draw, tell, trainings
 from scaling_variants import VARIANTS, Run, plan
 from tqdm import tqdm
 
@@ -205,13 +205,19 @@ def scores_line(run: Run) -> str:
     return f"finished: SI-SNRi {each}"
 
 
-def write_report(runs: Sequence[Run], page: Path | None) -> None:
-    """Print the tables of the finished runs, and write them and the picture to a page."""
-    outcomes = collect(runs)
-    content = tell(runs, outcomes)
+def write_report(runs: Sequence[Run], longer: Sequence[Path], page: Path | None) -> None:
+    """Print the tables of the finished runs, and write them and the picture to a page.
+
+    Args:
+        runs: of the experiment.
+        longer: folders of other experiments, to tell what depth brings as they go on.
+        page: a page with the section, or None.
+    """
+    outcomes, trained = collect(runs), trainings(runs, longer)
+    content = tell(runs, outcomes, trained)
     print(content)
     if page is not None:
-        write_whole(page.parent / "images" / PICTURE, draw(outcomes))
+        write_whole(page.parent / "images" / PICTURE, draw(outcomes, trained))
         picture = f"![SI-SNRi against N_re, a line for each model](images/{PICTURE})"
         record(page, SECTION, f"{content}\n{picture}")
 
@@ -251,7 +257,7 @@ def get_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("--size", default="default", help="of the corpus, as for run.sh (%(default)s)")
+    add("--size", default="full", help="of the corpus, as for run.sh (%(default)s)")
     add("--seed", type=int, default=0, help="of the corpus (%(default)s)")
     add("--seeds", type=_numbers, default="0 1", help='of the trainings ("%(default)s")')
     add(
@@ -267,6 +273,14 @@ def get_parser() -> argparse.ArgumentParser:
         type=positive,
         default=1,
         help="runs at a time, each with its share of the threads (%(default)s)",
+    )
+    add(
+        "--longer",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="EXP_DIR",
+        help="other trainings, such as that of the full size: tell what depth brings in them",
     )
     add("--page", type=Path, help=f"write the report to the section {SECTION!r} of this page")
     add("--report_only", action="store_true", help="of what is finished; train nothing")
@@ -290,7 +304,7 @@ def main() -> None:
             experiment.prepare()
             failures = carry_out(runs, args.jobs, experiment.begin)
         if not failures or any(run.finished for run in runs):
-            write_report(runs, args.page)
+            write_report(runs, args.longer, args.page)
     except TisdissError as error:
         raise DataError(str(error)) from None
     if failures:

@@ -6,15 +6,19 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import report
 from datadir import DataError
+from depth_gain import Epochs, draw_gain, gain_table, read_epochs
 from inference_config import read_yaml
 from results import table
 from scaling_variants import VARIANTS, VARIED, Run, Variant
 from speech_files import SAMPLE_RATE
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 PICTURE = "scaling.png"
 CONFIDENCE = 0.95
@@ -251,22 +255,58 @@ def claims_table(outcomes: Sequence[Outcome]) -> str:
     return table(header, rows)
 
 
-def draw(outcomes: Sequence[Outcome]) -> bytes:
-    """Draw SI-SNRi against N_re, a line a model with the spread over its seeds.
+def trainings(runs: Iterable[Run], longer: Iterable[Path]) -> dict[str, list[Epochs]]:
+    """Epochs of the finished runs by model, and of other experiments by the folders' names.
+
+    Only of those with a loss at several repetitions.
+    """
+    found: dict[str, list[Epochs]] = {}
+    folders = [(run.variant.name, run.folder) for run in runs if run.finished]
+    for name, folder in [*folders, *((folder.name, folder) for folder in longer)]:
+        if epochs := read_epochs(folder):
+            found.setdefault(name, []).append(epochs)
+    return found
+
+
+def draw(outcomes: Sequence[Outcome], trained: Mapping[str, Sequence[Epochs]]) -> bytes:
+    """Draw the quality of the models by depth, and what depth brings as training goes on.
 
     Returns:
-        The picture as the content of a PNG file. A square marks the depth of training, a star a
-        model without repetitions.
+        The picture as the content of a PNG file.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11 if trained else 6, 4.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    quality, *others = figure.subplots(1, 1 + bool(trained), squeeze=False)[0]
+    _draw_quality(quality, outcomes)
+    for axes in others:
+        for number, (name, seeds) in enumerate(trained.items()):
+            colour = _colour(name) if name in VARIANTS else f"C{len(VARIANTS) + number}"
+            draw_gain(axes, name, seeds[0], colour)
+        axes.set(xlabel="SI-SNR after 1 repetition [dB]", ylabel="the last one adds [dB]")
+        axes.set_title("Training mixtures; a point an epoch (first seed)", fontsize="medium")
+        axes.grid(alpha=0.3)
+        axes.legend()
+    content = io.BytesIO()
+    figure.savefig(content, dpi=100, format="png")
+    return content.getvalue()
+
+
+def _colour(name: str) -> str:
+    return f"C{list(VARIANTS).index(name)}"
+
+
+def _draw_quality(axes: Axes, outcomes: Sequence[Outcome]) -> None:
+    """Draw SI-SNRi against N_re, a line a model with the spread over its seeds.
+
+    A square marks the depth of training, a star a model without repetitions.
+    """
     from matplotlib.ticker import MaxNLocator
 
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots()
     for outcome in outcomes:
-        colour = f"C{list(VARIANTS).index(outcome.variant.name)}"
+        colour = _colour(outcome.variant.name)
         depths = outcome.depths
         means = np.array([outcome.mean(n_re) for n_re in depths])
         deviations = np.array([spread(outcome.by_seed(n_re)) or 0.0 for n_re in depths])
@@ -282,13 +322,12 @@ def draw(outcomes: Sequence[Outcome]) -> bytes:
     axes.set_title("Band: spread over seeds; square: depth of training", fontsize="medium")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
-    figure.legend(loc="outside right upper")
-    content = io.BytesIO()
-    figure.savefig(content, dpi=100, format="png")
-    return content.getvalue()
+    axes.legend()
 
 
-def tell(runs: Sequence[Run], outcomes: Sequence[Outcome]) -> str:
+def tell(
+    runs: Sequence[Run], outcomes: Sequence[Outcome], trained: Mapping[str, Sequence[Epochs]]
+) -> str:
     """The section of the page: conditions, tables, and which runs are missing."""
     config = outcomes[0].config
     steps = config["max_epoch"] * config["num_iters_per_epoch"]
@@ -299,6 +338,11 @@ def tell(runs: Sequence[Run], outcomes: Sequence[Outcome]) -> str:
         f"SI-SNRi in dB, mean over mixtures and seeds\n\n{quality_table(outcomes)}",
         f"Comparisons, mixture by mixture\n\n{claims_table(outcomes)}",
     ]
+    if trained:
+        parts.append(
+            "SI-SNR in dB on the training mixtures: after the first repetition, and what the last "
+            f"one adds, means over an epoch\n\n{gain_table(trained)}"
+        )
     if missing := [run.name for run in runs if not run.finished]:
         parts.append(f"Not finished yet: {', '.join(missing)}.\n")
     return "\n".join(parts)

@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import soundfile
 from demo import demonstrate
@@ -12,6 +13,7 @@ from recipe_folder import REPOSITORY
 
 from espnet2_tisdiss import SeparateSpeech, TisdissError
 from espnet2_tisdiss.bundled import example
+from espnet2_tisdiss.scaling import rescale
 from espnet2_tisdiss.sweep import find_mixtures, sweep
 
 
@@ -37,8 +39,14 @@ def test_files_are_of_the_speaker_they_are_named_after(demo):
         return soundfile.read(demo[1] / f"{name}.wav")[0]
 
     mixture, sources = read("mixture"), [read("source1"), read("source2")]
+    waves = SeparateSpeech.from_pretrained().depths(mixture[None], [1, 2, 4, 8])
     for n_re in (1, 2, 4, 8):
         estimates = [read(f"re{n_re}_spk{speaker}") for speaker in (1, 2)]
+        # at the level in the mixture, in the order that is nearer to the sources
+        expected = rescale("level", mixture, np.concatenate(waves[n_re]))
+        orders = (expected, expected[::-1])
+        expected = max(orders, key=lambda order: sum(map(np.dot, order, sources)))
+        np.testing.assert_allclose(estimates, expected, rtol=0, atol=2.01 / 2**15)
         left = mixture - sum(estimates)  # by their levels they come closest to the mixture
         assert all(abs(left @ estimate) < 2e-3 * mixture @ mixture for estimate in estimates)
         for own, other in ((0, 1), (1, 0)):

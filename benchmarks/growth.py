@@ -12,7 +12,6 @@ grows as the square of the length; what it takes is found by PyTorch's profiler 
 
 import argparse
 import functools
-import io
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -36,6 +35,7 @@ from results import check_page, machine, number, record, table
 
 from espnet2_tisdiss.cost import CostCounter, PeakMemory, memory_in_use, speech_shaped_noise
 from espnet2_tisdiss.errors import TisdissError
+from espnet2_tisdiss.pictures import new_figure, png
 from espnet2_tisdiss.textfiles import write_whole
 
 if TYPE_CHECKING:  # importing ESPnet takes seconds
@@ -208,12 +208,7 @@ def report(curves: Mapping[str, Sequence[Point]]) -> str:
 
 def draw(curves: Mapping[str, Sequence[Point]], label: str) -> bytes:
     """Draw time and memory of curves over one axis; return the content of a PNG file."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 3.2), layout="constrained")
-    FigureCanvasAgg(figure)
-    panels = figure.subplots(1, 2)
+    figure, panels = new_figure((8, 3.2), ncols=2)
     for name, points in curves.items():
         sizes = [point.size for point in points]
         panels[0].plot(sizes, [point.seconds for point in points], "o-", label=name)
@@ -225,9 +220,7 @@ def draw(curves: Mapping[str, Sequence[Point]], label: str) -> bytes:
         axes.grid(alpha=0.3)
         if len(curves) > 1:
             axes.legend()
-    content = io.BytesIO()
-    figure.savefig(content, dpi=80, format="png")
-    return content.getvalue()
+    return png(figure, dpi=80)
 
 
 def pictures(curves: Mapping[str, Sequence[Point]], folder: Path, device_type: str) -> str:

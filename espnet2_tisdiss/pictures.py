@@ -49,7 +49,7 @@ def draw_by_depth(
     """
     from matplotlib.ticker import MaxNLocator
 
-    figure, axes = _figure()
+    figure, axes = new_figure()
     axes.plot(n_re, values, "o-")
     for depth, value in zip(n_re, values, strict=True):
         axes.annotate(
@@ -66,7 +66,7 @@ def draw_by_depth(
     axes.set_title(title, fontsize="medium", wrap=True)
     axes.margins(x=0.08)
     axes.grid(alpha=0.3)
-    return _png(figure)
+    return png(figure)
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def draw_quality(data_sets: Mapping[str, Quality], cost: str) -> bytes:
     """
     import numpy as np
 
-    figure, axes = _figure()
+    figure, axes = new_figure()
     for name, quality in data_sets.items():
         means = np.mean(quality.gains, axis=1)
         (line,) = axes.plot(quality.cost, means, "o-", label=name)
@@ -111,7 +111,7 @@ def draw_quality(data_sets: Mapping[str, Quality], cost: str) -> bytes:
     axes.set_xlim(left=0)  # so that distances along it are shares of the cost
     axes.grid(alpha=0.3)
     figure.legend(loc="outside lower center", ncols=3)
-    return _png(figure)
+    return png(figure)
 
 
 def draw_spectrograms(rows: Sequence[Mapping[str, "np.ndarray"]], rate: int) -> bytes:
@@ -128,7 +128,7 @@ def draw_spectrograms(rows: Sequence[Mapping[str, "np.ndarray"]], rate: int) -> 
     from matplotlib.colors import LogNorm
 
     columns = len(rows[0])
-    figure, grid = _figure(
+    figure, grid = new_figure(
         (2.4 * columns, 2.3 * len(rows)), nrows=len(rows), ncols=columns, sharex=True, sharey=True
     )
     n_fft = round(SPECTROGRAM_WINDOW_S * rate)
@@ -144,10 +144,10 @@ def draw_spectrograms(rows: Sequence[Mapping[str, "np.ndarray"]], rate: int) -> 
         axes.set_xlabel("time [s]")
     for axes in grid[:, 0]:
         axes.set_ylabel("frequency [Hz]")
-    return _png(figure)
+    return png(figure)
 
 
-def _figure(size: tuple[float, float] = (6, 4), **grid: Any) -> tuple["Figure", Any]:
+def new_figure(size: tuple[float, float] = (6, 4), **grid: Any) -> tuple["Figure", Any]:
     """Return an empty picture and its axes; size in inches, ``grid`` as for ``subplots``."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -157,8 +157,8 @@ def _figure(size: tuple[float, float] = (6, 4), **grid: Any) -> tuple["Figure", 
     return figure, figure.subplots(**grid)
 
 
-def _png(figure: "Figure") -> bytes:
-    """Return a picture as the content of a PNG file."""
+def png(figure: "Figure", dpi: int = 120) -> bytes:
+    """Return a picture as the content of a PNG file, with ``dpi`` dots an inch."""
     content = io.BytesIO()
-    figure.savefig(content, dpi=120, format="png")
+    figure.savefig(content, dpi=dpi, format="png")
     return content.getvalue()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,8 @@ from inference_config import read_yaml
 from results import table
 from scaling_variants import VARIANTS, VARIED, Run, Variant
 from speech_files import SAMPLE_RATE
+
+from espnet2_tisdiss.pictures import new_figure, png
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -274,12 +275,9 @@ def draw(outcomes: Sequence[Outcome], trained: Mapping[str, Sequence[Epochs]]) -
     Returns:
         The picture as the content of a PNG file.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(11 if trained else 6, 4.5), layout="constrained")
-    FigureCanvasAgg(figure)
-    quality, *others = figure.subplots(1, 1 + bool(trained), squeeze=False)[0]
+    size = (11 if trained else 6, 4.5)
+    figure, grid = new_figure(size, ncols=1 + bool(trained), squeeze=False)
+    quality, *others = grid[0]
     _draw_quality(quality, outcomes)
     for axes in others:
         for number, (name, seeds) in enumerate(trained.items()):
@@ -289,9 +287,7 @@ def draw(outcomes: Sequence[Outcome], trained: Mapping[str, Sequence[Epochs]]) -
         axes.set_title("Training mixtures; a point an epoch (first seed)", fontsize="medium")
         axes.grid(alpha=0.3)
         axes.legend()
-    content = io.BytesIO()
-    figure.savefig(content, dpi=100, format="png")
-    return content.getvalue()
+    return png(figure, dpi=100)
 
 
 def _colour(name: str) -> str:

@@ -200,6 +200,8 @@ def _reading(path: str | Path) -> Iterator[soundfile.SoundFile]:
         raise AudioError(
             f"{path}: not a readable audio file ({reason}); replace or convert it"
         ) from None
+    except TypeError:  # soundfile's, of a suffix that stands for samples without a header
+        raise AudioError(f"{path}: has no header that tells its rate; convert it to wav") from None
 
 
 class Resampler:

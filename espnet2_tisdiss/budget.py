@@ -78,11 +78,6 @@ class Conditions:
             package=espnet2_tisdiss.__version__,
         )
 
-    @property
-    def key(self) -> str:
-        """Fingerprint of the conditions."""
-        return _fingerprint(dataclasses.asdict(self))
-
 
 @dataclass(frozen=True)
 class Calibration:
@@ -114,38 +109,49 @@ class Calibration:
                 f"got {self.base_rtf!r} and {self.rtf_per_repetition!r}"
             )
 
+    @property
+    def key(self) -> str:
+        """Fingerprint of the conditions and of the audio's length."""
+        return _key(self.conditions, self.seconds)
+
     def predict(self, n_re: int) -> float:
         """Return the RTF to expect at ``n_re`` repetitions."""
         return self.base_rtf + n_re * self.rtf_per_repetition
 
-    def depth_for(self, rtf: float, most: int | None = None) -> int:
+    def depth_for(self, rtf: float, most: int | None = None, work: float = 1.0) -> int:
         """Return the largest depth that is expected to keep a real-time factor.
 
         Args:
             rtf: seconds of work allowed for a second of audio.
             most: no depth beyond this one; None: whatever fits.
+            work: seconds to be separated for a second of audio: more than 1 where chunks overlap,
+                less where processes share them.
 
         Returns:
-            The largest N_re >= 1 with ``predict(N_re) <= rtf``.
+            The largest N_re >= 1 with ``work * predict(N_re) <= rtf``.
 
         Raises:
             BudgetError: not even one repetition fits.
         """
         _check_positive("a real-time factor", rtf)
-        if depth := self._fitting(rtf, most):
+        if depth := self._fitting(rtf, most, work):
             return depth
         raise BudgetError(
             f"a real-time factor of {rtf:g} is out of reach here: one repetition needs "
-            f"{self.predict(1):.2g}; allow that much, or take a faster device or smaller model"
+            f"{_rounded_up(self.predict(1) * work):g}; allow that much, or take a faster device or "
+            "smaller model"
         )
 
-    def depth_for_seconds(self, seconds: float, duration: float, most: int | None = None) -> int:
+    def depth_for_seconds(
+        self, seconds: float, duration: float, most: int | None = None, work: float = 1.0
+    ) -> int:
         """Return the largest depth that is expected to take no longer than a wanted time.
 
         Args:
             seconds: of work allowed.
             duration: of the audio, in seconds.
             most: no depth beyond this one; None: whatever fits.
+            work: as for :meth:`depth_for`.
 
         Returns:
             As :meth:`depth_for`.
@@ -155,19 +161,22 @@ class Calibration:
         """
         _check_positive("a time", seconds)
         _check_positive("a duration", duration)
-        if depth := self._fitting(seconds / duration, most):
+        if depth := self._fitting(seconds / duration, most, work):
             return depth
         raise BudgetError(
             f"{seconds:g} s for {duration:g} s of audio are out of reach here: one repetition "
-            f"needs {self.predict(1) * duration:.2g} s; allow that much, or take a faster "
-            "device or smaller model"
+            f"needs {_rounded_up(self.predict(1) * work * duration):g} s; allow that much, or take "
+            "a faster device or smaller model"
         )
 
-    def _fitting(self, rtf: float, most: int | None) -> int:
-        """Return the largest depth with ``predict(depth) <= rtf``; 0 where there is none."""
+    def _fitting(self, rtf: float, most: int | None, work: float) -> int:
+        """Return the largest depth with ``work * predict(depth) <= rtf``; 0: there is none."""
+        _check_positive("work", work)
         last = sys.maxsize - 1 if most is None else check_integer("most", most, 1)
         # searched for, not divided: a quotient is rounded, and may miss the depth that just fits
-        return bisect.bisect_right(range(1, last + 1), rtf, key=self.predict)
+        return bisect.bisect_right(
+            range(1, last + 1), rtf, key=lambda n_re: work * self.predict(n_re)
+        )
 
     def save(self, path: str | Path) -> None:
         """Write to a JSON file.
@@ -209,17 +218,17 @@ class CalibrationStore:
         default = platformdirs.user_cache_path("tisdiss") / "calibrations.json"
         self.path = default if path is None else Path(path)
 
-    def get(self, conditions: Conditions) -> Calibration | None:
-        """Return what was measured under the same conditions, or None."""
-        return self._read().get(conditions.key)
+    def get(self, conditions: Conditions, seconds: float = CHUNK_SECONDS) -> Calibration | None:
+        """Return what was measured under the same conditions on audio of that length, or None."""
+        return self._read().get(_key(conditions, seconds))
 
     def put(self, calibration: Calibration) -> None:
-        """Keep a calibration in the place of an earlier one under the same conditions.
+        """Keep a calibration in the place of an earlier one under the same conditions and length.
 
         Raises:
             BudgetError: the file cannot be written.
         """
-        kept = {**self._read(), calibration.conditions.key: calibration}
+        kept = {**self._read(), calibration.key: calibration}
         entries = {key: dataclasses.asdict(entry) for key, entry in kept.items()}
         _write_json(self.path, {"schema": SCHEMA, "calibrations": entries})
 
@@ -277,12 +286,17 @@ def calibrate(
     )
 
 
-def kept_calibration(separate: "SeparateSpeech") -> Calibration:
-    """Return the calibration of a model on this machine: the stored one, or else a new one."""
+def kept_calibration(separate: "SeparateSpeech", seconds: float = CHUNK_SECONDS) -> Calibration:
+    """Return the calibration of a model on this machine: the stored one, or else a new one.
+
+    Args:
+        separate: the model.
+        seconds: length of the audio; attention's share grows with it.
+    """
     store = CalibrationStore()
-    found = store.get(Conditions.of(separate))
+    found = store.get(Conditions.of(separate), seconds)
     if found is None:
-        found = calibrate(separate)
+        found = calibrate(separate, seconds)
         try:
             store.put(found)
         except BudgetError as error:  # a home that cannot be written to
@@ -342,6 +356,17 @@ def _line(runs: list[list[float]]) -> tuple[float, float, float]:
         for depth, seconds in enumerate(run, start=1)
     ]
     return base, slope, float(np.quantile(deviations, SPREAD_QUANTILE))
+
+
+def _key(conditions: Conditions, seconds: float) -> str:
+    """Return the fingerprint that a calibration is kept under."""
+    return _fingerprint([dataclasses.asdict(conditions), float(seconds)])
+
+
+def _rounded_up(value: float) -> float:
+    """Return a positive number rounded up to two digits, so that to allow it is enough."""
+    unit = 10.0 ** (math.floor(math.log10(value)) - 1)
+    return math.ceil(value / unit) * unit
 
 
 def _check_positive(name: str, value: float) -> None:

@@ -41,7 +41,8 @@ class TISDiSSConfig:
         num_groups: groups of rmsgroupnorm; divides ``emb_dim``.
         tf_order: ``ft``, frequency path before time path, or ``tf``.
         n_heads: attention heads.
-        flash_attention: insist on the FlashAttention kernel; needs half precision on a GPU.
+        flash_attention: insist on the FlashAttention kernel, wherever there are more than four
+            positions and no padding, which it does not know; needs half precision on a GPU.
         attention_dim: width of queries, keys and values, all heads together.
         ffn_type: ``swiglu_conv1d`` (gated) or ``conv1d``; a list of two makes a Macaron path,
             in the order of execution.
@@ -228,10 +229,10 @@ class TISDiSSConfig:
 
     @property
     def deepest_useful(self) -> int:
-        """N_re beyond which no quality is to be expected: a third beyond the training's.
+        """N_re beyond which little quality is to be expected: a third beyond the training's.
 
-        There the published models are about at their best (paper: trained at 3 or 6 repetitions,
-        best at 4 and 8).
+        A rule of thumb: there the published models have nearly all that depth gives (paper: trained
+        at 3 repetitions best at 4, on WSJ0-2mix at 5; trained at 6 best at 8).
         """
         return max(1, math.ceil(self.reconstructor_repeat_times * 4 / 3))
 

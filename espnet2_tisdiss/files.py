@@ -21,7 +21,7 @@ from espnet2_tisdiss.audio import AudioInfo, AudioWriter, OutputFormat, Spool, p
 from espnet2_tisdiss.checks import check_choice
 from espnet2_tisdiss.errors import TisdissError, first_line
 from espnet2_tisdiss.recordings import Depths, Track
-from espnet2_tisdiss.scaling import ScaleStatistics, Scaling, headroom_gain
+from espnet2_tisdiss.scaling import DEFAULT_SCALE, ScaleStatistics, Scaling, headroom_gain
 from espnet2_tisdiss.stitching import Chunk, Chunking
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Options:
     depths: Depths
     chunking: Chunking
     channel: str = "mean"
-    scale: str = "estimate"
+    scale: str = DEFAULT_SCALE
     output: OutputFormat = field(default_factory=OutputFormat)
     pattern: str | None = None
     existing: str = "refuse"

@@ -17,28 +17,23 @@ import espnet2.bin.enh_inference
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
-from torch.nn.utils.rnn import pad_sequence
-from torch_complex.tensor import ComplexTensor
 
-from espnet2_tisdiss.audio import CHANNELS, take_channels
 from espnet2_tisdiss.budget import kept_calibration
 from espnet2_tisdiss.bundled import DEFAULT_MODEL
-from espnet2_tisdiss.checks import check_choice, check_integer, check_number
-from espnet2_tisdiss.cost import hop_of
-from espnet2_tisdiss.errors import TisdissError
+from espnet2_tisdiss.checks import check_integer, check_number
+from espnet2_tisdiss.errors import TisdissError, first_line
 from espnet2_tisdiss.precision import half_precision
-from espnet2_tisdiss.pretrained import find_model
-from espnet2_tisdiss.recordings import Depths, separate_recording
-from espnet2_tisdiss.scaling import SCALES
-from espnet2_tisdiss.separator import TISDiSSSeparator, refuse_mismatch
+from espnet2_tisdiss.pretrained import MODEL_ERRORS, find_model, read_weights
+from espnet2_tisdiss.recordings import Depths, channels_of, separate_recording
+from espnet2_tisdiss.scaling import DEFAULT_SCALE
+from espnet2_tisdiss.separator import TISDiSSSeparator, depth_of_call, refuse_mismatch
 from espnet2_tisdiss.stitching import CHUNK_SECONDS, Chunking
+from espnet2_tisdiss.transforms import Transforms
 
 # (b, n), or b waveforms (n,) of their own lengths
 Mixtures = Tensor | np.ndarray | Sequence[Tensor | np.ndarray]
 
 STOP_DB = -30.0
-FRAMES_STEP = 32  # on a CPU, mixtures are padded to a multiple of so many frames
 
 
 @dataclass(frozen=True)
@@ -72,9 +67,12 @@ class SeparateSpeech(espnet2.bin.enh_inference.SeparateSpeech):
             mixtures of one length, as the first call takes minutes.
         **kwargs: as for ESPnet's class; ``dtype`` may also be ``bfloat16`` or ``float16``: the
             separator computes in half precision where the device has it, in float32 elsewhere.
+            ESPnet's segments and ``normalize_output_wav`` hold for calls, ``separate(mixture)``,
+            alone; :meth:`recording` has chunks and a scale of its own.
 
     Raises:
-        TisdissError: the model's separator is no TISDiSS, or runs at 48 kHz whatever the input.
+        TisdissError: the model's separator is no TISDiSS, or runs at 48 kHz whatever the input;
+            ``model_file`` is no file of weights.
         ValueError: ``n_re`` is no integer >= 0, or ``dtype`` unknown.
         RuntimeError: the weights do not fit the configuration, encoder and decoder included.
 
@@ -85,7 +83,8 @@ class SeparateSpeech(espnet2.bin.enh_inference.SeparateSpeech):
         >>> sweep = separate.depths(mixture, [1, 2, 4, 8])
         >>> for estimate in separate.anytime(mixture, n_re=8):
         ...     play(estimate.waves)
-        >>> voices = separate.recording(samples, 44100, n_re=separate.depth_within(rtf=0.5))
+        >>> voices = separate.recording(samples, 44100)  # any length and rate
+        >>> voices = separate.recording(samples, 44100, rtf=0.5)
 
     Attributes:
         sample_rate: of the model, in Hz.
@@ -110,6 +109,7 @@ class SeparateSpeech(espnet2.bin.enh_inference.SeparateSpeech):
         # ESPnet knows no half precision: it keeps waveforms and weights in float32
         given.arguments["dtype"] = "float64" if dtype == "float64" else "float32"
         self.precision = given.arguments["dtype"] if half is None else dtype
+        weights = None if model_file is None else read_weights(model_file)
         super().__init__(*given.args, **given.kwargs)
         if not isinstance(self.separator, TISDiSSSeparator):
             raise TisdissError(
@@ -117,9 +117,8 @@ class SeparateSpeech(espnet2.bin.enh_inference.SeparateSpeech):
             )
         if self.enh_model.always_forward_in_48k:
             raise TisdissError("a TISDiSS model with always_forward_in_48k is not supported")
-        if model_file is not None:
+        if weights is not None:
             # ESPnet loads what fits, and passes the rest over in silence
-            weights = torch.load(model_file, map_location="cpu", weights_only=True)
             # of a joint model this is the first part
             prefix = "enh_model." if given.arguments["enh_s2t_task"] else ""
             found = {name.removeprefix(prefix) for name in weights if name.startswith(prefix)}
@@ -136,6 +135,7 @@ class SeparateSpeech(espnet2.bin.enh_inference.SeparateSpeech):
             self.separator.compile_blocks()
         # of the separator alone: the transforms to and from spectra are cheap, and stay exact
         self.separator.half_dtype = half
+        self._transforms = Transforms(self.enh_model, self.device, getattr(torch, self.dtype))
 
     @classmethod
     def from_pretrained(cls, model_tag: str | Path | None = None, **kwargs: Any) -> Self:
@@ -149,13 +149,21 @@ class SeparateSpeech(espnet2.bin.enh_inference.SeparateSpeech):
             **kwargs: for the constructor.
 
         Raises:
-            TisdissError: there is no such model.
+            TisdissError: there is no such model, or its files are broken or do not fit together;
+                the text is one line.
         """
         if model_tag is None and not {"train_config", "model_file"} & kwargs.keys():
             model_tag = DEFAULT_MODEL
         if model_tag is not None:
             kwargs.update(find_model(model_tag))
-        return cls(**kwargs)
+        try:
+            return cls(**kwargs)
+        except TisdissError:
+            raise
+        except MODEL_ERRORS as error:
+            name = kwargs["train_config"] if model_tag is None else model_tag
+            reason = first_line(error)
+            raise TisdissError(f"{name}: the model cannot be loaded: {reason}") from error
 
     @property
     def separator(self) -> TISDiSSSeparator:
@@ -187,13 +195,8 @@ class SeparateSpeech(espnet2.bin.enh_inference.SeparateSpeech):
             raise ValueError(
                 "speech_mix must be (batch, samples): give speech_mix[None], or use recording()"
             )
-        usual = self.separator.reconstructor_repeat_times
-        if n_re is not None:
-            self.separator.reconstructor_repeat_times = n_re
-        try:
+        with depth_of_call(n_re):
             return super().__call__(speech_mix, fs=fs, **kwargs)
-        finally:
-            self.separator.reconstructor_repeat_times = usual
 
     def anytime(self, mixtures: Mixtures, n_re: int | None = None) -> Iterator[Estimate]:
         """Yield estimates from shallow to deep, each as soon as its repetition is done.
@@ -306,17 +309,22 @@ class SeparateSpeech(espnet2.bin.enh_inference.SeparateSpeech):
         seconds: float | None = None,
         duration: float | None = None,
         most: int | None = None,
+        work: float = 1.0,
+        chunk_seconds: float = CHUNK_SECONDS,
     ) -> int:
         """Return the largest depth that fits a time, from a calibration of this machine.
 
         The calibration is measured when one is asked for first, in some seconds, and kept for
-        this model's structure and this machine: see budget.py.
+        this model's structure and this machine: see budget.py. :meth:`recording` takes ``rtf`` or
+        ``seconds`` itself, and allows for its chunks.
 
         Args:
             rtf: wanted real-time factor: seconds of work for a second of audio; or else
             seconds: of work wanted in all,
             duration: for so many seconds of audio.
             most: no depth beyond this one; None: the configuration's ``deepest_useful``.
+            work: seconds to be separated for a second of audio: more than 1 where chunks overlap.
+            chunk_seconds: length of what is separated at once; the calibration is for that.
 
         Raises:
             TisdissError: not even one repetition fits.
@@ -325,10 +333,10 @@ class SeparateSpeech(espnet2.bin.enh_inference.SeparateSpeech):
         if (rtf is None) == (seconds is None) or (seconds is None) != (duration is None):
             raise ValueError("give either rtf, or seconds and duration")
         most = self.separator.config.deepest_useful if most is None else most
-        calibration = kept_calibration(self)
+        calibration = kept_calibration(self, chunk_seconds)
         if rtf is not None:
-            return calibration.depth_for(rtf, most)
-        return calibration.depth_for_seconds(seconds, duration, most)
+            return calibration.depth_for(rtf, most, work)
+        return calibration.depth_for_seconds(seconds, duration, most, work)
 
     def recording(
         self,
@@ -337,10 +345,12 @@ class SeparateSpeech(espnet2.bin.enh_inference.SeparateSpeech):
         n_re: int | None = None,
         stop_db: float | None = None,
         channel: str = "mean",
-        scale: str = "estimate",
+        scale: str = DEFAULT_SCALE,
         chunk_seconds: float = CHUNK_SECONDS,
         overlap_seconds: float | None = None,
         batch_size: int = 1,
+        rtf: float | None = None,
+        seconds: float | None = None,
     ) -> np.ndarray:
         """Separate a recording of any length and sample rate.
 
@@ -350,7 +360,7 @@ class SeparateSpeech(espnet2.bin.enh_inference.SeparateSpeech):
         Args:
             samples: (n,), or (n, c) as soundfile reads them; floats, full scale being 1.
             rate: in Hz; another than the model's is converted to that and back.
-            n_re: repetitions; None: the instance's.
+            n_re: repetitions, with ``rtf`` or ``seconds`` the most; None: the instance's.
             stop_db: stop before, as in :meth:`until_stable`, chunk by chunk; None: do not.
             channel: what to separate of several channels: their ``mean``, the ``left`` (first) or
                 ``right`` (second) one, or ``each`` by itself.
@@ -358,38 +368,32 @@ class SeparateSpeech(espnet2.bin.enh_inference.SeparateSpeech):
             chunk_seconds: length of a chunk.
             overlap_seconds: what neighbouring chunks share; None: a quarter.
             batch_size: the most chunks to separate at once.
+            rtf: as deep as fits this many seconds of work for a second of audio, by
+                :meth:`depth_within`; or
+            seconds: this many in all.
 
         Returns:
             float32 (j, n); with ``each`` (c, j, n).
 
         Raises:
-            TisdissError: there are no samples, or some that are not finite.
+            TisdissError: there are no samples, or some that are not finite; not even one
+                repetition fits the time.
             ValueError: an option has an impossible value.
         """
-        check_choice("channel", channel, CHANNELS)
-        check_choice("scale", scale, SCALES)
-        check_integer("rate", rate, 1)
-        check_integer("batch_size", batch_size, 1)
-        samples = np.asarray(samples, np.float32)
-        channels = samples[None] if samples.ndim == 1 else samples.T
-        if channels.ndim != 2 or not channels.size:
-            raise TisdissError(
-                f"a recording must be samples (n,) or (n, channels); got {samples.shape}"
-            )
-        if not np.isfinite(channels).all():
-            raise TisdissError("a recording must be finite samples; some are nan or infinite")
-        if len(channels) > channels.shape[1]:
-            raise TisdissError(
-                f"a recording with more channels than samples, {samples.shape}: transpose it"
-            )
+        channels = channels_of(samples, channel)
+        chunking = Chunking.in_seconds(self.sample_rate, chunk_seconds, overlap_seconds)
+        length = channels.shape[1] / check_integer("rate", rate, 1)
+        if (rtf, seconds) != (None, None):
+            duration = None if seconds is None else len(channels) * length
+            here = length * self.sample_rate
+            work = chunking.separated(here) / here
+            n_re = self.depth_within(rtf, seconds, duration, n_re, work, chunk_seconds)
         if rate != self.sample_rate:
             logging.warning("resampling from %d Hz to the model's %d", rate, self.sample_rate)
-        depth = self.resolve_depth(n_re)
-        depths = Depths((depth,), stop_db)
-        chunking = Chunking.in_seconds(self.sample_rate, chunk_seconds, overlap_seconds)
+        depths = Depths((self.resolve_depth(n_re),), stop_db)
         separated = [
             separate_recording(self, one, rate, depths, chunking, scale, batch_size)
-            for one in take_channels(channels, channel)
+            for one in channels
         ]
         return np.stack(separated) if channel == "each" else separated[0]
 
@@ -399,7 +403,7 @@ class SeparateSpeech(espnet2.bin.enh_inference.SeparateSpeech):
         """Yield depths 1, 2, ... ``n_re`` and the estimate (j, n) of each wave (n,) there."""
         last = self.resolve_depth(n_re)
         with torch.inference_mode():
-            features, frames, scales = self._encode(waves)
+            features, frames, scales = self._transforms.encode(waves)
         half = self.separator.autocast(features.device.type)
         with torch.inference_mode(), half:
             depths = self.separator.anytime(features, frames, last)
@@ -411,53 +415,15 @@ class SeparateSpeech(espnet2.bin.enh_inference.SeparateSpeech):
                     spectra = next(depths)
                 items = zip(*spectra, frames.tolist(), waves, scales, strict=True)
                 estimates = [
-                    self._decode(torch.stack(speakers)[:, :length], len(wave)) * scale
+                    self._transforms.decode(torch.stack(speakers)[:, :length], len(wave), scale)
                     for *speakers, length, wave, scale in items
                 ]
             yield depth, [estimate.cpu().numpy() for estimate in estimates]
 
-    def _encode(self, waves: list[Tensor]) -> tuple[Tensor, Tensor, list[Tensor | float]]:
-        """Return the features (b, t, f) of waves (n,), their frames (b,), and the waves' scales.
-
-        Each is transformed alone: padding it first would change the frames at its end.
-        """
-        features, scales = [], []
-        for wave in waves:
-            wave = wave.to(self.device, getattr(torch, self.dtype))
-            wave = pad(wave, (0, max(0, self._window - len(wave))))
-            scales.append(wave.std() if self._is_normalised else 1.0)
-            feature, _ = self.enh_model.encoder(wave[None] / scales[-1], torch.tensor([len(wave)]))
-            if isinstance(feature, ComplexTensor):
-                feature = torch.complex(feature.real, feature.imag)
-            features.append(feature[0])
-        lengths = torch.tensor([len(feature) for feature in features])  # known without a GPU
-        features = pad_sequence(features, batch_first=True)  # (b, t, f)
-        if features.device.type == "cpu":
-            # each new shape costs oneDNN more than a separation of some seconds
-            features = pad(features, (0, 0, 0, -features.shape[1] % FRAMES_STEP))
-        return features, lengths, scales
-
-    def _decode(self, spectra: Tensor, length: int) -> Tensor:
-        """Return the waves (j, n) of a length in samples of the spectra (j, t, f)."""
-        padded = max(length, self._window)
-        waves, _ = self.enh_model.decoder(spectra, torch.full((len(spectra),), padded))
-        return waves[:, :length]
-
     @property
     def hop(self) -> int:
         """Samples from one frame of the encoder to the next."""
-        return hop_of(self.enh_model.encoder)
-
-    @property
-    def _window(self) -> int:
-        """Samples of the encoder's window; a shorter wave has to be padded."""
-        encoder = self.enh_model.encoder
-        return encoder.n_fft if hasattr(encoder, "n_fft") else encoder.kernel_size
-
-    @property
-    def _is_normalised(self) -> bool:
-        """Whether the model wants mixtures of deviation 1."""
-        return self.enh_model.normalize_variance or self.enh_model.normalize_variance_per_ch
+        return self._transforms.hop
 
 
 def _as_list(mixtures: Mixtures) -> list[Tensor]:

@@ -11,7 +11,6 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
-from types import FrameType
 from typing import Any
 
 from espnet2_tisdiss.files import Options, Outcome, Task, separate_files
@@ -161,7 +160,7 @@ def _work(connection: Connection, model: dict[str, Any], options: Options, threa
     """Separate what is given until there is no more: what the process does."""
     # an end by a signal, or as the other process is no more, is none to speak of
     with suppress(KeyboardInterrupt, EOFError, ConnectionError):
-        signal.signal(signal.SIGTERM, _interrupt)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # KeyboardInterrupt
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         import torch
 
@@ -175,7 +174,3 @@ def _work(connection: Connection, model: dict[str, Any], options: Options, threa
                 connection.send(outcome)
             connection.send("ready")
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # nothing is half-written any more
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt

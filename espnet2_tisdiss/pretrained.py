@@ -5,6 +5,7 @@ import functools
 import hashlib
 import io
 import logging
+import pickle
 import shutil
 import tempfile
 import zipfile
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import platformdirs
+import torch
 import yaml
 from espnet2.main_funcs.pack_funcs import unpack
 from espnet2.utils.pretrained import download_pretrained
@@ -31,6 +33,8 @@ MODEL_ERRORS = (
     ValueError,
     TypeError,
     LookupError,
+    AttributeError,
+    AssertionError,
     EOFError,
     yaml.YAMLError,
 )
@@ -74,8 +78,9 @@ def find_model(name: str | Path) -> dict[str, str]:
         return _unpacked(path)
     if path.is_file():
         return _files(path.parent, path)
-    # a tag is a name such as owner/model: one slash, and no suffix of a file
-    if path.is_absolute() or str(name).startswith(".") or path.suffix in (".pth", ".zip", ".yaml"):
+    # a tag is a name such as owner/model, or one of espnet_model_zoo's table, with no more slashes
+    is_file = path.suffix in (".pth", ".zip", ".yaml")
+    if path.is_absolute() or str(name).startswith(".") or str(name).count("/") > 1 or is_file:
         raise TisdissError(f"{name}: no such model folder, weights or archive")
     return _downloaded(str(name))
 
@@ -97,27 +102,40 @@ def load_model(name: str | Path, **options: Any) -> "SeparateSpeech":
     Raises:
         TisdissError: there is no such model, or its files are broken or do not fit together.
     """
-    files = find_model(name)
     with _quiet():
         from espnet2_tisdiss.inference import SeparateSpeech
+    return SeparateSpeech.from_pretrained(name, **options)
+
+
+def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
+    """Read a state dict, onto the CPU.
+
+    Raises:
+        TisdissError: the file cannot be opened, or holds something else.
+    """
     try:
-        return SeparateSpeech(**files, **options)
-    except TisdissError:
-        raise
-    except MODEL_ERRORS as error:
-        reason = first_line(error)
-        raise TisdissError(f"{name}: the model cannot be loaded: {reason}") from error
+        weights = torch.load(path, map_location="cpu", weights_only=True)
+    except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
+        raise TisdissError(f"{path}: cannot be opened ({error.strerror}); check it") from None
+    except (OSError, RuntimeError, ValueError, LookupError, EOFError, pickle.PickleError):
+        raise TisdissError(
+            f"{path}: is no file of weights, or is damaged; get or train it again"
+        ) from None
+    if not isinstance(weights, dict):
+        raise TisdissError(f"{path}: holds no weights but a {type(weights).__name__}")
+    return weights
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Let ESPnet's import not tell of optional packages that are not there."""
+    before = logging.root.manager.disable
     logging.disable()
     try:
         with contextlib.redirect_stderr(io.StringIO()):
             yield
     finally:
-        logging.disable(logging.NOTSET)
+        logging.disable(before)
 
 
 def _files(folder: Path, weights: Path) -> dict[str, str]:

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from espnet2_tisdiss.audio import Resampler
-from espnet2_tisdiss.checks import check_integer
-from espnet2_tisdiss.scaling import rescale
+from espnet2_tisdiss.audio import CHANNELS, Resampler, take_channels
+from espnet2_tisdiss.checks import check_choice, check_integer
+from espnet2_tisdiss.errors import TisdissError
+from espnet2_tisdiss.scaling import SCALES, rescale
 from espnet2_tisdiss.stitching import Chunk, Chunker, Chunking, Stitcher
 
 if TYPE_CHECKING:  # which imports this module
@@ -97,7 +98,7 @@ class Track:
     ):
         self._to_model = Resampler(rate, model_rate)
         self._chunker = Chunker(chunking)
-        # what was cut into chunks and is not joined yet: (n,), less than two chunks
+        # what was cut into chunks and is not joined yet (n,)
         self._mixture = np.empty(0, np.float32)
         self._stitchers = [Stitcher(model_rate) for _ in range(depths)]
         self._from_model = Resampler(model_rate, rate, 1 + depths * num_spk, length)
@@ -131,6 +132,36 @@ class Track:
         self._sink(self._from_model.push(np.concatenate((mixture[None], *estimates))))
 
 
+def channels_of(samples: np.ndarray, channel: str) -> np.ndarray:
+    """Return what is to be separated of a recording.
+
+    Args:
+        samples: (n,), or (n, c) as soundfile reads them.
+        channel: one of :data:`~espnet2_tisdiss.audio.CHANNELS`.
+
+    Returns:
+        float32 (c, n), c = 1 or, with "each", the recording's channels.
+
+    Raises:
+        TisdissError: there are no samples, or some that are not finite, or the axes are exchanged.
+        ValueError: ``channel`` is none of these.
+    """
+    check_choice("channel", channel, CHANNELS)
+    samples = np.asarray(samples, np.float32)
+    channels = samples[None] if samples.ndim == 1 else samples.T
+    if channels.ndim != 2 or not channels.size:
+        raise TisdissError(
+            f"a recording must be samples (n,) or (n, channels); got {samples.shape}"
+        )
+    if not np.isfinite(channels).all():
+        raise TisdissError("a recording must be finite samples; some are nan or infinite")
+    if len(channels) > channels.shape[1]:
+        raise TisdissError(
+            f"a recording with more channels than samples, {samples.shape}: transpose it"
+        )
+    return take_channels(channels, channel)
+
+
 def separate_recording(
     model: "SeparateSpeech",
     samples: np.ndarray,
@@ -153,7 +184,12 @@ def separate_recording(
 
     Returns:
         float32 (j, n), at ``rate``.
+
+    Raises:
+        ValueError: ``scale`` or ``batch_size`` is impossible.
     """
+    check_choice("scale", scale, SCALES)
+    check_integer("batch_size", batch_size, 1)
     blocks: list[np.ndarray] = []
     track = Track(
         rate, model.sample_rate, len(samples), chunking, 1, model.num_spk, sink=blocks.append

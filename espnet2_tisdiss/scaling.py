@@ -27,6 +27,7 @@ from scipy.optimize import nnls
 from espnet2_tisdiss.checks import check_choice
 
 SCALES = ("estimate", "peak", "level", "mixture")
+DEFAULT_SCALE = "level"  # of recordings
 PEAK = 0.9
 # the largest sample of 16 bits: at it, no integer format cuts anything
 FULL_SCALE = 1 - 2**-15

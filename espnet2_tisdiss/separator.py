@@ -9,7 +9,8 @@ Axis letters: b batch, j speaker, h feature channel, t frame, f frequency bin or
 
 from collections import OrderedDict, deque
 from collections.abc import Collection, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -140,9 +141,10 @@ class TISDiSSSeparator(AbsSeparator):
         """N_re, the depth of the next call; may be set at any time to an integer >= 0.
 
         0 gives the splitter's output. No parameter depends on it, and ``config`` keeps the depth
-        that the model was made with.
+        that the model was made with. Within :func:`depth_of_call` it is the one given there.
         """
-        return self._repeat_times
+        n_re = _depth_of_call.get()
+        return self._repeat_times if n_re is None else n_re
 
     @reconstructor_repeat_times.setter
     def reconstructor_repeat_times(self, value: int) -> None:
@@ -356,6 +358,26 @@ class TISDiSSSeparator(AbsSeparator):
             estimate = torch.view_as_complex(estimate.contiguous())
         estimate = estimate.unflatten(0, (-1, self.num_spk))
         return estimate * mixture.unsqueeze(1) if self.config.mask else estimate
+
+
+# in a context variable, so that calls of several threads do not see each other's
+_depth_of_call: ContextVar[int | None] = ContextVar("depth_of_call", default=None)
+
+
+@contextmanager
+def depth_of_call(n_re: int | None) -> Iterator[None]:
+    """Let the separators that run in this block, in this thread, run at a depth.
+
+    Args:
+        n_re: repetitions, >= 0; None: each its own ``reconstructor_repeat_times``.
+    """
+    if n_re is not None:
+        check_integer("n_re", n_re, 0)
+    token = _depth_of_call.set(n_re)
+    try:
+        yield
+    finally:
+        _depth_of_call.reset(token)
 
 
 def refuse_mismatch(missing: Collection[str], left_over: Collection[str]) -> None:

@@ -6,6 +6,7 @@ order and cross-fades neighbouring chunks. Axis letters: j speaker (k: in the ch
 n sample, t frame, q cepstral coefficient.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,7 +57,8 @@ class Chunking:
         """
         if overlap is None:
             overlap = length * OVERLAP
-        chunk, shared = round(length * sample_rate), round(overlap * sample_rate)
+        in_samples = length * sample_rate, overlap * sample_rate
+        chunk, shared = map(round, in_samples) if all(map(math.isfinite, in_samples)) else (0, 0)
         if not 0 <= shared < chunk:
             raise TisdissError(
                 f"chunks of {length:g} s cannot overlap by {overlap:g} s: give a longer chunk or a "
@@ -68,6 +70,12 @@ class Chunking:
     def hop(self) -> int:
         """Samples from the start of a chunk to the start of the next."""
         return self.length - self.overlap
+
+    def separated(self, samples: float) -> float:
+        """Return how many samples the chunks of a recording of so many have in all."""
+        if samples <= self.length:
+            return samples
+        return self.length * (1 + math.ceil((samples - self.length) / self.hop))
 
 
 @dataclass(frozen=True)

@@ -199,9 +199,13 @@ def sweep(
         An outcome for each mixture.
 
     Raises:
-        ValueError: a number is out of range.
+        TisdissError: a mixture whose length was not looked at before has another rate than the
+            model, without ``resample``.
+        ValueError: a number is out of range, or there are no depths.
     """
     wanted = {check_integer("depths", n_re, 1) for n_re in depths}
+    if not wanted:
+        raise ValueError("depths must be one or more; got none")
     check_integer("batch_size", batch_size, 1)
     rate = None if resample else model.sample_rate
     mixtures = [mixture if mixture.seconds else with_length(mixture) for mixture in mixtures]

@@ -155,6 +155,9 @@ def test_no_audio(tmp_path):
     refused(path, "not a readable audio file")
     soundfile.write(path, np.zeros(0), 8000)
     refused(path, "holds no samples")
+    for raw in (tmp_path / "a.raw", tmp_path / "A.RAW"):
+        raw.write_bytes(bytes(1000))
+        refused(raw, "has no header that tells its rate; convert it to wav")
 
 
 @pytest.mark.parametrize("share", [0.3, 0.9, 0.999])

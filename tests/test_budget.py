@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import math
+import re
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
@@ -160,6 +161,24 @@ def test_what_cannot_be_kept_is_one_line():
     assert isinstance(error.value, TisdissError)
 
 
+def test_the_time_that_is_told_is_enough():
+    line = dataclasses.replace(LINE, base_rtf=0.2012, rtf_per_repetition=0.1)
+    for work in (1.0, 4 / 3, 0.5):
+        with pytest.raises(BudgetError) as error:
+            line.depth_for(0.1, work=work)
+        assert line.depth_for(float(re.search(r"needs ([\d.]+)", str(error.value))[1]), work=work)
+        with pytest.raises(BudgetError) as error:
+            line.depth_for_seconds(1, 600, work=work)
+        needed = float(re.search(r"needs ([\d.]+) s", str(error.value))[1])
+        assert line.depth_for_seconds(needed, 600, work=work) == 1
+
+
+def test_what_chunks_share_is_separated_twice():
+    # RTF 0.5 + 0.25 N_re, for every second that is separated
+    assert [LINE.depth_for(2.0, work=work) for work in (1.0, 4 / 3, 2.0, 0.5)] == [6, 4, 2, 14]
+    assert LINE.depth_for_seconds(20, 10, work=4 / 3) == 4
+
+
 @pytest.mark.parametrize("value", [0, -1, math.nan, math.inf])
 def test_impossible_times_are_refused(value):
     with pytest.raises(BudgetError, match="a real-time factor must be a positive number"):
@@ -246,6 +265,7 @@ def test_other_conditions_are_not_found(tmp_path, change):
     store = CalibrationStore(tmp_path / "calibrations.json")
     store.put(LINE)
     assert store.get(dataclasses.replace(CONDITIONS, **change)) is None
+    assert store.get(CONDITIONS, seconds=30.0) is None
 
 
 @pytest.mark.parametrize(
@@ -312,10 +332,10 @@ def test_conditions_of_a_model_are_its_structure_and_the_machine(espnet_model):
         encoder_conf={"n_fft": 128, "hop_length": 32},
         decoder_conf={"n_fft": 128, "hop_length": 32},
     )
-    assert len({usual.key, wider.key, coarser.key}) == 3
+    assert len({usual, wider, coarser}) == 3
     torch.set_num_threads(2)
     try:
-        assert conditions().key != usual.key
+        assert conditions() != usual
     finally:
         torch.set_num_threads(1)
 

@@ -82,12 +82,18 @@ def test_other_files(folder):
 def test_broken_files(folder):
     weights = folder / "model.pth"
     content = weights.read_bytes()
-    for broken in (b"", b"no weights", content[: len(content) // 2]):
+    for broken in (b"", b"no weights", b"version https://git-lfs", content[: len(content) // 2]):
         weights.write_bytes(broken)
-        refused(folder, "the model cannot be loaded: .")
+        refused(folder, "model.pth: is no file of weights, or is damaged")
+    torch.save([1, 2], weights)
+    refused(folder, "model.pth: holds no weights but a list")
     weights.write_bytes(content)
     config = (folder / "config.yaml").read_text()
-    for broken in (config.replace("separator: tisdiss", "separator: none"), "encoder: ["):
+    for broken in (
+        config.replace("separator: tisdiss", "separator: none"),
+        "encoder: [",
+        "separator: tisdiss",  # one that is written by hand: to train with, not what training wrote
+    ):
         (folder / "config.yaml").write_text(broken)
         refused(folder, "the model cannot be loaded: .")
 

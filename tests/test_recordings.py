@@ -8,6 +8,7 @@ import torch
 from models import TINY
 
 from espnet2_tisdiss import SeparateSpeech, TisdissError
+from espnet2_tisdiss.budget import Calibration, CalibrationStore, Conditions
 from espnet2_tisdiss.recordings import Depths
 
 RATE = 8000
@@ -34,7 +35,7 @@ def test_what_is_no_longer_than_a_chunk_is_separated_as_it_is(separate):
     samples = noise(RATE)
     expected = whole(separate, samples, 3)
     for chunk_seconds in (1.0, 2.0):
-        options = {"chunk_seconds": chunk_seconds, "overlap_seconds": 0.25}
+        options = {"chunk_seconds": chunk_seconds, "overlap_seconds": 0.25, "scale": "estimate"}
         found = separate.recording(samples, RATE, n_re=3, **options)
         np.testing.assert_array_equal(found, expected)
 
@@ -42,13 +43,12 @@ def test_what_is_no_longer_than_a_chunk_is_separated_as_it_is(separate):
 def test_chunks_are_those_of_the_recording(separate):
     # the part of a chunk that no other one touches is as the chunk alone gives it
     samples = noise(3 * RATE)
-    found = separate.recording(samples, RATE, chunk_seconds=1.0, overlap_seconds=0.25)
+    chunked = {"chunk_seconds": 1.0, "overlap_seconds": 0.25, "scale": "estimate"}
+    found = separate.recording(samples, RATE, **chunked)
     first = whole(separate, samples[:RATE], 2)
     np.testing.assert_array_equal(found[:, :6000], first[:, :6000])
     assert found.shape == (2, 3 * RATE)
-    batched = separate.recording(
-        samples, RATE, chunk_seconds=1.0, overlap_seconds=0.25, batch_size=3
-    )
+    batched = separate.recording(samples, RATE, batch_size=3, **chunked)
     np.testing.assert_allclose(batched, found, atol=1e-5)
 
 
@@ -69,7 +69,7 @@ def test_another_rate_is_the_models_and_back(separate):
     there = scipy.signal.sosfiltfilt(lowpass, there).astype(np.float32)
     samples = soxr.resample(there, RATE, 16000)
     expected = whole(separate, there, 2)
-    found = separate.recording(samples, 16000)
+    found = separate.recording(samples, 16000, scale="estimate")
     back = soxr.resample(np.ascontiguousarray(found.T), 16000, RATE).T
     error = scipy.signal.sosfiltfilt(lowpass, back - expected)
     error = np.square(error).sum() / np.square(expected).sum()
@@ -90,11 +90,43 @@ def test_channels(separate):
 def test_scales(separate):
     samples = noise(3 * RATE)
     chunked = {"chunk_seconds": 1.0, "overlap_seconds": 0.25}
-    estimate = separate.recording(samples, RATE, **chunked)
+    estimate = separate.recording(samples, RATE, scale="estimate", **chunked)
+    level = separate.recording(samples, RATE, **chunked)
+    gains = (level / estimate)[:, :1]
+    np.testing.assert_allclose(level, estimate * gains, atol=1e-6)
+    assert np.square(samples - level.sum(0)).sum() < np.square(samples - estimate.sum(0)).sum()
     peak = separate.recording(samples, RATE, scale="peak", **chunked)
     np.testing.assert_allclose(peak, estimate * 0.9 / np.abs(estimate).max(), rtol=1e-5)
     mixture = separate.recording(samples, RATE, scale="mixture", **chunked)
     np.testing.assert_allclose(mixture.sum(0), samples, atol=1e-6)
+
+
+def test_as_deep_as_a_time_allows(separate, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    chunked = {"chunk_seconds": 1.0, "overlap_seconds": 0.25}
+    # RTF 0.01 + 0.02 N_re, measured on chunks of one second, and far slower on others
+    for seconds, rtf in ((1.0, 0.02), (8.0, 20.0)):
+        kept = Calibration(Conditions.of(separate), seconds, 1, 0.01, rtf, 0.0)
+        CalibrationStore().put(kept)
+    samples = noise(2 * RATE + RATE // 2, 2)  # 2.5 s, in three chunks
+    for options, n_re in (
+        ({"rtf": 0.05}, 1),  # 2 repetitions of 3 s for 2.5 s take 0.06
+        ({"rtf": 0.06}, 2),
+        ({"rtf": 100.0}, 3),  # a third beyond the training's 2
+        ({"rtf": 100.0, "n_re": 4}, 4),
+        ({"seconds": 0.15}, 2),
+        ({"seconds": 0.15, "channel": "each"}, None),  # twice as much to do
+        ({"seconds": 0.18, "channel": "each"}, 1),
+    ):
+        if n_re is None:
+            with pytest.raises(TisdissError, match=r"0.15 s for 5 s of audio .* needs 0.18 s"):
+                separate.recording(samples, RATE, **options, **chunked)
+            continue
+        found = separate.recording(samples, RATE, **options, **chunked)
+        alike = {"n_re": n_re, "channel": options.get("channel", "mean"), **chunked}
+        np.testing.assert_array_equal(found, separate.recording(samples, RATE, **alike))
+    with pytest.raises(ValueError, match="either rtf, or seconds"):
+        separate.recording(samples, RATE, rtf=1.0, seconds=1.0)
 
 
 def test_stops_by_itself_chunk_by_chunk(separate):

@@ -1,4 +1,5 @@
 from itertools import pairwise
+from math import inf, nan
 
 import numpy as np
 import pytest
@@ -71,9 +72,17 @@ def test_chunking_out_of_range_is_refused(length, overlap):
 def test_chunking_in_seconds():
     assert Chunking.in_seconds(16000, 4, 0.5) == Chunking(64000, 8000)
     assert Chunking.in_seconds(16000, 4) == Chunking(64000, 16000)
-    for length, overlap in [(1, 1), (1, -0.5), (0, 0), (1e-6, None)]:
+    for length, overlap in [(1, 1), (1, -0.5), (0, 0), (1e-6, None), (inf, None), (8, nan)]:
         with pytest.raises(TisdissError, match="longer chunk or a shorter overlap"):
             Chunking.in_seconds(16000, length, overlap)
+
+
+@pytest.mark.parametrize("length", [1, 49, 50, 51, 300])
+@pytest.mark.parametrize("overlap", [0, 20, 49])
+def test_what_chunks_come_to(length, overlap):
+    chunking = Chunking(50, overlap)
+    chunks = cut(np.zeros(length), chunking)
+    assert chunking.separated(length) == sum(len(chunk.samples) for chunk in chunks)
 
 
 @pytest.mark.parametrize("length, overlap", [(1, 0), (7, 0), (7, 3), (50, 49), (64, 32), (97, 1)])

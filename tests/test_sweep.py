@@ -219,14 +219,14 @@ def test_an_estimate_that_is_not_finite_fails_its_mixture_alone(tmp_path):
 
 def test_running_out_of_memory_fails_the_batch_alone(separate, tmp_path, monkeypatch):
     mixtures = find_mixtures(write_corpus(tmp_path / "set", speech(0.6, 0.3)), 2)
-    encode = separate._encode
+    encode = separate._transforms.encode
 
     def encode_little(waves):
         if len(waves[0]) > 4000:
             raise RuntimeError("out of memory\nmore about it")
         return encode(waves)
 
-    monkeypatch.setattr(separate, "_encode", encode_little)
+    monkeypatch.setattr(separate._transforms, "encode", encode_little)
     outcomes = list(sweep(separate, mixtures, [2]))
     assert [outcome.status for outcome in outcomes] == ["failed", "done"]
     path = tmp_path / "set/mix/m0.wav"

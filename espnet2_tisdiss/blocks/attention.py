@@ -62,8 +62,9 @@ class MultiHeadSelfAttention(nn.Module):
         attention_dim: width of queries, keys and values, all heads together.
         n_heads: number of heads; divides ``attention_dim`` into even head widths.
         dropout: applied to the attention weights and after the head projection.
-        flash_attention: insist on the FlashAttention kernel (half precision on a GPU); by default
-            PyTorch picks the fastest kernel that takes the input.
+        flash_attention: insist on the FlashAttention kernel (half precision on a GPU) where there
+            are more than ``FEW_POSITIONS`` and no padding; by default PyTorch picks the fastest
+            kernel that takes the input.
     """
 
     def __init__(

@@ -7,7 +7,6 @@ or its model cannot be loaded; 130 interrupted.
 import json
 import signal
 import sys
-from types import FrameType
 
 import typer
 
@@ -53,7 +52,8 @@ def options(
 
 def main() -> None:
     """Run the command line; expected failures are one line each, without a traceback."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    # as Ctrl-C, so that nothing half-written is left
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         app()
     except TisdissError as error:
@@ -65,8 +65,3 @@ def main() -> None:
         if ending.code == INTERRUPTED:  # Typer's, after Ctrl-C
             messages.print("tisdiss: interrupted; what is finished is kept", markup=False)
         raise
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    """End as after Ctrl-C, so that nothing half-written is left."""
-    raise KeyboardInterrupt

@@ -62,8 +62,8 @@ def command(
 ) -> None:
     """Measure how long each depth takes here, and keep it for `separate --rtf`.
 
-    It is kept for the model's structure and this machine, number of threads and dtype. The
-    real-time factor (RTF) is seconds of work for a second of audio.
+    It is kept for the model's structure and this machine, number of threads, dtype and seconds
+    of audio. The real-time factor (RTF) is seconds of work for a second of audio.
     """
     check_seconds(seconds)
     if out is not None:
@@ -131,3 +131,4 @@ def _print(result: dict[str, Any]) -> None:
             for budget, n_re in result["n_re_within"].items()
         ],
     )
+    messages.print("These are for one chunk; those of longer recordings overlap, which takes more.")

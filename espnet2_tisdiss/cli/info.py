@@ -10,12 +10,16 @@ import typer
 from espnet2_tisdiss.bundled import DEFAULT_MODEL
 from espnet2_tisdiss.cli.calibrate import predictions
 from espnet2_tisdiss.cli.console import (
+    DeviceOption,
+    DtypeOption,
     JsonOption,
     ModelArgument,
+    ThreadsOption,
     load_model,
     machine,
     print_facts,
     print_json,
+    set_threads,
 )
 
 if TYPE_CHECKING:  # these bring PyTorch and ESPnet, which takes seconds
@@ -34,9 +38,19 @@ tisdiss info model.zip --json
 """
 
 
-def command(model: ModelArgument = DEFAULT_MODEL, as_json: JsonOption = False) -> None:
-    """Tell what a model is: structure, sizes, sample rate, depths, cost, options."""
-    separator = load_model(model, "auto", "float32", None)
+def command(
+    model: ModelArgument = DEFAULT_MODEL,
+    device: DeviceOption = "auto",
+    dtype: DtypeOption = "float32",
+    threads: ThreadsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell what a model is: structure, sizes, sample rate, depths, cost, options.
+
+    Device, dtype and threads are those of the calibration that is told.
+    """
+    set_threads(threads)
+    separator = load_model(model, device, dtype, None)
     found = {
         **_files(model),
         **_structure(separator),

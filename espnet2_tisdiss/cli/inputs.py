@@ -43,12 +43,15 @@ def find_tasks(sources: Iterable[str], out: Path) -> list[Task]:
 
 
 def _matching(pattern: str, out: Path) -> list[Task]:
-    """Return the files that a pattern matches."""
+    """Return the files that a pattern matches, without those of an ``out`` that it reaches into."""
     files = [Path(name) for name in sorted(glob.glob(pattern, recursive=True)) if isfile(name)]
+    parts = itertools.takewhile(lambda part: not glob.has_magic(part), Path(pattern).parts)
+    fixed, written = Path(*parts), out.resolve()
+    if fixed.resolve() in written.parents:
+        files = [file for file in files if written not in file.resolve().parents]
     if not files:
         raise TisdissError(f"{pattern}: matches no file; check it, and quote it")
-    fixed = list(itertools.takewhile(lambda part: not glob.has_magic(part), Path(pattern).parts))
-    return [Task(file, out / file.parent.relative_to(Path(*fixed)), file.stem) for file in files]
+    return [Task(file, out / file.parent.relative_to(fixed), file.stem) for file in files]
 
 
 def _listed(scp: Path, out: Path) -> list[Task]:

@@ -112,13 +112,14 @@ def command(
         typer.Option(help="What to separate of several channels.", **AUDIO),
     ] = "mean",
     scale: Annotated[
-        Literal["estimate", "peak", "level", "mixture"],
+        Literal["estimate", "peak", "level", "mixture"] | None,
         typer.Option(
             help="How loud: as estimated, to a peak of 0.9, at the level in the mixture, or, with "
             "its noise shared out as well, to sum to the mixture.",
+            show_default="level",
             **AUDIO,
         ),
-    ] = "level",
+    ] = None,
     chunk: Annotated[
         float | None,
         typer.Option(
@@ -157,7 +158,10 @@ def command(
         bool, typer.Option("--overwrite", help="Replace what is there.", **OUTPUT)
     ] = False,
     skip_existing: Annotated[
-        bool, typer.Option("--skip-existing", help="Leave alone what is there.", **OUTPUT)
+        bool,
+        typer.Option(
+            "--skip-existing", help="Skip recordings whose files are all there.", **OUTPUT
+        ),
     ] = False,
 ) -> None:
     """Separate recordings of any length and sample rate into one file for each speaker."""
@@ -181,6 +185,7 @@ def command(
     from espnet2_tisdiss.audio import OutputFormat
     from espnet2_tisdiss.cli.inputs import find_tasks, without_separated
     from espnet2_tisdiss.files import Options, full_pattern
+    from espnet2_tisdiss.scaling import DEFAULT_SCALE
     from espnet2_tisdiss.stitching import CHUNK_SECONDS, Chunking
 
     output = OutputFormat(container, bits or ("float" if container == "wav" else "24"))
@@ -190,18 +195,18 @@ def command(
     durations = _durations(tasks, channel)
     if batch > 1 or jobs > 1:  # like to like in a batch, and no long one last
         tasks.sort(key=durations.__getitem__, reverse=True)
-    _share_threads(threads, jobs)
     separator = load_model(model, device, dtype, model_rate)
     chunking = Chunking.in_seconds(separator.sample_rate, chunk or CHUNK_SECONDS, overlap)
+    scale = scale or DEFAULT_SCALE
     existing = "overwrite" if overwrite else "skip" if skip_existing else "refuse"
     depths = _depths(separator, wanted, all_depths, stop_db)
     options = Options(depths, chunking, channel, scale, output, names, existing, batch)
+    to_do = _to_do(durations, options, separator.num_spk)
+    jobs = max(1, min(jobs, len(to_do)))  # no process, and no share of threads, without work
+    _share_threads(threads, jobs)
     if (rtf, seconds) != (None, None):
-        work = _to_do(durations, options, separator.num_spk)
-        if seconds is not None:
-            rtf = seconds / max(sum(map(sum, work)), LEAST_S)
-        rtf *= _advantage(work, chunking, separator.sample_rate, jobs)
-        depths = _depth_within(separator, rtf, most=max(wanted, default=None))
+        budget = {"rtf": rtf, "seconds": seconds, "most": max(wanted, default=None)}
+        depths = _depth_within(separator, to_do, chunking, jobs, budget)
         options = dataclasses.replace(options, depths=depths)
     total = sum(map(sum, durations.values()))
     loading = {"name": model, "device": separator.device, "dtype": dtype, "sample_rate": model_rate}
@@ -247,26 +252,20 @@ def _share_threads(threads: int | None, jobs: int) -> None:
     set_threads(threads)
 
 
-def _advantage(
+def _work(
     durations: Sequence[Sequence[float]], chunking: "Chunking", rate: int, jobs: int
 ) -> float:
-    """Return how many times its real-time factor a process may take to do all within one.
+    """Return how many seconds a process separates for a second of the audio there is in all.
 
-    Less than 1, as what chunks share is separated twice; but several processes share the files,
+    More than 1, as what chunks share is separated twice; but several processes share the files,
     the longest first.
     """
-    length, hop = chunking.length / rate, chunking.hop / rate
-    work = [
-        sum(
-            length * (1 + math.ceil((duration - length) / hop)) if duration > length else duration
-            for duration in channels
-        )
-        for channels in durations
-    ]
     loads = [0.0] * jobs
-    for seconds in sorted(work, reverse=True):
+    each = (sum(chunking.separated(rate * one) / rate for one in file) for file in durations)
+    for seconds in sorted(each, reverse=True):
         heapq.heapreplace(loads, loads[0] + seconds)
-    return sum(map(sum, durations)) / max(loads) if any(work) else 1.0
+    total = sum(map(sum, durations))
+    return max(loads) / total if total else 1.0
 
 
 def _depths(
@@ -298,12 +297,31 @@ def _to_do(
     return work
 
 
-def _depth_within(separator: "SeparateSpeech", rtf: float, most: int | None) -> "Depths":
-    """Return the depth that keeps a real-time factor."""
+def _depth_within(
+    separator: "SeparateSpeech",
+    to_do: Sequence[Sequence[float]],
+    chunking: "Chunking",
+    jobs: int,
+    budget: dict[str, Any],
+) -> "Depths":
+    """Return the depth that fits a time.
+
+    Args:
+        separator: the model.
+        to_do: seconds of each channel of the files to be separated.
+        chunking: how they are cut.
+        jobs: processes.
+        budget: ``rtf``, ``seconds`` and ``most``, as for the model's method.
+    """
     from espnet2_tisdiss.recordings import Depths
 
+    rate = separator.sample_rate
+    if budget["seconds"] is not None:
+        budget = {**budget, "duration": max(sum(map(sum, to_do)), LEAST_S)}
+    work = _work(to_do, chunking, rate, jobs)
     with messages.status("calibrating, once for this model and machine"):
-        return Depths((separator.depth_within(rtf, most=most),))
+        chunk = chunking.length / rate
+        return Depths((separator.depth_within(**budget, work=work, chunk_seconds=chunk),))
 
 
 def _separated(

@@ -127,6 +127,15 @@ def test_a_pattern_keeps_the_folders_below_its_fixed_part():
         assert all(task.clash is None for task in tasks)
 
 
+def test_a_pattern_reaches_no_files_of_the_output_folder():
+    touch("a.wav", "out/a_re1_spk1.wav", "in/b.wav")
+    assert [name for *_, name in found("**/*.wav")] == ["a", "b"]
+    assert [name for *_, name in found("*/*.wav")] == ["b"]
+    # but those of a folder that is named are meant
+    assert found("out/*.wav") == [("out/a_re1_spk1.wav", "out", "a_re1_spk1")]
+    assert found("in/*.wav", out=Path("in")) == [("in/b.wav", "in", "b")]
+
+
 @pytest.mark.parametrize(
     ("pattern", "left"),
     [

@@ -23,7 +23,7 @@ from espnet2_tisdiss.budget import Calibration, CalibrationStore, Conditions
 from espnet2_tisdiss.bundled import example
 from espnet2_tisdiss.cli import console
 from espnet2_tisdiss.cli.app import app
-from espnet2_tisdiss.cli.separate import _advantage, printable
+from espnet2_tisdiss.cli.separate import _work, printable
 from espnet2_tisdiss.stitching import Chunking
 
 RATE = 8000
@@ -39,7 +39,9 @@ def model(espnet_model, tmp_path, monkeypatch) -> SeparateSpeech:
     monkeypatch.chdir(tmp_path)
     separate = SeparateSpeech(config, weights)
     # as if measured: N_re repetitions take 0.01 + 0.02 * N_re seconds for a second of audio
-    CalibrationStore().put(Calibration(Conditions.of(separate), 8.0, 1, 0.01, 0.02, 0.0))
+    for seconds in (1.0, 8.0):
+        kept = Calibration(Conditions.of(separate), seconds, 1, 0.01, 0.02, 0.0)
+        CalibrationStore().put(kept)
     return separate
 
 
@@ -236,6 +238,32 @@ def test_a_budget_counts_what_chunks_share(model, separate):
         assert json.loads(out)["files"][0]["n_re"] == [n_re] * 3
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--rtf", "0.03"], "a real-time factor of 0.03 is out of reach .* needs 0.036; allow"),
+        (["--seconds", "0.07"], r"0.07 s for 2.5 s of audio are out of reach .* needs 0.09 s; "),
+    ],
+)
+def test_a_budget_that_is_too_small_is_told_in_the_users_terms(model, separate, options, message):
+    write("a.wav", noise(20000))  # 3 s of work for 2.5 s
+    with pytest.raises(TisdissError, match=message):
+        separate("a.wav", "--chunk", "1", *options)
+
+
+def test_jobs_without_work_take_no_threads(model, separate, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    for name in "ab":
+        write(f"{name}.wav", noise(800))
+    separate("b.wav")
+    told = []
+    monkeypatch.setattr("espnet2_tisdiss.cli.separate.set_threads", told.append)
+    monkeypatch.setattr("torch.get_num_threads", lambda: 8)
+    code, out, _ = separate("a.wav", "b.wav", "--jobs", "4", "--skip-existing", "--json")
+    assert (code, told) == (0, [8])
+    assert [file["status"] for file in json.loads(out)["files"]] == ["done", "skipped"]
+
+
 @pytest.mark.parametrize("existing", ["--skip-existing", None])
 def test_a_budget_counts_what_is_left_to_do(model, separate, existing):
     for name in "abcd":
@@ -270,12 +298,12 @@ def test_a_model_without_repetitions(espnet_model, separate, tmp_path, monkeypat
 
 def test_jobs_may_take_longer_each():
     chunking = Chunking.in_seconds(RATE, 8.0, 2.0)
-    assert _advantage([[1.0], [], [8.0, 1.0]], chunking, RATE, 1) == 1
-    assert _advantage([[20.0]], chunking, RATE, 2) == pytest.approx(20 / 24)
-    assert _advantage([[4.0]] * 5, chunking, RATE, 2) == pytest.approx(20 / 12)
-    assert _advantage([[20.0]] * 3, chunking, RATE, 2) == pytest.approx(60 / 48)
-    assert _advantage([[6.0], [2.0]], chunking, RATE, 2) == pytest.approx(8 / 6)
-    assert _advantage([[]], chunking, RATE, 2) == 1
+    assert _work([[1.0], [], [8.0, 1.0]], chunking, RATE, 1) == 1
+    assert _work([[20.0]], chunking, RATE, 2) == pytest.approx(24 / 20)
+    assert _work([[4.0]] * 5, chunking, RATE, 2) == pytest.approx(12 / 20)
+    assert _work([[20.0]] * 3, chunking, RATE, 2) == pytest.approx(48 / 60)
+    assert _work([[6.0], [2.0]], chunking, RATE, 2) == pytest.approx(6 / 8)
+    assert _work([[]], chunking, RATE, 2) == 1
 
 
 @pytest.mark.parametrize(

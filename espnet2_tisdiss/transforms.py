@@ -1,0 +1,68 @@
+"""A trained model's way from waveforms to features and back, for batches of different lengths.
+
+Axis letters: b batch, j speaker, t frame, f feature, n sample.
+"""
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+from torch.nn.utils.rnn import pad_sequence
+from torch_complex.tensor import ComplexTensor
+
+from espnet2_tisdiss.cost import hop_of
+
+if TYPE_CHECKING:
+    from espnet2.enh.espnet_model import ESPnetEnhancementModel
+
+FRAMES_STEP = 32  # on a CPU, mixtures are padded to a multiple of so many frames
+
+
+class Transforms:
+    """Encoder and decoder of a model, with its normalisation of mixtures.
+
+    Each waveform is transformed alone: padding it first would change the frames at its end.
+
+    Args:
+        model: ESPnet's model.
+        device: that the model is on.
+        dtype: of its waveforms.
+
+    Attributes:
+        hop: samples from one frame to the next.
+    """
+
+    def __init__(self, model: "ESPnetEnhancementModel", device: str, dtype: torch.dtype):
+        encoder = model.encoder
+        self.hop = hop_of(encoder)
+        self._encoder, self._decoder = encoder, model.decoder
+        self._device, self._dtype = device, dtype
+        # a shorter wave has to be padded
+        self._window = encoder.n_fft if hasattr(encoder, "n_fft") else encoder.kernel_size
+        # whether the model wants mixtures of deviation 1
+        self._normalises = model.normalize_variance or model.normalize_variance_per_ch
+
+    def encode(self, waves: list[Tensor]) -> tuple[Tensor, Tensor, list[Tensor | float]]:
+        """Return the features (b, t, f) of waves (n,), their frames (b,), and the waves' scales."""
+        features, scales = [], []
+        for wave in waves:
+            wave = wave.to(self._device, self._dtype)
+            wave = pad(wave, (0, max(0, self._window - len(wave))))
+            scales.append(wave.std() if self._normalises else 1.0)
+            feature, _ = self._encoder(wave[None] / scales[-1], torch.tensor([len(wave)]))
+            if isinstance(feature, ComplexTensor):
+                feature = torch.complex(feature.real, feature.imag)
+            features.append(feature[0])
+        lengths = torch.tensor([len(feature) for feature in features])  # known without a GPU
+        features = pad_sequence(features, batch_first=True)  # (b, t, f)
+        if features.device.type == "cpu":
+            # each new shape costs oneDNN more than a separation of some seconds
+            features = pad(features, (0, 0, 0, -features.shape[1] % FRAMES_STEP))
+        return features, lengths, scales
+
+    def decode(self, features: Tensor, length: int, scale: Tensor | float) -> Tensor:
+        """Return the waves (j, n), of a length in samples, of features (j, t, f)."""
+        padded = max(length, self._window)
+        waves, _ = self._decoder(features, torch.full((len(features),), padded))
+        return waves[:, :length] * scale

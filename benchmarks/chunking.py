@@ -1,14 +1,15 @@
 """What cutting a long recording into chunks costs: orders that are wrong, distance to the whole.
 
     python benchmarks/chunking.py EXP/enh_train_default_raw DUMP/raw/test --root RECIPE
+    python benchmarks/chunking.py EXP/enh_train_default_raw DUMP/raw/test --chunks 8:2 --pause 3 20
 
 makes long recordings of two speakers with pauses from the sources of a data directory (wav.scp,
 spk1.scp, spk2.scp and an utt2spk whose speakers are pairs "a_b"), separates each as a whole and in
 chunks of several lengths and overlaps, the speakers of each chunk in an order drawn by chance, and
 prints medians. "wrong" counts the chunks whose speakers the stitcher brought into another order
 than the references have, of those where the references tell (both orders are equally good where
-everyone pauses). "to whole" is the SI-SNR of the chunked result against the whole one.
-Axis letters: j speaker, n sample.
+everyone pauses). "to whole" is the SI-SNR of the chunked result against the whole one. The defaults
+are those of the table in docs/separating.md. Axis letters: j speaker, n sample.
 """
 
 import argparse
@@ -16,67 +17,99 @@ from collections import defaultdict
 from collections.abc import Iterator
 from itertools import permutations
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import soundfile
+from measuring import count, run_main
 
-from espnet2_tisdiss import SeparateSpeech
+from espnet2_tisdiss.errors import TisdissError
+from espnet2_tisdiss.pretrained import load_model
 from espnet2_tisdiss.stitching import Chunker, Chunking, Stitcher
+
+if TYPE_CHECKING:  # importing ESPnet takes seconds
+    from espnet2_tisdiss import SeparateSpeech
 
 
 def main(argv: list[str] | None = None) -> None:
     """Run the benchmark and print its table."""
     args = _arguments(argv)
     rng = np.random.default_rng(args.seed)
-    separate = SeparateSpeech(model_file=args.model_dir / args.model_file, n_re=args.n_re)
     voices, rate = _voices(args.data_dir, args.root)
+    # before minutes of work: they may be lengths that make no sense
+    chunkings = [Chunking.in_seconds(rate, *seconds) for seconds in args.chunks]
+    separate = load_model(args.model, n_re=args.n_re)
     recordings = [_recording(voices, rate, args, rng) for _ in range(args.recordings)]
     wholes = [np.concatenate(separate(sources.sum(0)[None])) for sources in recordings]
     print(
         f"{'chunk':>5} {'overlap':>7} {'wrong':>9} {'to whole':>8} {'SI-SNRi':>7} {'of whole':>8}"
     )
-    for length in args.chunk:
-        for overlap in args.overlap:
-            chunking = Chunking.in_seconds(rate, length, overlap)
-            rows = [
-                _compare(separate, sources, whole, chunking, rate, rng)
-                for sources, whole in zip(recordings, wholes, strict=True)
-            ]
-            wrong, counted = np.sum([row[:2] for row in rows], axis=0)
-            to_whole, chunked, of_whole = np.median([row[2:] for row in rows], axis=0)
-            print(
-                f"{length:5g} {overlap:7g} {f'{wrong}/{counted}':>9} {to_whole:8.1f} "
-                f"{chunked:7.2f} {of_whole:8.2f}",
-                flush=True,
-            )
+    for (length, overlap), chunking in zip(args.chunks, chunkings, strict=True):
+        rows = [
+            _compare(separate, sources, whole, chunking, rate, rng)
+            for sources, whole in zip(recordings, wholes, strict=True)
+        ]
+        wrong, counted = np.sum([row[:2] for row in rows], axis=0)
+        to_whole, chunked, of_whole = np.median([row[2:] for row in rows], axis=0)
+        print(
+            f"{length:5g} {overlap:7g} {f'{wrong}/{counted}':>9} {to_whole:8.1f} "
+            f"{chunked:7.2f} {of_whole:8.2f}",
+            flush=True,
+        )
 
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("model_dir", type=Path, help="folder with config.yaml and the weights")
+    parser.add_argument("model", type=Path, help="folder, weights or archive")
     parser.add_argument("data_dir", type=Path)
-    parser.add_argument("--model_file", default="valid.loss.ave.pth", help="in model_dir")
     parser.add_argument("--root", type=Path, default=Path(), help="of relative paths in the .scp")
-    parser.add_argument("--n_re", type=int, default=None)
-    parser.add_argument("--recordings", type=int, default=4)
+    parser.add_argument("--n_re", type=count, help="repetitions [as trained]")
+    parser.add_argument("--recordings", type=count, default=3)
     parser.add_argument("--seconds", type=float, default=90.0, help="of a recording")
     parser.add_argument("--pause", type=float, nargs=2, default=(0.5, 5.0), help="range, seconds")
-    parser.add_argument("--chunk", type=float, nargs="+", default=(4.0, 6.0, 8.0, 10.0))
-    parser.add_argument("--overlap", type=float, nargs="+", default=(1.0, 2.0, 3.0))
+    parser.add_argument(
+        "--chunks",
+        type=_length_and_overlap,
+        nargs="+",
+        metavar="LENGTH:OVERLAP",
+        default=((4.0, 1.0), (6.0, 2.0), (8.0, 2.0), (10.0, 2.0)),
+        help="in seconds [4:1 6:2 8:2 10:2]",
+    )
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args(argv)
 
 
+def _length_and_overlap(text: str) -> tuple[float, float]:
+    """Read seconds of a chunk and of its overlap from the command line: a type for argparse."""
+    try:
+        length, overlap = map(float, text.split(":"))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"must be seconds of a chunk and of its overlap, such as 8:2; got {text!r}"
+        ) from None
+    return length, overlap
+
+
 def _voices(data_dir: Path, root: Path) -> tuple[dict[str, list[np.ndarray]], int]:
-    """Return the sources (n,) of each speaker, equally loud, and the sample rate."""
+    """Return the sources (n,) of each speaker, equally loud, and the sample rate.
+
+    Raises:
+        TisdissError: a list or a source cannot be read.
+    """
     speakers = dict(line.split(maxsplit=1) for line in _lines(data_dir / "utt2spk"))
     voices = defaultdict(dict)
     for index in (0, 1):
         for line in _lines(data_dir / f"spk{index + 1}.scp"):
             utterance, path = line.split(maxsplit=1)
-            source, rate = soundfile.read(root / path, dtype="float32")
+            try:
+                source, rate = soundfile.read(root / path, dtype="float32")
+            except soundfile.SoundFileError:
+                raise TisdissError(
+                    f"{root / path}: no readable audio: is --root the folder that the paths in the "
+                    "lists begin in?"
+                ) from None
             # keyed by its first samples: a source that is in several mixtures is taken once
             unit = source / source.std()
             voices[speakers[utterance].split("_")[index]][unit[:4000].round(2).tobytes()] = unit
@@ -84,7 +117,10 @@ def _voices(data_dir: Path, root: Path) -> tuple[dict[str, list[np.ndarray]], in
 
 
 def _lines(path: Path) -> Iterator[str]:
-    return filter(None, map(str.strip, path.read_text().splitlines()))
+    try:
+        return filter(None, map(str.strip, path.read_text().splitlines()))
+    except OSError as error:
+        raise TisdissError(f"{path}: {error.strerror}") from None
 
 
 def _recording(
@@ -105,7 +141,7 @@ def _recording(
 
 
 def _compare(
-    separate: SeparateSpeech,
+    separate: "SeparateSpeech",
     sources: np.ndarray,
     whole: np.ndarray,
     chunking: Chunking,
@@ -147,4 +183,4 @@ def _si_snr(estimate: np.ndarray, reference: np.ndarray) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

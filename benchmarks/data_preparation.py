@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
+from measuring import count
 
 DATA_SH = Path(__file__).parents[1] / "egs2/wsj0_2mix/enh1/local/data.sh"
 SETS = {"tr": "si_tr_s", "cv": "si_tr_s", "tt": "si_et_05"}
@@ -45,10 +46,12 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--mixtures", type=int, default=600, help="in all three sets [%(default)s]")
-    parser.add_argument("--utterances", type=int, default=20, help="of a speaker [%(default)s]")
+    parser.add_argument(
+        "--mixtures", type=count, default=600, help="in all three sets [%(default)s]"
+    )
+    parser.add_argument("--utterances", type=count, default=20, help="of a speaker [%(default)s]")
     parser.add_argument("--seconds", type=float, default=6.0, help="of each [%(default)s]")
-    parser.add_argument("--nj", type=int, nargs="+", default=[1, 2], help="processes [1 2]")
+    parser.add_argument("--nj", type=count, nargs="+", default=[1, 2], help="processes [1 2]")
     parser.add_argument("--folder", type=Path, help="for the corpus [the system's temporary one]")
     return parser.parse_args(argv)
 
@@ -66,13 +69,13 @@ def _write_corpus(folder: Path, mixtures: int, utterances: int, seconds: float) 
                 soundfile.write(folder / path, samples, RATE, subtype="PCM_16")
                 paths.setdefault(set_name, []).append(path)
     shares = {"tr": mixtures - 2 * (mixtures // 6), "cv": mixtures // 6, "tt": mixtures // 6}
-    for split, count in shares.items():
+    for split, share in shares.items():
         names = paths[SETS[split]]
         lines = []
-        for index in range(count):
+        for index in range(share):
             # the next speaker's
             second = names[(index + utterances) % len(names)]
-            level = 2.5 * (index + 1) / count
+            level = 2.5 * (index + 1) / share
             lines.append(f"{names[index % len(names)]} {level:.6f} {second} {-level:.6f} \n")
         (folder / f"mix_2_spk_{split}.txt").write_text("".join(lines))
 

@@ -1,6 +1,6 @@
 """How the model's time and memory grow with length, depth, batch and speakers.
 
-    python benchmarks/growth.py                      # about 6 minutes on two cores
+    python benchmarks/growth.py
     python benchmarks/growth.py --only depth batch
 
 Each curve is measured in a process of its own with the model of conf/train_small.yaml, half as wide

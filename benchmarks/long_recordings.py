@@ -10,6 +10,7 @@ loading the model). Speech takes as long and as much: the work does not depend o
 import argparse
 import json
 import resource
+import signal
 import subprocess
 import sys
 import tempfile
@@ -17,6 +18,9 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
+from measuring import count, run_main
+
+from espnet2_tisdiss.errors import TisdissError
 
 # a process that runs the command line with the arguments it is given and adds its own peak memory
 _COMMAND = [sys.executable, __file__, "--measured"]
@@ -41,22 +45,31 @@ def _arguments(argv: list[str] | None) -> tuple[argparse.Namespace, list[str]]:
     )
     parser.add_argument("model", help="as for tisdiss separate --model")
     parser.add_argument("--minutes", type=float, nargs="+", default=(1.0, 10.0))
-    parser.add_argument("--rate", type=int, default=8000, help="of the recordings, in Hz")
+    parser.add_argument("--rate", type=count, default=8000, help="of the recordings, in Hz")
     return parser.parse_known_args(argv)
 
 
 def _separate(model: str, minutes: float, rate: int, options: list[str]) -> tuple[int, float]:
-    """Return the peak memory in bytes and the real-time factor of a recording of noise."""
+    """Return the peak memory in bytes and the real-time factor of a recording of noise.
+
+    Raises:
+        TisdissError: it was not separated.
+        SystemExit: the command was wrong, which it has told.
+    """
     with tempfile.TemporaryDirectory() as folder:
         recording = Path(folder, "noise.wav")
         _write_noise(recording, round(minutes * 60 * rate), rate)
         options = [str(recording), "-m", model, "-o", folder, "--json", *options]
-        run = subprocess.run([*_COMMAND, *options], stdout=subprocess.PIPE, check=True)
+        run = subprocess.run([*_COMMAND, *options], stdout=subprocess.PIPE)
+    if run.returncode > 1:
+        sys.exit(run.returncode)
+    if run.returncode < 0:  # as when the memory does not suffice
+        raise TisdissError(f"{minutes:g} minutes: ended by {signal.Signals(-run.returncode).name}")
     text, peak = run.stdout.rsplit(b"\n", 1)
     report = json.loads(text)
     summary = report["summary"]
     if summary["failed"]:
-        sys.exit(f"long_recordings.py: {minutes:g} minutes: {report['files'][0]['reason']}")
+        raise TisdissError(f"{minutes:g} minutes: {report['files'][0]['reason']}")
     return int(peak), summary["seconds_of_work"] / summary["seconds_of_audio"]
 
 
@@ -67,17 +80,17 @@ def _write_noise(path: Path, length: int, rate: int) -> None:
             file.write(0.1 * rng.standard_normal(min(rate, length - start)))
 
 
-def _measured(arguments: list[str]) -> None:
+def _measured() -> None:
     """Run ``tisdiss separate`` here, and print this process's peak memory in bytes after it."""
-    from espnet2_tisdiss.cli.app import app
+    from espnet2_tisdiss.cli import app
 
-    app(["separate", *arguments], standalone_mode=False)
-    unit = 1 if sys.platform == "darwin" else 1024
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit, end="")
+    sys.argv[1] = "separate"
+    try:
+        app.main()
+    finally:
+        unit = 1 if sys.platform == "darwin" else 1024
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit, end="")
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--measured"]:
-        _measured(sys.argv[2:])
-    else:
-        main()
+    run_main(_measured if sys.argv[1:2] == ["--measured"] else main)

@@ -1,6 +1,6 @@
 """TISDiSS at several depths against other separators that ESPnet ships, at their published sizes.
 
-    python benchmarks/separators.py                      # about 5 minutes on two cores
+    python benchmarks/separators.py
     python benchmarks/separators.py --only Conv-TasNet DPRNN-16
 
 Each model, with its encoder and decoder and with random weights, separates the same 4 s of sound

@@ -1,6 +1,6 @@
 """How fast the model is and what memory it takes, against the plain implementation of tests/.
 
-    python benchmarks/speed.py                       # all questions, about 8 minutes on two cores
+    python benchmarks/speed.py                       # all questions
     python benchmarks/speed.py --only inference
     python benchmarks/speed.py --device cuda
 
@@ -77,40 +77,15 @@ class Setting:
     device: str
 
 
-class Goal(NamedTuple):
-    """What is to be reached at least, and what is hoped for."""
-
-    to_reach: float
-    goal: float
-
-    def reached(self, value: float) -> str:
-        """Say which of the two a value reaches; the smaller is better where the goal is smaller."""
-        sign = 1 if self.goal < self.to_reach else -1
-        if sign * value <= sign * self.goal:
-            return "goal"
-        return "to reach" if sign * value <= sign * self.to_reach else "no"
-
-
-GOALS = {
-    FLOAT: Goal(4.3, 3.6),
-    AUTOCAST: Goal(1.8, 1.2),
-    WEIGHTS: Goal(1.8, 1.2),
-    "peak": Goal(700, 400),
-    "sweep": Goal(10, 14),
-    "training": Goal(2.5, 4),
-    "activations": Goal(0.4, 0.25),
-}
-
-
 class Answer(NamedTuple):
     """What a question gives.
 
     Attributes:
-        rows: of the table of goals: what, plain, ours, goal.
+        rows: of the summary: what, the plain implementation's, ours.
         details: a table of all that was measured, with its title.
     """
 
-    rows: list[tuple[str, float, float, Goal]]
+    rows: list[tuple[str, float, float]]
     details: str
 
 
@@ -163,7 +138,7 @@ def inference(setting: Setting, on_step: Callable[[float], None]) -> Answer:
         flop = min(flop, teraflop())
         ratios = {way: value / flop for way, value in seconds.items()}
         rows = [
-            (f"inference, {way}, ratio", ratios[PLAIN], ratios[way], GOALS[way])
+            (f"inference, {way}, ratio", ratios[PLAIN], ratios[way])
             for way in (FLOAT, AUTOCAST, WEIGHTS)
         ]
         details = table(
@@ -200,7 +175,7 @@ def peak(setting: Setting, on_step: Callable[[float], None]) -> Answer:
         peaks[way] = fresh(separation_peak, setting, way, device=setting.device) / 1e6
         on_step(1)
     rows = [
-        (f"inference, {way}, peak memory, MB", peaks[PLAIN], peaks[way], GOALS["peak"])
+        (f"inference, {way}, peak memory, MB", peaks[PLAIN], peaks[way])
         for way in (FLOAT, AUTOCAST, WEIGHTS)
     ]
     return Answer(
@@ -241,7 +216,7 @@ def sweep(setting: Setting, on_step: Callable[[float], None]) -> Answer:
         ],
     )
     return Answer(
-        [(what, 1.0, faster, GOALS["sweep"])],
+        [(what, 1.0, faster)],
         f"All depths from 1 to {DEEPEST}, {seconds:g} s of audio\n\n{details}",
     )
 
@@ -295,10 +270,7 @@ def training(setting: Setting, on_step: Callable[[float], None]) -> Answer:
             for way in runs
         ],
     )
-    rows = [
-        (f"training step, {way}, times faster", 1.0, faster[way], GOALS["training"])
-        for way in TRAININGS
-    ]
+    rows = [(f"training step, {way}, times faster", 1.0, faster[way]) for way in TRAININGS]
     title = f"Training step, 4 x {setting.seconds / 2:g} s, a quarter of the width, N_re 3"
     return Answer(rows, f"{title}\n\n{details}")
 
@@ -318,12 +290,7 @@ def activations(setting: Setting, on_step: Callable[[float], None]) -> Answer:
         peaks[way] = fresh(training_peak, setting, way, seconds, device=setting.device) / 1e6
         on_step(1)
     rows = [
-        (
-            f"training, {way}, peak activation memory",
-            1.0,
-            peaks[way] / peaks[PLAIN],
-            GOALS["activations"],
-        )
+        (f"training, {way}, peak activation memory", 1.0, peaks[way] / peaks[PLAIN])
         for way in TRAININGS
     ]
     title = f"Peak activation memory of a training step, full model, 1 x {seconds:g} s, N_re {N_RE}"
@@ -378,20 +345,9 @@ def steps_of(question: str, repeats: int) -> int:
     }[question]
 
 
-def goals_table(rows: list[tuple[str, float, float, Goal]]) -> str:
-    """Return the table of what was to be reached and what was."""
-    return table(
-        ("", "plain", "ours", "to reach", "goal", "reached"),
-        [
-            (what, number(base), number(ours), f"{goal[0]:g}", f"{goal[1]:g}", goal.reached(ours))
-            for what, base, ours, goal in rows
-        ],
-    )
-
-
-def summary(rows: list[tuple[str, float, float, Goal]]) -> str:
-    """Return the table of what comes before and after the work on speed."""
-    return table(("", "plain", "TISDiSS"), [(w, number(p), number(o)) for w, p, o, _ in rows])
+def summary(rows: list[tuple[str, float, float]]) -> str:
+    """Return the table of the plain implementation's figures beside the model's."""
+    return table(("", "plain", "TISDiSS"), [(w, number(p), number(o)) for w, p, o in rows])
 
 
 def main() -> None:
@@ -421,13 +377,12 @@ def _answer(args: argparse.Namespace) -> None:
             rows += answer.rows
             details.append(answer.details)
             print(f"{answer.details}\n", flush=True)
-    parts = [machine(device)]
-    if device.type == "cpu":
-        parts.append(summary(rows))
-        print(goals_table(rows))  # which are ours, and for a CPU: no matter of the page
-    print(parts[0])
+    head = machine(device)
+    if rows and device.type == "cpu":
+        head += f"\n{summary(rows)}"
+    print(head)
     if args.page:
-        record(args.page, f"speed-{device.type}", "\n".join([*parts, *details]))
+        record(args.page, f"speed-{device.type}", "\n".join([head, *details]))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ import measuring
 import numpy as np
 import pytest
 import torch
-from speed import Goal
 
 from espnet2_tisdiss.cost import PeakMemory
 
@@ -52,11 +51,6 @@ def test_a_fresh_process_has_threads_and_memory_of_its_own():
     assert measuring.fresh(torch.get_num_threads, device="cpu") == torch.get_num_threads()
     peak = measuring.fresh(planted_peak, 50_000_000, device="cpu")
     assert peak == pytest.approx(200e6, rel=0.2)
-
-
-def test_goals_in_both_directions():
-    assert [Goal(4.3, 3.6).reached(value) for value in (5, 4, 3)] == ["no", "to reach", "goal"]
-    assert [Goal(10, 14).reached(value) for value in (9, 12, 14)] == ["no", "to reach", "goal"]
 
 
 def points(seconds, peaks=lambda n: 5 * n, macs=None, share=None):

@@ -64,6 +64,11 @@ def test_speed_answers_and_refuses_to_write_a_part(tmp_path):
     assert run.returncode == 0, run.stderr
     row = next(line for line in run.stdout.splitlines() if line.startswith("| one run, all depths"))
     assert float(row.split("|")[-2]) < 1e-3  # the largest difference from the plain runs
+    *_, what, plain, ours, _ = next(
+        line.split("|") for line in run.stdout.splitlines() if line.startswith("| sweep N_re")
+    )
+    assert "times faster than 8 plain runs" in what and plain.strip() == "1.00"
+    assert ours == row.split("|")[-3]
 
     page = tmp_path / "page.md"
     page.write_text(PAGE)

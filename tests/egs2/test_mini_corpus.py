@@ -226,7 +226,7 @@ def test_mixtures_follow_the_rules_of_wsj0_2mix(tiny_corpus):
             assert likeness > 0.9999
         assert np.abs(mix - s1 - s2).max() <= 2
         assert max(np.abs(x).max() for x in (mix, s1, s2)) == round(0.9 * 32768)
-        level1, level2 = (10 * np.log10(levels.active_level(s, SAMPLE_RATE)) for s in (s1, s2))
+        level1, level2 = (10 * np.log10(levels.frame_level(s, SAMPLE_RATE)) for s in (s1, s2))
         snr1, snr2 = map(float, mixture.snrs)
         # relative to the level between both: +snr1 and -snr1 dB
         assert (level1 - level2) / 2 == pytest.approx(snr1, abs=0.01)
@@ -245,15 +245,13 @@ def test_mixing_two_tones_gives_the_known_levels():
     assert np.abs(signals["mix"]).max() == round(0.9 * 32768)
 
 
-def test_active_level_leaves_out_silence():
+def test_frame_level_leaves_out_silence():
     tone = np.sin(2 * np.pi * 400 * np.arange(8000) / 8000)
     silence = np.zeros(12000)
-    assert levels.active_level(tone, 8000) == pytest.approx(0.5, rel=1e-3)
-    assert levels.active_level(np.concatenate([silence, tone]), 8000) == pytest.approx(
-        0.5, rel=0.03
-    )
+    assert levels.frame_level(tone, 8000) == pytest.approx(0.5, rel=1e-3)
+    assert levels.frame_level(np.concatenate([silence, tone]), 8000) == pytest.approx(0.5, rel=0.03)
     with pytest.raises(ValueError, match="silent"):
-        levels.active_level(silence, 8000)
+        levels.frame_level(silence, 8000)
 
 
 def test_trimming_keeps_the_speech_and_a_short_margin():
@@ -424,6 +422,23 @@ def test_only_what_is_missing_is_made_again(trial):
     voice = set(utterance.parent.glob("*.wav"))
     triples = {p.parents[1] / s / p.name for p in (mix, source) for s in mixtures.SIGNALS}
     assert again == voice | triples
+
+
+@pytest.mark.parametrize("kind", ["int16", "float32", "float64"])
+def test_a_file_is_to_the_bit_what_soundfile_writes(tmp_path, kind):
+    rng = np.random.default_rng(0)
+    signal = rng.uniform(-0.9, 0.9, 80001)
+    signal = (32768 * signal).astype(kind) if kind == "int16" else signal.astype(kind)
+    write_speech(tmp_path / "ours.wav", signal)
+    soundfile.write(tmp_path / "soundfile.wav", signal, SAMPLE_RATE, subtype="PCM_16")
+    assert (tmp_path / "ours.wav").read_bytes() == (tmp_path / "soundfile.wav").read_bytes()
+
+
+def test_a_file_that_cannot_be_written_is_told_with_the_systems_reason(tmp_path):
+    (tmp_path / "folder.wav").mkdir()
+    with pytest.raises(DataError, match="folder.wav: cannot be written: Is a directory$"):
+        write_speech(tmp_path / "folder.wav", np.zeros(8, np.int16))
+    assert [path.name for path in tmp_path.iterdir()] == ["folder.wav"]
 
 
 def _truncate(path):

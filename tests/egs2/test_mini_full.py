@@ -19,7 +19,7 @@ import soxr
 import synthesis
 from corpus_plan import BOTH, CLEAN, NOISY, REVERBERANT, SIZES, make_plan
 from datadir import DataError, read_data_dir
-from levels import active_level
+from levels import frame_level
 from make_corpus import make_corpus
 from mini_corpus import (
     FESTIVAL,
@@ -32,7 +32,7 @@ from mini_corpus import (
     table,
     use_engines,
 )
-from recipe_folder import REPOSITORY
+from recipe_folder import REPOSITORY, copy_recipe
 from speech_files import SAMPLE_RATE, read_speech, write_speech
 
 FULL = SIZES["full"]
@@ -193,7 +193,7 @@ def test_sources_are_as_they_reach_the_microphone(trial, plan):
                 reverberant += 1
             assert len(source) == length
             assert np.corrcoef(source, expected)[0, 1] > 0.9999
-        level1, level2 = (10 * np.log10(active_level(s, SAMPLE_RATE)) for s in sources)
+        level1, level2 = (10 * np.log10(frame_level(s, SAMPLE_RATE)) for s in sources)
         assert (level1 - level2) / 2 == pytest.approx(float(mixture.snrs[0]), abs=0.01)
     assert reverberant >= 8
 
@@ -207,7 +207,7 @@ def test_mixtures_are_the_sources_and_the_noise_at_its_level(trial, plan):
         if mixture.noise is None:
             assert np.abs(rest).max() <= 2
         else:
-            snr = 10 * np.log10(active_level(s1 + s2, SAMPLE_RATE) / np.mean(rest**2))
+            snr = 10 * np.log10(frame_level(s1 + s2, SAMPLE_RATE) / np.mean(rest**2))
             assert snr == pytest.approx(mixture.noise.snr_db, abs=0.05)
             noisy += 1
     assert noisy >= 5
@@ -290,9 +290,8 @@ def test_the_test_sets_are_listed_without_making_them(engines, tmp_path):
 
 
 def test_run_sh_takes_the_sets_that_there_are(engines, tmp_path):
-    recipe = tmp_path / "egs2/mini_2mix/enh1"
-    made = shutil.ignore_patterns("data", "downloads", "dump", "exp", "__pycache__")
-    shutil.copytree(REPOSITORY / "egs2/mini_2mix/enh1", recipe, ignore=made)
+    recipe = copy_recipe("mini_2mix", tmp_path)
+    (tmp_path / "local").unlink()
     (tmp_path / "local").mkdir()
     for path in (REPOSITORY / "local").iterdir():
         (tmp_path / "local" / path.name).symlink_to(path)

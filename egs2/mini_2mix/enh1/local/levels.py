@@ -1,4 +1,4 @@
-"""Where speech is, and how loud: trimming silence and measuring the level of active speech."""
+"""Where speech is, and how loud: trimming silence and measuring the level of what is left."""
 
 from __future__ import annotations
 
@@ -21,8 +21,11 @@ def _active_frames(signal: np.ndarray, sample_rate: int) -> tuple[np.ndarray, np
     return power, power > power.max() * 10 ** (-SILENCE_DB / 10), frame
 
 
-def active_level(signal: np.ndarray, sample_rate: int) -> float:
+def frame_level(signal: np.ndarray, sample_rate: int) -> float:
     """Measure the mean power of the active frames of ``signal``.
+
+    Not the active speech level of ITU-T P.56 (``active_level`` of the repository's ``local/``),
+    which counts short pauses as speech and places its threshold by the level that it finds.
 
     Args:
         signal: samples, shape (n,).

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from corpus_plan import WSJ0_SPLIT, Mixture, split_of_set
 from datadir import write_aside
-from levels import active_level
+from levels import frame_level
 from noises import make_noise
 from rooms import read_responses
 from scipy.signal import oaconvolve
@@ -59,7 +59,7 @@ def mix(
     """
     length = min(len(first), len(second))
     s1, s2 = (
-        signal[:length] / np.sqrt(active_level(signal[:length], SAMPLE_RATE)) * 10 ** (snr / 20)
+        signal[:length] / np.sqrt(frame_level(signal[:length], SAMPLE_RATE)) * 10 ** (snr / 20)
         for signal, snr in zip((first, second), snrs_db, strict=True)
     )
     signals = {"mix": s1 + s2, "s1": s1, "s2": s2}
@@ -76,7 +76,7 @@ def mix(
 def _snr_db(speech: np.ndarray, noise: np.ndarray) -> float:
     """Return the level of the active parts of ``speech`` above that of ``noise``, in dB."""
     noise_power = np.mean(np.square(noise, dtype=np.float64))
-    return float(10 * np.log10(active_level(speech, SAMPLE_RATE) / noise_power))
+    return float(10 * np.log10(frame_level(speech, SAMPLE_RATE) / noise_power))
 
 
 def make_mixture(corpus: Path, mixture: Mixture) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from types import MappingProxyType
 
 import numpy as np
-from levels import active_level
+from levels import frame_level
 from speech_files import SAMPLE_RATE
 
 # Two kinds together differ by up to this much, in dB.
@@ -80,7 +80,7 @@ def _babble(length: int, rng: np.random.Generator, babble: Sequence[np.ndarray])
     total = np.zeros(length)
     for speech in babble:
         started = np.roll(speech, rng.integers(len(speech)))
-        total += np.resize(started, length) / np.sqrt(active_level(speech, SAMPLE_RATE))
+        total += np.resize(started, length) / np.sqrt(frame_level(speech, SAMPLE_RATE))
     return total
 
 

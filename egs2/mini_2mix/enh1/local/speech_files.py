@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
-from datadir import DataError, write_aside
+from audio_files import write_encoded
+from datadir import DataError
 
 SAMPLE_RATE = 8000
 
@@ -14,14 +15,15 @@ SAMPLE_RATE = 8000
 def write_speech(path: Path, signal: np.ndarray) -> None:
     """Write ``signal``, shape (n,), int16 or float within +-1, and rename it when it is whole.
 
+    libsndfile makes 16 bits of float: ``corpus_files.write_audio`` would keep it as it is.
+
     Raises:
         DataError: the file cannot be written.
     """
     try:
-        with write_aside(path) as aside:
-            soundfile.write(aside, signal, SAMPLE_RATE, subtype="PCM_16")
-    except soundfile.LibsndfileError as error:
-        raise DataError(f"{path}: cannot be written ({error}): is the disk full?") from None
+        write_encoded(path, signal, SAMPLE_RATE, "PCM_16", "WAV")
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written: {error.strerror}") from None
 
 
 def read_speech(path: Path) -> np.ndarray:

@@ -2,8 +2,8 @@
 """Check a training configuration before hours go into it.
 
 Finds what ESPnet would pass over in silence or end with a traceback: a separator that refuses its
-options, a criterion for one depth only, another sample rate than the data's, and initial weights
-that do not fit the model.
+options, a criterion for one depth only, another sample rate than the data's, segments of another
+length than they are, and initial weights that do not fit the model.
 """
 
 from __future__ import annotations
@@ -22,16 +22,20 @@ from espnet2_tisdiss import MultiDepthPIT, TISDiSSSeparator
 from espnet2_tisdiss.checks import some_of
 
 
+def training_options(config: Path, enh_args: Sequence[str]) -> argparse.Namespace:
+    """Read the options that enh_train has with a configuration and options that come after it."""
+    command = ["--config", str(config), "--output_dir", "none", *enh_args]
+    return EnhancementTask.get_parser().parse_args(command)
+
+
 def build(config: Path, enh_args: Sequence[str]) -> AbsESPnetModel:
     """Build the model as enh_train would.
 
     Raises:
         DataError: an option of the model is refused.
     """
-    command = ["--config", str(config), "--output_dir", "none", *enh_args]
-    args = EnhancementTask.get_parser().parse_args(command)
     try:
-        return EnhancementTask.build_model(args)
+        return EnhancementTask.build_model(training_options(config, enh_args))
     except (ValueError, TypeError) as error:
         raise DataError(f"{config}: {error}") from None
 
@@ -61,6 +65,31 @@ def check_model(model: AbsESPnetModel, fs: int) -> None:
         raise DataError(
             f"the model is for {told} Hz, but the data has {fs} Hz: set sample_rate in "
             f"separator_conf, or add --fit_args '--separator_conf sample_rate={fs}'"
+        )
+
+
+def check_segments(config: Path, enh_args: Sequence[str]) -> None:
+    """Check that training takes the segments and batches that the configuration asks for.
+
+    Dynamic mixing takes both as they are written. Batches that will be smaller are told.
+
+    Raises:
+        DataError: ESPnet would take segments of another length.
+    """
+    args = training_options(config, enh_args)
+    if not args.speech_segment or args.preprocessor != "enh":
+        return
+    step = args.sample_rate  # of the preprocessor, whatever the data's is
+    if args.speech_segment % step:
+        raise DataError(
+            f"{config}: speech_segment {args.speech_segment}: ESPnet takes whole multiples of "
+            f"{step} samples alone; write {max(1, round(args.speech_segment / step)) * step}"
+        )
+    if args.batch_type == "folded" and args.iterator_type == "sequence":
+        print(
+            f"{config}: batch_type folded goes by the length of whole mixtures, so batches of long "
+            f"ones have fewer than {args.batch_size} segments; sorted always has as many",
+            file=sys.stderr,
         )
 
 
@@ -102,6 +131,7 @@ def main() -> None:
     parser.add_argument("--init_param", nargs="*", default=[], help="weights to start from")
     parser.add_argument("enh_args", nargs="*", help="options of enh_train, after --")
     args = parser.parse_args()
+    check_segments(args.config, args.enh_args)
     model = build(args.config, args.enh_args)
     check_model(model, args.fs)
     for weights in args.init_param:

@@ -6,7 +6,6 @@ Axis letter: n sample.
 """
 
 import argparse
-import hashlib
 import http.client
 import math
 import os
@@ -81,17 +80,16 @@ def find_root(given: Path | None, option: str, variable: str, what: str) -> Path
     return folder
 
 
-def fetch(target: Path, url: str, advice: str, sha256: str | None = None) -> Path:
+def fetch(target: Path, url: str, advice: str) -> Path:
     """Return ``target``, a list or a table, downloaded unless it is there already.
 
     Args:
         target: where the file is kept.
         url: where it comes from.
         advice: how else the file can be given, e.g. ``give the folder of the lists with --lists``.
-        sha256: digest of the file, in hexadecimal, where it is known.
 
     Raises:
-        DataError: it cannot be downloaded, or is not the file that was expected.
+        DataError: it cannot be downloaded.
     """
     if target.is_file():
         return target
@@ -104,8 +102,6 @@ def fetch(target: Path, url: str, advice: str, sha256: str | None = None) -> Pat
         raise DataError(
             f"{target.name}: not there, and cannot be downloaded from {url} ({reason}): {advice}"
         ) from None
-    if sha256 and hashlib.sha256(content).hexdigest() != sha256:
-        raise DataError(f"{target.name}: what {url} gives is another file than expected: {advice}")
     with write_aside(target) as aside:
         aside.write_bytes(content)
     return target
@@ -185,6 +181,25 @@ def read_source(path: Path, rate: int, channel: int | None = None) -> np.ndarray
     signal = read_signal(str(path), channel, CHANNEL_ADVICE)
     _check_rate(path, signal.rate, rate)
     return signal.samples
+
+
+def read_unpadded(path: Path, rate: int) -> np.ndarray:
+    """Read a source of a mixture without the zeros that it was padded with at its end (max).
+
+    Args:
+        path: the file.
+        rate: the sample rate in Hz that it must have.
+
+    Returns:
+        float64 of shape (n,), n > 0.
+
+    Raises:
+        DataError: the file cannot be used (see :func:`read_source`), or is silent.
+    """
+    samples = np.trim_zeros(read_source(path, rate), "b")
+    if len(samples) == 0:
+        raise DataError(f"{path}: the signal is silent")
+    return samples
 
 
 def to_rate(samples: np.ndarray, rate: int, wanted: int) -> np.ndarray:

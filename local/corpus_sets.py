@@ -6,8 +6,8 @@ both training and test, files of unequal length, references that are not the mix
 Axis letter: n sample.
 """
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -46,13 +46,11 @@ class DataSet:
         name: its folder below ``data``.
         entries: its mixtures.
         known_count: how many mixtures the whole corpus has there; None if that is not known.
-        extra: further two-column lists, file name -> (utterance -> value).
     """
 
     name: str
     entries: Sequence[Entry]
     known_count: int | None = None
-    extra: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -236,5 +234,3 @@ def write_data_dir(folder: Path, part: DataSet) -> None:
         for name in part.entries[0].files:
             write_scp(aside / name, {entry.key: str(entry.files[name]) for entry in part.entries})
         write_speakers(aside, {entry.key: entry.speaker for entry in part.entries})
-        for name, table in part.extra.items():
-            write_scp(aside / name, table)

@@ -9,6 +9,8 @@ fi
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 readonly here
+# Mixtures of so many seconds halve a batch of batch_type folded.
+readonly fold_seconds=10
 
 # The options: name | default | kind | meaning.  Kinds are explained in check_value.
 option_table() {
@@ -20,9 +22,9 @@ skip_train           | false  | bool    | leave out stages 5 and 6
 skip_eval            | false  | bool    | leave out stages 7 and 8
 ngpu                 | 1      | number  | GPUs for training; 0 trains on the CPU
 num_nodes            | 1      | count   | machines for training; only 1 is driven from here
-nj                   | 4      | count   | processes for preparing data and statistics
-inference_nj         | 4      | count   | processes for inference and scoring
-gpu_inference        | false  | bool    | separate on the GPU
+nj                   | 4      | count   | processes for preparing data, statistics and scoring
+inference_nj         |        | count   | processes for inference; --nj of them, or 1 with --gpu_inference true
+gpu_inference        | false  | bool    | separate on the GPU, which the processes of --inference_nj share
 python               | python3 | word   | Python interpreter with espnet and espnet2_tisdiss
 dumpdir              | dump   | path    | folder of formatted data
 expdir               | exp    | path    | folder of experiments
@@ -47,7 +49,7 @@ enh_args             |        | words   | options handed to enh_train, e.g. "--m
 fit_args             |        | words   | such as fit enh_config to the data, before enh_args; not in the experiment's name
 enh_tag              |        | word    | name of the experiment; made from enh_config otherwise
 enh_exp              |        | word    | folder of the experiment; <expdir>/enh_<enh_tag> otherwise
-init_param           |        | words   | weights to start training from
+init_param           |        | words   | weights to start training from: a file, whose path may hold spaces, or several
 inference_model      | valid.loss.ave.pth | path | weights for inference, a file of the experiment
 inference_enh_config |        | word    | inference configuration, conf/....yaml
 inference_args       | --normalize_output_wav true | words | options handed to enh_inference
@@ -175,6 +177,8 @@ complete_options() {
         [[ -z ${opt[${name}]} || -f ${opt[${name}]} ]] ||
             die "--${name} ${opt[${name}]}: no such file"
     done
+    [[ -n ${opt[inference_nj]} || ${opt[gpu_inference]} == false ]] || opt[inference_nj]=1
+    opt[inference_nj]=${opt[inference_nj]:-${opt[nj]}}
     rate=${opt[fs]/%k/000}
     rate_name=${rate/%000/k}
     factors=${opt[speed_perturb_factors]// /}
@@ -321,6 +325,14 @@ location_facts() {
             echo "${name}=${!name}"
         done
     )
+}
+
+# need_singles: refuse to mix a training set's mixtures with each other
+need_singles() {
+    local folder=data/${opt[train_set]}
+    [[ ${opt[dynamic_mixing]} == false || ! -e ${folder}/spk1.scp ]] ||
+        die "${folder} holds mixtures (spk1.scp); dynamic mixing needs single utterances: name a" \
+            "--train_set of wav.scp and utt2spk alone, or leave out --dynamic_mixing"
 }
 
 # missing_sets: name the sets that data preparation still has to make
@@ -494,12 +506,11 @@ join_statistics() {
 }
 
 stage_6() {
-    local facts begun data_options shapes=() list extra init mixing=()
+    local facts begun data_options shapes=() extra init mixing=()
     need_config
     need "${stats}/.done" "5 (statistics)"
     read -r -a extra <<<"${opt[fit_args]} ${opt[enh_args]}"
-    read -r -a init <<<"${opt[init_param]}"
-    check_init "${init[@]}"
+    initial_weights
     # how long to train may change on the way, nothing else
     begun=(--input "${opt[enh_config]}" --input "${stats}/.done" --option "init_param=${opt[init_param]}"
         --option "enh_args=$(sed -E 's/--(max_epoch|patience)[ =]+[^ ]+ *//g' <<<"${opt[enh_args]}")")
@@ -509,20 +520,14 @@ stage_6() {
     facts=("${begun[@]}" --option "enh_args=${opt[enh_args]}"
         --exists "${exp}/config.yaml" --exists "${exp}/latest.pth")
     is_done "${exp}/.done" "${exp}" "${facts[@]}" && return
-    need_gpus "${opt[ngpu]}"
+    need_training_gpus
+    [[ ${opt[dynamic_mixing]} == false ]] || mixing_options
     begin_training "${begun[@]}"
     [[ ! -f ${exp}/checkpoint.pth ]] ||
         log "training goes on from ${exp}/checkpoint.pth (to begin anew, remove ${exp})"
     ((opt[ngpu] <= 1)) || extra=(--multiprocessing_distributed true "${extra[@]}")
     ((${#init[@]} == 0)) || extra=(--init_param "${init[@]}" "${extra[@]}")
-    for list in "${train_lists[@]}"; do
-        shapes+=(--train_shape_file "${stats}/train/$(training_name "${list}")_shape")
-    done
-    for list in "${valid_lists[@]}"; do
-        shapes+=(--valid_shape_file "${stats}/valid/$(training_name "${list}")_shape")
-        shapes+=(--fold_length 80000)
-    done
-    [[ ${opt[dynamic_mixing]} == false ]] || mixing_options
+    shape_options
     enh_train_data
     log "training in ${exp}, log ${exp}/train.log"
     tool train_progress --log "${exp}/train.log" --config "${exp}/config.yaml" -- \
@@ -532,11 +537,35 @@ stage_6() {
     mark_done "${exp}/.done" "${facts[@]}"
 }
 
-# need_gpus NUMBER: refuse to go on without so many GPUs
+# shape_options: put what ESPnet makes batches by, the mixtures' lengths, into shapes.  Uses stage_6's
+# extra.
+shape_options() {
+    local list
+    for list in "${train_lists[@]}"; do
+        shapes+=(--train_shape_file "${stats}/train/$(training_name "${list}")_shape")
+    done
+    for list in "${valid_lists[@]}"; do
+        shapes+=(--valid_shape_file "${stats}/valid/$(training_name "${list}")_shape")
+        # ESPnet takes one for each list, and would take those of --enh_args besides these.
+        [[ " ${extra[*]}" == *" --fold_length"* ]] ||
+            shapes+=(--fold_length "$((fold_seconds * rate))")
+    done
+}
+
+# need_gpus NUMBER OPTION ADVICE: refuse to go on without so many GPUs, which the option asks for
 need_gpus() {
     (($1 == 0)) || "${opt[python]}" -c \
         'import sys, torch; sys.exit(torch.cuda.device_count() < int(sys.argv[1]))' "$1" ||
-        die "--ngpu $1: PyTorch finds no such number of GPUs here; give --ngpu 0 to use the CPU"
+        die "$2: PyTorch finds no such number of GPUs here; $3"
+}
+
+need_training_gpus() {
+    need_gpus "${opt[ngpu]}" "--ngpu ${opt[ngpu]}" "give --ngpu 0 to use the CPU"
+}
+
+need_inference_gpu() {
+    [[ ${opt[gpu_inference]} == false ]] ||
+        need_gpus 1 "--gpu_inference true" "leave it out to separate on the CPU"
 }
 
 # mixing_options: put what makes ESPnet mix single utterances anew in every epoch into mixing
@@ -555,7 +584,7 @@ mixing_options() {
 }
 
 # begin_training FACT...: check a training and note what it begins with; refuse to go on with the
-# weights of one that began otherwise.  Uses stage_6's init and extra.
+# weights of one that began otherwise.  Uses stage_6's init, extra and mixing.
 begin_training() {
     local marker=${exp}/.begun changed status=0
     if [[ -f ${marker} && -f ${exp}/checkpoint.pth ]]; then
@@ -567,14 +596,18 @@ begin_training() {
         return
     fi
     tool check_training --config "${opt[enh_config]}" --fs "${rate}" --init_param "${init[@]}" -- \
-        "${extra[@]}"
+        "${extra[@]}" "${mixing[@]}"
     mark_done "${marker}" "$@"
 }
 
-# check_init WEIGHTS...: refuse weights to start from (file[:source:target:excluded]) without a file
-check_init() {
-    local weights
-    for weights in "$@"; do
+# initial_weights: put the weights to start from (file[:source:target:excluded]) into init; refuse what
+# has no file
+initial_weights() {
+    local weights file=${opt[init_param]%%:*}
+    read -r -a init <<<"${opt[init_param]}"
+    # the path of one file rather than several files
+    [[ ${file} != *" "* || ! -f ${file} ]] || init=("${opt[init_param]}")
+    for weights in "${init[@]}"; do
         [[ -f ${weights%%:*} ]] || die "--init_param ${weights}: no such file"
     done
 }
@@ -748,7 +781,7 @@ score() {
         pairs+=(--ref_scp "${data}/spk${number}.scp" --inf_scp "${!number}")
     done
     tool run_jobs --keys "${data}/wav.scp" --skip "${data}/silent_utts" \
-        --nj "${opt[inference_nj]}" --work "${work}/jobs" --logs "${out%/*}/logs/${out##*/}" \
+        --nj "${opt[nj]}" --work "${work}/jobs" --logs "${out%/*}/logs/${out##*/}" \
         --label "scoring ${out}" --count 'Scoring ' -- \
         "${opt[python]}" -m espnet2_tisdiss.bin.enh_scoring "${pairs[@]}" \
         --key_file '{keys}' --output_dir '{out}'
@@ -819,11 +852,15 @@ main() {
     trap 'interrupt 143' TERM HUP
     # before the hours that the data may take
     stage=6
-    ! wanted || [[ -f ${exp}/.done ]] || need_gpus "${opt[ngpu]}"
+    ! wanted || [[ -f ${exp}/.done ]] || need_training_gpus
+    stage=7
+    ! wanted || need_inference_gpu
     for number in {1..12}; do
         stage=${number}
         wanted || continue
         began=${SECONDS}
+        # stage 1 may make the training set, and from stage 7 on nobody reads it
+        ((stage == 1 || stage > 6)) || need_singles
         "stage_${number}"
         log "took $(((SECONDS - began) / 60)) min $(((SECONDS - began) % 60)) s"
     done

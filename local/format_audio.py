@@ -16,6 +16,7 @@ from pathlib import Path
 
 import soxr
 from audio_files import CONTAINERS, PCM_SUBTYPES, Signal, read_signal, write_signal
+from corpus_files import positive
 from datadir import DataError, build_aside, copy_lists, read_data_dir, run_main, write_scp
 from parallel import map_in_processes
 
@@ -152,7 +153,7 @@ def format_data_dir(
         silent = {out.key: " ".join(out.silent) for out in outcomes if out.silent}
         if silent:
             write_scp(aside / "silent_utts", silent)
-        # utt2spk, utt2spk_ref1 (for dynamic mixing), utt2category, ...
+        # utt2spk (for dynamic mixing), utt2category, ...
         extra = {path for path in data_dir.glob("utt2*") if path.name != "utt2num_samples"}
         copy_lists(sorted(extra), aside, keys)
     return outcomes
@@ -180,12 +181,12 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("data_dir", type=Path, help="data directory to read")
     parser.add_argument("out_dir", type=Path, help="data directory to make")
     parser.add_argument("--lists", nargs="+", required=True, help="lists, the mixture's first")
-    parser.add_argument("--fs", type=int, required=True, help="samples per second")
+    parser.add_argument("--fs", type=positive, required=True, help="samples per second")
     parser.add_argument("--audio_format", choices=sorted(CONTAINERS), required=True)
     parser.add_argument("--resample", action="store_true", help="convert files of another rate")
     parser.add_argument("--ref_channel", type=int, help="channel to take of files with several")
     parser.add_argument("--allow_silence", action="store_true", help="for test sets: only warn")
-    parser.add_argument("--nj", type=int, required=True, help="number of processes")
+    parser.add_argument("--nj", type=positive, required=True, help="number of processes")
     return parser
 
 

@@ -1,5 +1,6 @@
 """Print the environment's exact versions as requirements.txt, runnable on any platform."""
 
+import argparse
 import importlib.metadata
 import re
 import sys
@@ -16,6 +17,7 @@ LEFT_OUT = {"pip", "espnet2-tisdiss", "espnet2_tisdiss"}
 
 def main() -> None:
     """Write the sorted pins to standard output."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
     pins = {dist.name.lower(): dist.version for dist in importlib.metadata.distributions()}
     lines = [
         f"{name}=={version}{MARKER if GPU_ONLY.match(name) else ''}\n"

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import soxr
 from audio_files import FLOAT_SUBTYPES, read_signal, write_signal
+from corpus_files import positive
 from datadir import (
     DataError,
     build_aside,
@@ -128,7 +129,7 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("--lists", nargs="+", required=True, help="lists, the mixture's first")
     parser.add_argument("--factors", nargs="+", required=True, help="speeds, e.g. 0.9 1.0 1.1")
     parser.add_argument("--ref_channel", type=int, help="channel to take of files with several")
-    parser.add_argument("--nj", type=int, required=True, help="number of processes")
+    parser.add_argument("--nj", type=positive, required=True, help="number of processes")
     return parser
 
 

@@ -21,32 +21,34 @@ die() {
 print_help() {
     usage
     cat <<'END'
-The interpreter is the repository's .venv if that is there; --nj and --inference_nj are the number of
-cores. The options of the stage driver follow, with its own defaults, of which the recipe sets its data
-sets, its configuration and what else run.sh hands on.
+The interpreter is the repository's .venv if that is there; --nj is the number of cores. The options of
+the stage driver follow, with its own defaults, of which the recipe sets its data sets, its
+configuration and what else run.sh hands on.
 
 END
     ../../../local/enh.sh --help
 }
 
-# read_options WORD...: put the values of the recipe's options into own, all other words into options
+# read_options WORD...: put the values of the recipe's options into own, all others, with their values,
+# into options
 read_options() {
-    local word name
+    local name taken
     while (($# > 0)); do
-        word=$1
-        shift
-        [[ ${word} != --help && ${word} != -h ]] || { print_help; exit 0; }
-        name=${word#--}
+        [[ $1 != --help && $1 != -h ]] || { print_help; exit 0; }
+        name=${1#--}
         name=${name%%=*}
-        if [[ ! ${word} =~ ^--[a-z_]+(=|$) || -z ${own[${name}]+set} ]]; then
-            options+=("${word}")
-        elif [[ ${word} == *=* ]]; then
-            own[${name}]=${word#*=}
+        # Every option has one value, which may itself look like an option; enh.sh tells that one lacks.
+        taken=1
+        [[ ! $1 =~ ^--[^=]+$ ]] || taken=2
+        if [[ ! $1 =~ ^--[a-z_]+(=|$) || -z ${own[${name}]+set} ]]; then
+            options+=("${@:1:taken}")
+        elif ((taken == 1)); then
+            own[${name}]=${1#*=}
         else
-            (($# > 0)) || die "${word} lacks its value"
-            own[${name}]=$1
-            shift
+            (($# > 1)) || die "$1 lacks its value"
+            own[${name}]=$2
         fi
+        shift "$((taken < $# ? taken : $#))"
     done
     [[ -z ${own[fs]+set} ]] || own[fs]=${own[fs]/%000/k}
 }
@@ -84,7 +86,7 @@ fit_configuration() {
 run_stages() {
     local config=$1 data_opts=$2
     shift 2
-    exec ../../../local/enh.sh --python "${python}" --nj "${own[nj]}" --inference_nj "${cores}" \
+    exec ../../../local/enh.sh --python "${python}" --nj "${own[nj]}" \
         --enh_config "${own[enh_config]:-${config}}" \
         --local_data_opts "${data_opts} --nj ${own[nj]}${own[local_data_opts]:+ ${own[local_data_opts]}}" \
         "$@" "${options[@]}"

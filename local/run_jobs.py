@@ -21,6 +21,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from corpus_files import positive
 from datadir import DataError, read_scp, run_main, write_aside
 from processes import LogTail, failure, stop
 from progress import Progress
@@ -161,7 +162,7 @@ def get_parser() -> argparse.ArgumentParser:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--keys", action="append", required=True, help="list to split (1 or 2)")
-    parser.add_argument("--nj", type=int, required=True, help="number of processes")
+    parser.add_argument("--nj", type=positive, required=True, help="number of processes")
     parser.add_argument("--work", type=Path, required=True, help="work folder")
     parser.add_argument("--logs", type=Path, required=True, help="logs are LOGS.<n>.log")
     parser.add_argument("--skip", type=Path, help="list of keys to leave out, if it is there")

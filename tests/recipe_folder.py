@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -19,7 +20,8 @@ LISTS = ("wav.scp", "spk1.scp", "spk2.scp")
 TINY_CONFIG = """\
 init: xavier_uniform
 max_epoch: 2
-batch_type: folded
+batch_type: sorted
+valid_batch_type: folded
 batch_size: 2
 num_workers: 0
 optim: adamw
@@ -51,6 +53,16 @@ criterions:
 """
 
 
+def copy_recipe(name: str, root: Path) -> Path:
+    """A copy of egs2/<name>/enh1 in a tree like the repository's, without what users have made."""
+    folder = root / "egs2" / name / "enh1"
+    made = shutil.ignore_patterns("data", "downloads", "dump", "exp", "__pycache__")
+    shutil.copytree(REPOSITORY / "egs2" / name / "enh1", folder, ignore=made)
+    for shared in ("local", "conf", "espnet2_tisdiss", "benchmarks"):
+        (root / shared).symlink_to(REPOSITORY / shared)
+    return folder
+
+
 def make_signals(seed: int, num_samples: int = RATE) -> dict[str, np.ndarray]:
     """A hum, a noise and their sum, as int16 samples of shape (n,)."""
     rng = np.random.default_rng(seed)
@@ -78,18 +90,19 @@ def make_data_dir(folder: Path, audio: Path, count: int = 3, prefix: str = "utt"
 
 @dataclass
 class Recipe:
-    """A recipe folder with a prepared corpus and a tiny configuration."""
+    """A recipe folder with a prepared corpus and a tiny configuration, and the driver's script."""
 
     folder: Path
+    driver: Path = REPOSITORY / "local" / "enh.sh"
 
     def command(self, *options: str) -> list[str]:
         """The driver's command line with the options that every run needs."""
         return [
             "bash",
-            str(REPOSITORY / "local" / "enh.sh"),
+            str(self.driver),
             *("--train_set", "train", "--valid_set", "valid", "--test_sets", "test"),
             *("--enh_config", "conf/tiny.yaml", "--python", sys.executable),
-            *("--ngpu", "0", "--nj", "2", "--inference_nj", "2", *options),
+            *("--ngpu", "0", "--nj", "2", *options),
         ]
 
     def start(self, *options: str) -> subprocess.Popen[str]:

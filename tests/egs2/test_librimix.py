@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 import soundfile
 from datadir import DataError, read_data_dir, read_scp
-from recipe_folder import REPOSITORY, TINY_CONFIG
+from libri_metadata import read_metadata
+from recipe_folder import TINY_CONFIG, copy_recipe
 from scipy.signal import resample_poly
 
 RATE = 16000
@@ -125,19 +126,9 @@ def corpus(shared_corpus: Corpus, tmp_path: Path) -> Corpus:
     return Corpus(tmp_path / "own corpora")
 
 
-def copy_recipe(folder: Path) -> Path:
-    """The recipe in a tree like the repository's: what users have made stays theirs."""
-    recipe = folder / "egs2/librimix/enh1"
-    made = shutil.ignore_patterns("data", "downloads", "dump", "exp", "__pycache__")
-    shutil.copytree(REPOSITORY / "egs2/librimix/enh1", recipe, ignore=made)
-    for shared in ("local", "conf", "espnet2_tisdiss"):
-        (folder / shared).symlink_to(REPOSITORY / shared)
-    return recipe
-
-
 @pytest.fixture
 def recipe(tmp_path: Path) -> Path:
-    return copy_recipe(tmp_path / "repository")
+    return copy_recipe("librimix", tmp_path / "repository")
 
 
 def start(
@@ -316,7 +307,7 @@ def test_data_directories_and_tables_tell_the_files(shared_corpus, recipe):
 def test_two_processes_make_the_same_bits_as_one(shared_corpus, tmp_path):
     made = []
     for nj in ("1", "2"):
-        recipe = copy_recipe(tmp_path / nj)
+        recipe = copy_recipe("librimix", tmp_path / nj)
         prepared(recipe, shared_corpus.variables, "--condition", "mix_both", "--nj", nj)
         made.append(contents(recipe / "downloads/Libri2Mix/wav8k/min"))
     tables = [{name for name in each if name.endswith(".csv")} for each in made]
@@ -356,7 +347,7 @@ def test_a_noise_at_another_speed_is_made_from_its_original(corpus, recipe):
 @pytest.fixture
 def tree(shared_corpus: Corpus, tmp_path: Path) -> Path:
     """A tree whose tables, made on another machine, name files that are not here."""
-    recipe = copy_recipe(tmp_path / "another machine")
+    recipe = copy_recipe("librimix", tmp_path / "another machine")
     prepared(recipe, shared_corpus.variables, "--condition", "mix_both")
     tree = tmp_path / "my tree"
     (recipe / "downloads").rename(tree)
@@ -465,10 +456,7 @@ def test_an_unusable_utterance_is_named_and_the_rest_is_done(corpus, recipe, dam
         (lambda line: line.replace("cv/", "../cv/"), "is not a noise of WHAM!"),
     ],
 )
-def test_a_malformed_row_is_named_with_its_line(corpus, monkeypatch, change, complaint):
-    monkeypatch.syspath_prepend(REPOSITORY / "egs2/librimix/enh1/local")
-    from libri_metadata import read_metadata
-
+def test_a_malformed_row_is_named_with_its_line(corpus, change, complaint):
     table = corpus.metadata("dev")
     head, first, second = table.read_text().splitlines()
     assert len(read_metadata(table, 2)) == 2
@@ -568,6 +556,29 @@ def test_dynamic_mixing_gets_the_training_sources_one_by_one(shared_corpus, reci
         assert singles["utt2spk"][utterance] == utterance.split("-")[0]
         number = int(Path(path).parent.name.removeprefix("s"))
         assert Path(path).stem.split("_")[number - 1] == utterance
+
+
+def test_padded_sources_are_mixed_without_their_padding(shared_corpus, recipe):
+    options = ("--dynamic_mixing", "--min_or_max", "max")
+    prepared(recipe, shared_corpus.variables, *options)
+    singles = read_scp(recipe / "data/train-360_single/wav.scp")
+    sources = read_data_dir(recipe / "data/train-360", ["spk1.scp", "spk2.scp"])
+    padded = {path for table in sources.values() for path in table.values()}
+    shorter = 0
+    for utterance, path in singles.items():
+        made = soundfile.read(path, dtype="int16")[0]
+        (source,) = [
+            source
+            for source in padded
+            if Path(source).stem.split("_")[int(Path(source).parent.name[1:]) - 1] == utterance
+        ]
+        source = soundfile.read(source, dtype="int16")[0]
+        np.testing.assert_array_equal(made, np.trim_zeros(source, "b"))
+        shorter += len(source) - len(made) > 200
+    assert shorter >= 3
+    times = {path: Path(path).stat().st_mtime_ns for path in singles.values()}
+    prepared(recipe, shared_corpus.variables, *options)
+    assert times == {path: Path(path).stat().st_mtime_ns for path in singles.values()}
 
 
 def test_noise_is_not_mixed_dynamically(shared_corpus, recipe):

@@ -1,7 +1,6 @@
 """The mini_2mix recipe from nothing to RESULTS.md, as a user runs it."""
 
 import csv
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,18 +8,12 @@ from pathlib import Path
 import pytest
 import soundfile
 from datadir import read_scp
-from recipe_folder import REPOSITORY
+from recipe_folder import copy_recipe
 
 
 @pytest.fixture
 def recipe(tmp_path: Path) -> Path:
-    """A copy of the recipe in a tree like the repository's: what users have made stays theirs."""
-    folder = tmp_path / "egs2/mini_2mix/enh1"
-    made = shutil.ignore_patterns("data", "downloads", "dump", "exp", "__pycache__")
-    shutil.copytree(REPOSITORY / "egs2/mini_2mix/enh1", folder, ignore=made)
-    for shared in ("local", "conf", "espnet2_tisdiss"):
-        (tmp_path / shared).symlink_to(REPOSITORY / shared)
-    return folder
+    return copy_recipe("mini_2mix", tmp_path)
 
 
 def run(recipe: Path, *options: str) -> subprocess.CompletedProcess[str]:

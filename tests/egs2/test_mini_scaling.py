@@ -2,7 +2,6 @@
 
 import csv
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -20,7 +19,7 @@ from depth_gain import gain_table
 from espnet2.train.reporter import Reporter
 from matplotlib import image
 from processes import LogTail
-from recipe_folder import REPOSITORY
+from recipe_folder import REPOSITORY, copy_recipe
 from scaling_report import claims_table, collect, compare, quality_table, spread, tell
 from scaling_variants import VARIANTS, Run, plan
 
@@ -372,11 +371,7 @@ def test_the_page_of_the_documentation_has_the_section():
 @pytest.fixture
 def recipe(tmp_path: Path) -> Path:
     """A copy of the recipe in a tree like the repository's, with epochs of four steps."""
-    folder = tmp_path / "egs2/mini_2mix/enh1"
-    made = shutil.ignore_patterns("data", "downloads", "dump", "exp", "__pycache__")
-    shutil.copytree(RECIPE, folder, ignore=made)
-    for shared in ("local", "conf", "espnet2_tisdiss", "benchmarks"):
-        (tmp_path / shared).symlink_to(REPOSITORY / shared)
+    folder = copy_recipe("mini_2mix", tmp_path)
     config = folder / "conf/train_scaling.yaml"
     config.write_text(
         re.sub("num_iters_per_epoch: .*", "num_iters_per_epoch: 4", config.read_text())

@@ -19,7 +19,7 @@ import pyroomacoustics
 import pytest
 import soundfile
 from datadir import DataError, read_data_dir, read_scp
-from recipe_folder import REPOSITORY, TINY_CONFIG
+from recipe_folder import TINY_CONFIG, copy_recipe
 from scipy.signal import fftconvolve, resample_poly
 from whamr_metadata import ROOM_COLUMNS, Room, read_levels
 from whamr_rooms import full_order, impulse_responses
@@ -137,16 +137,6 @@ def write_levels(path: Path, files: np.ndarray, rng: np.random.Generator) -> Non
     )
 
 
-def copy_recipe(root: Path) -> Path:
-    """A copy of the recipe in a tree like the repository's: what users have made stays theirs."""
-    folder = root / "egs2/whamr/enh1"
-    made = shutil.ignore_patterns("data", "downloads", "dump", "exp", "__pycache__")
-    shutil.copytree(REPOSITORY / "egs2/whamr/enh1", folder, ignore=made)
-    for shared in ("local", "conf", "espnet2_tisdiss"):
-        (root / shared).symlink_to(REPOSITORY / shared)
-    return folder
-
-
 def run(recipe: Path, program: str, *options: str, **variables: str):
     """Run a program of the recipe with no other corpus locations than these."""
     names = ("WHAMR", "WSJ0", "WHAM_NOISE", "WHAMR_SCRIPTS")
@@ -174,7 +164,7 @@ def problems(done: subprocess.CompletedProcess[str]) -> list[str]:
 
 @pytest.fixture
 def recipe(tmp_path: Path) -> Path:
-    return copy_recipe(tmp_path)
+    return copy_recipe("whamr", tmp_path)
 
 
 @pytest.fixture
@@ -200,7 +190,7 @@ class Made:
 def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     """The miniature corpus, made with two processes."""
     root = tmp_path_factory.mktemp("whamr made")
-    made = Made(copy_recipe(root), write_sources(root / "sources"))
+    made = Made(copy_recipe("whamr", root), write_sources(root / "sources"))
     done = prepare(made.recipe, "--nj", "2", **made.sources.environment)
     assert done.returncode == 0, done.stderr
     return made

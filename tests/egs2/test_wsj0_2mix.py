@@ -13,17 +13,13 @@ import numpy as np
 import pytest
 import soundfile
 import yaml
-from recipe_folder import TINY_CONFIG
+from active_level import active_level
+from datadir import DataError, read_data_dir, read_scp
+from recipe_folder import REPOSITORY, TINY_CONFIG, copy_recipe
 from scipy.signal import resample_poly
+from wsj0_data import get_parser, prepare
 
-ROOT = Path(__file__).resolve().parents[2]
-LOCAL = ROOT / "egs2" / "wsj0_2mix" / "enh1" / "local"
-sys.path[:0] = [str(LOCAL), str(ROOT / "local")]
-
-from active_level import active_level  # noqa: E402
-from datadir import DataError, read_data_dir, read_scp  # noqa: E402
-from wsj0_data import get_parser, prepare  # noqa: E402
-
+LOCAL = REPOSITORY / "egs2/wsj0_2mix/enh1/local"
 SETS = {"si_tr_s": ("40n", "01x", "405"), "si_dt_05": ("22g", "22h"), "si_et_05": ("440", "441")}
 # levels as the lists write them: with four digits, an exponent, and with a minus for the second
 LEVELS = ("1.9857", "0.1", "5.2094e-07", "2.5")
@@ -335,6 +331,26 @@ def test_levels_are_measured_where_they_cannot_be_downloaded(mini, capsys):
     assert contents(mini.recipe) == before
 
 
+@pytest.mark.parametrize("spoil", ["header", "gone", "binary"])
+def test_levels_are_measured_where_the_downloaded_ones_are_of_another_form(mini, capsys, spoil):
+    mini.write_levels()
+    path = mini.lists / "activlev_si_tr_s.txt"
+    head, _, rest = path.read_text().partition("\n")
+    spoiled = {"header": f"utterance power\n{head}\n{rest}", "gone": rest, "binary": head}[spoil]
+    path.write_bytes(spoiled.encode() + b"\xff" * (spoil == "binary"))
+    options = ["--wsj0", mini.wsj0, "--allow_subset", "--nj", 1, "--lists_url", mini.lists.as_uri()]
+    for _ in range(2):  # a repeated run measures too
+        mini.prepare_with(*options)
+        told = capsys.readouterr().err.splitlines()
+        (line,) = [line for line in told if "active levels are" in line]
+        assert line.startswith(f"local/data.sh: {mini.recipe / 'downloads/lists/levels'}")
+        assert line.endswith("active levels are measured, and mixtures differ a little in level")
+    utterance = Path(next((mini.wsj0 / "wsj0/si_tr_s/40n").iterdir())).stem
+    measured = active_level(resample_poly(mini.source(utterance), 1, 2), 8000).power
+    noted = read_scp(mini.recipe / "downloads/levels.txt")
+    assert float(noted[utterance]) == pytest.approx(measured)
+
+
 def test_unusable_utterances_are_told_together_and_the_rest_is_done(mini):
     missing = mini.wsj0 / "wsj0/si_tr_s/40n/40na0110.wav"
     wrong = mini.wsj0 / "wsj0/si_et_05/440/440a0110.wav"
@@ -374,7 +390,7 @@ def test_levels_are_complete_and_stay_the_same(mini):
     path.write_text(text)
     mini.prepare()
     path.write_text(text.replace(text.split()[1], "0.5"))
-    with pytest.raises(DataError, match="downloads was begun with other levels than those in"):
+    with pytest.raises(DataError, match="downloads was begun with other levels than the published"):
         mini.prepare()
 
 
@@ -529,6 +545,30 @@ def test_single_utterances_of_a_tree_are_the_longest_pieces(mini, tmp_path):
         assert level_db == pytest.approx(-26, abs=0.01)
 
 
+def test_single_utterances_of_a_padded_tree_are_without_the_padding(mini):
+    mini.prepare("--min_or_max", "max")
+    shutil.rmtree(mini.recipe / "data")
+    tree = mini.recipe / "downloads"
+    padded = max((tree / "2speakers/wav8k/max/tr/s1").iterdir(), key=trailing_zeros)
+    assert trailing_zeros(padded) > 200
+    options = ("--corpus", tree, "--dynamic_mixing", "--min_or_max", "max")
+    for _ in range(2):
+        mini.prepare(*options)
+        singles = read_scp(mini.recipe / "data/tr_single_max_8k/wav.scp")
+        times = [Path(path).stat().st_mtime_ns for path in singles.values()]
+    mini.prepare(*options)  # they are finished
+    assert times == [Path(path).stat().st_mtime_ns for path in singles.values()]
+    for key, path in singles.items():
+        spoken = len(np.trim_zeros(mini.source(key[4:]), "b"))
+        assert abs(soundfile.info(path).frames - spoken / 2) < 20  # but for rounding to nothing
+        assert trailing_zeros(Path(path)) < 20
+
+
+def trailing_zeros(path: Path) -> int:
+    samples = soundfile.read(path, dtype="int16")[0]
+    return len(samples) - len(np.trim_zeros(samples, "b"))
+
+
 def data_sh(mini: Mini, *options: str, limit: int | None = None) -> subprocess.CompletedProcess:
     """Run local/data.sh; ``limit`` is the largest size of a file, which stands for a full disk."""
 
@@ -593,11 +633,7 @@ class Run:
 
 @pytest.fixture
 def recipe(mini: Mini, tmp_path: Path) -> Run:
-    folder = tmp_path / "egs2/wsj0_2mix/enh1"
-    made = shutil.ignore_patterns("data", "downloads", "dump", "exp", "__pycache__")
-    shutil.copytree(ROOT / "egs2/wsj0_2mix/enh1", folder, ignore=made)
-    for shared in ("local", "conf", "espnet2_tisdiss"):
-        (tmp_path / shared).symlink_to(ROOT / shared)
+    folder = copy_recipe("wsj0_2mix", tmp_path)
     (folder / "tiny.yaml").write_text(TINY_CONFIG)
     return Run(folder, mini)
 
@@ -661,6 +697,8 @@ def test_dynamic_mixing_trains_on_other_mixtures_in_every_epoch(recipe, monkeypa
         (["--fs", "44k"], "run.sh: --fs 44k: must be 8k or 16k"),
         (["--min_or_max=mean"], "run.sh: --min_or_max mean: must be min or max"),
         (["--fs"], "run.sh: --fs lacks its value"),
+        (["--enh_args"], "--enh_args lacks its value"),
+        (["--stage", "--fs", "8k"], "--stage lacks its value (next is --fs)"),
         (["--speakers", "2"], "unknown option --speakers (see --help)"),
         (["--"], "unexpected argument '--'; options are --name value (see --help)"),
     ],
@@ -686,6 +724,7 @@ def test_other_versions_bring_their_own_settings(recipe):
     config = (exp / "enh_train_sep1x2-re1x6_raw/config.yaml").read_text()
     for setting in ("num_spk: 3", "sample_rate: 16000", "n_fft: 256", "speech_segment: 64000"):
         assert setting in config
+    assert yaml.safe_load(config)["fold_length"] == [160000] * 4  # ten seconds, for each list
     # a configuration that the user names is used as it is
     options = ("--num_spk", "3", "--fs", "16k", "--stage", "6", "--stop_stage", "6")
     done = recipe.run(*options, "--enh_config", "tiny.yaml")

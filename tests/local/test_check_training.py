@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from check_training import build, check_model, check_weights
-from datadir import DataError
+from check_training import build, check_model, check_segments, check_weights, training_options
+from datadir import DataError, write_scp
+from espnet2.samplers.build_batch_sampler import build_batch_sampler
 from recipe_folder import REPOSITORY, TINY_CONFIG
 
 
@@ -49,6 +50,50 @@ def test_a_model_for_another_rate_is_refused(config) -> None:
     check_model(model, 16000)
     with pytest.raises(DataError, match="is for 16000 Hz, but the data has 8000 Hz"):
         check_model(model, 8000)
+
+
+@pytest.mark.parametrize(("given", "better"), [(4000, 8000), (12001, 16000), (27000, 24000)])
+def test_segments_of_another_length_than_they_say_are_refused(config, given, better) -> None:
+    path = config(speech_segment=given)
+    with pytest.raises(DataError) as error:
+        check_segments(path, [])
+    assert str(error.value) == (
+        f"{path}: speech_segment {given}: ESPnet takes whole multiples of 8000 samples alone; "
+        f"write {better}"
+    )
+    check_segments(path, ["--speech_segment", str(better)])
+    check_segments(path, ["--sample_rate", "1"])
+    check_segments(path, ["--preprocessor", "dynamic_mixing"])  # takes as many as it says
+
+
+def test_a_batch_type_that_makes_batches_smaller_is_told(config, capsys) -> None:
+    path = config(batch_type="folded")
+    check_segments(path, [])
+    told = "batch_type folded goes by the length of whole mixtures, so batches of long ones have "
+    assert f"{path}: {told}fewer than 2 segments" in capsys.readouterr().err
+    check_segments(path, ["--batch_type", "sorted"])
+    check_segments(config(batch_type="folded", speech_segment=None), [])
+    assert capsys.readouterr().err == ""
+
+
+SHIPPED = [*REPOSITORY.glob("conf/*.yaml"), *REPOSITORY.glob("egs2/*/enh1/conf/train_*.yaml")]
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
+def test_batches_have_as_many_segments_as_the_configuration_says(path, tmp_path, capsys) -> None:
+    check_segments(path, [])
+    assert capsys.readouterr().err == ""
+    args = training_options(path, [])
+    lengths = tmp_path / "speech_mix_shape"  # mixtures of 2 to 26 s
+    write_scp(lengths, {f"utt{n:02}": str(16000 + 5000 * (n * 17 % 40)) for n in range(40)})
+    batches = build_batch_sampler(
+        type=args.batch_type,
+        batch_size=args.batch_size,
+        batch_bins=0,
+        shape_files=[str(lengths)],
+        fold_lengths=[80000],
+    )
+    assert {len(batch) for batch in batches} == {args.batch_size}
 
 
 def test_deeper_training_starts_from_the_same_weights(config, tmp_path: Path) -> None:

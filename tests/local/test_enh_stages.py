@@ -16,7 +16,7 @@ import pytest
 import soundfile
 import yaml
 from datadir import read_scp
-from recipe_folder import Recipe, make_recipe
+from recipe_folder import REPOSITORY, Recipe, make_recipe
 from report import read_set
 from scores import read_scores
 
@@ -191,13 +191,20 @@ def test_a_training_is_not_resumed_as_another(trained: Recipe) -> None:
     assert trained.state().keys() == before.keys()
 
 
-def test_training_goes_deeper_from_trained_weights(trained: Recipe) -> None:
+def test_training_goes_deeper_from_trained_weights(trained: Recipe, tmp_path: Path) -> None:
     deeper = ["--enh_args", "--separator_conf reconstructor_repeat_times=4 --max_epoch 1"]
     deeper += ["--enh_tag", "deeper", "--init_param"]
-    trained.stage(6, 6, *deeper, f"{EXP}/valid.loss.ave.pth")
+    weights = tmp_path / "my weights" / "trained.pth"
+    weights.parent.mkdir()
+    shutil.copy(trained.folder / EXP / "valid.loss.ave.pth", weights)
+    clone = tmp_path / "my clone"
+    clone.mkdir()
+    for shared in ("local", "espnet2_tisdiss"):
+        (clone / shared).symlink_to(REPOSITORY / shared)
+    Recipe(trained.folder, clone / "local" / "enh.sh").stage(6, 6, *deeper, str(weights))
     log = (trained.folder / "exp/enh_deeper/train.log").read_text()
     assert "si_snr_loss_depth-4=" in log
-    assert re.search(rf"Loading pretrained params from {EXP}/valid.loss.ave.pth", log)
+    assert f"Loading pretrained params from {weights}" in log
 
 
 def test_what_fits_the_data_is_not_in_the_name(trained: Recipe) -> None:

@@ -9,9 +9,20 @@ import argparse
 import re
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
-from corpus_files import absolute_path, do_all, location, positive
+from corpus_files import (
+    absolute_path,
+    do_all,
+    is_whole,
+    location,
+    positive,
+    quantise,
+    read_unpadded,
+    write_audio,
+)
 from corpus_sets import (
     AudioCheck,
     DataSet,
@@ -59,7 +70,7 @@ def prepare(args: argparse.Namespace) -> None:
     test_set = f"test{args.suffix}"
     samples = make_data_dirs(args.data, parts, audio, args.nj, args.allow_subset, [test_set])
     if args.dynamic_mixing:
-        write_singles(args.data, f"{args.train_set}_single{args.suffix}", parts[-1])
+        write_singles(task, parts[-1], f"{args.train_set}_single{args.suffix}", args)
     for part in parts:
         hours = samples[part.name] / task.rate / 3600
         print(f"{args.data / part.name}: {len(part.entries)} mixtures, {hours:.2f} hours")
@@ -92,13 +103,17 @@ def make_mixtures(task: Task, names: Sequence[str], args: argparse.Namespace) ->
     return parts
 
 
-def write_singles(data: Path, name: str, train: DataSet) -> None:
+def write_singles(task: Task, train: DataSet, name: str, args: argparse.Namespace) -> None:
     """Write the data directory of dynamic mixing: the training set's sources one by one.
 
     Args:
-        data: folder for the data directories.
-        name: its name.
+        task: which mixtures.
         train: the training set, already checked.
+        name: of the data directory.
+        args: the options.
+
+    Raises:
+        DataError: a source is silent, or a file cannot be written.
     """
     singles = {}
     for entry in train.entries:
@@ -107,9 +122,36 @@ def write_singles(data: Path, name: str, train: DataSet) -> None:
             entry.voices, entry.files["wav.scp"].stem.split("_"), sources, strict=True
         ):
             singles[utterance] = Entry(utterance, voice, (voice,), {"wav.scp": path})
-    part = DataSet(name, list(singles.values()))
+    if task.version == "max":
+        folder = args.output / "singles" / task.folder / args.train_set
+        unpad = partial(make_unpadded, folder, task.rate)
+        entries = do_all(unpad, list(singles.values()), args.nj, "single utterances")
+    else:
+        entries = list(singles.values())
+    part = DataSet(name, entries)
     check_keys(part)
-    write_data_dir(data / name, part)
+    write_data_dir(args.data / name, part)
+
+
+def make_unpadded(folder: Path, rate: int, single: Entry) -> Entry:
+    """Write a source without its padding, of which training would take silent segments.
+
+    Args:
+        folder: for the file, which stays where it is there and whole.
+        rate: in Hz.
+        single: the source.
+
+    Returns:
+        The same with the new file.
+
+    Raises:
+        DataError: the source is silent, or the file cannot be written.
+    """
+    target = folder / f"{single.key}.wav"
+    samples = read_unpadded(single.files["wav.scp"], rate)
+    if not is_whole(target, rate, len(samples)):
+        write_audio(target, quantise(samples), rate)
+    return replace(single, files={"wav.scp": target})
 
 
 def _describe(task: Task, sets: Path, mixtures: dict[str, list[str]], suffix: str) -> list[DataSet]:

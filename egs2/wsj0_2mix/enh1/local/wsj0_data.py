@@ -6,7 +6,7 @@ what is finished is not made again, so an interrupted run is simply repeated.
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -137,8 +137,8 @@ def make_tree(kind: Kind, args: argparse.Namespace) -> Corpus:
     files = find_utterances(wsj0, all_sources(mixtures.values()), args.out, args.nj)
     counted = do_all(partial(frames_of, rate=WSJ0_RATE), list(files.values()), args.nj, "WSJ0")
     frames = dict(zip(files, counted, strict=True))
-    levels = find_levels(lists, None if given else args.lists_url, args.out)
-    powers = settle_powers(files, levels, args.out, args.nj)
+    published = find_levels(files, lists, None if given else args.lists_url, args.out)
+    powers = settle_powers(files, published, args.out, args.nj)
     jobs = [
         Job(
             mixture,
@@ -155,37 +155,43 @@ def make_tree(kind: Kind, args: argparse.Namespace) -> Corpus:
     return Corpus(sets, singles, WSJ0_RATE, powers)
 
 
-def find_levels(lists: Path, url: str | None, out: Path) -> Path | None:
+def find_levels(
+    utterances: Collection[str], lists: Path, url: str | None, out: Path
+) -> dict[str, float] | None:
     """Find the published active levels in the lists' folder, or download them.
 
-    A run that began with measured levels goes on with those: nothing is downloaded then.
+    A run that began with measured levels goes on with those: nothing is downloaded then. What is
+    downloaded may be missing or of another form some day, which the user cannot mend.
 
     Args:
+        utterances: those whose levels are wanted.
         lists: folder of the lists.
         url: address of the folder to download from; None does not.
         out: folder of what is made here.
 
     Returns:
-        Their folder; None where levels have to be measured, which is told.
+        Utterance -> linear power; None where levels have to be measured, which is told.
+
+    Raises:
+        DataError: the lists' folder holds levels that cannot be used.
     """
     if any((lists / name).is_file() for name in LEVEL_FILES):
-        return lists
+        return pick_powers(utterances, read_powers(lists), lists)
     reason = f"no activlev_*.txt in {lists} ({LEVELS_ORIGIN})"
     kept = lists / "levels"
     if url is not None and (kept.is_dir() or not (out / POWERS_NOTE).is_file()):
         try:
             fetch_levels(kept, url)
+            return pick_powers(utterances, read_powers(kept), kept)
         except DataError as error:
             reason = str(error)
-        else:
-            return kept
     effect = "active levels are measured, and mixtures differ a little in level"
     print(f"local/data.sh: {reason}: {effect}", file=sys.stderr)
     return None
 
 
 def settle_powers(
-    files: Mapping[str, Path], levels: Path | None, out: Path, nj: int
+    files: Mapping[str, Path], published: Mapping[str, float] | None, out: Path, nj: int
 ) -> dict[str, float]:
     """Take the published active levels or, without any, measure them.
 
@@ -194,7 +200,7 @@ def settle_powers(
 
     Args:
         files: utterance -> its file.
-        levels: folder of the published levels.
+        published: utterance -> its published level, for all of ``files``; None measures.
         out: folder of what is made here.
         nj: number of processes.
 
@@ -202,12 +208,12 @@ def settle_powers(
         Utterance -> linear power, for all of ``files``.
 
     Raises:
-        DataError: a level is missing, differs from the noted one, or cannot be measured.
+        DataError: a level differs from the noted one, or cannot be measured.
     """
     note = out / POWERS_NOTE
     noted = {name: float(text) for name, text in read_scp(note).items()} if note.is_file() else {}
-    if levels:
-        powers = pick_powers(files, read_powers(levels), levels)
+    if published is not None:
+        powers = dict(published)
     else:
         new = [name for name in files if name not in noted]
         measured = do_all(measure_power, [files[name] for name in new], nj, "active levels")
@@ -215,8 +221,8 @@ def settle_powers(
     for name, power in powers.items():
         if noted.get(name, power) != power:
             raise DataError(
-                f"{note}: {out} was begun with other levels than those in {levels} (see {name}): "
-                "remove it, or give another folder with --out"
+                f"{note}: {out} was begun with other levels than the published ones that are found "
+                f"now (see {name}): remove it, or give another folder with --out"
             )
     write_scp(note, {name: repr(power) for name, power in (noted | powers).items()})
     return powers

@@ -16,12 +16,11 @@ from corpus_files import (
     frames_of,
     is_whole,
     quantise,
-    read_source,
+    read_unpadded,
     to_rate,
     write_audio,
 )
 from corpus_sets import Entry
-from datadir import DataError
 from wsj0_lists import SPEAKER_LENGTH, Mixture
 from wsj0_mixtures import Kind, signal_paths
 from wsj0_speech import LEVEL_RATE
@@ -50,7 +49,7 @@ class Single:
 def longest_sources(
     folder: Path, kind: Kind, mixtures: Sequence[Mixture], nj: int
 ) -> dict[str, Path]:
-    """Find for every utterance of a tree the longest of the sources that were cut from it.
+    """Find for every utterance of a tree the longest of the sources that were made of it.
 
     Args:
         folder: the split's folder in the tree.
@@ -79,6 +78,9 @@ def longest_sources(
 def make_single(rate: int, single: Single) -> None:
     """Write an utterance at the level that all of them have, unless it is there and whole.
 
+    The zeros that a tree's version max pads a source with are left out: training would take
+    segments of silence.
+
     Args:
         rate: sample rate of the file in Hz.
         single: what to write.
@@ -86,16 +88,13 @@ def make_single(rate: int, single: Single) -> None:
     Raises:
         DataError: the source cannot be used or is silent, or the file cannot be written.
     """
-    frames = frames_of(single.source, single.rate)
-    if is_whole(single.target, rate, frames_at(frames, single.rate, rate)):
+    spoken = read_unpadded(single.source, single.rate)
+    if is_whole(single.target, rate, frames_at(len(spoken), single.rate, rate)):
         return
-    samples = to_rate(read_source(single.source, single.rate), single.rate, rate)
+    samples = to_rate(spoken, single.rate, rate)
     power = single.power
     if power is None:
-        try:
-            power = active_level(to_rate(samples, rate, LEVEL_RATE), LEVEL_RATE).power
-        except ValueError as error:
-            raise DataError(f"{single.source}: {error}") from None
+        power = active_level(to_rate(samples, rate, LEVEL_RATE), LEVEL_RATE).power
     write_audio(single.target, quantise(samples / np.sqrt(power) * 10 ** (LEVEL_DB / 20)), rate)
 
 

@@ -1,0 +1,48 @@
+"""What the run.sh of all recipes do with their options before local/enh.sh has them."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+from recipe_folder import REPOSITORY
+
+# a recipe's run.sh with one option of its own, which prints what it makes of its words
+RUN = """\
+set -euo pipefail
+source {shared}
+own+=([seed]=0)
+read_options "$@"
+printf '%s\\n' "${{own[seed]}}" "${{options[@]}}"
+"""
+
+
+def read(*words: str) -> subprocess.CompletedProcess[str]:
+    script = RUN.format(shared=REPOSITORY / "local/recipe_options.sh")
+    command = ["bash", "-c", script, "run.sh", *words]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize(
+    ("words", "seed", "handed_on"),
+    [
+        (["--enh_args", "--seed=1"], "0", ["--enh_args", "--seed=1"]),
+        (["--enh_args", "--seed", "--seed", "7"], "7", ["--enh_args", "--seed"]),
+        (["--enh_args", "--seed 1", "--ngpu=0"], "0", ["--enh_args", "--seed 1", "--ngpu=0"]),
+        (["--fit_args=--seed=1", "--seed=2"], "2", ["--fit_args=--seed=1"]),
+        (["--enh_args", "--help", "--seed", "3"], "3", ["--enh_args", "--help"]),
+        (["--enh_args", "", "--seed", "3"], "3", ["--enh_args", ""]),
+        # what lacks its value, or is no option, is handed on for enh.sh to tell
+        (["--seed", "4", "--stage"], "4", ["--stage"]),
+        (["seed", "--", "--seed", "5"], "5", ["seed", "--"]),
+    ],
+)
+def test_the_value_of_another_option_is_not_read_as_an_option(words, seed, handed_on) -> None:
+    done = read(*words)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [seed, *handed_on]
+
+
+def test_an_option_of_the_recipe_without_its_value_is_one_line() -> None:
+    done = read("--enh_args", "--seed=1", "--seed")
+    assert (done.returncode, done.stderr) == (1, "run.sh: --seed lacks its value\n")

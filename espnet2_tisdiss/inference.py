@@ -21,9 +21,9 @@ from torch import Tensor
 from espnet2_tisdiss.budget import kept_calibration
 from espnet2_tisdiss.bundled import DEFAULT_MODEL
 from espnet2_tisdiss.checks import check_integer, check_number
-from espnet2_tisdiss.errors import TisdissError, first_line
+from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.precision import half_precision
-from espnet2_tisdiss.pretrained import MODEL_ERRORS, find_model, read_weights
+from espnet2_tisdiss.pretrained import find_model, loading, read_weights
 from espnet2_tisdiss.recordings import Depths, channels_of, separate_recording
 from espnet2_tisdiss.scaling import DEFAULT_SCALE
 from espnet2_tisdiss.separator import TISDiSSSeparator, depth_of_call, refuse_mismatch
@@ -156,14 +156,8 @@ class SeparateSpeech(espnet2.bin.enh_inference.SeparateSpeech):
             model_tag = DEFAULT_MODEL
         if model_tag is not None:
             kwargs.update(find_model(model_tag))
-        try:
+        with loading(kwargs.get("train_config") if model_tag is None else model_tag):
             return cls(**kwargs)
-        except TisdissError:
-            raise
-        except MODEL_ERRORS as error:
-            name = kwargs["train_config"] if model_tag is None else model_tag
-            reason = first_line(error)
-            raise TisdissError(f"{name}: the model cannot be loaded: {reason}") from error
 
     @property
     def separator(self) -> TISDiSSSeparator:

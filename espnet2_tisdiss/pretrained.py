@@ -125,7 +125,7 @@ def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
     """Read a state dict, onto the CPU.
 
     Raises:
-        TisdissError: the file cannot be opened, or holds something else.
+        TisdissError: the file cannot be opened, or holds something else or more.
     """
     try:
         weights = torch.load(path, map_location="cpu", weights_only=True)
@@ -137,6 +137,11 @@ def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
         ) from None
     if not isinstance(weights, dict):
         raise TisdissError(f"{path}: holds no weights but a {type(weights).__name__}")
+    if not all(isinstance(value, torch.Tensor) for value in weights.values()):
+        raise TisdissError(
+            f"{path}: holds more than weights, as a training's checkpoint.pth does; give its "
+            "latest.pth or valid.loss.ave.pth"
+        )
     return weights
 
 

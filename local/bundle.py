@@ -29,7 +29,7 @@ from inference_config import read_yaml
 
 from espnet2_tisdiss.bundled import CHECKSUMS, EXAMPLE, MODEL_FILE, MODELS, checksum_line
 from espnet2_tisdiss.errors import TisdissError
-from espnet2_tisdiss.pretrained import CONFIG, find_model, load_model
+from espnet2_tisdiss.pretrained import CONFIG, find_model, load_model, read_weights
 
 if TYPE_CHECKING:
     from espnet2_tisdiss import SeparateSpeech
@@ -143,13 +143,11 @@ def weights_alone(path: Path) -> bytes:
     """Return a state dict of float32 as the content of a file, the same for the same weights.
 
     Raises:
-        DataError: it holds something else, or is too large for the package.
+        DataError: they are of another type, or too large for the package.
+        TisdissError: the file holds something else.
     """
-    try:
-        weights = torch.load(path, map_location="cpu", weights_only=True)
-        kinds = {value.dtype for value in weights.values()}
-    except Exception as error:  # whatever a broken file makes of PyTorch
-        raise DataError(f"{path}: is no file of weights alone: {error}") from None
+    weights = read_weights(path)
+    kinds = {value.dtype for value in weights.values()}
     if kinds != {torch.float32}:
         raise DataError(f"{path}: holds {', '.join(map(str, kinds))}; expected float32 alone")
     content = io.BytesIO()  # a file's name would become part of the archive
@@ -281,10 +279,7 @@ def bundle(args: argparse.Namespace) -> str:
     """Write the model's folder and its fine-tuning configuration; return a line about them."""
     if not re.fullmatch(r"[a-z][a-z0-9_]*", args.name):
         raise DataError(f"--name {args.name}: expected small letters, digits and _")
-    try:
-        files = find_model(args.exp)
-    except TisdissError as error:
-        raise DataError(str(error)) from None
+    files = find_model(args.exp)
     all_gains = read_gains(args.exp / "RESULTS.csv", args.test_sets)
     results = (args.exp / RESULTS).read_text(encoding="utf-8")
     config = portable_config(read_yaml(Path(files["train_config"])))

@@ -13,13 +13,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
 from datadir import DataError, run_main
 from espnet2.tasks.enh import EnhancementTask
 from espnet2.train.abs_espnet_model import AbsESPnetModel
 
 from espnet2_tisdiss import MultiDepthPIT, TISDiSSSeparator
 from espnet2_tisdiss.checks import some_of
+from espnet2_tisdiss.errors import TisdissError
+from espnet2_tisdiss.pretrained import read_weights
 
 
 def training_options(config: Path, enh_args: Sequence[str]) -> argparse.Namespace:
@@ -28,16 +29,16 @@ def training_options(config: Path, enh_args: Sequence[str]) -> argparse.Namespac
     return EnhancementTask.get_parser().parse_args(command)
 
 
-def build(config: Path, enh_args: Sequence[str]) -> AbsESPnetModel:
+def build(options: argparse.Namespace) -> AbsESPnetModel:
     """Build the model as enh_train would.
 
     Raises:
         DataError: an option of the model is refused.
     """
     try:
-        return EnhancementTask.build_model(training_options(config, enh_args))
+        return EnhancementTask.build_model(options)
     except (ValueError, TypeError) as error:
-        raise DataError(f"{config}: {error}") from None
+        raise DataError(f"{options.config}: {error}") from None
 
 
 def check_model(model: AbsESPnetModel, fs: int) -> None:
@@ -68,7 +69,7 @@ def check_model(model: AbsESPnetModel, fs: int) -> None:
         )
 
 
-def check_segments(config: Path, enh_args: Sequence[str]) -> None:
+def check_segments(options: argparse.Namespace) -> None:
     """Check that training takes the segments and batches that the configuration asks for.
 
     Dynamic mixing takes both as they are written. Batches that will be smaller are told.
@@ -76,19 +77,20 @@ def check_segments(config: Path, enh_args: Sequence[str]) -> None:
     Raises:
         DataError: ESPnet would take segments of another length.
     """
-    args = training_options(config, enh_args)
-    if not args.speech_segment or args.preprocessor != "enh":
+    if not options.speech_segment or options.preprocessor != "enh":
         return
-    step = args.sample_rate  # of the preprocessor, whatever the data's is
-    if args.speech_segment % step:
+    step = options.sample_rate  # of the preprocessor, whatever the data's is
+    if options.speech_segment % step:
         raise DataError(
-            f"{config}: speech_segment {args.speech_segment}: ESPnet takes whole multiples of "
-            f"{step} samples alone; write {max(1, round(args.speech_segment / step)) * step}"
+            f"{options.config}: speech_segment {options.speech_segment}: ESPnet takes whole "
+            f"multiples of {step} samples alone; write "
+            f"{max(1, round(options.speech_segment / step)) * step}"
         )
-    if args.batch_type == "folded" and args.iterator_type == "sequence":
+    if options.batch_type == "folded" and options.iterator_type == "sequence":
         print(
-            f"{config}: batch_type folded goes by the length of whole mixtures, so batches of long "
-            f"ones have fewer than {args.batch_size} segments; sorted always has as many",
+            f"{options.config}: batch_type folded goes by the length of whole mixtures, so batches "
+            f"of long ones have fewer than {options.batch_size} segments; sorted always has as "
+            "many",
             file=sys.stderr,
         )
 
@@ -97,20 +99,14 @@ def check_weights(model: AbsESPnetModel, weights: Path) -> None:
     """Check that a file of weights fits the model, name by name.
 
     Raises:
-        DataError: the file holds something else, or weights are missing, left over or of another
-            shape.
+        DataError: the file cannot be read or holds something else, or weights are missing, left
+            over or of another shape.
     """
     own = {name: value.shape for name, value in model.state_dict().items()}
     try:
-        loaded = torch.load(weights, map_location="cpu", weights_only=True)
-        found = {name: value.shape for name, value in loaded.items()}
-    except OSError:
-        raise
-    except Exception:  # whatever a broken file, or checkpoint.pth, makes of PyTorch
-        raise DataError(
-            f"--init_param {weights}: is no file of weights alone; give latest.pth or "
-            "valid.loss.ave.pth of an experiment"
-        ) from None
+        found = {name: value.shape for name, value in read_weights(weights).items()}
+    except TisdissError as error:
+        raise DataError(f"--init_param {error}") from None
     problems = {
         "missing": own.keys() - found.keys(),
         "left over": found.keys() - own.keys(),
@@ -131,8 +127,9 @@ def main() -> None:
     parser.add_argument("--init_param", nargs="*", default=[], help="weights to start from")
     parser.add_argument("enh_args", nargs="*", help="options of enh_train, after --")
     args = parser.parse_args()
-    check_segments(args.config, args.enh_args)
-    model = build(args.config, args.enh_args)
+    options = training_options(args.config, args.enh_args)
+    check_segments(options)
+    model = build(options)
     check_model(model, args.fs)
     for weights in args.init_param:
         # file:source:target takes parts on purpose; a file alone is the whole model

@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+from espnet2_tisdiss.errors import TisdissError
+
 
 class DataError(ValueError):
     """A list or a file of a data directory is not usable; the text is the one-line message."""
@@ -208,7 +210,8 @@ def _umask() -> int:
 def run_main(program: str, main: Callable[[], None]) -> int:
     """Run a command-line program so that an expected failure is text, not a traceback.
 
-    A :class:`DataError` or a refused file is told on stderr, each line after the program's name.
+    A :class:`DataError`, an error of the package or a refused file is told on stderr, each line
+    after the program's name.
     SIGTERM is handled like Ctrl-C, so that what was written aside is removed.
 
     Returns:
@@ -217,7 +220,7 @@ def run_main(program: str, main: Callable[[], None]) -> int:
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         main()
-    except (DataError, OSError) as error:
+    except (DataError, TisdissError, OSError) as error:
         for line in str(error).splitlines():
             print(f"{program}: {line}", file=sys.stderr)
         return 1

@@ -28,7 +28,6 @@ from espnet2_tisdiss.cli.console import (
     print_table,
     require_folder,
 )
-from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.pictures import draw_spectrograms
 from espnet2_tisdiss.scaling import headroom_gain, rescale
 from espnet2_tisdiss.sweep import Mixture, Score, count_cost, find_mixtures, sweep
@@ -135,11 +134,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--out", type=Path, default=Path("demo_output"), help="folder to write to")
-    args = parser.parse_args()
-    try:
-        demonstrate(args.out)
-    except TisdissError as error:
-        raise DataError(str(error)) from None
+    demonstrate(parser.parse_args().out)
 
 
 if __name__ == "__main__":

@@ -87,6 +87,8 @@ def test_broken_files(folder):
         refused(folder, "model.pth: is no file of weights, or is damaged")
     torch.save([1, 2], weights)
     refused(folder, "model.pth: holds no weights but a list")
+    torch.save({"model": {}, "reporter": {}}, weights)  # as checkpoint.pth
+    refused(folder, "model.pth: holds more than weights")
     weights.write_bytes(content)
     config = (folder / "config.yaml").read_text()
     for broken in (

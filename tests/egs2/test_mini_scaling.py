@@ -13,7 +13,7 @@ import pytest
 import scaling
 import torch
 import yaml
-from check_training import build
+from check_training import build, training_options
 from datadir import DataError
 from depth_gain import gain_table
 from espnet2.train.reporter import Reporter
@@ -48,7 +48,8 @@ def models() -> dict[str, torch.nn.Module]:
     made = {}
     for run in plan(Path("exp"), list(VARIANTS), [0]):
         words = experiment().options_of(run, "train")
-        made[run.variant.name] = build(CONFIG, option(words, "--enh_args").split())
+        enh_args = option(words, "--enh_args").split()
+        made[run.variant.name] = build(training_options(CONFIG, enh_args))
     return made
 
 

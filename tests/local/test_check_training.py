@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import yaml
 from check_training import build, check_model, check_segments, check_weights, training_options
 from datadir import DataError, write_scp
 from espnet2.samplers.build_batch_sampler import build_batch_sampler
+from espnet2.train.abs_espnet_model import AbsESPnetModel
 from recipe_folder import REPOSITORY, TINY_CONFIG
 
 
@@ -27,26 +29,34 @@ def config(tmp_path: Path):
     return write
 
 
+def options(path: Path, *words: str) -> argparse.Namespace:
+    return training_options(path, words)
+
+
+def built(path: Path, *words: str) -> AbsESPnetModel:
+    return build(training_options(path, words))
+
+
 def test_a_sound_configuration_passes(config) -> None:
-    check_model(build(config(), []), 8000)
+    check_model(built(config()), 8000)
 
 
 def test_an_option_the_separator_refuses(config) -> None:
     with pytest.raises(DataError, match="conf.yaml: num_groups must divide emb_dim = 8; got 3"):
-        build(config({"num_groups": 3}), [])
+        built(config({"num_groups": 3}))
     with pytest.raises(DataError, match="num_groups must divide emb_dim = 8; got 5"):
-        build(config(), ["--separator_conf", "num_groups=5"])
+        built(config(), "--separator_conf", "num_groups=5")
 
 
 def test_the_stock_wrapper_is_refused(config) -> None:
     criterion = {"name": "si_snr", "conf": {}, "wrapper": "pit", "wrapper_conf": {}}
-    model = build(config(criterions=[criterion]), [])
+    model = built(config(criterions=[criterion]))
     with pytest.raises(DataError, match="si_snr_loss: .* write 'wrapper: multi_depth_pit'"):
         check_model(model, 8000)
 
 
 def test_a_model_for_another_rate_is_refused(config) -> None:
-    model = build(config({"sample_rate": 16000}), [])
+    model = built(config({"sample_rate": 16000}))
     check_model(model, 16000)
     with pytest.raises(DataError, match="is for 16000 Hz, but the data has 8000 Hz"):
         check_model(model, 8000)
@@ -56,23 +66,23 @@ def test_a_model_for_another_rate_is_refused(config) -> None:
 def test_segments_of_another_length_than_they_say_are_refused(config, given, better) -> None:
     path = config(speech_segment=given)
     with pytest.raises(DataError) as error:
-        check_segments(path, [])
+        check_segments(options(path))
     assert str(error.value) == (
         f"{path}: speech_segment {given}: ESPnet takes whole multiples of 8000 samples alone; "
         f"write {better}"
     )
-    check_segments(path, ["--speech_segment", str(better)])
-    check_segments(path, ["--sample_rate", "1"])
-    check_segments(path, ["--preprocessor", "dynamic_mixing"])  # takes as many as it says
+    check_segments(options(path, "--speech_segment", str(better)))
+    check_segments(options(path, "--sample_rate", "1"))
+    check_segments(options(path, "--preprocessor", "dynamic_mixing"))  # takes as many as it says
 
 
 def test_a_batch_type_that_makes_batches_smaller_is_told(config, capsys) -> None:
     path = config(batch_type="folded")
-    check_segments(path, [])
+    check_segments(options(path))
     told = "batch_type folded goes by the length of whole mixtures, so batches of long ones have "
     assert f"{path}: {told}fewer than 2 segments" in capsys.readouterr().err
-    check_segments(path, ["--batch_type", "sorted"])
-    check_segments(config(batch_type="folded", speech_segment=None), [])
+    check_segments(options(path, "--batch_type", "sorted"))
+    check_segments(options(config(batch_type="folded", speech_segment=None)))
     assert capsys.readouterr().err == ""
 
 
@@ -81,9 +91,9 @@ SHIPPED = [*REPOSITORY.glob("conf/*.yaml"), *REPOSITORY.glob("egs2/*/enh1/conf/t
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
 def test_batches_have_as_many_segments_as_the_configuration_says(path, tmp_path, capsys) -> None:
-    check_segments(path, [])
+    check_segments(options(path))
     assert capsys.readouterr().err == ""
-    args = training_options(path, [])
+    args = options(path)
     lengths = tmp_path / "speech_mix_shape"  # mixtures of 2 to 26 s
     write_scp(lengths, {f"utt{n:02}": str(16000 + 5000 * (n * 17 % 40)) for n in range(40)})
     batches = build_batch_sampler(
@@ -97,13 +107,13 @@ def test_batches_have_as_many_segments_as_the_configuration_says(path, tmp_path,
 
 
 def test_deeper_training_starts_from_the_same_weights(config, tmp_path: Path) -> None:
-    shallow, deep = build(config(), []), build(config({"reconstructor_repeat_times": 9}), [])
+    shallow, deep = built(config()), built(config({"reconstructor_repeat_times": 9}))
     torch.save(shallow.state_dict(), tmp_path / "shallow.pth")
     check_weights(deep, tmp_path / "shallow.pth")
 
 
 def test_weights_that_do_not_fit_are_listed(config, tmp_path: Path) -> None:
-    model = build(config(), [])
+    model = built(config())
     weights = model.state_dict()
     kept = {k: v for k, v in weights.items() if "encoder_blocks" not in k}
     torch.save(
@@ -119,7 +129,7 @@ def test_weights_that_do_not_fit_are_listed(config, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["checkpoint.pth", "broken.pth", "empty.pth"])
 def test_a_file_of_anything_else_is_refused_in_one_line(config, tmp_path: Path, name: str) -> None:
-    model, path = build(config(), []), tmp_path / name
+    model, path = built(config()), tmp_path / name
     path.touch()
     if name == "broken.pth":
         path.write_bytes(b"no weights")
@@ -128,15 +138,18 @@ def test_a_file_of_anything_else_is_refused_in_one_line(config, tmp_path: Path, 
         torch.save(content | {"schedulers": [None], "scaler": None}, path)
     with pytest.raises(DataError) as error:
         check_weights(model, path)
-    assert str(error.value) == (
-        f"--init_param {path}: is no file of weights alone; give latest.pth or "
-        "valid.loss.ave.pth of an experiment"
-    )
+    told = {
+        "checkpoint.pth": "holds more than weights, as a training's checkpoint.pth does; give its "
+        "latest.pth or valid.loss.ave.pth",
+        "broken.pth": "is no file of weights, or is damaged; get or train it again",
+        "empty.pth": "is no file of weights, or is damaged; get or train it again",
+    }
+    assert str(error.value) == f"--init_param {path}: {told[name]}"
 
 
 def test_finetuning_configuration_fits_the_model_it_is_for(tmp_path: Path) -> None:
-    trained = build(REPOSITORY / "conf/train_sep1x2-re1x3.yaml", [])
+    trained = built(REPOSITORY / "conf/train_sep1x2-re1x3.yaml")
     torch.save(trained.state_dict(), tmp_path / "trained.pth")
-    deeper = build(REPOSITORY / "conf/finetune_sep1x2-re1x6.yaml", [])
+    deeper = built(REPOSITORY / "conf/finetune_sep1x2-re1x6.yaml")
     check_weights(deeper, tmp_path / "trained.pth")
     assert deeper.separator.reconstructor_repeat_times == 6

@@ -20,12 +20,12 @@ from torch import Tensor
 
 from espnet2_tisdiss.budget import kept_calibration
 from espnet2_tisdiss.bundled import DEFAULT_MODEL
-from espnet2_tisdiss.checks import check_integer, check_number
+from espnet2_tisdiss.checks import check_choice, check_integer, check_number
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.precision import half_precision
 from espnet2_tisdiss.pretrained import find_model, loading, read_weights
 from espnet2_tisdiss.recordings import Depths, channels_of, separate_recording
-from espnet2_tisdiss.scaling import DEFAULT_SCALE
+from espnet2_tisdiss.scaling import DEFAULT_SCALE, SCALES
 from espnet2_tisdiss.separator import TISDiSSSeparator, depth_of_call, refuse_mismatch
 from espnet2_tisdiss.stitching import CHUNK_SECONDS, Chunking
 from espnet2_tisdiss.transforms import Transforms
@@ -374,6 +374,8 @@ class SeparateSpeech(espnet2.bin.enh_inference.SeparateSpeech):
                 repetition fits the time.
             ValueError: an option has an impossible value.
         """
+        check_choice("scale", scale, SCALES)
+        check_integer("batch_size", batch_size, 1)
         channels = channels_of(samples, channel)
         chunking = Chunking.in_seconds(self.sample_rate, chunk_seconds, overlap_seconds)
         length = channels.shape[1] / check_integer("rate", rate, 1)

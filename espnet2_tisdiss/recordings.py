@@ -16,7 +16,7 @@ import numpy as np
 from espnet2_tisdiss.audio import CHANNELS, Resampler, take_channels
 from espnet2_tisdiss.checks import check_choice, check_integer
 from espnet2_tisdiss.errors import TisdissError
-from espnet2_tisdiss.scaling import SCALES, rescale
+from espnet2_tisdiss.scaling import rescale
 from espnet2_tisdiss.stitching import Chunk, Chunker, Chunking, Stitcher
 
 if TYPE_CHECKING:  # which imports this module
@@ -184,12 +184,7 @@ def separate_recording(
 
     Returns:
         float32 (j, n), at ``rate``.
-
-    Raises:
-        ValueError: ``scale`` or ``batch_size`` is impossible.
     """
-    check_choice("scale", scale, SCALES)
-    check_integer("batch_size", batch_size, 1)
     blocks: list[np.ndarray] = []
     track = Track(
         rate, model.sample_rate, len(samples), chunking, 1, model.num_spk, sink=blocks.append

@@ -148,6 +148,14 @@ def test_what_is_no_recording_is_refused(separate):
             separate.recording(noise(100), RATE, **options)
 
 
+def test_options_are_checked_before_a_calibration(separate, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr("espnet2_tisdiss.budget.calibrate", lambda *args: pytest.fail("measured"))
+    for options in ({"scale": "loud"}, {"batch_size": 0}, {"channel": "up"}):
+        with pytest.raises(ValueError, match=next(iter(options))):
+            separate.recording(noise(100), RATE, rtf=1.0, **options)
+
+
 def test_depths_in_words():
     assert Depths((3, 1, 3)).n_re == (1, 3)
     for arguments in (((),), ((1, 2), -30.0), ((0,),)):

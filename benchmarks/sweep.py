@@ -34,7 +34,7 @@ def main(argv: list[str] | None = None) -> None:
         f"one run at N_re {args.depths}": lambda: separate(
             mixture, fs=separate.sample_rate, n_re=args.depths
         ),
-        f"one run, all of 1..{args.depths}": lambda: separate.depths(mixture, wanted),
+        f"one run, all of 1..{args.depths}": lambda: separate.depths(mixture, wanted, "estimate"),
         f"{args.depths} runs, 1..{args.depths}": runs,
     }
     separate(mixture, fs=separate.sample_rate, n_re=1)  # what a first run does besides

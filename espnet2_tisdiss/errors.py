@@ -6,5 +6,9 @@ class TisdissError(ValueError):
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an error's text, or its name where it has none."""
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+    """Return the first line of an error's text, or its name where it has none.
+
+    After a colon at its end (as PyTorch has it on weights that do not fit) the next line is added.
+    """
+    first, *rest = str(error).strip().splitlines() or [type(error).__name__]
+    return f"{first} {rest[0].strip()}" if rest and first.endswith(":") else first

@@ -4,6 +4,7 @@ What is wrong with one file ends that file alone, with its reason; nothing stand
 name before it is whole. Axis letters: j speaker, n sample.
 """
 
+import functools
 import itertools
 import logging
 import math
@@ -336,10 +337,19 @@ class _Recording:
 
     def write(self) -> None:
         """Write the separated files, once all chunks are joined."""
-        for number, channel in enumerate(self._channels):
-            if self.outcome.status == "done":
-                channel.track.close()
-                self._write_channel(number, channel)
+        if self.outcome.status != "done":
+            return
+        for channel in self._channels:
+            channel.track.close()
+        takes = list(self._takes())
+        # what the scaled samples' peak is, only a pass over them tells
+        self.outcome.peak = max(
+            float(np.abs(block).max()) for _, scaled in takes for block in scaled()
+        )
+        if self._options.output.clips:
+            self.outcome.gain = headroom_gain(self.outcome.peak)
+        for paths, scaled in takes:
+            self._write_speakers(paths, (self.outcome.gain * block for block in scaled()))
 
     def close(self) -> None:
         """Let go of what was kept for the second pass."""
@@ -369,24 +379,24 @@ class _Recording:
         for chunk in chunks:
             yield _Piece(self, channel.track, chunk, channel.advance(chunk))
 
-    def _write_channel(self, number: int, channel: "_Channel") -> None:
-        paths = itertools.batched(self._paths(number), self._model.num_spk)
-        for depth, speakers in enumerate(paths):
-            scaling = Scaling.of(self._options.scale, channel.statistics[depth])
-            # what the scaled samples' peak is, only a pass over them tells
-            peak = max(float(np.abs(block).max()) for block in channel.scaled(depth, scaling))
-            gain = headroom_gain(peak) if self._options.output.clips else 1.0
-            self.outcome.peak = max(self.outcome.peak, peak)
-            self.outcome.gain = min(self.outcome.gain, gain)
-            blocks = (gain * block for block in channel.scaled(depth, scaling))
-            self._write_speakers(speakers, channel.spool.frames, blocks)
+    def _takes(self) -> Iterator[tuple[tuple[Path, ...], Callable[[], Iterator[np.ndarray]]]]:
+        """Yield the files of the speakers and what gives their blocks (j, n), as `_paths` goes."""
+        depths, num_spk = range(len(self._options.depths.n_re)), self._model.num_spk
+        scalings = [
+            Scaling.of(self._options.scale, [one.statistics[depth] for one in self._channels])
+            for depth in depths
+        ]
+        for number, channel in enumerate(self._channels):
+            paths = itertools.batched(self._paths(number), num_spk)
+            for depth, speakers in zip(depths, paths, strict=True):
+                scaling = scalings[depth][number]
+                yield speakers, functools.partial(channel.scaled, depth, scaling)
 
-    def _write_speakers(
-        self, paths: Sequence[Path], frames: int, blocks: Iterable[np.ndarray]
-    ) -> None:
+    def _write_speakers(self, paths: Sequence[Path], blocks: Iterable[np.ndarray]) -> None:
         """Write the rows of blocks (j, n), a file each."""
         with ExitStack() as stack:
             rate, output = self.outcome.rate, self._options.output
+            frames = self._channels[0].spool.frames
             writers = [
                 stack.enter_context(AudioWriter(path, rate, frames, output)) for path in paths
             ]

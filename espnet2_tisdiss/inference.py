@@ -17,6 +17,7 @@ import espnet2.bin.enh_inference
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from espnet2_tisdiss.budget import kept_calibration
 from espnet2_tisdiss.bundled import DEFAULT_MODEL
@@ -24,16 +25,14 @@ from espnet2_tisdiss.checks import check_choice, check_integer, check_number
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.precision import half_precision
 from espnet2_tisdiss.pretrained import find_model, loading, read_weights
-from espnet2_tisdiss.recordings import Depths, channels_of, separate_recording
-from espnet2_tisdiss.scaling import DEFAULT_SCALE, SCALES
+from espnet2_tisdiss.recordings import Depths, change_db, channels_of, separate_recording
+from espnet2_tisdiss.scaling import DEFAULT_SCALE, SCALES, rescale, rescale_channels
 from espnet2_tisdiss.separator import TISDiSSSeparator, depth_of_call, refuse_mismatch
 from espnet2_tisdiss.stitching import CHUNK_SECONDS, Chunking
 from espnet2_tisdiss.transforms import Transforms
 
 # (b, n), or b waveforms (n,) of their own lengths
 Mixtures = Tensor | np.ndarray | Sequence[Tensor | np.ndarray]
-
-STOP_DB = -30.0
 
 
 @dataclass(frozen=True)
@@ -71,10 +70,9 @@ class SeparateSpeech(espnet2.bin.enh_inference.SeparateSpeech):
             alone; :meth:`recording` has chunks and a scale of its own.
 
     Raises:
-        TisdissError: the model's separator is no TISDiSS, or runs at 48 kHz whatever the input;
-            ``model_file`` is no file of weights.
-        ValueError: ``n_re`` is no integer >= 0, or ``dtype`` unknown.
-        RuntimeError: the weights do not fit the configuration, encoder and decoder included.
+        TisdissError: the files are broken or do not fit together, encoder and decoder included;
+            the separator is no TISDiSS, or runs at 48 kHz whatever the input.
+        ValueError: ``n_re`` is no integer >= 0, ``sample_rate`` none >= 1, or ``dtype`` unknown.
 
     Example:
         >>> separate = SeparateSpeech.from_pretrained()  # "mini", or the folder of one's own
@@ -109,8 +107,29 @@ class SeparateSpeech(espnet2.bin.enh_inference.SeparateSpeech):
         # ESPnet knows no half precision: it keeps waveforms and weights in float32
         given.arguments["dtype"] = "float64" if dtype == "float64" else "float32"
         self.precision = given.arguments["dtype"] if half is None else dtype
-        weights = None if model_file is None else read_weights(model_file)
-        super().__init__(*given.args, **given.kwargs)
+        # before the files, which are not to blame for these
+        if n_re is not None:
+            check_integer("n_re", n_re, 0)
+        if sample_rate is not None:
+            check_integer("sample_rate", sample_rate, 1)
+        with loading(model_file or train_config):
+            weights = None if model_file is None else read_weights(model_file)
+            super().__init__(*given.args, **given.kwargs)
+            # of a joint model this is the first part
+            self._check_model(weights, "enh_model." if given.arguments["enh_s2t_task"] else "")
+        if n_re is not None:
+            self.separator.reconstructor_repeat_times = n_re
+        self.sample_rate = sample_rate or self.separator.config.sample_rate
+        if half_weights and half is not None:
+            self.separator.to(half)
+        if compiled:
+            self.separator.compile_blocks()
+        # of the separator alone: the transforms to and from spectra are cheap, and stay exact
+        self.separator.half_dtype = half
+        self._transforms = Transforms(self.enh_model, self.device, getattr(torch, self.dtype))
+
+    def _check_model(self, weights: dict[str, Tensor] | None, prefix: str) -> None:
+        """Check that the model is a TISDiSS whose weights were in the file, under a prefix."""
         if not isinstance(self.separator, TISDiSSSeparator):
             raise TisdissError(
                 f"the model's separator is {type(self.separator).__name__}, no TISDiSS"
@@ -119,23 +138,9 @@ class SeparateSpeech(espnet2.bin.enh_inference.SeparateSpeech):
             raise TisdissError("a TISDiSS model with always_forward_in_48k is not supported")
         if weights is not None:
             # ESPnet loads what fits, and passes the rest over in silence
-            # of a joint model this is the first part
-            prefix = "enh_model." if given.arguments["enh_s2t_task"] else ""
             found = {name.removeprefix(prefix) for name in weights if name.startswith(prefix)}
             names = self.enh_model.state_dict().keys()
             refuse_mismatch(names - found, found - names)
-        if n_re is not None:
-            self.separator.reconstructor_repeat_times = n_re
-        if sample_rate is None:
-            sample_rate = self.separator.config.sample_rate
-        self.sample_rate = check_integer("sample_rate", sample_rate, 1)
-        if half_weights and half is not None:
-            self.separator.to(half)
-        if compiled:
-            self.separator.compile_blocks()
-        # of the separator alone: the transforms to and from spectra are cheap, and stay exact
-        self.separator.half_dtype = half
-        self._transforms = Transforms(self.enh_model, self.device, getattr(torch, self.dtype))
 
     @classmethod
     def from_pretrained(cls, model_tag: str | Path | None = None, **kwargs: Any) -> Self:
@@ -151,13 +156,18 @@ class SeparateSpeech(espnet2.bin.enh_inference.SeparateSpeech):
         Raises:
             TisdissError: there is no such model, or its files are broken or do not fit together;
                 the text is one line.
+            ValueError: a model and files are given; or as the constructor.
         """
-        if model_tag is None and not {"train_config", "model_file"} & kwargs.keys():
+        files = [name for name in ("train_config", "model_file") if name in kwargs]
+        if model_tag is None and not files:
             model_tag = DEFAULT_MODEL
         if model_tag is not None:
+            if given := [name for name in files if kwargs[name] is not None]:
+                raise ValueError(
+                    f"give a model, {model_tag}, or its {' and '.join(given)}; not both"
+                )
             kwargs.update(find_model(model_tag))
-        with loading(kwargs.get("train_config") if model_tag is None else model_tag):
-            return cls(**kwargs)
+        return cls(**kwargs)
 
     @property
     def separator(self) -> TISDiSSSeparator:
@@ -167,15 +177,20 @@ class SeparateSpeech(espnet2.bin.enh_inference.SeparateSpeech):
     def __call__(
         self,
         speech_mix: Tensor | np.ndarray,
-        fs: int = 8000,
+        fs: int | None = None,
         n_re: int | None = None,
         **kwargs: Any,
     ) -> list[np.ndarray]:
-        """Separate a batch of mixtures.
+        """Separate a batch of mixtures, as ESPnet's class does.
+
+        The estimates are as loud as the model gives them, which may be a hundred times too loud:
+        ``normalize_output_wav=True`` brings each one's peak to 0.9; the other methods bring all to
+        their level in the mixture.
 
         Args:
             speech_mix: (b, n), at the model's sample rate.
-            fs: sample rate in Hz, as in ESPnet: for the lengths of segments.
+            fs: that rate in Hz, as in ESPnet; None: :attr:`sample_rate`. Nothing is resampled:
+                :meth:`recording` does that.
             n_re: repetitions of this call; None: the instance's.
             **kwargs: as for ESPnet's class.
 
@@ -189,10 +204,24 @@ class SeparateSpeech(espnet2.bin.enh_inference.SeparateSpeech):
             raise ValueError(
                 "speech_mix must be (batch, samples): give speech_mix[None], or use recording()"
             )
+        if fs is not None and fs != self.sample_rate:
+            logging.warning(
+                "the model is for %d Hz, the call says %d Hz, nothing is resampled: recording() "
+                "does that, and sample_rate corrects what the configuration says",
+                self.sample_rate,
+                fs,
+            )
+        n_samples = speech_mix.shape[1]
+        if (missing := self._transforms.least - n_samples) > 0:
+            channels = (0, 0) * (speech_mix.ndim - 2)  # which ESPnet has on the last axis
+            speech_mix = pad(torch.as_tensor(speech_mix), (*channels, 0, missing))
         with depth_of_call(n_re):
-            return super().__call__(speech_mix, fs=fs, **kwargs)
+            waves = super().__call__(speech_mix, fs=fs or self.sample_rate, **kwargs)
+        return [wave[:, :n_samples] for wave in waves]
 
-    def anytime(self, mixtures: Mixtures, n_re: int | None = None) -> Iterator[Estimate]:
+    def anytime(
+        self, mixtures: Mixtures, n_re: int | None = None, scale: str = DEFAULT_SCALE
+    ) -> Iterator[Estimate]:
         """Yield estimates from shallow to deep, each as soon as its repetition is done.
 
         To stop early costs nothing: no repetition is run before its estimate is asked for.
@@ -200,6 +229,7 @@ class SeparateSpeech(espnet2.bin.enh_inference.SeparateSpeech):
         Args:
             mixtures: (b, n) or a list of b (n,), at the model's sample rate.
             n_re: the last depth; None: the instance's.
+            scale: how loud: one of :data:`~espnet2_tisdiss.scaling.SCALES`.
 
         Yields:
             The estimates after 1, 2, ... ``n_re`` repetitions.
@@ -207,15 +237,21 @@ class SeparateSpeech(espnet2.bin.enh_inference.SeparateSpeech):
         Raises:
             TisdissError: a mixture has another shape or no samples.
         """
-        for depth, waves in self._estimates(_as_list(mixtures), n_re):
-            yield Estimate(np.full(len(waves), depth), _in_kind(waves, mixtures))
+        waves = _as_list(mixtures)
+        check_choice("scale", scale, SCALES)
+        for depth, estimates in self._estimates(waves, n_re):
+            scaled = _scaled(scale, waves, estimates)
+            yield Estimate(np.full(len(waves), depth), _in_kind(scaled, mixtures))
 
-    def depths(self, mixtures: Mixtures, n_re: Sequence[int]) -> dict[int, list[np.ndarray]]:
+    def depths(
+        self, mixtures: Mixtures, n_re: Sequence[int], scale: str = DEFAULT_SCALE
+    ) -> dict[int, list[np.ndarray]]:
         """Separate at several depths for the price of the deepest.
 
         Args:
             mixtures: (b, n) or a list of b (n,), at the model's sample rate.
             n_re: the depths wanted, in any order.
+            scale: as for :meth:`anytime`.
 
         Returns:
             For each depth the waves of its :class:`Estimate`.
@@ -223,45 +259,54 @@ class SeparateSpeech(espnet2.bin.enh_inference.SeparateSpeech):
         n_re = [check_integer("n_re", depth, 1) for depth in n_re]
         if not n_re:
             raise ValueError("n_re must be one depth or more; got none")
-        wanted = set(n_re)
-        estimates = enumerate(self.anytime(mixtures, max(wanted)), start=1)
-        found = {depth: estimate.waves for depth, estimate in estimates if depth in wanted}
+        estimates = enumerate(self.anytime(mixtures, max(n_re), scale), start=1)
+        found = {depth: estimate.waves for depth, estimate in estimates if depth in n_re}
         return {depth: found[depth] for depth in n_re}
 
     def until_stable(
-        self, mixtures: Mixtures, stop_db: float = STOP_DB, n_re: int | None = None
+        self,
+        mixtures: Mixtures,
+        stop_db: float,
+        n_re: int | None = None,
+        scale: str = DEFAULT_SCALE,
     ) -> Estimate:
         """Repeat until another repetition changes the estimate by less than a threshold.
 
         Args:
             mixtures: (b, n) or a list of b (n,), at the model's sample rate.
             stop_db: threshold, in dB, on the energy of the change against that of the estimate.
+                What suits a model, the column "change" of ``tisdiss sweep`` tells.
             n_re: the most repetitions; None: the instance's.
+            scale: as for :meth:`anytime`.
 
         Returns:
             The estimate of each item at ITS depth: an item is done when its own change is small,
             whatever else is in the batch.
         """
         check_number("stop_db", stop_db, -float("inf"), float("inf"))
-        limit = 10 ** (stop_db / 10)
+        check_choice("scale", scale, SCALES)
+        given = _as_list(mixtures)
         running: list[int] = []  # items that still change
-        for depth, waves in self._estimates(_as_list(mixtures), n_re):
+        for depth, waves in self._estimates(given, n_re):
             if depth == 1:
                 running = list(range(len(waves)))
                 results, n_used = waves.copy(), np.ones(len(waves), int)
             still = []
             for item in running:
-                change = _energy(waves[item] - results[item])
-                results[item], n_used[item] = waves[item], depth
-                if depth == 1 or change > limit * _energy(waves[item]):
+                if depth == 1 or change_db(results[item], waves[item]) > stop_db:
                     still.append(item)
+                results[item], n_used[item] = waves[item], depth
             running = still
             if not running:
                 break
-        return Estimate(n_used, _in_kind(results, mixtures))
+        return Estimate(n_used, _in_kind(_scaled(scale, given, results), mixtures))
 
     def batch(
-        self, waves: Sequence[Tensor | np.ndarray], n_re: int | None = None, batch_size: int = 8
+        self,
+        waves: Sequence[Tensor | np.ndarray],
+        n_re: int | None = None,
+        batch_size: int = 8,
+        scale: str = DEFAULT_SCALE,
     ) -> list[np.ndarray]:
         """Separate any number of mixtures, a batch of similar lengths at a time.
 
@@ -269,6 +314,7 @@ class SeparateSpeech(espnet2.bin.enh_inference.SeparateSpeech):
             waves: mixtures (n,), at the model's sample rate.
             n_re: repetitions; None: the instance's.
             batch_size: the most mixtures of one batch.
+            scale: as for :meth:`anytime`.
 
         Returns:
             For each mixture, in their order, (j, n): what it would give alone.
@@ -278,7 +324,7 @@ class SeparateSpeech(espnet2.bin.enh_inference.SeparateSpeech):
         by_length = sorted(range(len(waves)), key=lambda index: len(waves[index]))
         separated: dict[int, np.ndarray] = {}
         for indices in itertools.batched(by_length, batch_size):
-            found = self.depths([waves[index] for index in indices], [depth])[depth]
+            found = self.depths([waves[index] for index in indices], [depth], scale)[depth]
             separated.update(zip(indices, found, strict=True))
         return [separated[index] for index in range(len(waves))]
 
@@ -388,10 +434,10 @@ class SeparateSpeech(espnet2.bin.enh_inference.SeparateSpeech):
             logging.warning("resampling from %d Hz to the model's %d", rate, self.sample_rate)
         depths = Depths((self.resolve_depth(n_re),), stop_db)
         separated = [
-            separate_recording(self, one, rate, depths, chunking, scale, batch_size)
-            for one in channels
+            separate_recording(self, one, rate, depths, chunking, batch_size) for one in channels
         ]
-        return np.stack(separated) if channel == "each" else separated[0]
+        scaled = rescale_channels(scale, *zip(*separated, strict=True))
+        return np.stack(scaled) if channel == "each" else scaled[0]
 
     def _estimates(
         self, waves: list[Tensor], n_re: int | None
@@ -442,10 +488,14 @@ def _as_list(mixtures: Mixtures) -> list[Tensor]:
     return waves
 
 
+def _scaled(
+    scale: str, waves: Sequence[Tensor], estimates: Sequence[np.ndarray]
+) -> list[np.ndarray]:
+    """Return the estimates (j, n) of mixtures (n,) as loud as ``scale`` says."""
+    pairs = zip(waves, estimates, strict=True)
+    return [rescale(scale, wave.cpu().numpy(), estimate) for wave, estimate in pairs]
+
+
 def _in_kind(waves: list[np.ndarray], mixtures: Mixtures) -> list[np.ndarray]:
     """Return the items' waves (j, n) as mixtures were given: for an array, j arrays (b, n)."""
     return list(np.stack(waves, 1)) if isinstance(mixtures, Tensor | np.ndarray) else waves
-
-
-def _energy(waves: np.ndarray) -> float:
-    return float(np.square(waves, dtype=np.float64).sum())

@@ -101,24 +101,24 @@ def load_model(name: str | Path, **options: Any) -> "SeparateSpeech":
 
     Raises:
         TisdissError: there is no such model, or its files are broken or do not fit together.
+        ValueError: an option has an impossible value.
     """
     files = find_model(name)  # before the import, which takes seconds
     with _quiet():
         from espnet2_tisdiss.inference import SeparateSpeech
-    with loading(name):
-        return SeparateSpeech(**files, **options)
+    return SeparateSpeech(**files, **options)
 
 
 @contextlib.contextmanager
-def loading(name: str | Path) -> Iterator[None]:
-    """Let what is wrong with the files of the model that the block loads be a TisdissError."""
+def loading(file: str | Path) -> Iterator[None]:
+    """Let what is wrong with a model that the block loads from a file be a TisdissError."""
     try:
         yield
     except TisdissError:
         raise
     except MODEL_ERRORS as error:
         reason = first_line(error)
-        raise TisdissError(f"{name}: the model cannot be loaded: {reason}") from error
+        raise TisdissError(f"{file}: the model cannot be loaded: {reason}") from error
 
 
 def read_weights(path: str | Path) -> dict[str, torch.Tensor]:

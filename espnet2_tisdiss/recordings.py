@@ -7,6 +7,7 @@ n sample.
 """
 
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -16,7 +17,6 @@ import numpy as np
 from espnet2_tisdiss.audio import CHANNELS, Resampler, take_channels
 from espnet2_tisdiss.checks import check_choice, check_integer
 from espnet2_tisdiss.errors import TisdissError
-from espnet2_tisdiss.scaling import rescale
 from espnet2_tisdiss.stitching import Chunk, Chunker, Chunking, Stitcher
 
 if TYPE_CHECKING:  # which imports this module
@@ -59,14 +59,23 @@ class Depths:
         lengths = [len(wave) for wave in waves]
         waves = [np.pad(wave, (0, model.hop + -len(wave) % model.hop)) for wave in waves]
         if self.stop_db is not None:
-            stable = model.until_stable(waves, self.stop_db, self.n_re[-1])
+            stable = model.until_stable(waves, self.stop_db, self.n_re[-1], scale="estimate")
             takes, n_used = [[wave] for wave in stable.waves], stable.n_re.tolist()
         else:
-            found = model.depths(waves, self.n_re)
+            found = model.depths(waves, self.n_re, scale="estimate")
             takes = [list(take) for take in zip(*(found[d] for d in self.n_re), strict=True)]
             n_used = [self.n_re[-1]] * len(waves)
         cut = zip(takes, lengths, strict=True)
         return [[wave[:, :length] for wave in take] for take, length in cut], n_used
+
+
+def change_db(before: np.ndarray, after: np.ndarray) -> float:
+    """Return the energy of a change against that of what came of it, in dB; -inf of no change."""
+    change, energy = (np.square(x, dtype=np.float64).sum() for x in (after - before, after))
+    if change == 0:  # of silence, too
+        return -math.inf
+    # a quotient might overflow
+    return 10 * (math.log10(change) - math.log10(max(energy, np.finfo(np.float64).tiny)))
 
 
 class Track:
@@ -168,9 +177,8 @@ def separate_recording(
     rate: int,
     depths: Depths,
     chunking: Chunking,
-    scale: str,
     batch_size: int,
-) -> np.ndarray:
+) -> tuple[np.ndarray, np.ndarray]:
     """Separate one channel that is in memory.
 
     Args:
@@ -179,11 +187,11 @@ def separate_recording(
         rate: in Hz.
         depths: one depth.
         chunking: in samples at the model's rate.
-        scale: one of :data:`~espnet2_tisdiss.scaling.SCALES`.
         batch_size: the most chunks of one batch.
 
     Returns:
-        float32 (j, n), at ``rate``.
+        The mixture (n,) as the model heard it, and the estimates (j, n), as the model gives them;
+        float32, at ``rate``.
     """
     blocks: list[np.ndarray] = []
     track = Track(
@@ -195,4 +203,4 @@ def separate_recording(
             track.join(chunk, estimates)
     track.close()
     mixture, *speakers = np.concatenate(blocks, axis=1)
-    return rescale(scale, mixture, np.stack(speakers))
+    return mixture, np.stack(speakers)

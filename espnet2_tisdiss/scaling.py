@@ -4,8 +4,8 @@ A model trained with SI-SNR knows no scale: its estimates may be a hundred times
 another factor. :data:`SCALES` are the choices:
 
 * ``estimate``: as the model gives them;
-* ``peak``: one gain for all speakers of a recording, such that the loudest sample is 0.9; who was
-  louder stays louder;
+* ``peak``: one gain for all speakers and channels of a recording, such that the loudest sample is
+  0.9; who was louder stays louder;
 * ``level``: each estimate gets the gain with which all together come closest to the mixture, so
   that everybody is about as loud as there;
 * ``mixture``: then what is left of the mixture is shared equally (mixture consistency, Wisdom et
@@ -17,6 +17,7 @@ once to gather :class:`ScaleStatistics`, once to apply the :class:`Scaling` that
 Axis letters: j speaker, n sample.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -27,7 +28,7 @@ from scipy.optimize import nnls
 from espnet2_tisdiss.checks import check_choice
 
 SCALES = ("estimate", "peak", "level", "mixture")
-DEFAULT_SCALE = "level"  # of recordings
+DEFAULT_SCALE = "level"
 PEAK = 0.9
 # the largest sample of 16 bits: at it, no integer format cuts anything
 FULL_SCALE = 1 - 2**-15
@@ -36,10 +37,10 @@ BALANCE_PULL = 1e-6
 
 
 class ScaleStatistics:
-    """What the scales need to know of a recording, gathered block by block.
+    """What the scales need to know of a channel, gathered block by block.
 
     Args:
-        num_spk: estimates of the recording.
+        num_spk: estimates of the channel.
 
     Attributes:
         peaks: (j,), largest absolute sample of each estimate.
@@ -63,7 +64,7 @@ class ScaleStatistics:
 
 @dataclass(frozen=True)
 class Scaling:
-    """A scale for one recording: gains and whether the rest of the mixture is shared out.
+    """A scale for one channel: gains and whether the rest of the mixture is shared out.
 
     Attributes:
         gains: (j,), factor of each estimate.
@@ -75,51 +76,60 @@ class Scaling:
     share_rest: bool = False
 
     @classmethod
-    def of(cls, scale: str, statistics: ScaleStatistics) -> Self:
-        """Return the scaling for a recording of these statistics.
+    def of(cls, scale: str, channels: Sequence[ScaleStatistics]) -> list[Self]:
+        """Return the scaling of each channel of a recording, from their statistics.
 
         Raises:
             ValueError: ``scale`` is none of :data:`SCALES`.
         """
         check_choice("scale", scale, SCALES)
         if scale in ("level", "mixture"):
-            return cls(_mixture_gains(statistics), share_rest=scale == "mixture")
-        loudest = statistics.peaks.max()
+            return [cls(_mixture_gains(one), share_rest=scale == "mixture") for one in channels]
+        loudest = max(one.peaks.max() for one in channels)
         gain = PEAK / loudest if scale == "peak" and loudest > 0 else 1.0
-        return cls(np.full(len(statistics.peaks), gain))
+        return [cls(np.full(len(one.peaks), gain)) for one in channels]
 
     def __call__(self, mixture: np.ndarray, estimates: np.ndarray) -> np.ndarray:
-        """Scale a block: mixture (n,) and estimates (j, n) to float32 (j, n)."""
+        """Scale a block: mixture (n,) and estimates (j, n) to (j, n) of the estimates' type."""
         scaled = estimates * self.gains[:, None]
         if self.share_rest:
             scaled += (mixture - scaled.sum(axis=0)) / len(scaled)
-        return scaled.astype(np.float32)
+        return scaled.astype(estimates.dtype)
 
 
 def rescale(scale: str, mixture: np.ndarray, estimates: np.ndarray) -> np.ndarray:
-    """Scale a recording that is in memory.
+    """Scale a channel that is in memory: one of :func:`rescale_channels`."""
+    return rescale_channels(scale, [mixture], [estimates])[0]
+
+
+def rescale_channels(
+    scale: str, mixtures: Sequence[np.ndarray], estimates: Sequence[np.ndarray]
+) -> list[np.ndarray]:
+    """Scale the channels of a recording that is in memory.
 
     Args:
         scale: one of :data:`SCALES`.
-        mixture: (n,).
-        estimates: (j, n).
+        mixtures: (n,) of each channel.
+        estimates: (j, n) of each channel.
 
     Returns:
-        float32 (j, n).
+        (j, n) of each channel, of the estimates' type.
 
     Raises:
         ValueError: ``scale`` is none of :data:`SCALES`.
     """
-    statistics = ScaleStatistics(len(estimates)).update(mixture, estimates)
-    return Scaling.of(scale, statistics)(mixture, estimates)
+    channels = list(zip(mixtures, estimates, strict=True))
+    statistics = [ScaleStatistics(len(found)).update(mix, found) for mix, found in channels]
+    scalings = zip(Scaling.of(scale, statistics), channels, strict=True)
+    return [scaling(mix, found) for scaling, (mix, found) in scalings]
 
 
 def headroom_gain(peak: float) -> float:
     """Return the gain, at most 1, with which samples up to ``peak`` fit an integer format.
 
-    It is meant for all speakers of a recording alike, with the largest of their peaks after
-    scaling. That of scale "mixture" does not follow from the estimates' peaks: it takes a pass
-    over the scaled blocks.
+    It is meant for all of a recording alike, its speakers, channels and depths, with the largest of
+    their peaks after scaling. That of scale "mixture" does not follow from the estimates' peaks: it
+    takes a pass over the scaled blocks.
     """
     return 1.0 if peak <= 1 else FULL_SCALE / peak
 

@@ -24,6 +24,7 @@ from espnet2_tisdiss.audio import AudioError, AudioInfo, probe, read_blocks
 from espnet2_tisdiss.checks import check_integer
 from espnet2_tisdiss.cost import CostCounter
 from espnet2_tisdiss.errors import TisdissError, first_line
+from espnet2_tisdiss.recordings import change_db
 from espnet2_tisdiss.textfiles import read_scp
 
 if TYPE_CHECKING:  # importing ESPnet's model takes seconds
@@ -66,6 +67,8 @@ class Score:
             the shallower ones too.
         sdr: of BSS-eval with a filter of 512 taps, in dB; None: not asked for.
         sdri: improvement over the mixture, in dB.
+        change: energy of what the last repetition changed against that of the estimate, in dB, as
+            ``stop_db`` is compared with; None: of the first one.
     """
 
     n_re: int
@@ -75,6 +78,7 @@ class Score:
     rtf: float
     sdr: float | None = None
     sdri: float | None = None
+    change: float | None = None
 
 
 @dataclass
@@ -114,6 +118,7 @@ class DepthResult:
         sdri: in dB, or None.
         gmacs_per_s: the separator's billions of multiply-adds for a second of audio.
         rtf: seconds of work for a second of audio, over all mixtures.
+        change: in dB, or None.
     """
 
     n_re: int
@@ -126,6 +131,7 @@ class DepthResult:
     sdri: float | None
     gmacs_per_s: float
     rtf: float
+    change: float | None = None
 
 
 def find_mixtures(data: str | Path, num_spk: int) -> list[Mixture]:
@@ -246,7 +252,10 @@ def summarise(outcomes: Sequence[Outcome], macs_per_s: Mapping[int, float]) -> l
             DepthResult(
                 n_re=n_re,
                 mixtures=len(done),
-                **{name: _mean(scores, name) for name in ("si_snr", "si_snri", "sdr", "sdri")},
+                **{
+                    name: _mean(scores, name)
+                    for name in ("si_snr", "si_snri", "sdr", "sdri", "change")
+                },
                 si_snri_10=float(low),
                 si_snri_90=float(high),
                 gmacs_per_s=macs_per_s[n_re] / 1e9,
@@ -362,8 +371,8 @@ class _Item:
         same = np.broadcast_to(signals[0], self._references.shape)
         self._own = self._scores(same.astype(np.float64))
 
-    def score(self, n_re: int, estimate: np.ndarray, rtf: float) -> None:
-        """Score the estimate (j, n) of a depth."""
+    def score(self, n_re: int, estimate: np.ndarray, rtf: float, before: np.ndarray | None) -> None:
+        """Score the estimate (j, n) of a depth, the one before being another."""
         if self.outcome.status == "failed":
             return
         if not np.isfinite(estimate).all():
@@ -373,7 +382,8 @@ class _Item:
         order, si_snr, sdr = self._scores(estimate.astype(np.float64))
         _, own_si_snr, own_sdr = self._own
         sdri = None if sdr is None else sdr - own_sdr
-        score = Score(n_re, order, si_snr, si_snr - own_si_snr, rtf, sdr, sdri)
+        change = None if before is None else max(change_db(before, estimate), -LIMIT_DB)
+        score = Score(n_re, order, si_snr, si_snr - own_si_snr, rtf, sdr, sdri, change)
         self.outcome.scores.append(score)
 
     def _scores(self, estimate: np.ndarray) -> tuple[tuple[int, ...], float, float | None]:
@@ -427,13 +437,15 @@ def _run(
     # those of the mixtures together: a batch's work cannot be told apart
     seconds = sum(len(item.wave) for item in items) / model.sample_rate
     elapsed = 0.0
-    estimates = model.anytime([item.wave for item in items], deepest)
+    estimates = model.anytime([item.wave for item in items], deepest, scale="estimate")
+    before: Sequence[np.ndarray | None] = [None] * len(items)
     for n_re in range(1, deepest + 1):
         began = time.perf_counter()
         # its waves are in the host's memory: nothing on a device is left to wait for
         waves = next(estimates).waves
         elapsed += time.perf_counter() - began
         if n_re in wanted:
-            for item, wave in zip(items, waves, strict=True):
-                item.score(n_re, wave, elapsed / seconds)
+            for item, wave, last in zip(items, waves, before, strict=True):
+                item.score(n_re, wave, elapsed / seconds, last)
+        before = waves
         on_progress(seconds / deepest)

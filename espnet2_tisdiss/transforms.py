@@ -31,6 +31,7 @@ class Transforms:
 
     Attributes:
         hop: samples from one frame to the next.
+        least: samples that a wave must have; a shorter one is padded.
     """
 
     def __init__(self, model: "ESPnetEnhancementModel", device: str, dtype: torch.dtype):
@@ -38,8 +39,7 @@ class Transforms:
         self.hop = hop_of(encoder)
         self._encoder, self._decoder = encoder, model.decoder
         self._device, self._dtype = device, dtype
-        # a shorter wave has to be padded
-        self._window = encoder.n_fft if hasattr(encoder, "n_fft") else encoder.kernel_size
+        self.least = encoder.n_fft if hasattr(encoder, "n_fft") else encoder.kernel_size
         # whether the model wants mixtures of deviation 1
         self._normalises = model.normalize_variance or model.normalize_variance_per_ch
 
@@ -48,7 +48,7 @@ class Transforms:
         features, scales = [], []
         for wave in waves:
             wave = wave.to(self._device, self._dtype)
-            wave = pad(wave, (0, max(0, self._window - len(wave))))
+            wave = pad(wave, (0, max(0, self.least - len(wave))))
             scales.append(wave.std() if self._normalises else 1.0)
             feature, _ = self._encoder(wave[None] / scales[-1], torch.tensor([len(wave)]))
             if isinstance(feature, ComplexTensor):
@@ -63,6 +63,6 @@ class Transforms:
 
     def decode(self, features: Tensor, length: int, scale: Tensor | float) -> Tensor:
         """Return the waves (j, n), of a length in samples, of features (j, t, f)."""
-        padded = max(length, self._window)
+        padded = max(length, self.least)
         waves, _ = self._decoder(features, torch.full((len(features),), padded))
         return waves[:, :length] * scale

@@ -29,7 +29,7 @@ from espnet2_tisdiss.cli.console import (
     require_folder,
 )
 from espnet2_tisdiss.pictures import draw_spectrograms
-from espnet2_tisdiss.scaling import headroom_gain, rescale
+from espnet2_tisdiss.scaling import headroom_gain
 from espnet2_tisdiss.sweep import Mixture, Score, count_cost, find_mixtures, sweep
 
 if TYPE_CHECKING:  # loading imports it, without ESPnet's remarks on optional packages
@@ -63,12 +63,7 @@ def separate(
     They are as loud as in the mixture, so that they can be listened to.
     """
     waves = model.depths(samples[None], DEPTHS)
-    return {
-        one.n_re: rescale("level", samples, np.concatenate(waves[one.n_re]))[
-            np.array(one.order) - 1
-        ]
-        for one in scores
-    }
+    return {one.n_re: np.concatenate(waves[one.n_re])[np.array(one.order) - 1] for one in scores}
 
 
 def write_files(
@@ -105,6 +100,8 @@ def demonstrate(out: Path) -> None:
     print_facts(
         {
             "mixture": f"{mixture.path}, {len(signals[0]) / model.sample_rate:.1f} s",
+            "trained at": f"N_re {model.separator.config.reconstructor_repeat_times}; beyond about "
+            "that, more repetitions are no better (over many mixtures: the model card)",
             "measured on": machine(conditions),
             "RTF": "seconds until a depth's estimate is there for a second of audio, in one run "
             f"that gives the shallower ones too; median of {REPEATS} runs after a warm-up",

@@ -87,6 +87,26 @@ def test_integer_formats_are_turned_down_to_fit(model, record):
             np.testing.assert_allclose(read(path), gain * samples, rtol=0, atol=step)
 
 
+def test_a_recording_is_turned_down_as_one(model, record):
+    # channels and depths stay as loud beside each other
+    task = record(gain=100, channels=2)
+    samples = read(task.source) * (1, 0.1)
+    soundfile.write(task.source, samples, RATE, "FLOAT")
+    options_16 = options((1, 3), channel="each", output=OutputFormat("wav", "16"))
+    (outcome,) = separate_files(model, [task], options_16)
+    expected = np.concatenate(
+        [
+            model.recording(channel, RATE, n_re=n_re)
+            for channel in samples.astype(np.float32).T
+            for n_re in (1, 3)
+        ]
+    )
+    gain = (1 - 2**-15) / np.abs(expected).max()
+    assert outcome.gain == pytest.approx(gain) and gain < 0.5
+    for path, wave in zip(outcome.outputs, expected, strict=True):
+        np.testing.assert_allclose(read(path), gain * wave, rtol=0, atol=2.0**-15)
+
+
 def test_each_channel_at_each_depth(model, record):
     task = record(channels=2)
     (outcome,) = separate_files(model, [task], options((3, 1), channel="each"))
@@ -146,9 +166,9 @@ def test_batches_are_full(model, record, monkeypatch):
     sizes = []
     depths = model.depths
 
-    def noted(waves, n_re):
+    def noted(waves, n_re, scale):
         sizes.append(len(waves))
-        return depths(waves, n_re)
+        return depths(waves, n_re, scale)
 
     monkeypatch.setattr(model, "depths", noted)
     tasks = [record(str(index), 400) for index in range(7)]
@@ -160,7 +180,7 @@ def test_batches_are_full(model, record, monkeypatch):
 
 @pytest.mark.parametrize("error", [RuntimeError("no memory\nat all"), MemoryError()])
 def test_model_that_fails_is_told(model, record, tmp_path, monkeypatch, error):
-    def fail(*_):
+    def fail(*_, **__):
         raise error
 
     monkeypatch.setattr(model, "depths", fail)

@@ -12,6 +12,7 @@ from models import LEARNED_ENCODER, TINY
 from espnet2_tisdiss import SeparateSpeech, TisdissError
 from espnet2_tisdiss.budget import CalibrationStore, Conditions
 from espnet2_tisdiss.precision import half_precision
+from espnet2_tisdiss.scaling import SCALES, rescale
 
 
 @pytest.fixture
@@ -73,13 +74,61 @@ def test_a_mixture_without_its_batch_is_told(separate, mixture):
         separate(mixture[0])
 
 
+def test_a_sample_rate_that_is_not_the_models_is_told(separate, mixture, caplog):
+    expected = separate(mixture)
+    np.testing.assert_array_equal(separate(mixture, fs=8000), expected)
+    assert not caplog.text
+    np.testing.assert_array_equal(separate(mixture, fs=16000), expected)
+    assert "the model is for 8000 Hz, the call says 16000 Hz, nothing is resampled" in caplog.text
+
+
+def test_a_call_takes_mixtures_shorter_than_a_frame(separate, mixture):
+    for length in (1, 50):
+        short = mixture[:, :length]
+        raw = separate.depths(short, [2], scale="estimate")[2]
+        np.testing.assert_allclose(separate(short, n_re=2), raw, atol=1e-10)
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_estimates_are_as_loud_as_wanted(separate, mixture, scale):
+    raw, *_ = separate.batch(mixture, 2, scale="estimate")
+    expected = rescale(scale, mixture[0], raw)
+    assert expected.shape == (2, 6000)
+    of_default = {} if scale == "level" else {"scale": scale}
+    found = {
+        "depths": separate.depths(mixture, [2], **of_default)[2],
+        "anytime": list(separate.anytime(mixture, 2, **of_default))[-1].waves,
+        "until_stable": separate.until_stable(mixture, -200, 2, **of_default).waves,
+    }
+    for waves in found.values():
+        np.testing.assert_allclose(np.stack(waves)[:, 0], expected, rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(separate.batch(mixture, 2, **of_default)[0], expected, rtol=1e-6)
+    for refusing in (
+        separate.batch,
+        lambda mixture, scale: separate.until_stable(mixture, -10, scale=scale),
+        lambda mixture, scale: next(separate.anytime(mixture, scale=scale)),
+    ):
+        with pytest.raises(ValueError, match="scale must be one of estimate, peak, level"):
+            refusing(mixture, scale="loud")
+
+
+def test_a_wrong_argument_is_no_broken_model(espnet_model):
+    _, config, weights = espnet_model()
+    for options in ({"dtype": "int8"}, {"n_re": -1}, {"sample_rate": "8k"}, {"nre": 4}):
+        with pytest.raises((ValueError, TypeError), match=next(iter(options))) as caught:
+            SeparateSpeech.from_pretrained(weights, **options)
+        assert not isinstance(caught.value, TisdissError)
+    with pytest.raises(ValueError, match="give a model, mini, or its model_file; not both"):
+        SeparateSpeech.from_pretrained("mini", model_file=weights)
+
+
 def test_anytime_and_depths_equal_single_runs(separate, mixture):
     single = {n_re: separate(mixture, n_re=n_re) for n_re in (1, 2, 3, 5)}
-    anytime = list(separate.anytime(mixture, n_re=5))
+    anytime = list(separate.anytime(mixture, n_re=5, scale="estimate"))
     assert [set(estimate.n_re) for estimate in anytime] == [{1}, {2}, {3}, {4}, {5}]
     for n_re, waves in single.items():
         np.testing.assert_allclose(anytime[n_re - 1].waves, waves, atol=1e-6)
-    sweep = separate.depths(mixture, [5, 1, 3])
+    sweep = separate.depths(mixture, [5, 1, 3], scale="estimate")
     assert list(sweep) == [5, 1, 3]
     for n_re in sweep:
         np.testing.assert_allclose(sweep[n_re], single[n_re], atol=1e-6)
@@ -107,7 +156,8 @@ def test_two_iterators_do_not_disturb_each_other(separate, mixture):
 
 def test_until_stable_is_per_item(separate, mixture):
     # the definition, item by item, from the estimates at every depth
-    estimates = [np.stack(estimate.waves) for estimate in separate.anytime(mixture, n_re=8)]
+    raw = separate.anytime(mixture, n_re=8, scale="estimate")
+    estimates = [np.stack(estimate.waves) for estimate in raw]
     changes = [
         10 * np.log10(np.square(deep - shallow).sum((0, 2)) / np.square(deep).sum((0, 2)))
         for shallow, deep in zip(estimates, estimates[1:], strict=False)
@@ -118,7 +168,7 @@ def test_until_stable_is_per_item(separate, mixture):
         next((k + 2 for k, change in enumerate(changes) if change[item] <= stop_db), 8)
         for item in range(3)
     ]
-    stable = separate.until_stable(mixture, stop_db=stop_db, n_re=8)
+    stable = separate.until_stable(mixture, stop_db, n_re=8, scale="estimate")
     assert stable.n_re.tolist() == expected
     for item, n_re in enumerate(expected):
         np.testing.assert_array_equal(np.stack(stable.waves)[:, item], estimates[n_re - 1][:, item])
@@ -127,7 +177,7 @@ def test_until_stable_is_per_item(separate, mixture):
 def test_until_stable_limits(separate, mixture):
     assert separate.until_stable(mixture, stop_db=200.0, n_re=5).n_re.tolist() == [2, 2, 2]
     assert separate.until_stable(mixture, stop_db=-200.0, n_re=5).n_re.tolist() == [5, 5, 5]
-    assert separate.until_stable(mixture, n_re=1).n_re.tolist() == [1, 1, 1]
+    assert separate.until_stable(mixture, -30, n_re=1).n_re.tolist() == [1, 1, 1]
 
 
 def test_silence_in_a_batch_is_silent_at_every_depth(separate, mixture):
@@ -166,7 +216,7 @@ def test_weights_of_encoder_and_decoder_are_not_passed_over(espnet_model):
     state_dict = torch.load(weights, weights_only=True)
     decoder = next(name for name in state_dict if name.startswith("decoder."))
     torch.save({k: v for k, v in state_dict.items() if k != decoder}, weights)
-    with pytest.raises(RuntimeError, match=f"missing: {decoder}; left over: none"):
+    with pytest.raises(TisdissError, match=f"missing: {decoder}; left over: none"):
         SeparateSpeech(config, weights)
 
 
@@ -218,7 +268,8 @@ def test_a_batch_of_different_lengths_gives_what_each_alone_does(espnet_model, m
 
 
 def test_a_list_is_the_array_it_makes(separate, mixture):
-    as_array, as_list = separate(mixture, n_re=2), separate.batch(list(mixture), n_re=2)
+    as_array = separate(mixture, n_re=2)
+    as_list = separate.batch(list(mixture), n_re=2, scale="estimate")
     np.testing.assert_allclose(np.stack(as_list, 1), as_array, atol=1e-6)
     stable_array = separate.until_stable(mixture, n_re=4, stop_db=-60.0)
     stable_list = separate.until_stable(list(mixture), n_re=4, stop_db=-60.0)
@@ -245,7 +296,7 @@ def test_half_precision_is_near_or_falls_back(espnet_model, mixture, dtype, half
     assert kept == {used or torch.float32}
     for found, expected in (
         (half(mixture), exact(mixture)),
-        (half.depths(mixture, [3])[3], exact.depths(mixture, [3])[3]),
+        tuple(one.depths(mixture, [3], scale="estimate")[3] for one in (half, exact)),
     ):
         assert found[0].dtype == np.float32
         difference = np.square(np.array(found) - expected).sum() / np.square(expected).sum()
@@ -282,7 +333,7 @@ def test_compiled_blocks_give_the_same(espnet_model, mixture):
 def test_double_precision(espnet_model, mixture):
     _, config, weights = espnet_model()
     single, double = (SeparateSpeech(config, weights, dtype=d) for d in ("float32", "float64"))
-    found = double.depths(mixture, [2])[2]
+    found = double.depths(mixture, [2], scale="estimate")[2]
     assert found[0].dtype == np.float64
     rounding = np.array(found) - single(mixture, n_re=2)
     assert 0 < np.square(rounding).mean() < 1e-10 * np.square(found).mean()
@@ -328,5 +379,5 @@ def test_the_first_part_of_a_joint_model(mixture, tmp_path, monkeypatch):
         k: v for k, v in model.state_dict().items() if k != "enh_model.separator.conv.0.bias"
     }
     torch.save(weights, files[1])
-    with pytest.raises(RuntimeError, match="missing: .*separator.conv.0.bias; left over: none"):
+    with pytest.raises(TisdissError, match="missing: .*separator.conv.0.bias; left over: none"):
         SeparateSpeech(*files, enh_s2t_task=True)

@@ -28,7 +28,7 @@ def noise(length: int, channels: int | None = None) -> np.ndarray:
 def whole(separate: SeparateSpeech, samples: np.ndarray, n_re: int) -> np.ndarray:
     """What the model gives for all of a recording, with a frame of silence behind it."""
     padded = np.pad(samples, (0, 64 + -len(samples) % 64))
-    return separate.depths([padded], [n_re])[n_re][0][:, : len(samples)]
+    return separate.depths([padded], [n_re], "estimate")[n_re][0][:, : len(samples)]
 
 
 def test_what_is_no_longer_than_a_chunk_is_separated_as_it_is(separate):
@@ -99,6 +99,13 @@ def test_scales(separate):
     np.testing.assert_allclose(peak, estimate * 0.9 / np.abs(estimate).max(), rtol=1e-5)
     mixture = separate.recording(samples, RATE, scale="mixture", **chunked)
     np.testing.assert_allclose(mixture.sum(0), samples, atol=1e-6)
+    # one gain for both channels, so that they stay as loud beside each other
+    stereo = np.stack((samples, samples[::-1] / 10), axis=1)
+    raw, peak = (
+        separate.recording(stereo, RATE, channel="each", scale=scale, **chunked)
+        for scale in ("estimate", "peak")
+    )
+    np.testing.assert_allclose(peak, raw * (0.9 / np.abs(raw).max()), rtol=1e-5, atol=1e-7)
 
 
 def test_as_deep_as_a_time_allows(separate, tmp_path, monkeypatch):
@@ -205,11 +212,12 @@ def test_chunks_in_any_order_are_the_whole_on_voices_with_pauses(low_and_high, r
         expected = soxr.resample(expected.T, RATE, rate).T
     right_order, calls = low_and_high.depths, []
 
-    def in_any_order(waves, n_re):
+    def in_any_order(waves, n_re, scale):
         calls.append(1)
         turned = len(calls) % 3 == 2
         return {
-            n: [w[::-1] if turned else w for w in v] for n, v in right_order(waves, n_re).items()
+            n: [w[::-1] if turned else w for w in v]
+            for n, v in right_order(waves, n_re, scale).items()
         }
 
     monkeypatch.setattr(low_and_high, "depths", in_any_order)

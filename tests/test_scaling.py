@@ -77,7 +77,7 @@ def test_mixture_sums_to_the_mixture(case):
     np.testing.assert_allclose(scaled.sum(0), mixture, rtol=0, atol=2e-7)
     # nothing blows up, and no polarity is turned
     statistics = ScaleStatistics(len(estimates)).update(mixture, estimates)
-    assert (Scaling.of("mixture", statistics).gains >= 0).all()
+    assert (Scaling.of("mixture", [statistics])[0].gains >= 0).all()
     assert np.abs(scaled).max() < 2 * np.abs(mixture).max() + 1e-6
 
 
@@ -104,7 +104,7 @@ def test_blocks_give_what_the_whole_gives(scale, block):
     statistics = ScaleStatistics(3)
     for i in starts:
         statistics.update(mixture[i : i + block], estimates[:, i : i + block])
-    scaling = Scaling.of(scale, statistics)
+    (scaling,) = Scaling.of(scale, [statistics])
     parts = [scaling(mixture[i : i + block], estimates[:, i : i + block]) for i in starts]
     np.testing.assert_allclose(
         np.concatenate(parts, axis=1), rescale(scale, mixture, estimates), rtol=1e-6, atol=1e-6

@@ -55,7 +55,7 @@ class Planted:
     def __init__(self, *estimates: np.ndarray):
         self._estimates = {waves.shape[-1]: waves for waves in estimates}
 
-    def anytime(self, mixtures, n_re):
+    def anytime(self, mixtures, n_re, scale):
         for depth in range(n_re):
             waves = [self._estimates[len(mixture)][depth] for mixture in mixtures]
             yield Estimate(np.full(len(waves), depth + 1), waves)

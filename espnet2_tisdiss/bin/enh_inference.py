@@ -96,7 +96,7 @@ def separate_at_depths(args: argparse.Namespace) -> None:
                 logging.info("Enhancing %s", key)
             mixtures = waveforms(keys, batch, args.ref_channel)
             with naming(keys):
-                depths = separate.depths(mixtures, args.n_re)
+                depths = separate.depths(mixtures, args.n_re, scale="estimate")
             rates = [int(rate) for rate in batch.get("utt2fs", [args.fs] * len(keys))]
             for depth, separated in depths.items():
                 for key, rate, waves in zip(keys, rates, separated, strict=True):

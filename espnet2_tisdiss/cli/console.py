@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import typer
 from rich.console import Console
@@ -48,7 +48,8 @@ DeviceOption = Annotated[
     str, typer.Option(help="cpu, cuda, cuda:1, mps, or auto: a GPU if there is one.")
 ]
 DtypeOption = Annotated[
-    str, typer.Option(help="float32, float64, or bfloat16 or float16 where the device has them.")
+    Literal["float32", "float64", "bfloat16", "float16"],
+    typer.Option(help="What to compute in; float32 where the device has no such half precision."),
 ]
 ModelRateOption = Annotated[
     int | None,

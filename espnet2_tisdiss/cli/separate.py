@@ -48,7 +48,7 @@ tisdiss separate -m exp/enh_train recordings/ -o voices --rtf 0.5
 
 tisdiss separate -m model.zip "calls/**/*.wav" --n-re 1,2,4 --scale peak --format flac
 
-tisdiss separate -m exp/enh_train wav.scp --stop-db -30 --jobs 4 --skip-existing
+tisdiss separate -m exp/enh_train wav.scp --stop-db -10 --jobs 4 --skip-existing
 """
 
 # panels of the help
@@ -104,7 +104,8 @@ def command(
     stop_db: Annotated[
         float | None,
         typer.Option(
-            help="Stop once a repetition changes the estimate by less, e.g. -30.", **DEPTH
+            help="Stop once a repetition changes the estimate by less, e.g. -10 dB; see sweep.",
+            **DEPTH,
         ),
     ] = None,
     channel: Annotated[
@@ -210,7 +211,7 @@ def command(
         options = dataclasses.replace(options, depths=depths)
     total = sum(map(sum, durations.values()))
     loading = {"name": model, "device": separator.device, "dtype": dtype, "sample_rate": model_rate}
-    report = _Report(separator.sample_rate, channel, depths.n_re, scale)
+    report = _Report(separator.sample_rate, channel, depths, scale)
     with report.shown_at_the_end(as_json), AudioProgress.shown(total, _files(tasks)) as progress:
         separated = _separated(separator, loading, tasks, options, jobs, progress.advance)
         with contextlib.closing(separated):
@@ -358,13 +359,13 @@ class _Report:
     Args:
         model_rate: the model's sample rate in Hz.
         channel: what was separated of several channels.
-        n_re: the depths.
+        depths: how deep they were separated.
         scale: how loud the separated files are.
     """
 
-    def __init__(self, model_rate: int, channel: str, n_re: Sequence[int], scale: str):
+    def __init__(self, model_rate: int, channel: str, depths: "Depths", scale: str):
         self._model_rate, self._channel = model_rate, channel
-        self._n_re, self._scale = n_re, scale
+        self._depths, self._n_re, self._scale = depths, depths.n_re, scale
         self._is_interrupted = False
         self._outcomes: list[Outcome] = []
         self._began = time.monotonic()
@@ -407,6 +408,12 @@ class _Report:
         if any(outcome.peak > 1 and outcome.gain == 1 for outcome in done):
             choice = "--scale level, or peak" if self._scale == "estimate" else "--scale peak"
             messages.print(f"Samples go beyond full scale; to listen: {choice}.")
+        stop_db, last = self._depths.stop_db, self._n_re[-1]
+        if stop_db is not None and done and min(n for one in done for n in one.n_re) == last > 1:
+            messages.print(
+                f"--stop-db {stop_db:g} stopped nothing before N_re {last}; "
+                "tisdiss sweep tells by how many dB each repetition changes the estimates."
+            )
 
     def _line(self, outcome: "Outcome") -> str:
         """Say what became of a file."""

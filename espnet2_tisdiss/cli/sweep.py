@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from espnet2_tisdiss.bundled import DEFAULT_MODEL
+from espnet2_tisdiss.bundled import DEFAULT_MODEL, bundled_models
 from espnet2_tisdiss.cli.console import (
     MODEL_HELP,
     MODEL_VARIABLE,
@@ -62,8 +62,14 @@ def command(
         typer.Option(min=1, help="Take only so many mixtures, evenly spread.", show_default="all"),
     ] = None,
     out: Annotated[
-        Path, typer.Option("--out", "-o", help="Folder for the tables (CSV) and pictures (PNG).")
-    ] = Path("sweep"),
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="Folder for the tables (CSV) and pictures (PNG).",
+            show_default="sweep/MODEL_DATA, by their names",
+        ),
+    ] = None,
     sdr: Annotated[bool, typer.Option("--sdr", help="Compute the SDR of BSS-eval too.")] = False,
     resample: Annotated[
         bool, typer.Option("--resample", help="Convert files at another rate than the model's.")
@@ -85,6 +91,8 @@ def command(
     model, data = _model_and_data(places)
     depths = parse_depths(n_re)
     require_matplotlib()
+    title = f"{_name_of(model)} {data.resolve().name}"
+    out = Path("sweep", title.replace(" ", "_")) if out is None else out
     require_folder(out)
     set_threads(threads)
     separator = load_model(model, device, dtype, model_rate)
@@ -102,8 +110,7 @@ def command(
         "best_n_re": best_depth(results),
         "enough_n_re": enough_depth(results),
     }
-    name = data.resolve().name
-    files = _write(out, name, results, done)
+    files = _write(out, title, results, done)
     if as_json:
         rows = [dataclasses.asdict(result) for result in results]
         print_json({**about, "depths": rows, "files": files})
@@ -121,12 +128,22 @@ def _model_and_data(places: Sequence[str]) -> tuple[str, Path]:
     """Return the model and the data set of one place, the data set's, or two.
 
     Raises:
-        typer.BadParameter: there are more.
+        typer.BadParameter: there are more, or the one place is a model's name.
     """
     *model, data = places
     if len(model) > 1:
         raise typer.BadParameter(f"expected a model and a data set; got {' '.join(places)}")
+    if data in bundled_models() and not Path(data).exists():
+        raise typer.BadParameter(f"{data} is a model; the data set is missing")
     return model[0] if model else os.environ.get(MODEL_VARIABLE) or DEFAULT_MODEL, Path(data)
+
+
+def _name_of(model: str) -> str:
+    """Return what a model is called in names and pictures: of files, their folder, too."""
+    path = Path(model)
+    if path.suffix == ".pth":
+        return f"{path.resolve().parent.name}_{path.stem}"
+    return path.stem if path.suffix == ".zip" else path.resolve().name
 
 
 def _mixtures(
@@ -216,8 +233,8 @@ def _print(results: Sequence["DepthResult"], about: dict[str, Any]) -> None:
             "model": f"{about['model']}, {about['structure']}",
             "data": f"{about['data']}: {'; '.join(told)}",
             "measured on": f"{machine(about)}, {about['batch']} at once",
-            "units": "scores in dB, 10 % and 90 % are of SI-SNRi; "
-            f"GMAC/s counted on {COUNTED_SECONDS:g} s",
+            "units": "dB, but GMAC/s and RTF; 10 % and 90 % are of SI-SNRi; change: by the last "
+            f"repetition, as for --stop-db; GMAC/s counted on {COUNTED_SECONDS:g} s",
         }
     )
     notes = {about["enough_n_re"]: "enough", about["best_n_re"]: "best"}
@@ -227,10 +244,11 @@ def _print(results: Sequence["DepthResult"], about: dict[str, Any]) -> None:
         scores = [result.si_snr, result.si_snri, result.si_snri_10, result.si_snri_90]
         scores += [result.sdri] * has_sdr
         row = [str(result.n_re), *(f"{score:.2f}" for score in scores)]
+        row.append("" if result.change is None else f"{result.change:.1f}")
         row += [f"{result.gmacs_per_s:.2f}", f"{result.rtf:.3g}", notes.get(result.n_re, "")]
         rows.append(row)
-    header = ["N_re", "SI-SNR", "SI-SNRi", "10 %", "90 %", *["SDRi"] * has_sdr, "GMAC/s", "RTF", ""]
-    print_table(header, rows)
+    scores = ["SI-SNR", "SI-SNRi", "10 %", "90 %", *["SDRi"] * has_sdr]
+    print_table(["N_re", *scores, "change", "GMAC/s", "RTF", ""], rows)
     if "enough" in notes.values():
         typer.echo(f"enough: no deeper one gains {ENOUGH_DB:g} dB or more")
 
@@ -240,7 +258,7 @@ def _count(mixtures: int) -> str:
 
 
 def _write(
-    out: Path, name: str, results: Sequence["DepthResult"], done: Sequence["Outcome"]
+    out: Path, title: str, results: Sequence["DepthResult"], done: Sequence["Outcome"]
 ) -> list[Path]:
     """Write the tables and the pictures; return their files."""
     n_re = [result.n_re for result in results]
@@ -255,7 +273,7 @@ def _write(
         "sweep.csv": csv_file(dataclasses.asdict(result) for result in results),
         "mixtures.csv": csv_file(_rows(done)),
         **{
-            file: draw_quality({name: Quality(n_re, costs, gains)}, label)
+            file: draw_quality({title: Quality(n_re, costs, gains)}, label)
             for file, (label, costs) in pictures.items()
         },
     }

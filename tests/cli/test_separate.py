@@ -230,6 +230,15 @@ def test_depth_options(model, separate, args, expected, n_re):
         np.testing.assert_allclose(found, same, rtol=0, atol=1e-5 * np.abs(same).max())
 
 
+def test_a_threshold_that_stops_nothing_is_told(model, separate):
+    write("a.wav", noise(800))
+    for stop_db, is_told in (("-200", True), ("200", False)):
+        code, out, err = separate("a.wav", "--n-re", "3", "--stop-db", stop_db, "--overwrite")
+        assert code == 0
+        told = f"--stop-db {stop_db} stopped nothing before N_re 3; tisdiss sweep tells"
+        assert (told in " ".join((out + err).split())) == is_told
+
+
 def test_a_budget_counts_what_chunks_share(model, separate):
     write("a.wav", noise(20000))  # 2.5 s in three chunks of 1 s
     chunked = ["--chunk", "1", "--json", "--overwrite"]

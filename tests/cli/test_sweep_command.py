@@ -15,7 +15,7 @@ from matplotlib import image
 from typer.testing import CliRunner
 
 import espnet2_tisdiss.sweep
-from espnet2_tisdiss import TisdissError
+from espnet2_tisdiss import SeparateSpeech, TisdissError
 from espnet2_tisdiss.cli.app import app
 from espnet2_tisdiss.cost import CostCounter, speech_shaped_noise
 from espnet2_tisdiss.pictures import Quality, draw_quality
@@ -76,11 +76,55 @@ def test_figures_are_means_of_those_by_mixture(espnet_model, corpus, tmp_path):
         work = sum(float(row["rtf"]) * float(row["seconds"]) for row in rows)
         assert depth["rtf"] == pytest.approx(work / 2.5)
         assert depth["gmacs_per_s"] == counter.macs_per_s(depth["n_re"]) / 1e9
-    rows = [{name: float(value) for name, value in row.items()} for row in rows_of(out / FILES[3])]
+    rows = [
+        {name: float(value) if value else None for name, value in row.items()}
+        for row in rows_of(out / FILES[3])
+    ]
     assert rows == found["depths"]
     assert found["depths"][0]["rtf"] < found["depths"][1]["rtf"]
     for name in FILES[1:3]:
         assert image.imread(out / name).shape == (480, 720, 4)
+
+
+def test_each_model_and_data_set_has_a_folder(espnet_model, corpus, tmp_path, monkeypatch):
+    _, config, weights = espnet_model()
+    monkeypatch.chdir(tmp_path)
+    experiment = config.parent.name
+    for model, name in (
+        (config.parent, f"{experiment}_corpus"),
+        (weights, f"{experiment}_{weights.stem}_corpus"),
+        ("mini", "mini_corpus"),
+    ):
+        run = run_sweep(model, corpus, "--n-re", "1", "--limit", "1")
+        assert run.exit_code == 0
+        assert sorted(path.name for path in (tmp_path / "sweep" / name).iterdir()) == FILES
+
+
+def test_the_change_is_what_stop_db_is_compared_with(espnet_model, corpus, tmp_path):
+    _, config, weights = espnet_model()
+    run = run_sweep(config.parent, corpus, "--n-re", "1,3,4", "--limit", "1", "--out", tmp_path)
+    assert run.exit_code == 0
+    first, *rows = rows_of(tmp_path / "mixtures.csv")
+    assert first["change"] == "" and len(rows) == 2
+    mixture = [soundfile.read(corpus / "mix/m0.wav", dtype="float32")[0]]
+    separate = SeparateSpeech(config, weights)
+    for row in rows:
+        n_re, change = int(row["n_re"]), float(row["change"])
+        # every smaller change before this one is as the threshold just above it tells
+        stops = [
+            int(separate.until_stable(mixture, change + margin, n_re).n_re[0])
+            for margin in (0.01, -0.01)
+        ]
+        by_hand = separate.depths(mixture, [n_re - 1, n_re], scale="estimate")
+        before, after = (by_hand[n][0] for n in (n_re - 1, n_re))
+        ratio = np.square(after - before).sum() / np.square(after).sum()
+        assert change == pytest.approx(10 * np.log10(ratio), abs=0.01)
+        assert stops[0] <= n_re == stops[1]
+
+
+def test_a_model_without_data_is_told(tmp_path):
+    run = run_sweep("mini")
+    assert run.exit_code == 2 and "mini is a model; the data set is missing" in run.output
 
 
 def test_table(espnet_model, corpus, tmp_path):

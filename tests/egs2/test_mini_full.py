@@ -490,7 +490,10 @@ def test_the_model_card_tells_what_the_corpus_holds():
     assert f"and {voices['flite']} that were made of the four of flite" in said
 
 
-@pytest.mark.parametrize("words", [["--seed", "1"], ["--size=tiny"], ["--enh_tag", "other"]])
+@pytest.mark.parametrize(
+    "words",
+    [["--seed", "1"], ["--size=tiny"], ["--enh_tag", "other"], ["--inference_model", "last.pth"]],
+)
 def test_the_package_s_model_has_one_recipe(words):
     done = bundle_sh(*words)
     assert done.returncode == 1

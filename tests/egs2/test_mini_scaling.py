@@ -332,6 +332,10 @@ def test_what_depth_brings_as_training_goes_on(planted, tmp_path):
     assert "| long | 2 | 2.00 +0.20 |" in tell(planted, collect(planted), trained)
     with pytest.raises(DataError, match="none: no training is there"):
         scaling.trainings(planted, [tmp_path / "none"])
+    for damage in (b"", b"text", (tmp_path / "long/checkpoint.pth").read_bytes()[:200]):
+        (tmp_path / "long/checkpoint.pth").write_bytes(damage)
+        with pytest.raises(DataError, match="long/checkpoint.pth: is damaged, or none of a train"):
+            scaling.trainings(planted, [tmp_path / "long"])
 
 
 @pytest.mark.parametrize(
@@ -439,7 +443,7 @@ def test_the_whole_is_interrupted_goes_on_and_is_then_skipped(recipe):
     assert "training goes on from" in (exp / "re1_seed0/scaling.log").read_text()
     finished = [line for line in error.splitlines() if ": finished: SI-SNRi" in line]
     assert [line.split(":")[0] for line in finished] == ["re1_seed0", "unshared_seed0"]
-    assert "8 steps of 4 segments of 1 s; 4 test mixtures." in out
+    assert "8 steps of 4 segments of 2 s; 4 test mixtures." in out
     page = recipe.parents[2] / "page.md"
     assert cells(page.read_text())["unshared"][0] == "3"
 

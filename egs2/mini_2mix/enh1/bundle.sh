@@ -31,8 +31,12 @@ for word in "$@"; do
             usage
             exit
             ;;
-        --size* | --seed* | --expdir* | --dumpdir* | --enh_*)
+        --size* | --seed* | --expdir* | --dumpdir* | --enh_* | --inference_model* | --inference_args* | \
+            --test_sets* | --n_re* | --stop_stage*)
             die "${word}: is fixed here; ./run.sh takes it"
+            ;;
+        --python*)
+            die "${word}: set the variable PYTHON instead"
             ;;
     esac
 done

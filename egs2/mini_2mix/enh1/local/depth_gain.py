@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -35,8 +36,10 @@ def read_epochs(folder: Path) -> Epochs:
         # what goes on from here is ESPnet's; it keeps the figures of all epochs in it
         kept = torch.load(folder / "checkpoint.pth", map_location="cpu", weights_only=True)
         stats = kept["reporter"]["stats"]
-    except (OSError, RuntimeError, LookupError, TypeError) as error:
+    except FileNotFoundError as error:
         raise DataError(f"{folder}: no training is there ({error})") from None
+    except (OSError, RuntimeError, LookupError, TypeError, EOFError, pickle.PickleError):
+        raise DataError(f"{folder}/checkpoint.pth: is damaged, or none of a training") from None
     epochs = [
         {
             int(found[1]): -value

@@ -155,17 +155,16 @@ class SeparateSpeech(espnet2.bin.enh_inference.SeparateSpeech):
 
         Raises:
             TisdissError: there is no such model, or its files are broken or do not fit together;
-                the text is one line.
-            ValueError: a model and files are given; or as the constructor.
+                or a model and files are given; the text is one line.
+            ValueError: as the constructor.
         """
         files = [name for name in ("train_config", "model_file") if name in kwargs]
         if model_tag is None and not files:
             model_tag = DEFAULT_MODEL
         if model_tag is not None:
             if given := [name for name in files if kwargs[name] is not None]:
-                raise ValueError(
-                    f"give a model, {model_tag}, or its {' and '.join(given)}; not both"
-                )
+                given = " and ".join(given)
+                raise TisdissError(f"give a model, {model_tag}, or its {given}; not both")
             kwargs.update(find_model(model_tag))
         return cls(**kwargs)
 

@@ -162,7 +162,7 @@ def test_one_channel_is_chosen_of_several(separate, mixtures, tmp_path, capsys):
         (["--n_re", 1, "--ngpu", 2], "--ngpu 2: one process separates on one GPU; give 0 or 1"),
         (
             ["--n_re", 1, "--model_tag", "./none"],
-            "./none: no such model folder, weights or archive",
+            "give a model, ./none, or its train_config and model_file; not both",
         ),
     ],
 )

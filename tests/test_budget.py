@@ -45,7 +45,7 @@ class PlantedModel:
     def clock(self) -> float:
         return self.now
 
-    def anytime(self, mixture, n_re):
+    def anytime(self, mixture, n_re, scale):
         self.runs += 1
         run, items = self.runs, len(mixture)
         self.now += items * self.base_s * self.slower(run, 0)

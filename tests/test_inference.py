@@ -118,7 +118,7 @@ def test_a_wrong_argument_is_no_broken_model(espnet_model):
         with pytest.raises((ValueError, TypeError), match=next(iter(options))) as caught:
             SeparateSpeech.from_pretrained(weights, **options)
         assert not isinstance(caught.value, TisdissError)
-    with pytest.raises(ValueError, match="give a model, mini, or its model_file; not both"):
+    with pytest.raises(TisdissError, match="give a model, mini, or its model_file; not both"):
         SeparateSpeech.from_pretrained("mini", model_file=weights)
 
 

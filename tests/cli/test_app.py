@@ -51,7 +51,13 @@ def test_version():
 
 @pytest.mark.parametrize(
     "args",
-    [["sing"], ["sweep"], ["sweep", "a", "b", "c"], ["profile", "model", "--repeats", "0"]],
+    [
+        ["sing"],
+        ["sweep"],
+        ["sweep", "a", "b", "c"],
+        ["profile", "model", "--repeats", "0"],
+        ["calibrate", "--dtype", "int8"],
+    ],
 )
 def test_senseless_command_lines_end_with_2(args, monkeypatch):
     monkeypatch.delenv("TISDISS_MODEL", raising=False)

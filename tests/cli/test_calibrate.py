@@ -66,7 +66,6 @@ def test_tables(espnet_model, tmp_path):
         (["--seconds", "nan"], "--seconds nan: expected seconds of audio"),
         (["--out", "."], "--out .: is a folder"),
         (["--device", "cuda:99"], "--device cuda:99: not to be had here"),
-        (["--dtype", "int8"], "dtype must be one of float32"),
     ],
 )
 def test_options_are_checked(espnet_model, tmp_path, args, message):

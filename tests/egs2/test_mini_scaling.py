@@ -279,6 +279,13 @@ def test_comparisons_say_what_is_significant_and_what_is_not(planted):
     deeper = found["re3: its best N_re against 1 (N_re 3)"]
     assert deeper == ["+0.50", "[+0.50, +0.50]", "+0.50, +0.50", "significant"]
     assert found["re3 against re1, both at N_re 1"][0] == "+0.25"
+    # the deeper-trained one at the depth that the other was trained for
+    assert found["re3 against re2, both at N_re 2"] == [
+        "+0.50",
+        "[+0.50, +0.50]",
+        "+0.50, +0.50",
+        "significant",
+    ]
     assert found["re2 against re1, both at N_re 1"][2:] == [
         "+0.30, -0.50",
         "not significant: the seeds disagree",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from datadir import DataError
 from depth_gain import Epochs, draw_gain, gain_table, read_epochs
 from inference_config import read_yaml
 from results import table
-from scaling_variants import VARIANTS, VARIED, Run, Variant
+from scaling_variants import TRAINED_AT, VARIANTS, VARIED, Run, Variant
 from speech_files import SAMPLE_RATE
 
 from espnet2_tisdiss.pictures import new_figure, png
@@ -220,7 +221,8 @@ def claims(outcomes: Sequence[Outcome]) -> list[tuple[str, str, int, str, int]]:
         for n_re in sorted({1, outcome.variant.n_re})
     ]
     asked += [
-        (f"{name} against re1, both at N_re 1", name, 1, "re1", 1) for name in ("re6", "re3", "re2")
+        (f"re{deep} against re{n_re}, both at N_re {n_re}", f"re{deep}", n_re, f"re{n_re}", n_re)
+        for n_re, deep in itertools.combinations(TRAINED_AT, 2)
     ]
     asked += [
         (f"re3 against {name}, at equal cost", "re3", 3, name, 3)

@@ -42,11 +42,12 @@ def _repeated(n_re: int) -> Variant:
     )
 
 
+TRAINED_AT = (1, 2, 3, 6)  # N_re of the models that differ in nothing else
 VARIANTS: Mapping[str, Variant] = MappingProxyType(
     {
         variant.name: variant
         for variant in (
-            *(_repeated(n_re) for n_re in (1, 2, 3, 6)),
+            *(_repeated(n_re) for n_re in TRAINED_AT),
             Variant(
                 "unshared",
                 "as re3, every layer with weights of its own",

@@ -396,7 +396,9 @@ def test_full_disk(model, tmp_path):
     files = json.loads(run.stdout)["files"]
     assert (run.returncode, [file["status"] for file in files]) == (1, ["failed", "done", "done"])
     assert "out: cannot be written to (File too large)" in files[0]["reason"]
-    assert len(run.stderr.splitlines()) == 3
+    # on a slow machine also how far it is
+    told = [line for line in run.stderr.splitlines() if " s of audio, about " not in line]
+    assert len(told) == 3
     assert names("out") == [f"{name}_spk{j}.wav" for name in ("short", "wide") for j in (1, 2)]
 
 

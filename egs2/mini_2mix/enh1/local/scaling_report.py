@@ -282,9 +282,9 @@ def draw(outcomes: Sequence[Outcome], trained: Mapping[str, Sequence[Epochs]]) -
     quality, *others = grid[0]
     _draw_quality(quality, outcomes)
     for axes in others:
-        for number, (name, seeds) in enumerate(trained.items()):
-            colour = _colour(name) if name in VARIANTS else f"C{len(VARIANTS) + number}"
-            draw_gain(axes, name, seeds[0], colour)
+        names = list(dict.fromkeys([*VARIANTS, *trained]))
+        for name, seeds in trained.items():
+            draw_gain(axes, name, seeds[0], f"C{names.index(name)}")
         axes.set(xlabel="SI-SNR after 1 repetition [dB]", ylabel="the last one adds [dB]")
         axes.set_title("Training mixtures; a point an epoch (first seed)", fontsize="medium")
         axes.grid(alpha=0.3)

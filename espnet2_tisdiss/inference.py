@@ -258,8 +258,13 @@ class SeparateSpeech(espnet2.bin.enh_inference.SeparateSpeech):
         n_re = [check_integer("n_re", depth, 1) for depth in n_re]
         if not n_re:
             raise ValueError("n_re must be one depth or more; got none")
-        estimates = enumerate(self.anytime(mixtures, max(n_re), scale), start=1)
-        found = {depth: estimate.waves for depth, estimate in estimates if depth in n_re}
+        waves = _as_list(mixtures)
+        check_choice("scale", scale, SCALES)
+        found = {  # what is not wanted is not scaled either
+            depth: _in_kind(_scaled(scale, waves, estimates), mixtures)
+            for depth, estimates in self._estimates(waves, max(n_re))
+            if depth in n_re
+        }
         return {depth: found[depth] for depth in n_re}
 
     def until_stable(

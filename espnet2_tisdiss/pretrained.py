@@ -38,6 +38,8 @@ MODEL_ERRORS = (
     EOFError,
     yaml.YAMLError,
 )
+# what torch.load raises on files that are damaged, or none of its own
+FILE_ERRORS = (OSError, RuntimeError, ValueError, LookupError, EOFError, pickle.PickleError)
 # what ESPnet's training leaves, best first: averages of the best epochs, the best, the last one
 WEIGHTS = (
     "valid.loss.ave.pth",
@@ -131,7 +133,7 @@ def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
         weights = torch.load(path, map_location="cpu", weights_only=True)
     except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
         raise TisdissError(f"{path}: cannot be opened ({error.strerror}); check it") from None
-    except (OSError, RuntimeError, ValueError, LookupError, EOFError, pickle.PickleError):
+    except FILE_ERRORS:
         raise TisdissError(
             f"{path}: is no file of weights, or is damaged; get or train it again"
         ) from None

@@ -118,6 +118,8 @@ def rescale_channels(
     Raises:
         ValueError: ``scale`` is none of :data:`SCALES`.
     """
+    if scale == "estimate":  # as all chunks come: nothing has to be known of them
+        return list(estimates)
     channels = list(zip(mixtures, estimates, strict=True))
     statistics = [ScaleStatistics(len(found)).update(mix, found) for mix, found in channels]
     scalings = zip(Scaling.of(scale, statistics), channels, strict=True)

@@ -365,7 +365,7 @@ class _Report:
 
     def __init__(self, model_rate: int, channel: str, depths: "Depths", scale: str):
         self._model_rate, self._channel = model_rate, channel
-        self._depths, self._n_re, self._scale = depths, depths.n_re, scale
+        self._depths, self._scale = depths, scale
         self._is_interrupted = False
         self._outcomes: list[Outcome] = []
         self._began = time.monotonic()
@@ -398,7 +398,7 @@ class _Report:
         summary |= {"seconds_of_audio": audio, "seconds_of_work": time.monotonic() - self._began}
         if as_json:
             files = [dataclasses.asdict(outcome) for outcome in self._outcomes]
-            summary |= {"n_re": self._n_re, "interrupted": self._is_interrupted}
+            summary |= {"n_re": self._depths.n_re, "interrupted": self._is_interrupted}
             print_json({"files": files, "summary": summary})
             return
         speed = audio / max(summary["seconds_of_work"], 1e-3)
@@ -408,7 +408,7 @@ class _Report:
         if any(outcome.peak > 1 and outcome.gain == 1 for outcome in done):
             choice = "--scale level, or peak" if self._scale == "estimate" else "--scale peak"
             messages.print(f"Samples go beyond full scale; to listen: {choice}.")
-        stop_db, last = self._depths.stop_db, self._n_re[-1]
+        stop_db, last = self._depths.stop_db, self._depths.n_re[-1]
         if stop_db is not None and done and min(n for one in done for n in one.n_re) == last > 1:
             messages.print(
                 f"--stop-db {stop_db:g} stopped nothing before N_re {last}; "
@@ -437,8 +437,8 @@ class _Report:
 
     def _used(self) -> str:
         """Say which repetitions were run."""
-        if len(self._n_re) > 1:
-            return ", ".join(map(str, self._n_re))
+        if len(self._depths.n_re) > 1:
+            return ", ".join(map(str, self._depths.n_re))
         return _span([n_re for outcome in self._outcomes for n_re in outcome.n_re])
 
 

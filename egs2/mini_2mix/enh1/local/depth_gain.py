@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +11,8 @@ import numpy as np
 import torch
 from datadir import DataError
 from results import table
+
+from espnet2_tisdiss.pretrained import FILE_ERRORS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,7 +39,7 @@ def read_epochs(folder: Path) -> Epochs:
         stats = kept["reporter"]["stats"]
     except FileNotFoundError as error:
         raise DataError(f"{folder}: no training is there ({error})") from None
-    except (OSError, RuntimeError, LookupError, TypeError, EOFError, pickle.PickleError):
+    except (*FILE_ERRORS, TypeError):
         raise DataError(f"{folder}/checkpoint.pth: is damaged, or none of a training") from None
     epochs = [
         {

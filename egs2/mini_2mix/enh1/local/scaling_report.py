@@ -282,9 +282,8 @@ def draw(outcomes: Sequence[Outcome], trained: Mapping[str, Sequence[Epochs]]) -
     quality, *others = grid[0]
     _draw_quality(quality, outcomes)
     for axes in others:
-        names = list(dict.fromkeys([*VARIANTS, *trained]))
         for name, seeds in trained.items():
-            draw_gain(axes, name, seeds[0], f"C{names.index(name)}")
+            draw_gain(axes, name, seeds[0], _colour(name, trained))
         axes.set(xlabel="SI-SNR after 1 repetition [dB]", ylabel="the last one adds [dB]")
         axes.set_title("Training mixtures; a point an epoch (first seed)", fontsize="medium")
         axes.grid(alpha=0.3)
@@ -292,8 +291,10 @@ def draw(outcomes: Sequence[Outcome], trained: Mapping[str, Sequence[Epochs]]) -
     return png(figure, dpi=100)
 
 
-def _colour(name: str) -> str:
-    return f"C{list(VARIANTS).index(name)}"
+def _colour(name: str, others: Iterable[str] = ()) -> str:
+    """Return a model's colour, the same in both halves of the picture."""
+    names = dict.fromkeys([*VARIANTS, *others])
+    return f"C{list(names).index(name)}"
 
 
 def _draw_quality(axes: Axes, outcomes: Sequence[Outcome]) -> None:

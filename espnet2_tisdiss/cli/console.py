@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import logging
+import math
 import sys
 import tempfile
 import time
@@ -163,6 +164,13 @@ def measuring() -> Iterator[None]:
     except RuntimeError as error:
         reason = first_line(error)
         raise TisdissError(f"the model cannot be run: {reason}; try fewer --seconds") from error
+
+
+def check_numbers(least: float, options: dict[str, float | None]) -> None:
+    """Raise TisdissError if an option that is given is no number, or is less than ``least``."""
+    for name, value in options.items():
+        if value is not None and not least <= value < math.inf:
+            raise TisdissError(f"{name} {value:g}: expected a number from {least:g} on")
 
 
 def refuse_together(options: dict[str, bool]) -> None:

@@ -2,11 +2,8 @@
 
 import contextlib
 import dataclasses
-import heapq
-import math
 import os
-import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -22,22 +19,20 @@ from espnet2_tisdiss.cli.console import (
     ModelOption,
     ModelRateOption,
     ThreadsOption,
+    check_numbers,
     load_model,
-    messages,
     parse_depths,
-    print_json,
-    print_table,
     refuse_together,
     require_folder,
     set_threads,
 )
+from espnet2_tisdiss.cli.dial import Dial
+from espnet2_tisdiss.cli.outcomes import STYLES, Report
 from espnet2_tisdiss.errors import TisdissError
 
 if TYPE_CHECKING:  # these bring PyTorch and ESPnet, which takes seconds
     from espnet2_tisdiss.files import Options, Outcome, Task
     from espnet2_tisdiss.inference import SeparateSpeech
-    from espnet2_tisdiss.recordings import Depths
-    from espnet2_tisdiss.stitching import Chunking
 
 EXAMPLES = """
 [bold]Examples[/bold]
@@ -167,22 +162,9 @@ def command(
 ) -> None:
     """Separate recordings of any length and sample rate into one file for each speaker."""
     refuse_together({"--overwrite": overwrite, "--skip-existing": skip_existing})
-    refuse_together(
-        {
-            "--rtf": rtf is not None,
-            "--seconds": seconds is not None,
-            "--stop-db": stop_db is not None,
-            "--all-depths": all_depths,
-        }
-    )
-    _check_numbers(LEAST_S, {"--chunk": chunk})
-    _check_numbers(0, {"--rtf": rtf, "--seconds": seconds, "--overlap": overlap})
-    _check_numbers(-math.inf, {"--stop-db": stop_db})
-    wanted = parse_depths(n_re)
-    if len(wanted) > 1 and (all_depths, rtf, seconds, stop_db) != (False, None, None, None):
-        raise TisdissError(
-            "several --n-re go with none of --all-depths, --rtf, --seconds, --stop-db"
-        )
+    check_numbers(LEAST_S, {"--chunk": chunk})
+    check_numbers(0, {"--overlap": overlap})
+    dial = Dial(parse_depths(n_re), all_depths, rtf, seconds, stop_db)
     from espnet2_tisdiss.audio import OutputFormat
     from espnet2_tisdiss.cli.inputs import find_tasks, without_separated
     from espnet2_tisdiss.files import Options, full_pattern
@@ -190,7 +172,7 @@ def command(
     from espnet2_tisdiss.stitching import CHUNK_SECONDS, Chunking
 
     output = OutputFormat(container, bits or ("float" if container == "wav" else "24"))
-    names = full_pattern(pattern, channel, len(wanted) > 1 or all_depths)
+    names = full_pattern(pattern, channel, dial.is_several)
     tasks = without_separated(find_tasks(sources, out), names, output.suffix, skip_existing)
     require_folder(out)
     durations = _durations(tasks, channel)
@@ -200,32 +182,24 @@ def command(
     chunking = Chunking.in_seconds(separator.sample_rate, chunk or CHUNK_SECONDS, overlap)
     scale = scale or DEFAULT_SCALE
     existing = "overwrite" if overwrite else "skip" if skip_existing else "refuse"
-    depths = _depths(separator, wanted, all_depths, stop_db)
+    depths = dial.depths(separator)
     options = Options(depths, chunking, channel, scale, output, names, existing, batch)
     to_do = _to_do(durations, options, separator.num_spk)
     jobs = max(1, min(jobs, len(to_do)))  # no process, and no share of threads, without work
     _share_threads(threads, jobs)
-    if (rtf, seconds) != (None, None):
-        budget = {"rtf": rtf, "seconds": seconds, "most": max(wanted, default=None)}
-        depths = _depth_within(separator, to_do, chunking, jobs, budget)
+    if dial.has_budget:
+        depths = dial.depths_within(separator, to_do, chunking, jobs)
         options = dataclasses.replace(options, depths=depths)
     total = sum(map(sum, durations.values()))
     loading = {"name": model, "device": separator.device, "dtype": dtype, "sample_rate": model_rate}
-    report = _Report(separator.sample_rate, channel, depths, scale)
+    report = Report(separator.sample_rate, channel, depths, scale)
     with report.shown_at_the_end(as_json), AudioProgress.shown(total, _files(tasks)) as progress:
         separated = _separated(separator, loading, tasks, options, jobs, progress.advance)
         with contextlib.closing(separated):
             for outcome in separated:
-                progress.tell(report.add(outcome), _STYLES[outcome.status])
+                progress.tell(report.add(outcome), STYLES[outcome.status])
     if report.count("failed"):
         raise typer.Exit(1)
-
-
-def _check_numbers(least: float, options: dict[str, float | None]) -> None:
-    """Raise TisdissError if an option that is given is no number, or is less than ``least``."""
-    for name, value in options.items():
-        if value is not None and not least <= value < math.inf:
-            raise TisdissError(f"{name} {value:g}: expected a number from {least:g} on")
 
 
 def _durations(tasks: Sequence["Task"], channel: str) -> dict["Task", list[float]]:
@@ -253,37 +227,6 @@ def _share_threads(threads: int | None, jobs: int) -> None:
     set_threads(threads)
 
 
-def _work(
-    durations: Sequence[Sequence[float]], chunking: "Chunking", rate: int, jobs: int
-) -> float:
-    """Return how many seconds a process separates for a second of the audio there is in all.
-
-    More than 1, as what chunks share is separated twice; but several processes share the files,
-    the longest first.
-    """
-    loads = [0.0] * jobs
-    each = (sum(chunking.separated(rate * one) / rate for one in file) for file in durations)
-    for seconds in sorted(each, reverse=True):
-        heapq.heapreplace(loads, loads[0] + seconds)
-    total = sum(map(sum, durations))
-    return max(loads) / total if total else 1.0
-
-
-def _depths(
-    separator: "SeparateSpeech",
-    wanted: Sequence[int],
-    all_depths: bool,
-    stop_db: float | None,
-) -> "Depths":
-    """Return the depths that the options ask for, apart from a budget of time."""
-    from espnet2_tisdiss.recordings import Depths
-
-    last = separator.resolve_depth(max(wanted, default=None))
-    if all_depths:
-        return Depths(tuple(range(1, last + 1)))
-    return Depths(tuple(wanted or [last]), stop_db)
-
-
 def _to_do(
     durations: dict["Task", list[float]], options: "Options", num_spk: int
 ) -> list[list[float]]:
@@ -296,33 +239,6 @@ def _to_do(
             if task.clash is None and not options.is_settled(paths):
                 work.append(channels)
     return work
-
-
-def _depth_within(
-    separator: "SeparateSpeech",
-    to_do: Sequence[Sequence[float]],
-    chunking: "Chunking",
-    jobs: int,
-    budget: dict[str, Any],
-) -> "Depths":
-    """Return the depth that fits a time.
-
-    Args:
-        separator: the model.
-        to_do: seconds of each channel of the files to be separated.
-        chunking: how they are cut.
-        jobs: processes.
-        budget: ``rtf``, ``seconds`` and ``most``, as for the model's method.
-    """
-    from espnet2_tisdiss.recordings import Depths
-
-    rate = separator.sample_rate
-    if budget["seconds"] is not None:
-        budget = {**budget, "duration": max(sum(map(sum, to_do)), LEAST_S)}
-    work = _work(to_do, chunking, rate, jobs)
-    with messages.status("calibrating, once for this model and machine"):
-        chunk = chunking.length / rate
-        return Depths((separator.depth_within(**budget, work=work, chunk_seconds=chunk),))
 
 
 def _separated(
@@ -348,112 +264,3 @@ def _separated(
 
 def _files(tasks: Sequence["Task"]) -> str:
     return f"{len(tasks)} file{'s' * (len(tasks) != 1)}"
-
-
-_STYLES = {"done": None, "skipped": "dim", "failed": "red"}
-
-
-class _Report:
-    """What is told of the files: a line of each, and a summary.
-
-    Args:
-        model_rate: the model's sample rate in Hz.
-        channel: what was separated of several channels.
-        depths: how deep they were separated.
-        scale: how loud the separated files are.
-    """
-
-    def __init__(self, model_rate: int, channel: str, depths: "Depths", scale: str):
-        self._model_rate, self._channel = model_rate, channel
-        self._depths, self._scale = depths, scale
-        self._is_interrupted = False
-        self._outcomes: list[Outcome] = []
-        self._began = time.monotonic()
-
-    def add(self, outcome: "Outcome") -> str:
-        """Take what became of a file, and say it in one line."""
-        self._outcomes.append(outcome)
-        return printable(self._line(outcome))
-
-    def count(self, status: str) -> int:
-        """Return the number of files that this became of."""
-        return sum(outcome.status == status for outcome in self._outcomes)
-
-    @contextlib.contextmanager
-    def shown_at_the_end(self, as_json: bool) -> Iterator[None]:
-        """Show the report at the end of the block, and when it is interrupted."""
-        try:
-            yield
-        except KeyboardInterrupt:
-            self._is_interrupted = True
-            raise
-        finally:
-            self._show(as_json)
-
-    def _show(self, as_json: bool) -> None:
-        """Print the summary, or everything as JSON."""
-        done = [outcome for outcome in self._outcomes if outcome.status == "done"]
-        audio = sum(outcome.seconds * outcome.separated_channels for outcome in done)
-        summary = {status: self.count(status) for status in _STYLES}
-        summary |= {"seconds_of_audio": audio, "seconds_of_work": time.monotonic() - self._began}
-        if as_json:
-            files = [dataclasses.asdict(outcome) for outcome in self._outcomes]
-            summary |= {"n_re": self._depths.n_re, "interrupted": self._is_interrupted}
-            print_json({"files": files, "summary": summary})
-            return
-        speed = audio / max(summary["seconds_of_work"], 1e-3)
-        counts = [str(summary[status]) for status in _STYLES]
-        times = [f"{audio:.1f} s", f"{summary['seconds_of_work']:.1f} s", f"{speed:.1f}x real time"]
-        print_table([*_STYLES, "audio", "time", "speed", "N_re"], [[*counts, *times, self._used()]])
-        if any(outcome.peak > 1 and outcome.gain == 1 for outcome in done):
-            choice = "--scale level, or peak" if self._scale == "estimate" else "--scale peak"
-            messages.print(f"Samples go beyond full scale; to listen: {choice}.")
-        stop_db, last = self._depths.stop_db, self._depths.n_re[-1]
-        if stop_db is not None and done and min(n for one in done for n in one.n_re) == last > 1:
-            messages.print(
-                f"--stop-db {stop_db:g} stopped nothing before N_re {last}; "
-                "tisdiss sweep tells by how many dB each repetition changes the estimates."
-            )
-
-    def _line(self, outcome: "Outcome") -> str:
-        """Say what became of a file."""
-        if outcome.status == "failed":
-            return f"failed: {outcome.reason}"
-        if outcome.status == "skipped":
-            return f"skipped: {outcome.source}: {outcome.outputs[0]} is there"
-        parts = [f"{outcome.seconds:.1f} s", f"N_re {_span(outcome.n_re)}"]
-        if outcome.channels > 1:
-            parts.append(f"{self._channel} of {outcome.channels} channels")
-        if outcome.rate != self._model_rate:
-            parts.append(f"resampled from {outcome.rate} to {self._model_rate} Hz and back")
-            if outcome.rate > self._model_rate:
-                parts[-1] += f", nothing above {self._model_rate / 2000:g} kHz"
-        if outcome.gain < 1:
-            parts.append(f"turned down by {_decibels(1 / outcome.gain):.1f} dB, not to clip")
-        elif outcome.peak > 1:
-            parts.append(f"peak {_decibels(outcome.peak):+.1f} dB over full scale")
-        more = len(outcome.outputs) - 1
-        return f"{outcome.source} -> {outcome.outputs[0]} and {more} more: {', '.join(parts)}"
-
-    def _used(self) -> str:
-        """Say which repetitions were run."""
-        if len(self._depths.n_re) > 1:
-            return ", ".join(map(str, self._depths.n_re))
-        return _span([n_re for outcome in self._outcomes for n_re in outcome.n_re])
-
-
-def _span(numbers: Sequence[int]) -> str:
-    """Return ``3``, or ``2 to 5``; nothing of none."""
-    return " to ".join(map(str, sorted({min(numbers), max(numbers)}))) if numbers else ""
-
-
-def _decibels(ratio: float) -> float:
-    return 20 * math.log10(ratio)
-
-
-def printable(text: str) -> str:
-    """Return a text in one line that every terminal can show: file names may hold anything."""
-    return "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
-        for letter in text
-    )

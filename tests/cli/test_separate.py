@@ -23,8 +23,6 @@ from espnet2_tisdiss.budget import Calibration, CalibrationStore, Conditions
 from espnet2_tisdiss.bundled import example
 from espnet2_tisdiss.cli import console
 from espnet2_tisdiss.cli.app import app
-from espnet2_tisdiss.cli.separate import _work, printable
-from espnet2_tisdiss.stitching import Chunking
 
 RATE = 8000
 PROGRAM = [sys.executable, "-c", "from espnet2_tisdiss.cli.app import main; main()", "separate"]
@@ -305,16 +303,6 @@ def test_a_model_without_repetitions(espnet_model, separate, tmp_path, monkeypat
         assert separate("a.wav", "-m", ".", "--n-re", 1)[0] == 0
 
 
-def test_jobs_may_take_longer_each():
-    chunking = Chunking.in_seconds(RATE, 8.0, 2.0)
-    assert _work([[1.0], [], [8.0, 1.0]], chunking, RATE, 1) == 1
-    assert _work([[20.0]], chunking, RATE, 2) == pytest.approx(24 / 20)
-    assert _work([[4.0]] * 5, chunking, RATE, 2) == pytest.approx(12 / 20)
-    assert _work([[20.0]] * 3, chunking, RATE, 2) == pytest.approx(48 / 60)
-    assert _work([[6.0], [2.0]], chunking, RATE, 2) == pytest.approx(6 / 8)
-    assert _work([[]], chunking, RATE, 2) == 1
-
-
 @pytest.mark.parametrize(
     ("args", "match"),
     [
@@ -456,8 +444,3 @@ def is_reading(process, name):
 def wait_until(condition):
     while not condition():  # pytest's own timeout ends this
         time.sleep(0.01)
-
-
-def test_printable():
-    assert printable("späß 日本 ' \"") == "späß 日本 ' \""
-    assert printable("a\nb\t\x1b[31m\udcff") == "a\\nb\\t\\x1b[31m\\udcff"

@@ -1,0 +1,8 @@
+"""What ``tisdiss separate`` tells of its files."""
+
+from espnet2_tisdiss.cli.outcomes import printable
+
+
+def test_printable():
+    assert printable("späß 日本 ' \"") == "späß 日本 ' \""
+    assert printable("a\nb\t\x1b[31m\udcff") == "a\\nb\\t\\x1b[31m\\udcff"

@@ -14,10 +14,10 @@ demo: .venv/complete  ## separate an example at several depths: table, files, pi
 train-demo: .venv/complete  ## train a small separator on synthesised speech and score it (10 min)
 	egs2/mini_2mix/enh1/run.sh --size quick
 
-test: .venv/complete lint  ## format, lint and all tests but the quick recipe's (8 min)
+test: .venv/complete lint  ## format, lint and all tests but the slow ones, which train models (10 min)
 	$(BIN)/python -m pytest -m "not slow"
 
-test-all: .venv/complete lint  ## that one too (another 9 min)
+test-all: .venv/complete lint  ## these too (another 10 min)
 	$(BIN)/python -m pytest
 
 lint: .venv/complete  ## check format and style

@@ -15,14 +15,16 @@ import torch
 import yaml
 from check_training import build, training_options
 from datadir import DataError
-from depth_gain import gain_table
+from depth_gain import gain_table, repetition_losses
 from espnet2.train.reporter import Reporter
 from matplotlib import image
+from models import TINY
 from processes import LogTail
 from recipe_folder import REPOSITORY, copy_recipe
 from scaling_report import claims_table, collect, compare, quality_table, spread, tell
 from scaling_variants import VARIANTS, Run, plan
 
+from espnet2_tisdiss import TISDiSSSeparator
 from espnet2_tisdiss.cost import CostCounter, parameters
 
 RECIPE = REPOSITORY / "egs2/mini_2mix/enh1"
@@ -176,6 +178,42 @@ def test_a_failure_is_told_and_the_others_go_on(tmp_path):
     assert "- re3_seed0 evaluate" in steps.noted()
 
 
+def test_scores_that_cannot_be_read_are_a_failure_of_that_run_alone(tmp_path, monkeypatch):
+    steps, runs = Steps(tmp_path), plan(tmp_path, ["re1", "re3"], [0])
+    monkeypatch.setattr(sys.modules[__name__], "plant", lambda *_: None)
+    assert scaling.carry_out(runs, 1, steps.begin) == [
+        f"{name}: no run is finished: there is nothing to report"
+        for name in ("re1_seed0", "re3_seed0")
+    ]
+
+
+def test_a_failed_run_is_told_whatever_the_report_and_leaves_the_page(
+    planted, tmp_path, monkeypatch, capsys
+):
+    page = tmp_path / "page.md"
+    page.write_text(PAGE)
+    for name, value in (("RECIPE", tmp_path), ("plan", lambda *_: planted)):
+        monkeypatch.setattr(scaling, name, value)
+    monkeypatch.setattr(scaling, "read_yaml", lambda _: {"num_iters_per_epoch": 4})
+    monkeypatch.setattr(scaling.Experiment, "prepare", lambda _: None)
+    monkeypatch.setattr(scaling, "carry_out", lambda *_: ["re6_seed0: train failed"])
+    monkeypatch.setattr(sys, "argv", ["scaling.sh", "--page", str(page)])
+    with pytest.raises(DataError, match="^re6_seed0: train failed$"):
+        scaling.main()
+    assert page.read_text() == PAGE and "5.80" in capsys.readouterr().out
+    (planted[0].folder / "RESULTS.csv").unlink()
+    with pytest.raises(DataError, match="^re6_seed0: train failed\n.*RESULTS.csv: no such file"):
+        scaling.main()
+
+
+def test_threads_are_shared_by_trainings_alone(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "8,2")
+    asked = experiment("--jobs", "2")
+    assert asked.environment_of("train")["OMP_NUM_THREADS"] == "4"
+    assert asked.environment_of("evaluate")["OMP_NUM_THREADS"] == "8,2"
+    assert experiment("--jobs", "1").environment_of("train")["OMP_NUM_THREADS"] == "8,2"
+
+
 # report
 
 
@@ -254,12 +292,12 @@ def cells(text: str) -> dict[str, list[str]]:
 def test_the_table_has_means_spread_and_the_best_depth(planted):
     found = cells(quality_table(collect(planted)))
     assert found["model"] == ["trained at", "seeds", "M parameters", "N_re 1", "N_re 2", "N_re 3"]
-    assert found["re1"] == ["1", "0, 1", "0.46", "**5.05 ± 0.05**", "4.05 ± 0.05", "3.05 ± 0.05"]
-    assert found["re3"][3:] == ["5.30 ± 0.05", "5.55 ± 0.05", "**5.80 ± 0.05**"]
+    assert found["re1"] == ["1", "0, 1", "0.46", "**5.05 ± 0.07**", "4.05 ± 0.07", "3.05 ± 0.07"]
+    assert found["re3"][3:] == ["5.30 ± 0.07", "5.55 ± 0.07", "**5.80 ± 0.07**"]
     assert found["single_loss"][1] == "0"
     assert found["single_loss"][3:] == ["4.00", "5.00", "**5.50**"]
     # without repetitions, at the depth that costs the same
-    assert found["unshared"][3:] == ["", "", "5.80 ± 0.05"]
+    assert found["unshared"][3:] == ["", "", "5.80 ± 0.07"]
     assert float(found["unshared"][2]) > float(found["re3"][2])
     cost = [float(cell) for cell in found["GMAC/s"][3:]]
     assert cost[2] - cost[1] == pytest.approx(cost[1] - cost[0], abs=0.011) and cost[0] > 0.1
@@ -267,7 +305,7 @@ def test_the_table_has_means_spread_and_the_best_depth(planted):
 
 def test_the_spread_of_two_and_of_three():
     assert spread([4.0]) is None
-    assert spread([4.0, 5.0]) == 0.5
+    assert spread([4.0, 5.0]) == pytest.approx(0.5**0.5)
     assert spread([1.0, 2.0, 3.0]) == pytest.approx(1.0)
 
 
@@ -322,27 +360,61 @@ def test_the_report_is_written_to_the_page(planted, tmp_path, capsys):
     page.write_text(PAGE)
     scaling.write_report(planted, [], page)
     text = page.read_text()
-    assert "**5.80 ± 0.05**" in text and "old" not in text and text.endswith("\n\nby hand\n")
+    assert "**5.80 ± 0.07**" in text and "old" not in text and text.endswith("\n\nby hand\n")
     assert "](images/scaling.png)\n<!-- /scaling -->" in text
     assert image.imread(tmp_path / "docs/images/scaling.png").std() > 0.05  # not blank
-    assert "**5.80 ± 0.05**" in capsys.readouterr().out
+    assert "**5.80 ± 0.07**" in capsys.readouterr().out
 
 
 def test_what_depth_brings_as_training_goes_on(planted, tmp_path):
-    plant_epochs(tmp_path / "long", [{0: 0.0, 1: float(e), 2: e + 0.1 * e} for e in range(1, 9)])
-    trained = scaling.trainings(planted, [tmp_path / "long"])
-    assert list(trained) == ["re2", "re3", "long"]  # the others have no loss at two depths
+    (long,) = plan(tmp_path, ["re2"], [7])
+    plant(long, {})
+    plant_epochs(long.folder, [{0: 0.0, 1: float(e), 2: e + 0.1 * e} for e in range(1, 9)])
+    trained = scaling.trainings(planted, [long.folder])
+    assert list(trained) == ["re2", "re3", long.name]  # the others have no loss at two depths
     found = cells(gain_table(trained))
-    # after an epoch of two 4 dB, and a dB for each repetition; then twice that and the seed
-    assert found["re3"] == ["3", "4.00 +2.00", "4.00 +2.00", "8.50 +4.00", "8.50 +4.00"]
-    assert found["long"] == ["2", "2.00 +0.20", "4.00 +0.40", "6.00 +0.60", "8.00 +0.80"]
-    assert "| long | 2 | 2.00 +0.20 |" in tell(planted, collect(planted), trained)
+    # in the first epoch of two 4 dB, and a dB for each repetition; then twice that and the seed
+    assert found["re3"] == ["3", "4.00 +2.00", "8.50 +4.00", "8.50 +4.00"]
+    # a third of eight epochs is over in the third, two thirds in the sixth
+    assert found[long.name] == ["2", "3.00 +0.30", "6.00 +0.60", "8.00 +0.80"]
+    assert f"| {long.name} | 2 | 3.00 +0.30 |" in tell(planted, collect(planted), trained)
     with pytest.raises(DataError, match="none: no training is there"):
         scaling.trainings(planted, [tmp_path / "none"])
-    for damage in (b"", b"text", (tmp_path / "long/checkpoint.pth").read_bytes()[:200]):
-        (tmp_path / "long/checkpoint.pth").write_bytes(damage)
-        with pytest.raises(DataError, match="long/checkpoint.pth: is damaged, or none of a train"):
-            scaling.trainings(planted, [tmp_path / "long"])
+    checkpoint = long.folder / "checkpoint.pth"
+    empty = {"reporter": {"stats": {1: {}}}}
+    for damage in (b"", b"text", checkpoint.read_bytes()[:200], empty):
+        torch.save(damage, checkpoint) if damage is empty else checkpoint.write_bytes(damage)
+        with pytest.raises(DataError, match="checkpoint.pth: is damaged, or none of a training"):
+            scaling.trainings(planted, [long.folder])
+
+
+def test_trainings_of_one_name_are_not_taken_for_seeds(tmp_path):
+    folders = [plan(tmp_path / name, ["re2"], [0])[0].folder for name in ("a", "b")]
+    for folder in folders:
+        plant(plan(folder.parent, ["re2"], [0])[0], {})
+        plant_epochs(folder, [{0: 0.0, 1: 1.0, 2: 2.0}])
+    assert list(scaling.trainings([], folders)) == [str(folder) for folder in folders]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"reconstructor_repeat_times": 3}, {1: -3, 2: -2, 3: -1}),
+        ({"reconstructor_repeat_times": 3, "spliter_loss": False}, {1: -3, 2: -2, 3: -1}),
+        ({"reconstructor_repeat_times": 2, "reconstructor_n_layers": 2}, {1: -3, 2: -1}),
+        ({"reconstructor_repeat_times": 3, "reconstructor_multi_decoder": False}, {}),
+        ({"reconstructor_repeat_times": 1, "reconstructor_n_layers": 3}, {}),
+    ],
+)
+def test_the_losses_of_the_repetitions_are_those_that_the_separator_has(options, expected):
+    assert repetition_losses(options) == expected
+    separator = TISDiSSSeparator(input_dim=17, **TINY | options)
+    spectrum = torch.randn(1, 8, 17, dtype=torch.complex64)
+    with torch.no_grad():
+        supervised = separator.train()(spectrum, None)[0][::2]
+        depths = [estimates[0] for estimates in separator.anytime(spectrum)]
+    for n_re, index in expected.items():
+        torch.testing.assert_close(supervised[index], depths[n_re])
 
 
 @pytest.mark.parametrize(
@@ -352,6 +424,8 @@ def test_what_depth_brings_as_training_goes_on(planted, tmp_path):
         ("decoder", "conv"),
         ("model_conf", {"normalize_variance": False}),
         ("grad_clip", 1.0),
+        ("init_param", ["other.pth"]),
+        ("train_data_path_and_name_and_type", [["other", "speech_mix", "sound"]]),
     ],
 )
 def test_runs_under_other_conditions_are_not_compared(planted, name, value):
@@ -422,6 +496,7 @@ def test_wrong_options_are_named(options, message, capsys):
     [
         (["--report_only"], "scaling.sh: no run is finished: there is nothing to report\n"),
         (["--page", "no.md"], "scaling.sh: no.md: No such file or directory\n"),
+        (["--longer", "none"], "scaling.sh: none: no training is there\n"),
     ],
 )
 def test_what_cannot_be_done_is_told_before_the_work(recipe, options, message):

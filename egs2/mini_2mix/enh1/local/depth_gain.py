@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from datadir import DataError
+from inference_config import read_yaml
 from results import table
 
-from espnet2_tisdiss.pretrained import FILE_ERRORS
+from espnet2_tisdiss.config import TISDiSSConfig
+from espnet2_tisdiss.pretrained import CONFIG, FILE_ERRORS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-LOSS = re.compile(r"\w+_loss_depth-(\d+)")  # of multi_depth_pit; depth 0 is the splitter's
-PARTS = 4  # of a training that the table tells
+LOSS = re.compile(r"\w+_loss_depth-(\d+)")  # of multi_depth_pit, which counts from the shallowest
+PARTS = 3  # of a training that the table tells
 
 # SI-SNR in dB of the training mixtures by N_re, epoch after epoch
 Epochs = list[dict[int, float]]
@@ -28,42 +31,61 @@ def read_epochs(folder: Path) -> Epochs:
     """Read the SI-SNR of an experiment's epochs, means over what they were trained on.
 
     Returns:
-        None of a training with the loss at a single depth.
+        None of a training without a loss at every one of several repetitions.
 
     Raises:
         DataError: there is no training in the folder.
     """
+    if not (folder / CONFIG).is_file():
+        raise DataError(f"{folder}: no training is there")
+    which = repetition_losses(read_yaml(folder / CONFIG)["separator_conf"])
     try:
         # what goes on from here is ESPnet's; it keeps the figures of all epochs in it
         kept = torch.load(folder / "checkpoint.pth", map_location="cpu", weights_only=True)
         stats = kept["reporter"]["stats"]
+        epochs = [_by_depth(stats[epoch]["train"]) for epoch in sorted(stats)]
     except FileNotFoundError as error:
         raise DataError(f"{folder}: no training is there ({error})") from None
     except (*FILE_ERRORS, TypeError):
         raise DataError(f"{folder}/checkpoint.pth: is damaged, or none of a training") from None
-    epochs = [
-        {
-            int(found[1]): -value
-            for name, value in stats[epoch]["train"].items()
-            if (found := LOSS.fullmatch(name))
-        }
-        for epoch in sorted(stats)
-    ]
-    return [{n: value for n, value in one.items() if n > 0} for one in epochs if len(one) > 2]
+    return [{n_re: one[index] for n_re, index in which.items()} for one in epochs if which]
+
+
+def _by_depth(stats: Mapping[str, float]) -> list[float]:
+    """The SI-SNR at every depth with a loss, shallow first."""
+    found = {int(found[1]): -stats[name] for name in stats if (found := LOSS.fullmatch(name))}
+    return [found[index] for index in sorted(found)]
+
+
+def repetition_losses(options: Mapping[str, Any]) -> dict[int, int]:
+    """Which of a training's losses, shallow first, are those of the repetitions.
+
+    Args:
+        options: of the separator.
+
+    Returns:
+        N_re -> index, from the end; nothing unless there are several.
+    """
+    config = TISDiSSConfig.from_options(options)
+    last = config.reconstructor_repeat_times
+    if last < 2 or not (config.reconstructor_multi_decoder and config.reconstructor_n_layers):
+        return {}
+    each = config.reconstructor_n_layers if config.reconstructor_n_layers_multi_decoder else 1
+    return {n_re: -1 - each * (last - n_re) for n_re in range(1, last + 1)}
 
 
 def gain_table(trainings: Mapping[str, Sequence[Epochs]]) -> str:
-    """What the last repetition adds to the first after each quarter of the trainings.
+    """What the last repetition adds to the first after each third of the epochs there are.
 
     Args:
         trainings: name -> epochs of each seed.
     """
-    header = ["training", "N_re", *(f"after {100 * k // PARTS} %" for k in range(1, PARTS + 1))]
+    header = ["training", "N_re", *(f"after {k}/{PARTS}" for k in range(1, PARTS)), "at the end"]
     rows = []
     for name, seeds in trainings.items():
         cells = []
         for part in range(1, PARTS + 1):
-            ends = [epochs[max(0, round(len(epochs) * part / PARTS) - 1)] for epochs in seeds]
+            ends = [epochs[math.ceil(len(epochs) * part / PARTS) - 1] for epochs in seeds]
             first = np.mean([end[1] for end in ends])
             cells.append(f"{first:.2f} {np.mean([_gain(end) for end in ends]):+.2f}")
         rows.append([name, str(max(seeds[0][-1])), *cells])

@@ -15,12 +15,13 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from corpus_files import positive
 from datadir import DataError, run_main
+from depth_gain import read_epochs
 from inference_config import read_yaml
 from processes import LogTail, failure, stop
 from results import check_page, record
@@ -28,7 +29,6 @@ from scaling_report import PICTURE, collect, draw, tell, trainings
 from scaling_variants import VARIANTS, Run, plan
 from tqdm import tqdm
 
-from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.textfiles import write_whole
 
 RECIPE = Path(__file__).resolve().parents[1]
@@ -80,9 +80,6 @@ class Experiment:
         self.folder = Path("exp") / f"{args.size}_{args.seed}" / f"scaling{steps}"
         self.command = ["./run.sh", "--python", sys.executable, "--size", args.size]
         self.command += ["--seed", str(args.seed), "--enh_config", CONFIG, *options]
-        threads = int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1) // args.jobs
-        share = {} if args.jobs == 1 else {"OMP_NUM_THREADS": str(max(1, threads))}
-        self.environment = os.environ | share
 
     def options_of(self, run: Run, step: str) -> list[str]:
         """Options of run.sh for a step of a run."""
@@ -94,6 +91,17 @@ class Experiment:
             *("--n_re", " ".join(map(str, depths))),
             *("--stage", stages[0], "--stop_stage", stages[1]),
         ]
+
+    def environment_of(self, step: str) -> Mapping[str, str]:
+        """Environment of a step: trainings side by side share the threads.
+
+        One run at a time is evaluated, in processes that run.sh gives their threads.
+        """
+        if step != "train" or self.args.jobs == 1:
+            return os.environ
+        threads = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+        threads = int(threads) if threads.isdecimal() else os.cpu_count() or 1
+        return os.environ | {"OMP_NUM_THREADS": str(max(1, threads // self.args.jobs))}
 
     def prepare(self) -> None:
         """Make the corpus and its statistics, which all runs share.
@@ -118,7 +126,7 @@ class Experiment:
             process = subprocess.Popen(
                 [*self.command, *self.options_of(run, step)],
                 cwd=RECIPE,
-                env=self.environment,
+                env=self.environment_of(step),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -194,7 +202,10 @@ def _advance(
             evaluating = True
             left.append(begin(task.run, "evaluate"))
         else:
-            tqdm.write(f"{task.run.name}: {scores_line(task.run)}", file=sys.stderr)
+            try:
+                tqdm.write(f"{task.run.name}: {scores_line(task.run)}", file=sys.stderr)
+            except DataError as error:  # as if it had failed: the others go on
+                failures.append(f"{task.run.name}: {error}")
     return left
 
 
@@ -295,18 +306,21 @@ def main() -> None:
         for variant in VARIANTS.values():
             print(f"{variant.name}: {variant.meaning}\n    {' '.join(variant.enh_args())}")
         return
+    check_page(args.page, SECTION)
+    for folder in args.longer:
+        read_epochs(folder)  # what is wrong with it is told before the work
+    experiment = Experiment(args, options)
+    runs = plan(RECIPE / experiment.folder, args.variants, args.seeds)
+    failures = []
+    if not args.report_only:
+        experiment.prepare()
+        failures = carry_out(runs, args.jobs, experiment.begin)
     try:
-        check_page(args.page, SECTION)
-        experiment = Experiment(args, options)
-        runs = plan(RECIPE / experiment.folder, args.variants, args.seeds)
-        failures = []
-        if not args.report_only:
-            experiment.prepare()
-            failures = carry_out(runs, args.jobs, experiment.begin)
         if not failures or any(run.finished for run in runs):
-            write_report(runs, args.longer, args.page)
-    except TisdissError as error:
-        raise DataError(str(error)) from None
+            # what failed may have older scores: they are told, but are no page's
+            write_report(runs, args.longer, None if failures else args.page)
+    except DataError as error:
+        failures.append(str(error))
     if failures:
         raise DataError("\n".join(failures))
 

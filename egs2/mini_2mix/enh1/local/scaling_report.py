@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,12 +26,12 @@ if TYPE_CHECKING:
 
 PICTURE = "scaling.png"
 CONFIDENCE = 0.95
-# what has to be alike for a comparison to be fair, beside the options that are not varied
-CONDITIONS = (
-    *("encoder", "encoder_conf", "decoder", "decoder_conf", "model_conf", "criterions"),
-    *("optim", "optim_conf", "scheduler", "scheduler_conf", "grad_clip"),
-    *("batch_type", "batch_size", "speech_segment"),
-    *("num_iters_per_epoch", "max_epoch", "keep_nbest_models"),
+# what of a training's configuration may differ in a comparison that is fair: which run it is, on
+# which machine, and what it tells
+FREE = re.compile(
+    r"config|output_dir|seed|ngpu|num_workers|log_.*|.*wandb.*|use_(tensorboard|matplotlib)"
+    r"|create_graph_in_tensorboard|num_att_plot|resume|dist_.*|local_rank|.*distributed"
+    r"|valid_batch_.*|.*max_cache_.*"
 )
 
 
@@ -102,9 +104,10 @@ def collect(runs: Iterable[Run]) -> list[Outcome]:
             continue
         config, scores = read_yaml(run.folder / "config.yaml"), read_gains(run.folder)
         keys = sorted({key for gains in scores.values() for key in gains})
-        first = first or (run, conditions(config), keys)
-        for name, value in conditions(config).items():
-            if value != first[1][name]:
+        found = conditions(config)
+        first = first or (run, found, keys)
+        for name in sorted(found | first[1]):
+            if found.get(name) != first[1].get(name):
                 raise DataError(
                     f"{run.folder} was trained with another {name} than {first[0].folder}: train "
                     "both alike, or leave one out"
@@ -116,8 +119,10 @@ def collect(runs: Iterable[Run]) -> list[Outcome]:
             run.variant.n_re if run.variant.one_depth else n_re: np.array([gains[k] for k in keys])
             for n_re, gains in scores.items()
         }
-    if not outcomes:
+    if first is None:
         raise DataError("no run is finished: there is nothing to report")
+    if len(first[2]) < 2:
+        raise DataError(f"{first[0].folder}: a comparison needs two test mixtures or more")
     for name, outcome in outcomes.items():
         if not outcome.depths:
             raise DataError(f"{name}: its seeds share no depth: give all of them the same --n_re")
@@ -128,14 +133,13 @@ def conditions(config: Mapping[str, Any]) -> dict[str, Any]:
     """What of a training's configuration has to be alike in all runs."""
     options = config.get("separator_conf", {})
     fixed = {name: value for name, value in options.items() if name not in VARIED}
-    return {name: config.get(name) for name in CONDITIONS} | {"separator_conf": fixed}
+    alike = {name: value for name, value in config.items() if not FREE.fullmatch(name)}
+    return alike | {"separator_conf": fixed}
 
 
 def spread(values: Sequence[float]) -> float | None:
-    """Half the range of two values, the standard deviation of more, nothing of one."""
-    if len(values) < 2:
-        return None
-    return float(np.ptp(values) / 2 if len(values) == 2 else np.std(values, ddof=1))
+    """The standard deviation of two values or more, nothing of one."""
+    return None if len(values) < 2 else float(np.std(values, ddof=1))
 
 
 def quality_table(outcomes: Sequence[Outcome]) -> str:
@@ -258,14 +262,18 @@ def claims_table(outcomes: Sequence[Outcome]) -> str:
     return table(header, rows)
 
 
-def trainings(runs: Iterable[Run], longer: Iterable[Path]) -> dict[str, list[Epochs]]:
+def trainings(runs: Iterable[Run], longer: Sequence[Path]) -> dict[str, list[Epochs]]:
     """Epochs of the finished runs by model, and of other experiments by the folders' names.
 
     Only of those with a loss at several repetitions.
     """
     found: dict[str, list[Epochs]] = {}
     folders = [(run.variant.name, run.folder) for run in runs if run.finished]
-    for name, folder in [*folders, *((folder.name, folder) for folder in longer)]:
+    counts = Counter(folder.name for folder in longer)
+    others = [
+        (folder.name if counts[folder.name] == 1 else str(folder), folder) for folder in longer
+    ]
+    for name, folder in [*folders, *others]:
         if epochs := read_epochs(folder):
             found.setdefault(name, []).append(epochs)
     return found
@@ -318,7 +326,7 @@ def _draw_quality(axes: Axes, outcomes: Sequence[Outcome]) -> None:
         if (n_re := outcome.variant.n_re) in depths:
             axes.plot(n_re, outcome.mean(n_re), "s", color=colour, markersize=8)
     axes.set(xlabel="repetitions N_re at inference", ylabel="SI-SNR improvement [dB]")
-    axes.set_title("Band: spread over seeds; square: depth of training", fontsize="medium")
+    axes.set_title("Band: deviation over seeds; square: depth of training", fontsize="medium")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
     axes.legend()
@@ -334,13 +342,15 @@ def tell(
     parts = [
         f"{steps} steps of {config['batch_size']} segments of "
         f"{config['speech_segment'] / SAMPLE_RATE:g} s; {mixtures} test mixtures.\n",
-        f"SI-SNRi in dB, mean over mixtures and seeds\n\n{quality_table(outcomes)}",
+        "SI-SNRi in dB, mean over mixtures and seeds ± standard deviation over the seeds\n\n"
+        f"{quality_table(outcomes)}",
         f"Comparisons, mixture by mixture\n\n{claims_table(outcomes)}",
     ]
     if trained:
         parts.append(
             "SI-SNR in dB on the training mixtures: after the first repetition, and what the last "
-            f"one adds, means over an epoch\n\n{gain_table(trained)}"
+            "one adds, means over the epoch that ends at so much of the training\n\n"
+            f"{gain_table(trained)}"
         )
     if missing := [run.name for run in runs if not run.finished]:
         parts.append(f"Not finished yet: {', '.join(missing)}.\n")

@@ -14,7 +14,6 @@ are those of the table in docs/separating.md. Axis letters: j speaker, n sample.
 
 import argparse
 from collections import defaultdict
-from collections.abc import Iterator
 from itertools import permutations
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -96,13 +95,16 @@ def _voices(data_dir: Path, root: Path) -> tuple[dict[str, list[np.ndarray]], in
     """Return the sources (n,) of each speaker, equally loud, and the sample rate.
 
     Raises:
-        TisdissError: a list or a source cannot be read.
+        TisdissError: a list or a source cannot be read, or the list of speakers does not name two
+            for each mixture, as ``first_second``.
     """
-    speakers = dict(line.split(maxsplit=1) for line in _lines(data_dir / "utt2spk"))
-    voices = defaultdict(dict)
+    speakers = _table(data_dir / "utt2spk")
+    voices = defaultdict(list)
     for index in (0, 1):
-        for line in _lines(data_dir / f"spk{index + 1}.scp"):
-            utterance, path = line.split(maxsplit=1)
+        for utterance, path in _table(data_dir / f"spk{index + 1}.scp").items():
+            names = speakers.get(utterance, "").split("_")
+            if len(names) != 2:
+                raise TisdissError(f"{data_dir}/utt2spk: names no two speakers of {utterance}")
             try:
                 source, rate = soundfile.read(root / path, dtype="float32")
             except soundfile.SoundFileError:
@@ -110,17 +112,19 @@ def _voices(data_dir: Path, root: Path) -> tuple[dict[str, list[np.ndarray]], in
                     f"{root / path}: no readable audio: is --root the folder that the paths in the "
                     "lists begin in?"
                 ) from None
-            # keyed by its first samples: a source that is in several mixtures is taken once
-            unit = source / source.std()
-            voices[speakers[utterance].split("_")[index]][unit[:4000].round(2).tobytes()] = unit
-    return {name: list(sources.values()) for name, sources in voices.items()}, rate
+            voices[names[index]].append(source / source.std())
+    return dict(voices), rate
 
 
-def _lines(path: Path) -> Iterator[str]:
+def _table(path: Path) -> dict[str, str]:
+    """Return the names and values of a Kaldi list."""
     try:
-        return filter(None, map(str.strip, path.read_text().splitlines()))
+        lines = path.read_text(encoding="utf-8").splitlines()
+        return dict(line.split(maxsplit=1) for line in lines if line.strip())
     except OSError as error:
         raise TisdissError(f"{path}: {error.strerror}") from None
+    except ValueError:
+        raise TisdissError(f"{path}: expected a name and a value in each line") from None
 
 
 def _recording(

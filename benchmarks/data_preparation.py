@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
-from measuring import count
+from measuring import count, run_main
 
 DATA_SH = Path(__file__).parents[1] / "egs2/wsj0_2mix/enh1/local/data.sh"
 SETS = {"tr": "si_tr_s", "cv": "si_tr_s", "tt": "si_et_05"}
@@ -99,4 +99,4 @@ def _prepare(corpus: Path, recipe: Path, nj: int) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

@@ -16,7 +16,7 @@ import torch
 import yaml
 
 from espnet2_tisdiss.cli.console import WorkProgress
-from espnet2_tisdiss.errors import TisdissError
+from espnet2_tisdiss.errors import TisdissError, first_line
 
 ROOT = Path(__file__).parents[1]
 GEMM = (4096, 2048, 2048)
@@ -53,12 +53,16 @@ def begin(threads: int, device: str) -> None:
     Raises:
         TisdissError: the device is neither the CPU nor a GPU that PyTorch finds.
     """
-    if device.partition(":")[0] not in ("cpu", "cuda"):
-        raise TisdissError(f"--device {device}: must be cpu or cuda")
-    if torch.device(device).type == "cuda" and not torch.cuda.is_available():
+    try:
+        kind = torch.device(device).type
+    except RuntimeError:
+        kind = None
+    if kind not in ("cpu", "cuda"):
+        raise TisdissError(f"--device {device}: must be cpu, cuda, or one such as cuda:1")
+    if kind == "cuda" and not torch.cuda.is_available():
         raise TisdissError(f"--device {device}: PyTorch finds no GPU here")
     torch.set_num_threads(threads)
-    if torch.device(device).type != "cpu":  # only then, because it costs time at every call
+    if kind != "cpu":  # only then, because it costs time at every call
         torch.set_default_device(device)
 
 
@@ -66,7 +70,7 @@ def run_main(main: Callable[[], None]) -> None:
     """Run a benchmark; an error of the user's is one line and exit status 1."""
     try:
         main()
-    except TisdissError as error:
+    except (TisdissError, OSError) as error:
         sys.exit(f"{Path(sys.argv[0]).name}: {error}")
 
 
@@ -148,6 +152,8 @@ def read_config(path: Path, **separator_options: Any) -> dict[str, Any]:
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise TisdissError(f"{path}: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise TisdissError(f"{path}: not YAML: {first_line(error)}") from None
     if not isinstance(config, dict) or config.get("separator") != "tisdiss":
         raise TisdissError(f"{path}: no training configuration with 'separator: tisdiss'")
     return config | {"separator_conf": config["separator_conf"] | separator_options}

@@ -54,10 +54,15 @@ MODEL_KEYS = (
     *("model_conf", "criterions", "num_spk"),
 )
 
+UNSEEN_VOICES = (
+    "unseen voices",
+    "voices of espeak-ng that no training mixture has; their variants speak there with other "
+    "accents and pitches",
+)
 # test sets of mini_2mix by the beginnings of their names: heading and meaning
 SETS = {
-    "test_default": ("unseen voices", "voices of espeak-ng that no training mixture has"),
-    "test_voices": ("unseen voices", "voices that no training mixture has"),
+    "test_default": UNSEEN_VOICES,
+    "test_voices": UNSEEN_VOICES,
     "test_engines": ("unseen engine", "speech of festival, a synthesiser that is in no training"),
     "test_noisy": ("noisy", "unseen voices with noise"),
     "test_reverb": ("reverberant", "unseen voices in rooms"),
@@ -190,6 +195,22 @@ def portable_results(text: str, test_sets: Sequence[str]) -> str:
     return head + "\n\n".join(f"## {section}" for section in kept) + "\n"
 
 
+def check_scored(exp: Path, results: str, weights: Path) -> None:
+    """Check that RESULTS.md has the scores of these weights.
+
+    Raises:
+        DataError: it has those of others, or does not say whose.
+    """
+    found = re.search(r"^- model: `(.+)`$", results, flags=re.MULTILINE)
+    scored = found and Path(found[1])
+    if scored is None or scored.resolve() != weights.resolve():
+        whose = f"has the scores of {scored}" if scored else "does not say whose scores it has"
+        raise DataError(
+            f"{exp / RESULTS}: {whose}; {weights} would be packed: run stages 7 and 8 with "
+            f"--inference_model {weights.name}, in this folder"
+        )
+
+
 def model_card(
     name: str, model: SeparateSpeech, all_gains: Sequence[Gains], trained_on: str
 ) -> str:
@@ -282,6 +303,7 @@ def bundle(args: argparse.Namespace) -> str:
     files = find_model(args.exp)
     all_gains = read_gains(args.exp / "RESULTS.csv", args.test_sets)
     results = (args.exp / RESULTS).read_text(encoding="utf-8")
+    check_scored(args.exp, results, Path(files["model_file"]))
     config = portable_config(read_yaml(Path(files["train_config"])))
     folder = args.models / args.name
     with build_aside(folder) as aside:

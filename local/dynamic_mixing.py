@@ -11,8 +11,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from check_training import training_options
 from datadir import DataError, read_scp, run_main
-from espnet2.tasks.enh import EnhancementTask
 
 
 def segment_length(config: Path, enh_args: Sequence[str]) -> int:
@@ -25,8 +25,7 @@ def segment_length(config: Path, enh_args: Sequence[str]) -> int:
     Raises:
         DataError: the configuration does not say.
     """
-    command = ["--config", str(config), "--output_dir", "none", *enh_args]
-    segment = EnhancementTask.get_parser().parse_args(command).speech_segment
+    segment = training_options(config, enh_args).speech_segment
     if not segment:
         raise DataError(f"{config}: dynamic mixing needs a speech_segment, a number of samples")
     return segment

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from datadir import DataError, run_main, write_aside
+from inference_config import read_yaml
 
 from espnet2_tisdiss.cost import COUNTED_SECONDS, CostCounter, build_parts, parameters
 
@@ -70,8 +70,8 @@ def table(paths: list[Path]) -> str:
     """
     rows = []
     for path in paths:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
-        if not isinstance(config, dict) or config.get("separator") != "tisdiss":
+        config = read_yaml(path)
+        if config.get("separator") != "tisdiss":
             raise DataError(f"{path}: no training configuration with 'separator: tisdiss'")
         cost = measure(config)
         macs = "".join(f" {cost.macs[n] / 1e9:.2f} |" for n in DEPTHS)

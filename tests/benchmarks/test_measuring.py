@@ -1,5 +1,7 @@
 """The arithmetic of the benchmarks, with planted truths."""
 
+import sys
+
 import growth
 import measuring
 import numpy as np
@@ -7,6 +9,7 @@ import pytest
 import torch
 
 from espnet2_tisdiss.cost import PeakMemory
+from espnet2_tisdiss.errors import TisdissError
 
 
 def test_a_teraflop_from_one_product():
@@ -87,3 +90,26 @@ def test_the_share_of_attention_is_that_of_its_operator():
     attention = torch.nn.functional.scaled_dot_product_attention
     assert growth.attention_share(lambda: attention(x, x, x)) > 0.9
     assert growth.attention_share(lambda: x @ x.mT) == 0
+
+
+@pytest.mark.parametrize("device", ["cuda:x", "gpu", "mps"])
+def test_a_device_that_cannot_be_used_is_told(device):
+    with pytest.raises(TisdissError, match=f"^--device {device}: must be cpu, cuda, or "):
+        measuring.begin(1, device)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"), [("a: [", "not YAML: "), ("separator: tcn", "no training configuration")]
+)
+def test_what_is_no_configuration_is_told(tmp_path, text, told):
+    path = tmp_path / "train.yaml"
+    path.write_text(text)
+    with pytest.raises(TisdissError, match=f"train.yaml: {told}"):
+        measuring.read_config(path)
+
+
+def test_what_cannot_be_written_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["speed.py"])
+    with pytest.raises(SystemExit) as ending:
+        measuring.run_main(lambda: (tmp_path / "none/page.md").write_text(""))
+    assert str(ending.value).startswith("speed.py: [Errno 2] No such file")

@@ -138,6 +138,14 @@ def test_data_that_cannot_be_used_is_told_before_a_model_is_loaded(sources):
         chunking.main(["model", str(sources)])
     with pytest.raises(TisdissError, match="none/utt2spk: No such file"):
         chunking.main(["model", str(sources / "none")])
+    speakers = (sources / "utt2spk").read_text()
+    for damage, told in (
+        ("_", "names no two speakers of u"),
+        (" ", "a name and a value in each line"),
+    ):
+        (sources / "utt2spk").write_text(speakers.replace(damage, ""))
+        with pytest.raises(TisdissError, match=f"utt2spk: .*{told}"):
+            chunking.main(["model", str(sources)])
 
 
 # --- data preparation -------------------------------------------------------------------------

@@ -50,7 +50,7 @@ def experiment(espnet_model, tmp_path, monkeypatch):
         for label, values in gains.items()
     ]
     results = [SetResults(name, scored[0], scored[1:]) for name in ("test_voices", "another_set")]
-    write_report(exp, "model", results, METRICS, {"1": 0.5, "2": 1.0}, {})
+    write_report(exp, str(exp / "valid.loss.ave.pth"), results, METRICS, {"1": 0.5, "2": 1.0}, {})
     monkeypatch.chdir(tmp_path)
     return exp
 
@@ -105,7 +105,10 @@ def test_the_card_and_the_results_have_the_figures(experiment):
     assert rows[0] == ["N_re", "unseen voices", "GMAC/s"]
     assert [row[:2] for row in rows[2:]] == [["1", "2.00"], ["2", "6.00"]]
     assert "**Trained on** hums and noises." in card
-    assert "unseen voices: voices that no training mixture has; 3 mixtures" in card
+    assert (
+        "- unseen voices: voices of espeak-ng that no training mixture has; " in card
+        and "; 3 mixtures" in card
+    )
     results = Path("models/small/RESULTS.md").read_text()
     assert "## test_voices\n" in results and "|2|6.00|" in results
     assert not any(text in results for text in ("another_set", "exp/", "By mixture", "png", "wav"))
@@ -133,6 +136,19 @@ def test_what_a_package_does_not_take(experiment, monkeypatch):
     with monkeypatch.context() as limited:
         limited.setattr("bundle.MOST_BYTES", 1000)
         refused(experiment, r"\d+ bytes, more than the 1000")
+
+
+def test_scores_of_other_weights_are_not_packed(experiment):
+    results, weights = experiment / "RESULTS.md", experiment / "valid.loss.ave.pth"
+    told = results.read_text()
+    other = experiment / "latest.pth"
+    results.write_text(told.replace(str(weights), str(other)))
+    refused(experiment, f"has the scores of {other}; {weights} would be packed: .* {weights.name}")
+    results.write_text(told.replace("- model:", "- weights:"))
+    refused(experiment, "does not say whose scores it has")
+    other.symlink_to(weights.name)  # the same weights by another name
+    results.write_text(told.replace(str(weights), str(other)))
+    packed(experiment)
 
 
 def test_what_is_no_trained_model(experiment):

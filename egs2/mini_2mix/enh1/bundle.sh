@@ -11,12 +11,13 @@ once, at 8 kHz, partly with noise and in rooms: the recipe mini_2mix at its full
 
 usage() {
     cat <<'USAGE'
-Usage: ./bundle.sh [option of run.sh] ...
+Usage: ./bundle.sh [--nj N] [--inference_nj N] [--ngpu N] [--gpu_inference true]
 
 Runs every stage of ./run.sh --size full, which takes hours, and puts the trained model into the
 package: espnet2_tisdiss/models/mini and conf/finetune_mini.yaml. The commands flite and festival
 must be installed. What is done already is skipped, so an interrupted run goes on when the same
-command is given again.
+command is given again. The options are those of ./run.sh that change nothing of the model; of GPUs
+it is none by default.
 USAGE
 }
 
@@ -25,19 +26,24 @@ die() {
     exit 1
 }
 
-for word in "$@"; do
-    case ${word} in
+options=()
+while (($# > 0)); do
+    case $1 in
         --help | -h)
             usage
             exit
             ;;
-        --size* | --seed* | --expdir* | --dumpdir* | --enh_* | --inference_model* | --inference_args* | \
-            --test_sets* | --n_re* | --stop_stage*)
-            die "${word}: is fixed here; ./run.sh takes it"
+        --nj | --inference_nj | --ngpu | --gpu_inference)
+            (($# > 1)) || die "$1 lacks its value"
+            options+=("$1" "$2")
+            shift 2
             ;;
-        --python*)
-            die "${word}: set the variable PYTHON instead"
+        --nj=* | --inference_nj=* | --ngpu=* | --gpu_inference=*)
+            options+=("$1")
+            shift
             ;;
+        --python | --python=*) die "$1: set the variable PYTHON instead" ;;
+        *) die "$1: is none of its options (see --help): the model has one recipe; ./run.sh trains others" ;;
     esac
 done
 for engine in flite festival; do
@@ -47,7 +53,7 @@ done
 python=../../../.venv/bin/python
 [[ -x ${python} ]] || python=python3
 python=${PYTHON:-${python}}
-./run.sh --size full --seed 0 --python "${python}" "$@"
+./run.sh --size full --seed 0 --python "${python}" "${options[@]}"
 exec "${python}" ../../../local/bundle.py "exp/${corpus}/enh_train_full_raw" --name mini \
     --test_sets test_{voices,engines,noisy,reverb}_"${corpus}" \
     --example_set "dump/${corpus}/raw/test_voices_${corpus}" --trained_on "${trained_on}"

@@ -27,17 +27,15 @@ check size tiny quick default full
 [[ ${own[seed]} =~ ^[0-9]+$ ]] || die "--seed ${own[seed]}: must be a whole number"
 corpus=${own[size]}_${own[seed]}
 data_opts="--size ${own[size]} --seed ${own[seed]} --suffix _${corpus}"
-test_sets=test_${corpus}
+# which test sets there are depends on the engines that are installed; a folder with another corpus,
+# such as one made by an older version of the recipe, is refused
+read -r -a words <<<"${data_opts} ${own[local_data_opts]}"
+test_sets=$(PYTHON=${python} ./local/data.sh "${words[@]}" --list_test_sets)
 case ${own[size]} in
     tiny) n_re="1 2 3" ;;
     quick) n_re="1 2 3 4" ;;
     default) n_re="1 2 3 4 6 8" ;;
-    full)
-        n_re="1 2 3 4 5 6 7 8"
-        # which there are depends on the engines that are installed
-        read -r -a words <<<"${data_opts} ${own[local_data_opts]}"
-        test_sets=$(PYTHON=${python} ./local/data.sh "${words[@]}" --list_test_sets)
-        ;;
+    full) n_re="1 2 3 4 5 6 7 8" ;;
 esac
 
 run_stages "conf/train_${own[size]}.yaml" "${data_opts}" \

@@ -1,9 +1,10 @@
 """The voices of the flite command: four people, and versions of them that sound like others.
 
-They join the training voices only, so that validation and test are the same whether flite is
-installed or not.  A version has a mean pitch, a rate and a length of the vocal tract of its own.
-The length is changed by playing the samples faster or slower, pitch and rate being chosen so that
-they come out as wanted.
+They join the training voices only, so that the speakers of validation and test are the same whether
+flite is installed or not.  (At the full size their rooms and noises are not: babble is of training
+voices, and what is drawn for it shifts what is drawn next.)  A version has a mean pitch, a rate and
+a length of the vocal tract of its own.  The length is changed by playing the samples faster or
+slower, pitch and rate being chosen so that they come out as wanted.
 """
 
 from __future__ import annotations

@@ -132,7 +132,8 @@ def settled_engines(corpus: Path, size: Size, seed: int) -> dict[str, list[str]]
     if found != identity:
         raise DataError(
             f"{corpus} holds another corpus ({_words(found)}; wanted: {_words(identity)}): "
-            "give another folder with --corpus, or remove this one"
+            "give another folder with --corpus, or remove this one, and what was made of it in "
+            "data, dump and exp"
         )
     if engines.keys() != set(size.optional_engines):
         raise DataError(f"{note}: not readable: remove the folder {corpus}")

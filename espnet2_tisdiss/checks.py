@@ -1,5 +1,6 @@
 """Checks of constructor arguments: errors that name the argument and the values allowed."""
 
+import numbers
 import operator
 from collections.abc import Collection, Sequence
 from typing import Any
@@ -26,7 +27,7 @@ def check_integer(name: str, value: Any, minimum: int) -> int:
 
 def check_number(name: str, value: Any, low: float, high: float) -> None:
     """Raise ValueError unless ``value`` is a number with ``low`` <= value < ``high``."""
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    number = isinstance(value, numbers.Real) and not isinstance(value, bool)
     if not number or not low <= value < high:
         raise ValueError(f"{name} must be a number in [{low:g}, {high:g}); got {value!r}")
 

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from espnet2_tisdiss.budget import kept_calibration
+from espnet2_tisdiss.budget import kept_calibration, timed_seconds
 from espnet2_tisdiss.bundled import DEFAULT_MODEL
 from espnet2_tisdiss.checks import check_choice, check_integer, check_number
 from espnet2_tisdiss.errors import TisdissError
@@ -112,6 +112,11 @@ class SeparateSpeech(espnet2.bin.enh_inference.SeparateSpeech):
             check_integer("n_re", n_re, 0)
         if sample_rate is not None:
             check_integer("sample_rate", sample_rate, 1)
+        if model_file is None and train_config is None:
+            raise TisdissError(
+                "no model is given: give a model_file, or take from_pretrained(), of which "
+                f"{DEFAULT_MODEL} is the default"
+            )
         with loading(model_file or train_config):
             weights = None if model_file is None else read_weights(model_file)
             super().__init__(*given.args, **given.kwargs)
@@ -182,9 +187,10 @@ class SeparateSpeech(espnet2.bin.enh_inference.SeparateSpeech):
     ) -> list[np.ndarray]:
         """Separate a batch of mixtures, as ESPnet's class does.
 
-        The estimates are as loud as the model gives them, which may be a hundred times too loud:
-        ``normalize_output_wav=True`` brings each one's peak to 0.9; the other methods bring all to
-        their level in the mixture.
+        Mixtures are padded to whole hops, without which ESPnet's end in a click. The estimates are
+        as loud as the model gives them, which may be a hundred times too loud:
+        ``normalize_output_wav=True`` brings each one's peak to 0.9, and leaves silence silent; the
+        other methods bring all to their level in the mixture.
 
         Args:
             speech_mix: (b, n), at the model's sample rate.
@@ -197,11 +203,12 @@ class SeparateSpeech(espnet2.bin.enh_inference.SeparateSpeech):
             num_spk arrays (b, n).
 
         Raises:
-            ValueError: ``speech_mix`` has one axis only.
+            ValueError: ``speech_mix`` is no array of two axes or more.
         """
-        if speech_mix.ndim == 1:
+        if not isinstance(speech_mix, Tensor | np.ndarray) or speech_mix.ndim < 2:
             raise ValueError(
-                "speech_mix must be (batch, samples): give speech_mix[None], or use recording()"
+                "speech_mix must be an array (batch, samples): give speech_mix[None], or use "
+                "batch() for a list, recording() for a recording"
             )
         if fs is not None and fs != self.sample_rate:
             logging.warning(
@@ -211,11 +218,16 @@ class SeparateSpeech(espnet2.bin.enh_inference.SeparateSpeech):
                 fs,
             )
         n_samples = speech_mix.shape[1]
-        if (missing := self._transforms.least - n_samples) > 0:
-            channels = (0, 0) * (speech_mix.ndim - 2)  # which ESPnet has on the last axis
-            speech_mix = pad(torch.as_tensor(speech_mix), (*channels, 0, missing))
+        speech_mix = _as_tensor(speech_mix)
+        channels = (0, 0) * (speech_mix.ndim - 2)  # which ESPnet has on the last axis
+        missing = self._transforms.padded(n_samples) - n_samples
+        padded = pad(speech_mix, (*channels, 0, missing))
         with depth_of_call(n_re):
-            waves = super().__call__(speech_mix, fs=fs or self.sample_rate, **kwargs)
+            waves = super().__call__(padded, fs=fs or self.sample_rate, **kwargs)
+        if self.normalize_output_wav:  # by ESPnet, which divides silence by its peak
+            silent = (speech_mix == 0).flatten(1).all(1).cpu().numpy()
+            for wave in waves:
+                wave[silent] = 0
         return [wave[:, :n_samples] for wave in waves]
 
     def anytime(
@@ -433,7 +445,8 @@ class SeparateSpeech(espnet2.bin.enh_inference.SeparateSpeech):
             duration = None if seconds is None else len(channels) * length
             here = length * self.sample_rate
             work = chunking.separated(here) / here
-            n_re = self.depth_within(rtf, seconds, duration, n_re, work, chunk_seconds)
+            timed = timed_seconds(chunk_seconds, length)
+            n_re = self.depth_within(rtf, seconds, duration, n_re, work, timed)
         if rate != self.sample_rate:
             logging.warning("resampling from %d Hz to the model's %d", rate, self.sample_rate)
         depths = Depths((self.resolve_depth(n_re),), stop_db)
@@ -466,20 +479,12 @@ class SeparateSpeech(espnet2.bin.enh_inference.SeparateSpeech):
                 ]
             yield depth, [estimate.cpu().numpy() for estimate in estimates]
 
-    @property
-    def hop(self) -> int:
-        """Samples from one frame of the encoder to the next."""
-        return self._transforms.hop
-
 
 def _as_list(mixtures: Mixtures) -> list[Tensor]:
     """Return mixtures as a list of waveforms (n,), checked."""
     if isinstance(mixtures, Tensor | np.ndarray) and mixtures.ndim != 2:
         raise TisdissError(f"mixtures must be (batch, samples); got {tuple(mixtures.shape)}")
-    # PyTorch takes no arrays that run backwards
-    waves = [
-        w if isinstance(w, Tensor) else torch.as_tensor(np.ascontiguousarray(w)) for w in mixtures
-    ]
+    waves = [_as_tensor(wave) for wave in mixtures]
     for index, wave in enumerate(waves):
         if wave.dim() != 1 or len(wave) == 0:
             raise TisdissError(
@@ -490,6 +495,15 @@ def _as_list(mixtures: Mixtures) -> list[Tensor]:
     if not waves:
         raise TisdissError("mixtures are none: an empty list or batch")
     return waves
+
+
+def _as_tensor(samples: Tensor | np.ndarray) -> Tensor:
+    """Return samples as a tensor that can become an array again."""
+    if not isinstance(samples, Tensor):
+        # PyTorch takes no arrays that run backwards
+        return torch.as_tensor(np.ascontiguousarray(samples))
+    samples = samples.detach()
+    return samples.float() if samples.dtype in (torch.bfloat16, torch.float16) else samples
 
 
 def _scaled(

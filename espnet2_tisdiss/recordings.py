@@ -54,19 +54,12 @@ class Depths:
             For each of them a list with its estimate (j, n) at every depth of ``n_re``, and the
             repetitions that each was given.
         """
-        # Where a wave ends between two frames, the inverse STFT divides its last samples by a
-        # window's vanishing slope, and makes a click of what is no spectrum of any wave.
-        lengths = [len(wave) for wave in waves]
-        waves = [np.pad(wave, (0, model.hop + -len(wave) % model.hop)) for wave in waves]
         if self.stop_db is not None:
             stable = model.until_stable(waves, self.stop_db, self.n_re[-1], scale="estimate")
-            takes, n_used = [[wave] for wave in stable.waves], stable.n_re.tolist()
-        else:
-            found = model.depths(waves, self.n_re, scale="estimate")
-            takes = [list(take) for take in zip(*(found[d] for d in self.n_re), strict=True)]
-            n_used = [self.n_re[-1]] * len(waves)
-        cut = zip(takes, lengths, strict=True)
-        return [[wave[:, :length] for wave in take] for take, length in cut], n_used
+            return [[wave] for wave in stable.waves], stable.n_re.tolist()
+        found = model.depths(waves, self.n_re, scale="estimate")
+        takes = [list(take) for take in zip(*(found[d] for d in self.n_re), strict=True)]
+        return takes, [self.n_re[-1]] * len(waves)
 
 
 def change_db(before: np.ndarray, after: np.ndarray) -> float:

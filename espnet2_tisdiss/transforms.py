@@ -22,7 +22,10 @@ FRAMES_STEP = 32  # on a CPU, mixtures are padded to a multiple of so many frame
 class Transforms:
     """Encoder and decoder of a model, with its normalisation of mixtures.
 
-    Each waveform is transformed alone: padding it first would change the frames at its end.
+    Each waveform is transformed alone: to pad it to the others' length would change the frames at
+    its end. With silence it is brought to whole hops, a deviation from ESPnet: where a wave ends
+    between two frames, the inverse STFT divides its last samples by a window's vanishing slope, and
+    makes a click of what is no spectrum of any wave.
 
     Args:
         model: ESPnet's model.
@@ -31,7 +34,6 @@ class Transforms:
 
     Attributes:
         hop: samples from one frame to the next.
-        least: samples that a wave must have; a shorter one is padded.
     """
 
     def __init__(self, model: "ESPnetEnhancementModel", device: str, dtype: torch.dtype):
@@ -39,16 +41,24 @@ class Transforms:
         self.hop = hop_of(encoder)
         self._encoder, self._decoder = encoder, model.decoder
         self._device, self._dtype = device, dtype
-        self.least = encoder.n_fft if hasattr(encoder, "n_fft") else encoder.kernel_size
+        # the STFT's last frame has its middle at the end of a whole number of hops, and is whole;
+        # of a learned encoder's frames the last ones have to lie beyond the end
+        is_stft = hasattr(encoder, "n_fft")
+        self._least = encoder.n_fft if is_stft else encoder.kernel_size
+        self._beyond = 0 if is_stft else encoder.kernel_size - self.hop
         # whether the model wants mixtures of deviation 1
         self._normalises = model.normalize_variance or model.normalize_variance_per_ch
+
+    def padded(self, length: int) -> int:
+        """Return the samples that a wave of a length is brought to."""
+        return max(self._least, length + -length % self.hop + self._beyond)
 
     def encode(self, waves: list[Tensor]) -> tuple[Tensor, Tensor, list[Tensor | float]]:
         """Return the features (b, t, f) of waves (n,), their frames (b,), and the waves' scales."""
         features, scales = [], []
         for wave in waves:
             wave = wave.to(self._device, self._dtype)
-            wave = pad(wave, (0, max(0, self.least - len(wave))))
+            wave = pad(wave, (0, self.padded(len(wave)) - len(wave)))
             scales.append(wave.std() if self._normalises else 1.0)
             feature, _ = self._encoder(wave[None] / scales[-1], torch.tensor([len(wave)]))
             if isinstance(feature, ComplexTensor):
@@ -63,6 +73,5 @@ class Transforms:
 
     def decode(self, features: Tensor, length: int, scale: Tensor | float) -> Tensor:
         """Return the waves (j, n), of a length in samples, of features (j, t, f)."""
-        padded = max(length, self.least)
-        waves, _ = self._decoder(features, torch.full((len(features),), padded))
+        waves, _ = self._decoder(features, torch.full((len(features),), self.padded(length)))
         return waves[:, :length] * scale

@@ -3,6 +3,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 import yaml
 from espnet2.bin import enh_inference
@@ -11,6 +12,7 @@ from models import LEARNED_ENCODER, TINY
 
 from espnet2_tisdiss import SeparateSpeech, TisdissError
 from espnet2_tisdiss.budget import CalibrationStore, Conditions
+from espnet2_tisdiss.bundled import example
 from espnet2_tisdiss.precision import half_precision
 from espnet2_tisdiss.scaling import SCALES, rescale
 
@@ -28,6 +30,7 @@ def mixture() -> np.ndarray:
 
 def test_is_a_drop_in_for_espnets_class(espnet_model, mixture):
     _, config, weights = espnet_model()
+    mixture = mixture[:, : 93 * 64]  # of whole hops, which are not padded
     for options in ({}, {"segment_size": 0.4, "hop_size": 0.2}, {"normalize_output_wav": True}):
         stock = enh_inference.SeparateSpeech(config, weights, **options)
         ours = SeparateSpeech(config, weights, **options)
@@ -41,6 +44,7 @@ def test_takes_espnets_arguments_by_position_and_its_inference_config(
     _, config, weights = espnet_model()
     deeper = tmp_path / "inference.yaml"
     deeper.write_text("separator_conf: {reconstructor_repeat_times: 4}")
+    mixture = mixture[:, : 93 * 64]
     arguments = (config, weights, deeper, 0.4, 0.2, False, False, None, True, "cpu", "float64")
     stock = enh_inference.SeparateSpeech(*arguments)
     ours = SeparateSpeech(*arguments)
@@ -70,8 +74,10 @@ def test_calls_of_several_threads_have_depths_of_their_own(separate, mixture):
 
 
 def test_a_mixture_without_its_batch_is_told(separate, mixture):
-    with pytest.raises(ValueError, match=r"give speech_mix\[None\], or use recording"):
+    with pytest.raises(ValueError, match=r"give speech_mix\[None\], or use batch"):
         separate(mixture[0])
+    with pytest.raises(ValueError, match="speech_mix must be an array"):
+        separate(list(mixture))
 
 
 def test_a_sample_rate_that_is_not_the_models_is_told(separate, mixture, caplog):
@@ -87,6 +93,60 @@ def test_a_call_takes_mixtures_shorter_than_a_frame(separate, mixture):
         short = mixture[:, :length]
         raw = separate.depths(short, [2], scale="estimate")[2]
         np.testing.assert_allclose(separate(short, n_re=2), raw, atol=1e-10)
+
+
+def test_no_estimate_ends_in_a_click():
+    separate = SeparateSpeech.from_pretrained()
+    hop = 128
+    samples, _ = soundfile.read(next((example() / "mix").iterdir()), dtype="float32")
+    mixture = samples[None, : 126 * hop - 1]  # its end is at the end of the last window
+    found = {
+        "call": separate(mixture),
+        "depths": separate.depths(mixture, [3], "estimate")[3],
+        "anytime": list(separate.anytime(mixture, 3, "estimate"))[-1].waves,
+        "until_stable": separate.until_stable(mixture, -200, 3, "estimate").waves,
+        "batch": separate.batch(mixture, 3, scale="estimate"),
+        "recording": separate.recording(mixture[0], 8000, 3, scale="estimate"),
+    }
+    for name, waves in found.items():
+        waves = np.concatenate(waves).reshape(2, -1)
+        assert waves.shape == (2, mixture.shape[1])
+        assert np.abs(waves[:, -hop:]).max() < np.abs(waves[:, :-hop]).max(), name
+        np.testing.assert_allclose(waves, np.concatenate(found["call"]), atol=1e-3)
+
+
+def test_a_learned_encoders_last_samples_are_separated(espnet_model, mixture):
+    _, config, weights = espnet_model(**LEARNED_ENCODER)
+    separate = SeparateSpeech(config, weights)
+    for length in (5993, 5999, 6000):  # of strides of 8, with kernels of 16
+        (wave,) = separate.batch([mixture[0, :length]], scale="estimate")
+        assert wave.shape == (2, length) and np.abs(wave[:, -1]).min() > 0
+
+
+def test_silence_stays_silent_where_espnets_call_normalises(espnet_model, mixture):
+    _, config, weights = espnet_model()
+    separate = SeparateSpeech(config, weights, normalize_output_wav=True)
+    for wave in separate(np.concatenate([mixture, 0 * mixture])):
+        assert np.abs(wave[:3]).max(1) == pytest.approx(0.9, rel=0.01)
+        assert (wave[3:] == 0).all()
+
+
+def test_tensors_of_any_kind_and_arrays_that_run_backwards(separate, mixture):
+    expected = separate.depths(mixture, [2])[2]
+    tensor = torch.from_numpy(mixture).requires_grad_()
+    np.testing.assert_array_equal(separate.depths(tensor, [2])[2], expected)
+    half = separate.depths(tensor.bfloat16(), [2])[2]
+    assert np.abs(np.subtract(half, expected)).max() < 0.1 * np.abs(expected).max()
+    backwards = np.ascontiguousarray(mixture[:, ::-1])[:, ::-1]
+    np.testing.assert_array_equal(separate(backwards), separate(mixture))
+    assert separate.until_stable(mixture, np.float32(-10), np.int64(3)).n_re.max() <= 3
+
+
+def test_no_model_at_all_is_told(separate):
+    with pytest.raises(TisdissError, match="^no model is given: "):
+        SeparateSpeech()
+    with pytest.raises(TisdissError, match="^no model is given: "):
+        SeparateSpeech.from_pretrained(train_config=None, model_file=None)
 
 
 @pytest.mark.parametrize("scale", SCALES)
@@ -373,6 +433,7 @@ def test_the_first_part_of_a_joint_model(mixture, tmp_path, monkeypatch):
     torch.save(model.state_dict(), files[1])
     stock = enh_inference.SeparateSpeech(*files, enh_s2t_task=True)
     ours = SeparateSpeech(*files, enh_s2t_task=True)
+    mixture = mixture[:, : 93 * 64]
     np.testing.assert_array_equal(ours(mixture), stock(mixture))
     assert ours.depth_within(rtf=1e6, most=3) == 3
     weights = {

@@ -26,9 +26,8 @@ def noise(length: int, channels: int | None = None) -> np.ndarray:
 
 
 def whole(separate: SeparateSpeech, samples: np.ndarray, n_re: int) -> np.ndarray:
-    """What the model gives for all of a recording, with a frame of silence behind it."""
-    padded = np.pad(samples, (0, 64 + -len(samples) % 64))
-    return separate.depths([padded], [n_re], "estimate")[n_re][0][:, : len(samples)]
+    """What the model gives for all of a recording."""
+    return separate.depths([samples], [n_re], "estimate")[n_re][0]
 
 
 def test_what_is_no_longer_than_a_chunk_is_separated_as_it_is(separate):

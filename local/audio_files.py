@@ -96,8 +96,8 @@ def _check_declared_size(path: str) -> None:
             size = int.from_bytes(header[20:28], "little")
         case _:
             return
-    # Programs that write into a pipe leave 0, the largest number, or (sox) one near 2 GiB.
-    if size in (0, 0xFFFFFFFF) or 0x7FFFF000 <= size < 0x7FFFF100:
+    # Programs that write into a pipe leave 0, the largest number, or (sox, arecord) one near 2 GiB.
+    if size in (0, 0xFFFFFFFF) or 0x7FFFF000 <= size <= 0x80000100:
         return
     there = Path(path).stat().st_size
     if size + 8 > there + 1:  # a pad byte may lack

@@ -752,18 +752,24 @@ stage_8() {
 
 # score_mixture SET: score the unprocessed mixture as every speaker's estimate, once for all models
 score_mixture() {
-    local data=${raw}/$1
-    score "${data}" "${data}/mixture_scoring" "${data}/.done" "${test_lists[@]/*/${data}/wav.scp}"
+    local data=${raw}/$1 list estimates=()
+    for list in "${test_lists[@]}"; do # an & would stand for the match in a replacement
+        estimates+=("${data}/wav.scp")
+    done
+    score "${data}" "${data}/mixture_scoring" "${data}/.done" "${estimates[@]}"
     facts+=(--input "${data}/mixture_scoring/.done")
     report+=(--mixture "$1" "${data}/mixture_scoring")
 }
 
 # score_separation SET N_RE
 score_separation() {
-    local folder
+    local folder list estimates=()
     folder=$(separated_dir "$1" "$2")
     need "${folder}/.done" "7 (inference)"
-    score "${raw}/$1" "${folder}/scoring" "${folder}/.done" "${test_lists[@]/#/${folder}/}"
+    for list in "${test_lists[@]}"; do
+        estimates+=("${folder}/${list}")
+    done
+    score "${raw}/$1" "${folder}/scoring" "${folder}/.done" "${estimates[@]}"
     facts+=(--input "${folder}/scoring/.done")
     report+=(--scored "$1" "${2:-default}" "${folder}")
 }

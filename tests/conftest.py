@@ -1,5 +1,7 @@
 """Fixtures shared by all tests."""
 
+import signal
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,12 @@ import yaml
 from models import TINY, Golden
 
 import espnet2_tisdiss  # noqa: F401  (registers with ESPnet)
+
+
+def pytest_configure() -> None:
+    """Let programs that tests start be interrupted, also where this one is in the background."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(params=["published_structure", "residual_in_reconstructor", "split_compress"])

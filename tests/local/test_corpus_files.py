@@ -65,8 +65,10 @@ def test_a_folder_is_taken_from_the_option_before_the_variable(tmp_path, monkeyp
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[tuple[Path, str]]:
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Path, str]]:
     """A folder and the address under which it is served."""
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.setenv(name, "127.0.0.1")
     folder = tmp_path / "served"
     folder.mkdir()
     handler = partial(SimpleHTTPRequestHandler, directory=folder)

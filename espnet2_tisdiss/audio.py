@@ -184,8 +184,8 @@ def _declared_size(header: bytes) -> int | None:
             size = int.from_bytes(header[20:28], "little")
         case _:
             return None
-    # Programs that write into a pipe leave 0, the largest number, or (sox) one near 2 GiB.
-    in_a_pipe = size in (0, 0xFFFFFFFF) or 0x7FFFF000 <= size < 0x7FFFF100
+    # Programs that write into a pipe leave 0, the largest number, or (sox, arecord) one near 2 GiB.
+    in_a_pipe = size in (0, 0xFFFFFFFF) or 0x7FFFF000 <= size <= 0x80000100
     return None if in_a_pipe else size + 8
 
 

@@ -12,6 +12,7 @@ import hashlib
 import json
 import logging
 import math
+import os
 import platform
 import statistics
 import sys
@@ -111,8 +112,8 @@ class Calibration:
 
     @property
     def key(self) -> str:
-        """Fingerprint of the conditions and of the audio's length."""
-        return _key(self.conditions, self.seconds)
+        """Fingerprint of the conditions, of the audio's length and of the size of the batch."""
+        return _key(self.conditions, self.seconds, self.batch)
 
     def predict(self, n_re: int) -> float:
         """Return the RTF to expect at ``n_re`` repetitions."""
@@ -218,9 +219,11 @@ class CalibrationStore:
         default = platformdirs.user_cache_path("tisdiss") / "calibrations.json"
         self.path = default if path is None else Path(path)
 
-    def get(self, conditions: Conditions, seconds: float = CHUNK_SECONDS) -> Calibration | None:
+    def get(
+        self, conditions: Conditions, seconds: float = CHUNK_SECONDS, batch: int = 1
+    ) -> Calibration | None:
         """Return what was measured under the same conditions on audio of that length, or None."""
-        return self._read().get(_key(conditions, seconds))
+        return self._read().get(_key(conditions, seconds, batch))
 
     def put(self, calibration: Calibration) -> None:
         """Keep a calibration in the place of an earlier one under the same conditions and length.
@@ -234,7 +237,7 @@ class CalibrationStore:
 
     def _read(self) -> dict[str, Calibration]:
         """Return all calibrations by key; none where the file is missing or cannot be used."""
-        if not self.path.exists():
+        if not os.path.exists(self.path):  # or it is where nobody may look
             return {}
         try:
             entries = _read_json(self.path).get("calibrations")
@@ -304,6 +307,21 @@ def kept_calibration(separate: "SeparateSpeech", seconds: float = CHUNK_SECONDS)
     return found
 
 
+def timed_seconds(chunk_seconds: float, longest: float) -> float:
+    """Return the length of audio to calibrate on, for recordings cut into chunks.
+
+    Args:
+        chunk_seconds: length of the chunks.
+        longest: that of the longest recording, in seconds.
+
+    Returns:
+        The chunk's; where all recordings are shorter, the usual chunk's doubled until it holds the
+        longest, so that recordings of all lengths share a few calibrations.
+    """
+    holding = CHUNK_SECONDS * 2 ** max(0, math.ceil(math.log2(longest / CHUNK_SECONDS)))
+    return min(chunk_seconds, holding)
+
+
 def _timed_runs(
     separate: "SeparateSpeech",
     mixture: np.ndarray,
@@ -358,9 +376,9 @@ def _line(runs: list[list[float]]) -> tuple[float, float, float]:
     return base, slope, float(np.quantile(deviations, SPREAD_QUANTILE))
 
 
-def _key(conditions: Conditions, seconds: float) -> str:
+def _key(conditions: Conditions, seconds: float, batch: int) -> str:
     """Return the fingerprint that a calibration is kept under."""
-    return _fingerprint([dataclasses.asdict(conditions), float(seconds)])
+    return _fingerprint([dataclasses.asdict(conditions), float(seconds), batch])
 
 
 def _rounded_up(value: float) -> float:

@@ -377,6 +377,8 @@ class _Recording:
 
     def _piece(self, channel: "_Channel", chunks: Sequence[Chunk]) -> Iterator[_Piece]:
         for chunk in chunks:
+            if not np.isfinite(chunk.samples).all():  # resampling may bring them over the largest
+                raise TisdissError("its samples are far too loud to be resampled; scale it down")
             yield _Piece(self, channel.track, chunk, channel.advance(chunk))
 
     def _takes(self) -> Iterator[tuple[tuple[Path, ...], Callable[[], Iterator[np.ndarray]]]]:

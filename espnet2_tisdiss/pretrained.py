@@ -10,6 +10,7 @@ import shutil
 import tempfile
 import zipfile
 from collections.abc import Iterator
+from os.path import isdir, isfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,15 +71,15 @@ def find_model(name: str | Path) -> dict[str, str]:
     """
     path = Path(name)
     if isinstance(name, str) and name in bundled_models():
-        if path.is_dir():
+        if isdir(path):
             _warn_of_folder(name)
         folder = bundled_model(name)
         return _files(folder, folder / MODEL_FILE)
-    if path.is_dir():
+    if isdir(path):  # of os.path, which takes what cannot be looked at for missing
         return _files(path, _weights_in(path))
     if zipfile.is_zipfile(path) and path.suffix == ".zip":
         return _unpacked(path)
-    if path.is_file():
+    if isfile(path):
         return _files(path.parent, path)
     # a tag is a name such as owner/model, or one of espnet_model_zoo's table, with no more slashes
     is_file = path.suffix in (".pth", ".zip", ".yaml")
@@ -164,7 +165,7 @@ def _files(folder: Path, weights: Path) -> dict[str, str]:
     config = folder / CONFIG
     if weights.suffix != ".pth":
         raise TisdissError(f"{weights}: weights are a .pth file; give that, or the model's folder")
-    if not config.is_file():
+    if not isfile(config):
         raise TisdissError(f"{config}: missing; a model is its {CONFIG} and its weights (*.pth)")
     return {"train_config": str(config), "model_file": str(weights)}
 
@@ -190,7 +191,7 @@ def _unpacked(archive: Path) -> dict[str, str]:
     with archive.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     folder = platformdirs.user_cache_path("tisdiss") / "models" / digest[:16]
-    if not folder.is_dir():
+    if not isdir(folder):
         try:
             _unpack_aside(archive, folder)
         except (RuntimeError, AssertionError, KeyError, zipfile.BadZipFile) as error:
@@ -223,9 +224,12 @@ def _unpack_aside(archive: Path, folder: Path) -> None:
 def _downloaded(tag: str) -> dict[str, str]:
     """Fetch a published model."""
     try:
-        return download_pretrained(tag)
+        found = download_pretrained(tag)
     except Exception as error:  # whatever the network, the hub or the archive does
         raise TisdissError(
             f"{tag}: no such file or folder here, and no model of that tag could be fetched "
             f"({first_line(error)}); give a model's folder or weights, or {DEFAULT_MODEL}"
         ) from error
+    if found.keys() != {"train_config", "model_file"}:
+        raise TisdissError(f"{tag}: is no model for separation; it has {', '.join(sorted(found))}")
+    return found

@@ -8,7 +8,7 @@ Axis letters: b batch, j speaker, h feature channel, t frame, f frequency bin or
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Any
@@ -94,9 +94,6 @@ class TISDiSSSeparator(AbsSeparator):
         self._repeat_times = config.reconstructor_repeat_times
         self.half_dtype: torch.dtype | None = None
         self.is_compiled = False
-        # Also where ESPnet loads with strict=False, which would skip what does not fit. (Other
-        # shapes are an error of PyTorch's in any case.)
-        self.register_load_state_dict_post_hook(_check_names)
 
     def _front_end(self, stream_dim: int) -> tuple[nn.Module, nn.Module]:
         """Return the embedding and the projection that the options ask for."""
@@ -149,6 +146,20 @@ class TISDiSSSeparator(AbsSeparator):
     @reconstructor_repeat_times.setter
     def reconstructor_repeat_times(self, value: int) -> None:
         self._repeat_times = check_integer("reconstructor_repeat_times", value, 0)
+
+    def _load_from_state_dict(
+        self, state_dict: Mapping[str, Tensor], prefix: str, *args: Any
+    ) -> None:
+        """Load weights as PyTorch does, but all or none of them.
+
+        Also where ESPnet loads with strict=False, which would skip what does not fit. (Other shapes
+        are an error of PyTorch's in any case.)
+        """
+        given = {name for name in state_dict if name.startswith(prefix)}
+        if given:  # else PyTorch refuses, or another part of a larger model is loaded alone
+            names = {prefix + name for name in self.state_dict()}
+            refuse_mismatch(names - given, given - names)
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def compile_blocks(self) -> None:
         """Have ``torch.compile`` fuse the separator and reconstructor blocks from now on.
@@ -391,11 +402,6 @@ def refuse_mismatch(missing: Collection[str], left_over: Collection[str]) -> Non
             "the weights do not fit this TISDiSS configuration; "
             f"missing: {some_of(missing) or 'none'}; left over: {some_of(left_over) or 'none'}"
         )
-
-
-def _check_names(_: nn.Module, keys: Any) -> None:
-    """Pass what PyTorch found of missing and unexpected keys to :func:`refuse_mismatch`."""
-    refuse_mismatch(keys.missing_keys, keys.unexpected_keys)
 
 
 def _supervised_steps(

@@ -96,7 +96,8 @@ class Chunker:
 
     All chunks have full length, the last one too: it ends with the recording and overlaps the one
     before it by as much as that takes. Only a recording shorter than a chunk is a chunk of its own
-    length. What is held never exceeds ``length + hop`` samples, whatever the size of the blocks.
+    length. What is held never exceeds ``length + hop`` samples, whatever the size of the blocks,
+    nor twice the recording's.
 
     Example:
         >>> chunker = Chunker(Chunking.in_seconds(8000))
@@ -109,7 +110,7 @@ class Chunker:
 
     def __init__(self, chunking: Chunking):
         self.chunking = chunking
-        self._held = np.empty(0)  # the samples since self._start; allocated with the first block
+        self._held = np.empty(0)  # the samples since self._start, and room for more
         self._start = 0
         self._filled = 0
 
@@ -118,13 +119,12 @@ class Chunker:
         if block.ndim != 1:
             raise ValueError(f"a block must be (samples,), one channel; got {block.shape}")
         length, hop = self.chunking.length, self.chunking.hop
-        if not self._held.size:
-            self._held = np.empty(length + hop, block.dtype)
         chunks = []
         while len(block):
             # up to the end of the next chunk, no further
             whole = length if self._start == 0 and self._filled < length else length + hop
             taken = block[: whole - self._filled]
+            self._make_room(len(taken), block.dtype)
             self._held[self._filled : self._filled + len(taken)] = taken
             self._filled += len(taken)
             block = block[len(taken) :]
@@ -144,6 +144,14 @@ class Chunker:
             self._drop(self._filled - length)
             return [self._latest()]
         return []
+
+    def _make_room(self, count: int, dtype: np.dtype) -> None:
+        """Make room for so many samples more, and for as many again as are there."""
+        if (needed := self._filled + count) > len(self._held):
+            most = self.chunking.length + self.chunking.hop
+            room = np.empty(min(most, 2 * needed), dtype)
+            room[: self._filled] = self._held[: self._filled]
+            self._held = room
 
     def _drop(self, count: int) -> None:
         """Forget the oldest samples."""

@@ -198,15 +198,14 @@ def sweep(
         depths: repetitions N_re.
         batch_size: the most mixtures to separate at once.
         with_sdr: compute the SDR of BSS-eval as well.
-        resample: take files at another rate than the model's, converted to that.
+        resample: take files at another rate than the model's, converted to that; otherwise such
+            mixtures fail, and :func:`with_length` finds them before the work.
         on_progress: called with the seconds of audio done since it was called last.
 
     Yields:
         An outcome for each mixture.
 
     Raises:
-        TisdissError: a mixture whose length was not looked at before has another rate than the
-            model, without ``resample``.
         ValueError: a number is out of range, or there are no depths.
     """
     wanted = {check_integer("depths", n_re, 1) for n_re in depths}

@@ -187,7 +187,7 @@ def test_flac_of_unknown_length(tmp_path):
     refused(path, "does not say how long it is")
 
 
-@pytest.mark.parametrize("size", [0, 0xFFFFFFFF, 0x7FFFF024])
+@pytest.mark.parametrize("size", [0, 0xFFFFFFFF, 0x7FFFF024, 0x7FFFFF24, 0x80000024])
 def test_wav_written_into_a_pipe(tmp_path, size):
     path, samples = tmp_path / "a.wav", noise(1000)
     soundfile.write(path, samples, 8000, "FLOAT")

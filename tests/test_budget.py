@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import math
+import os
 import re
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
@@ -18,6 +19,7 @@ from espnet2_tisdiss.budget import (
     CalibrationStore,
     Conditions,
     calibrate,
+    timed_seconds,
 )
 
 CONDITIONS = Conditions("0123456789abcdef", "Some CPU", 2, "float32", "2.14.1", "0.1.0")
@@ -266,6 +268,9 @@ def test_other_conditions_are_not_found(tmp_path, change):
     store.put(LINE)
     assert store.get(dataclasses.replace(CONDITIONS, **change)) is None
     assert store.get(CONDITIONS, seconds=30.0) is None
+    assert store.get(CONDITIONS, batch=4) is None
+    store.put(dataclasses.replace(LINE, batch=4, base_rtf=0.1))
+    assert store.get(CONDITIONS) == LINE and store.get(CONDITIONS, batch=4).base_rtf == 0.1
 
 
 @pytest.mark.parametrize(
@@ -289,6 +294,22 @@ def test_a_broken_store_is_begun_anew_with_a_warning(tmp_path, caplog, text):
     caplog.clear()
     assert store.get(CONDITIONS) == LINE
     assert not caplog.text
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may look everywhere")
+def test_a_store_where_nobody_may_look_is_empty(tmp_path):
+    locked = tmp_path / "locked"
+    locked.mkdir()
+    locked.chmod(0)
+    assert CalibrationStore(locked / "calibrations.json").get(CONDITIONS) is None
+
+
+@pytest.mark.parametrize(
+    ("chunk", "longest", "expected"),
+    [(8, 2, 8), (3, 2, 3), (30, 9, 16), (30, 20, 30), (1e30, 70, 128)],
+)
+def test_what_is_timed_is_no_longer_than_twice_the_recordings(chunk, longest, expected):
+    assert timed_seconds(chunk, longest) == expected
 
 
 def test_a_store_that_cannot_be_written_is_one_line(tmp_path):

@@ -178,6 +178,15 @@ def test_batches_are_full(model, record, monkeypatch):
     assert [outcome.status for outcome in outcomes].count("done") == 6
 
 
+def test_samples_that_no_resampling_holds_fail_alone(model, record, tmp_path):
+    loud, good = record("loud", 4000), record("good", 4000)
+    square = np.float32(3.3e38) * np.where(np.arange(8000) // 50 % 2, 1, -1).astype(np.float32)
+    soundfile.write(loud.source, square, 2 * RATE, "FLOAT")
+    outcomes = list(separate_files(model, [loud, good], options(batch_size=4)))
+    assert [outcome.status for outcome in outcomes] == ["failed", "done"]
+    assert outcomes[0].reason.startswith(f"{loud.source}: its samples are far too loud")
+
+
 @pytest.mark.parametrize("error", [RuntimeError("no memory\nat all"), MemoryError()])
 def test_model_that_fails_is_told(model, record, tmp_path, monkeypatch, error):
     def fail(*_, **__):

@@ -70,9 +70,17 @@ def test_folders_that_are_no_model(folder):
             find_model(name)
 
 
-@pytest.mark.parametrize("name", ["./none", "/none/at/all", "none.pth", "exp/none.zip"])
+@pytest.mark.parametrize(
+    "name", ["./none", "/none/at/all", "none.pth", "exp/none.zip", "./" + "long" * 100]
+)
 def test_nothing_there(name):
     refused(name, "no such model folder, weights or archive")
+
+
+def test_a_published_model_of_another_task(monkeypatch):
+    files = {"asr_train_config": "a.yaml", "asr_model_file": "a.pth"}
+    monkeypatch.setattr("espnet2_tisdiss.pretrained.download_pretrained", lambda tag: files)
+    refused("someone/asr", "someone/asr: is no model for separation; it has asr_model_file, asr_tr")
 
 
 def test_other_files(folder):

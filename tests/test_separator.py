@@ -459,3 +459,19 @@ def test_types_of_a_gpu_in_half_precision_fit(options, half_weights, dtype):
         x = torch.randn(2, 60, F_BINS, dtype=torch.float32 if is_real else torch.complex64)
         model.half_dtype = dtype
         assert {estimate.dtype for estimate in model(x, None)[0]} == {x.dtype}
+
+
+def test_other_parts_of_a_larger_model_may_be_missing_and_left_over():
+    whole = torch.nn.ModuleDict(
+        {"sep": TISDiSSSeparator(17, **TINY), "head": torch.nn.Linear(2, 2)}
+    )
+    weights = whole.state_dict()
+    planted = {name: torch.full_like(value, 0.5) for name, value in weights.items()}
+    part = {name: value for name, value in planted.items() if name.startswith("sep.")}
+    whole.load_state_dict(part | {"old.weight": torch.zeros(1)}, strict=False)
+    assert all((value == 0.5).all() for value in whole["sep"].state_dict().values())
+    whole.load_state_dict({"head.weight": planted["head.weight"]}, strict=False)
+    name = next(iter(part))
+    del part[name]
+    with pytest.raises(RuntimeError, match=f"missing: {name}; left over: sep.other"):
+        whole.load_state_dict(part | {"sep.other": torch.zeros(1)}, strict=False)

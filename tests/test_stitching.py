@@ -296,6 +296,16 @@ def test_what_is_returned_is_the_callers_own():
     np.testing.assert_array_equal(np.concatenate(parts, axis=1)[0], block)
 
 
+def test_a_chunk_of_any_length_takes_no_more_room_than_the_recording():
+    chunker = Chunker(Chunking.in_seconds(RATE, 1e30))
+    block = np.arange(50, dtype=np.float32)
+    for _ in range(20):
+        assert chunker.push(block) == []
+    assert buffered(chunker) <= 2 * 20 * block.nbytes
+    (chunk,) = chunker.finish()
+    np.testing.assert_array_equal(chunk.samples, np.tile(block, 20))
+
+
 def test_what_cannot_be_joined_is_refused():
     stitcher = Stitcher(RATE)
     stitcher.push(100, np.ones((2, 1000), np.float32))

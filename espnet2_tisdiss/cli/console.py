@@ -153,7 +153,7 @@ def check_seconds(seconds: float) -> None:
 
 
 @contextlib.contextmanager
-def measuring() -> Iterator[None]:
+def measuring(advice: str = "try fewer --seconds") -> Iterator[None]:
     """Tell in one line where PyTorch fails in the block, above all for want of memory.
 
     Raises:
@@ -161,9 +161,9 @@ def measuring() -> Iterator[None]:
     """
     try:
         yield
-    except RuntimeError as error:
+    except (RuntimeError, MemoryError) as error:
         reason = first_line(error)
-        raise TisdissError(f"the model cannot be run: {reason}; try fewer --seconds") from error
+        raise TisdissError(f"the model cannot be run: {reason}; {advice}") from error
 
 
 def check_numbers(least: float, options: dict[str, float | None]) -> None:
@@ -214,7 +214,7 @@ def csv_file(rows: Iterable[Mapping[str, Any]]) -> bytes:
     writer = csv.DictWriter(text, fieldnames=list(rows[0]))
     writer.writeheader()
     writer.writerows(rows)
-    return text.getvalue().encode()
+    return text.getvalue().encode(errors="surrogateescape")  # a file's name may be any bytes
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> None:

@@ -1,12 +1,13 @@
 """The dial of ``tisdiss separate``: what its options say of the depth."""
 
 import heapq
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from espnet2_tisdiss.cli.console import LEAST_S, check_numbers, messages, refuse_together
+from espnet2_tisdiss.cli.console import LEAST_S, check_numbers, measuring, messages, refuse_together
 from espnet2_tisdiss.errors import TisdissError
 
 if TYPE_CHECKING:  # these bring PyTorch and ESPnet, which takes seconds
@@ -81,18 +82,21 @@ class Dial:
             chunking: how they are cut.
             jobs: processes.
         """
+        from espnet2_tisdiss.budget import timed_seconds
         from espnet2_tisdiss.recordings import Depths
 
         rate = separator.sample_rate
+        longest = max(itertools.chain([LEAST_S], *to_do))
         total = max(sum(map(sum, to_do)), LEAST_S)
-        with messages.status("calibrating, once for this model and machine"):
+        calibrating = messages.status("calibrating, once for this model and machine")
+        with calibrating, measuring("try a shorter --chunk"):
             depth = separator.depth_within(
                 self.rtf,
                 self.seconds,
                 duration=None if self.seconds is None else total,
                 most=max(self.n_re, default=None),
                 work=work_factor(to_do, chunking, rate, jobs),
-                chunk_seconds=chunking.length / rate,
+                chunk_seconds=timed_seconds(chunking.length / rate, longest),
             )
         return Depths((depth,))
 

@@ -7,7 +7,7 @@ import os
 import re
 import string
 from collections.abc import Iterable, Sequence
-from os.path import isfile
+from os.path import isdir, isfile
 from pathlib import Path
 
 import soundfile
@@ -30,9 +30,10 @@ def find_tasks(sources: Iterable[str], out: Path) -> list[Task]:
     tasks: list[Task] = []
     for source in sources:
         path = Path(source)
-        if path.suffix == ".scp" and path.is_file():
+        # of os.path, which takes what cannot be looked at for missing
+        if path.suffix == ".scp" and isfile(source):
             tasks += _listed(path, out)
-        elif path.is_dir():
+        elif isdir(source):
             tasks += _below(path, out)
         elif not os.path.lexists(path) and glob.has_magic(source):
             tasks += _matching(source, out)

@@ -43,6 +43,11 @@ def test_a_file_named_twice_is_separated_once():
     assert found("a.wav", "./a.wav", "*.wav") == [("a.wav", "out", "a")]
 
 
+def test_what_cannot_be_looked_at_is_told_in_its_turn():
+    name = "talk.wav " * 40  # of many files, quoted as one
+    assert [source for source, *_ in found(name, name + ".scp")] == [name, name + ".scp"]
+
+
 def test_folders_keep_their_subfolders():
     touch("in/b.WAV", "in/a.flac", "in/sub/deep er/c.ogg", "in/sub/a.wav")
     touch("in/notes.txt", "in/x.raw", "in/.hidden.wav", "in/.git/d.wav")

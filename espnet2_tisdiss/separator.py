@@ -156,9 +156,8 @@ class TISDiSSSeparator(AbsSeparator):
         are an error of PyTorch's in any case.)
         """
         given = {name for name in state_dict if name.startswith(prefix)}
-        if given:  # else PyTorch refuses, or another part of a larger model is loaded alone
-            names = {prefix + name for name in self.state_dict()}
-            refuse_mismatch(names - given, given - names)
+        names = {prefix + name for name in self.state_dict()}
+        refuse_mismatch(names - given, given - names)
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     def compile_blocks(self) -> None:

@@ -164,14 +164,14 @@ def _check_whole(path: str | Path) -> None:
         ) from None
     if not there:
         raise AudioError(f"{path}: is empty (0 bytes); replace it")
-    size = _declared_size(header)
+    size = declared_size(header)
     # a pad byte at the end may be counted and lacking
     if size is not None and size > there + 1:
         raise AudioError(f"{path}: truncated: {there} of {size} bytes are there; replace it")
 
 
-def _declared_size(header: bytes) -> int | None:
-    """Return the file size in bytes that a RIFF, AIFF or RF64 header tells, or None.
+def declared_size(header: bytes) -> int | None:
+    """Return the file size in bytes that the first 28 of a RIFF, AIFF or RF64 file tell, or None.
 
     libsndfile reads shorter files of these formats as if they were meant to be short.
     """

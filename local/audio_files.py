@@ -13,6 +13,8 @@ import numpy as np
 import soundfile
 from datadir import DataError, write_aside
 
+from espnet2_tisdiss.audio import declared_size
+
 MIN_DURATION_S = 0.02
 FLOAT_SUBTYPES = ("FLOAT", "DOUBLE")
 PCM_SUBTYPES = ("PCM_U8", "PCM_16", "PCM_24", "PCM_32")
@@ -82,26 +84,13 @@ def read_signal(
 def _check_declared_size(path: str) -> None:
     """Refuse a RIFF, AIFF or RF64 file that is shorter than its header says.
 
-    libsndfile reads such a file as if it were meant to be short.  The same files are refused by
-    espnet2_tisdiss.audio, which data preparation does without.
+    libsndfile reads such a file as if it were meant to be short.
     """
     with open(path, "rb") as file:
-        header = file.read(28)
-    match header[:4]:
-        case b"RIFF":
-            size = int.from_bytes(header[4:8], "little")
-        case b"FORM":
-            size = int.from_bytes(header[4:8], "big")
-        case b"RF64":
-            size = int.from_bytes(header[20:28], "little")
-        case _:
-            return
-    # Programs that write into a pipe leave 0, the largest number, or (sox, arecord) one near 2 GiB.
-    if size in (0, 0xFFFFFFFF) or 0x7FFFF000 <= size <= 0x80000100:
-        return
+        size = declared_size(file.read(28))
     there = Path(path).stat().st_size
-    if size + 8 > there + 1:  # a pad byte may lack
-        raise DataError(f"{path}: truncated: {there} of {size + 8} bytes are there")
+    if size is not None and size > there + 1:  # a pad byte may lack
+        raise DataError(f"{path}: truncated: {there} of {size} bytes are there")
 
 
 def _one_channel(

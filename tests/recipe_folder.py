@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import psutil
 import soundfile
 from datadir import write_scp, write_speakers
 
@@ -148,3 +150,13 @@ def make_recipe(folder: Path) -> Recipe:
     (folder / "conf").mkdir()
     (folder / "conf" / "tiny.yaml").write_text(TINY_CONFIG)
     return Recipe(folder)
+
+
+def living_processes(session: int) -> list[int]:
+    """Ids of a session's processes that have not ended (nor wait as zombies to be collected)."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(OSError, psutil.Error):  # it has ended meanwhile
+            if os.getsid(process.pid) == session and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process.pid)
+    return found

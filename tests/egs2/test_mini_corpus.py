@@ -1,6 +1,5 @@
 """The mini_2mix corpus: it is speech, mixed as promised, the same every time, and resumable."""
 
-import contextlib
 import itertools
 import os
 import shutil
@@ -34,6 +33,7 @@ from mini_corpus import (
     table,
     use_engines,
 )
+from recipe_folder import living_processes
 from speech_files import SAMPLE_RATE, read_speech, write_speech
 
 TRIAL = Size("trial", 12, train=8, valid=4, test=4, min_seconds=1.5, max_seconds=2.5)
@@ -42,17 +42,6 @@ TRIAL = Size("trial", 12, train=8, valid=4, test=4, min_seconds=1.5, max_seconds
 def make_trial(folder, seed=0, processes=1, recipe=None):
     """Make the trial corpus in ``folder/corpus`` and its data directories in ``folder/data``."""
     return make_corpus(TRIAL, seed, folder / "corpus", folder / "data", recipe or folder, processes)
-
-
-def living_processes(group):
-    """Ids of the processes of a group that have not ended (nor wait as zombies to be collected)."""
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):  # it has ended meanwhile
-            state, _, process_group = stat.read_text().rpartition(")")[2].split()[:3]
-            if int(process_group) == group and state not in "ZX":
-                found.append(int(stat.parent.name))
-    return found
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -199,10 +188,10 @@ def test_an_interrupted_run_stops_its_processes_and_can_be_repeated(tmp_path, to
     for path in corpus.glob("utterances/*/*.wav"):  # what is there is whole
         assert len(read_speech(path)) >= 2.5 * SAMPLE_RATE
     for _ in range(1000):  # every process of the run ends
-        if not living_processes(group=process.pid):
+        if not living_processes(process.pid):
             break
         time.sleep(0.02)
-    assert not living_processes(group=process.pid)
+    assert not living_processes(process.pid)
 
 
 # --- the mixtures -----------------------------------------------------------------------------

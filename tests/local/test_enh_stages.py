@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import shutil
@@ -12,12 +11,11 @@ from pathlib import Path
 from zipfile import ZipFile
 
 import numpy as np
-import psutil
 import pytest
 import soundfile
 import yaml
 from datadir import read_scp
-from recipe_folder import REPOSITORY, Recipe, make_recipe
+from recipe_folder import REPOSITORY, Recipe, living_processes, make_recipe
 from report import read_set
 from scores import read_scores
 
@@ -237,16 +235,6 @@ def test_a_refused_option_is_told_before_the_training(trained: Recipe) -> None:
     assert not (trained.folder / "exp/enh_refused").exists()
 
 
-def processes_of_session(session: int) -> list[int]:
-    """Ids of the processes of a session that are there."""
-    found = []
-    for number in psutil.pids():
-        with contextlib.suppress(OSError):  # it has ended meanwhile
-            if os.getsid(number) == session:
-                found.append(number)
-    return found
-
-
 def test_an_interrupted_training_stops_and_goes_on(trained: Recipe) -> None:
     exp = trained.folder / "exp" / "enh_interrupted"
     stage = ("--stage", "6", "--stop_stage", "6", "--enh_tag", "interrupted")
@@ -258,7 +246,7 @@ def test_an_interrupted_training_stops_and_goes_on(trained: Recipe) -> None:
     _, log = process.communicate()
     assert process.returncode == 143
     assert "stage 6: interrupted; finished work is kept" in log
-    assert processes_of_session(process.pid) == []
+    assert living_processes(process.pid) == []
     assert not (exp / ".done").exists()
     log = trained.stage(6, 6, "--enh_tag", "interrupted", "--enh_args", "--max_epoch 1")
     assert "training goes on from exp/enh_interrupted/checkpoint.pth" in log

@@ -48,7 +48,7 @@ def read_epochs(folder: Path) -> Epochs:
         raise DataError(f"{folder}: no training is there ({error})") from None
     except (*FILE_ERRORS, TypeError):
         raise DataError(f"{folder}/checkpoint.pth: is damaged, or none of a training") from None
-    return [{n_re: one[index] for n_re, index in which.items()} for one in epochs if which]
+    return [{n_re: one[index] for n_re, index in which.items()} for one in epochs] if which else []
 
 
 def _by_depth(stats: Mapping[str, float]) -> list[float]:

@@ -658,9 +658,7 @@ check_inference_config() {
 # separate SET: run inference on a test set, once for all depths that are not done
 separate() {
     local data=${raw}/$1 facts results pending=() parts output work where left depth index folder
-    facts=(--input "${data}/.done" --input "${exp}/config.yaml"
-        --input "${exp}/${opt[inference_model]}" --option "inference_args=${opt[inference_args]}")
-    [[ -z ${opt[inference_enh_config]} ]] || facts+=(--input "${opt[inference_enh_config]}")
+    separation_facts "$1"
     for depth in "${depths[@]}"; do
         folder=$(separated_dir "$1" "${depth}")
         separation_results "${folder}" "${depth}"
@@ -684,6 +682,14 @@ separate() {
         tool separated collect "${where[@]}" --folder "${folder}" "${parts[index]}"
         mark_done "${folder}/.done" "${facts[@]}" "${results[@]}"
     done
+}
+
+# separation_facts SET: put what all separations of a test set depend on into facts
+separation_facts() {
+    local data=${raw}/$1
+    facts=(--input "${data}/.done" --input "${exp}/config.yaml"
+        --input "${exp}/${opt[inference_model]}" --option "inference_args=${opt[inference_args]}")
+    [[ -z ${opt[inference_enh_config]} ]] || facts+=(--input "${opt[inference_enh_config]}")
 }
 
 # separation_results FOLDER N_RE: put the facts of a separation at a depth into results
@@ -761,11 +767,23 @@ score_mixture() {
     report+=(--mixture "$1" "${data}/mixture_scoring")
 }
 
+# check_separated SET N_RE: refuse what other weights or options than these have separated
+check_separated() {
+    local folder facts results changed
+    folder=$(separated_dir "$1" "$2")
+    need "${folder}/.done" "7 (inference)"
+    separation_facts "$1"
+    separation_results "${folder}" "$2"
+    changed=$("${opt[python]}" "${here}/marker.py" check "${folder}/.done" \
+        "${facts[@]}" "${results[@]}") ||
+        die "${folder}: changed since it was separated (${changed}): run stage 7 (inference) first"
+}
+
 # score_separation SET N_RE
 score_separation() {
     local folder list estimates=()
     folder=$(separated_dir "$1" "$2")
-    need "${folder}/.done" "7 (inference)"
+    check_separated "$@"
     for list in "${test_lists[@]}"; do
         estimates+=("${folder}/${list}")
     done

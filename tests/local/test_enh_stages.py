@@ -177,6 +177,17 @@ def test_failing_inference_names_its_log(trained: Recipe) -> None:
     assert "--inference_model none.pth: is not among the models: " in done.stderr
 
 
+def test_scores_are_of_the_model_they_name(trained: Recipe) -> None:
+    other = ("--inference_model", "latest.pth", "--n_re", "1")
+    before = (trained.folder / EXP / "RESULTS.md").read_bytes()
+    done = trained.run("--stage", "8", "--stop_stage", "8", *other)
+    assert done.returncode == 1
+    changed = f"{EXP}/latest.pth, {EXP}/valid.loss.ave.pth"
+    told = f"enhanced_re1_test: changed since it was separated ({changed}): run stage 7 (inference)"
+    assert f"{told} first\n" in done.stderr
+    assert (trained.folder / EXP / "RESULTS.md").read_bytes() == before
+
+
 def test_a_training_is_not_resumed_as_another(trained: Recipe) -> None:
     config = trained.folder / "conf/tiny.yaml"
     before, content = trained.state(), config.read_text()

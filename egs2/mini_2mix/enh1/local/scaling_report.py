@@ -317,11 +317,12 @@ def _draw_quality(axes: Axes, outcomes: Sequence[Outcome]) -> None:
         depths = outcome.depths
         means = np.array([outcome.mean(n_re) for n_re in depths])
         deviations = np.array([spread(outcome.by_seed(n_re)) or 0.0 for n_re in depths])
-        style = "*" if outcome.variant.one_depth else ".-"
-        axes.plot(depths, means, style, color=colour, label=outcome.variant.name, markersize=10)
-        if outcome.variant.one_depth:
-            axes.errorbar(depths, means, deviations, color=colour, capsize=3)
+        if outcome.variant.one_depth:  # beside the squares that stand at the same depth
+            beside = np.add(depths, 0.15)
+            axes.errorbar(beside, means, deviations, color=colour, capsize=3)
+            axes.plot(beside, means, "*", color=colour, label=outcome.variant.name, markersize=10)
             continue
+        axes.plot(depths, means, ".-", color=colour, label=outcome.variant.name, markersize=10)
         axes.fill_between(depths, means - deviations, means + deviations, alpha=0.2, color=colour)
         if (n_re := outcome.variant.n_re) in depths:
             axes.plot(n_re, outcome.mean(n_re), "s", color=colour, markersize=8)

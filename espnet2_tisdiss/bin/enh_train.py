@@ -1,11 +1,18 @@
-"""ESPnet's own ``espnet2.bin.enh_train``, with the plugin registered."""
+"""ESPnet's own ``espnet2.bin.enh_train`` with the plugin, and trainings that go on when stopped."""
 
-from espnet2.bin.enh_train import get_parser, main
+from collections.abc import Sequence
 
-import espnet2_tisdiss
+from espnet2.bin.enh_train import get_parser
 
-# importing the package registers it, here and in the processes that this one starts
-__all__ = ["espnet2_tisdiss", "get_parser", "main"]
+from espnet2_tisdiss.training import ResumableTask
+
+__all__ = ["get_parser", "main"]
+
+
+def main(cmd: Sequence[str] | None = None) -> None:
+    """Train with the options of the command line, or of ``cmd``, as ESPnet's command does."""
+    ResumableTask.main(cmd=cmd)
+
 
 if __name__ == "__main__":
     main()

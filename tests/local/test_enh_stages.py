@@ -250,7 +250,7 @@ def test_an_interrupted_training_stops_and_goes_on(trained: Recipe) -> None:
     exp = trained.folder / "exp" / "enh_interrupted"
     stage = ("--stage", "6", "--stop_stage", "6", "--enh_tag", "interrupted")
     process = trained.start(*stage, "--enh_args", "--max_epoch 1000")
-    while not (exp / "1epoch.pth").exists():
+    while not (exp / "checkpoint.pth.kept").exists():
         assert process.poll() is None
         time.sleep(0.1)
     process.send_signal(signal.SIGTERM)
@@ -259,9 +259,14 @@ def test_an_interrupted_training_stops_and_goes_on(trained: Recipe) -> None:
     assert "stage 6: interrupted; finished work is kept" in log
     assert living_processes(process.pid) == []
     assert not (exp / ".done").exists()
+    # as if it had been stopped while it wrote
+    checkpoint = exp / "checkpoint.pth"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
     log = trained.stage(6, 6, "--enh_tag", "interrupted", "--enh_args", "--max_epoch 1")
     assert "training goes on from exp/enh_interrupted/checkpoint.pth" in log
-    assert "The training was resumed using" in (exp / "train.log").read_text()
+    told = (exp / "train.log").read_text()
+    assert "checkpoint.pth was not whole: going on from the epoch before" in told
+    assert "The training was resumed using" in told
 
 
 def test_an_interrupted_inference_stops_and_goes_on(trained: Recipe) -> None:

@@ -1,0 +1,94 @@
+"""Trainings that go on however they were stopped, even while they were writing.
+
+ESPnet overwrites ``checkpoint.pth`` after each epoch and then writes the epoch's weights: one that
+is stopped there leaves a checkpoint that cannot be read, or lacks weights that its average needs.
+"""
+
+import logging
+import os
+import shutil
+import tempfile
+from argparse import Namespace
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from zipfile import is_zipfile
+
+import torch
+from espnet2.tasks.enh import EnhancementTask
+from espnet2.train.trainer import Trainer
+
+KEPT = "checkpoint.pth.kept"
+
+
+class ResumableTrainer(Trainer):
+    """ESPnet's trainer, which keeps a second checkpoint and mends a folder before it goes on."""
+
+    @classmethod
+    def run(cls, *args: Any, **options: Any) -> None:
+        """Train as ESPnet does, after :func:`mend` where a training may go on."""
+        settings, processes = options["trainer_options"], options["distributed_option"]
+        if settings.resume and _is_first(processes):
+            mend(Path(settings.output_dir))
+        if processes.distributed:  # the others wait for what they are going to read
+            torch.distributed.barrier()
+        super().run(*args, **options)
+
+    @classmethod
+    def train_one_epoch(cls, *args: Any, **options: Any) -> bool:
+        """Keep the checkpoint of the epoch before, then train one as ESPnet does."""
+        if _is_first(options["distributed_option"]):
+            keep(Path(options["options"].output_dir))
+        return super().train_one_epoch(*args, **options)
+
+
+class ResumableTask(EnhancementTask):
+    """ESPnet's enhancement task with that trainer, but for DeepSpeed, which brings its own."""
+
+    @classmethod
+    def main_worker(cls, args: Namespace) -> None:
+        """Train with parsed options, in each of a training's processes."""
+        cls.trainer = Trainer if args.use_deepspeed else ResumableTrainer
+        super().main_worker(args)
+
+
+def keep(output_dir: Path) -> None:
+    """Copy a training's checkpoint, where there is one, beside it."""
+    checkpoint = output_dir / "checkpoint.pth"
+    if checkpoint.exists():
+        _write(output_dir / KEPT, lambda aside: shutil.copyfile(checkpoint, aside))
+
+
+def mend(output_dir: Path) -> None:
+    """Bring a training's folder to where its last whole checkpoint says it is.
+
+    A checkpoint that was not written to its end is replaced by the one kept, or removed where none
+    is; weights that the checkpoint's epoch lacks are written from it.
+    """
+    checkpoint, kept = output_dir / "checkpoint.pth", output_dir / KEPT
+    if checkpoint.exists() and not is_zipfile(checkpoint):  # its table of contents comes last
+        if is_zipfile(kept):
+            kept.replace(checkpoint)
+        else:
+            checkpoint.unlink()
+        logging.warning(f"{checkpoint} was not whole: going on from the epoch before")
+    if not checkpoint.exists():
+        return
+    states = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    weights = output_dir / f"{states['reporter']['epoch']}epoch.pth"
+    if not is_zipfile(weights):
+        logging.warning(f"{weights} was not whole: written from {checkpoint}")
+        _write(weights, lambda aside: torch.save(states["model"], aside))
+    _write(output_dir / "latest.pth", lambda aside: aside.symlink_to(weights.name))
+
+
+def _is_first(processes: Any) -> bool:
+    return not processes.distributed or processes.dist_rank == 0
+
+
+def _write(path: Path, write: Callable[[Path], Any]) -> None:
+    """Put a file in place when it is whole."""
+    with tempfile.TemporaryDirectory(prefix=".aside-", dir=path.parent) as folder:
+        aside = Path(folder, path.name)
+        write(aside)
+        os.replace(aside, path)

@@ -18,7 +18,7 @@ import torch
 from espnet2.tasks.enh import EnhancementTask
 from espnet2.train.trainer import Trainer
 
-KEPT = "checkpoint.pth.kept"
+KEPT, BROKEN = "checkpoint.pth.kept", "checkpoint.pth.broken"
 
 
 class ResumableTrainer(Trainer):
@@ -62,16 +62,16 @@ def keep(output_dir: Path) -> None:
 def mend(output_dir: Path) -> None:
     """Bring a training's folder to where its last whole checkpoint says it is.
 
-    A checkpoint that was not written to its end is replaced by the one kept, or removed where none
-    is; weights that the checkpoint's epoch lacks are written from it.
+    A checkpoint that was not written to its end gets another name, and the one kept takes its place
+    where there is one; weights that the checkpoint's epoch lacks are written from it.
     """
     checkpoint, kept = output_dir / "checkpoint.pth", output_dir / KEPT
     if checkpoint.exists() and not is_zipfile(checkpoint):  # its table of contents comes last
+        checkpoint.replace(output_dir / BROKEN)
         if is_zipfile(kept):
             kept.replace(checkpoint)
-        else:
-            checkpoint.unlink()
-        logging.warning(f"{checkpoint} was not whole: going on from the epoch before")
+        before = "going on from the epoch before" if checkpoint.exists() else "beginning anew"
+        logging.warning(f"{checkpoint} was not whole (it is now {BROKEN}): {before}")
     if not checkpoint.exists():
         return
     states = torch.load(checkpoint, map_location="cpu", weights_only=True)

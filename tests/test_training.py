@@ -37,17 +37,20 @@ def test_a_cut_checkpoint_is_replaced_by_the_one_before(tmp_path, caplog):
     cut(tmp_path / "checkpoint.pth")
     mend(tmp_path)
     assert epoch_of(tmp_path) == 1
-    assert f"{tmp_path}/checkpoint.pth was not whole: going on from the epoch before" in caplog.text
+    told = "checkpoint.pth was not whole (it is now checkpoint.pth.broken): going on from the epoch"
+    assert f"{told} before" in caplog.text
     assert torch.equal(torch.load(tmp_path / "latest.pth", weights_only=True)["a"], first["a"])
     keep(tmp_path)  # for the next time
     assert (tmp_path / KEPT).is_file()
 
 
-def test_a_cut_first_checkpoint_begins_anew(tmp_path):
+def test_a_cut_first_checkpoint_begins_anew(tmp_path, caplog):
     after_epoch(tmp_path, 1)
     cut(tmp_path / "checkpoint.pth")
     mend(tmp_path)
     assert not (tmp_path / "checkpoint.pth").exists()
+    assert (tmp_path / "checkpoint.pth.broken").exists()
+    assert "beginning anew" in caplog.text
 
 
 @pytest.mark.parametrize("damage", [cut, Path.unlink])

@@ -13,7 +13,8 @@ STAND_IN = """\
 printf '<%s>' "$@" >>asked
 echo >>asked
 case $* in
-    *"marker.py check"*) exit 3 ;; # nothing is done
+    *"marker.py write"*) echo "$3" >>marked ;;
+    *"marker.py check"*) grep -qsxF -- "$3" marked || exit 3 ;; # done is what was marked
     *"separated.py todo"*) echo 1 ;;
 esac
 """
@@ -36,7 +37,8 @@ def recipe(tmp_path: Path) -> Recipe:
 
 
 def asked(recipe: Recipe, program: str, *options: str) -> str:
-    """The last command line of a program in a run that must succeed."""
+    """The last command line of a program in a run that must succeed, and begins with nothing done."""
+    (recipe.folder / "marked").unlink(missing_ok=True)
     done = recipe.run("--python", str(recipe.folder / "python"), *options)
     assert done.returncode == 0, done.stderr
     lines = (recipe.folder / "asked").read_text().splitlines()

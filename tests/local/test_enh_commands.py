@@ -37,7 +37,7 @@ def recipe(tmp_path: Path) -> Recipe:
 
 
 def asked(recipe: Recipe, program: str, *options: str) -> str:
-    """The last command line of a program in a run that must succeed, and begins with nothing done."""
+    """The last command line of a program in a run that must succeed, with nothing done before."""
     (recipe.folder / "marked").unlink(missing_ok=True)
     done = recipe.run("--python", str(recipe.folder / "python"), *options)
     assert done.returncode == 0, done.stderr

@@ -641,6 +641,7 @@ def run(recipe: Path, variables: dict[str, str], *options: str) -> subprocess.Co
     return start(recipe, ["./run.sh", *fixed, *subset, *options], variables)
 
 
+@pytest.mark.slow
 def test_every_stage_runs(shared_corpus, recipe):
     (recipe / "tiny.yaml").write_text(TINY_CONFIG)
     options = ["--enh_config", "tiny.yaml", "--enh_args", "--max_epoch 1"]

@@ -710,6 +710,7 @@ def test_wrong_options_are_one_line(recipe, options, message):
     assert not (recipe.folder / "data").exists()
 
 
+@pytest.mark.slow
 def test_other_versions_bring_their_own_settings(recipe):
     # a tiny model in place of the published one
     root = recipe.folder.parents[2]

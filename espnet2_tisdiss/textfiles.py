@@ -1,11 +1,22 @@
-"""Small files: written whole or not at all, and Kaldi's lists."""
+"""Files that are written whole or not at all, and Kaldi's lists."""
 
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from espnet2.fileio.read_text import read_2columns_text
 
 from espnet2_tisdiss.errors import TisdissError
+
+
+@contextmanager
+def written_aside(path: Path) -> Iterator[Path]:
+    """Give a path to write at; what is there takes the place of ``path`` if the block succeeds."""
+    with tempfile.TemporaryDirectory(prefix=".aside-", dir=path.parent) as folder:
+        aside = Path(folder, path.name)
+        yield aside
+        aside.replace(path)
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -16,10 +27,8 @@ def write_whole(path: Path, content: bytes) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".aside-", dir=path.parent) as folder:
-            aside = Path(folder, path.name)
+        with written_aside(path) as aside:
             aside.write_bytes(content)
-            aside.replace(path)
     except OSError as error:
         raise TisdissError(f"{path}: cannot be written: {error.strerror}") from None
 

@@ -5,11 +5,8 @@ is stopped there leaves a checkpoint that cannot be read, or lacks weights that 
 """
 
 import logging
-import os
 import shutil
-import tempfile
 from argparse import Namespace
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from zipfile import is_zipfile
@@ -17,6 +14,8 @@ from zipfile import is_zipfile
 import torch
 from espnet2.tasks.enh import EnhancementTask
 from espnet2.train.trainer import Trainer
+
+from espnet2_tisdiss.textfiles import written_aside
 
 KEPT, BROKEN = "checkpoint.pth.kept", "checkpoint.pth.broken"
 
@@ -56,7 +55,8 @@ def keep(output_dir: Path) -> None:
     """Copy a training's checkpoint, where there is one, beside it."""
     checkpoint = output_dir / "checkpoint.pth"
     if checkpoint.exists():
-        _write(output_dir / KEPT, lambda aside: shutil.copyfile(checkpoint, aside))
+        with written_aside(output_dir / KEPT) as aside:
+            shutil.copyfile(checkpoint, aside)
 
 
 def mend(output_dir: Path) -> None:
@@ -78,17 +78,11 @@ def mend(output_dir: Path) -> None:
     weights = output_dir / f"{states['reporter']['epoch']}epoch.pth"
     if not is_zipfile(weights):
         logging.warning(f"{weights} was not whole: written from {checkpoint}")
-        _write(weights, lambda aside: torch.save(states["model"], aside))
-    _write(output_dir / "latest.pth", lambda aside: aside.symlink_to(weights.name))
+        with written_aside(weights) as aside:
+            torch.save(states["model"], aside)
+    with written_aside(output_dir / "latest.pth") as aside:
+        aside.symlink_to(weights.name)
 
 
 def _is_first(processes: Any) -> bool:
     return not processes.distributed or processes.dist_rank == 0
-
-
-def _write(path: Path, write: Callable[[Path], Any]) -> None:
-    """Put a file in place when it is whole."""
-    with tempfile.TemporaryDirectory(prefix=".aside-", dir=path.parent) as folder:
-        aside = Path(folder, path.name)
-        write(aside)
-        os.replace(aside, path)

@@ -274,6 +274,14 @@ mark_done() {
     "${opt[python]}" "${here}/marker.py" write "$@"
 }
 
+# refuse_changed FOLDER SINCE STAGE FACT...: refuse to go on with a folder that was done otherwise
+refuse_changed() {
+    local folder=$1 since=$2 first=$3 changed
+    shift 3
+    changed=$("${opt[python]}" "${here}/marker.py" check "${folder}/.done" "$@") ||
+        die "${folder}: changed since ${since} (${changed}): run stage ${first} first"
+}
+
 # claim_work FOLDER FACT...: keep what an interrupted run left there for the same facts, or empty it
 claim_work() {
     local work=$1
@@ -408,14 +416,12 @@ format_facts() {
 
 # check_format SET: refuse a test set whose files are no longer those that stage 3 has checked
 check_format() {
-    local data=data/$1 out=${raw}/$1 facts changed
+    local data=data/$1 out=${raw}/$1 facts
     need "${out}/.done" "3 (format audio)"
     # Without data/ (a copied dump), or for a set that stage 4 made, there is nothing to compare.
     [[ -d ${data} && $1 != "${train}" && $1 != "${valid}" ]] || return 0
     format_facts "${data}" "${out}" "${test_lists[@]}"
-    changed=$("${opt[python]}" "${here}/marker.py" check "${out}/.done" "${facts[@]}") ||
-        die "${out}: changed since stage 3 checked it (${changed}):" \
-            "run stage 3 (format audio) first"
+    refuse_changed "${out}" "stage 3 checked it" "3 (format audio)" "${facts[@]}"
 }
 
 stage_4() {
@@ -769,14 +775,12 @@ score_mixture() {
 
 # check_separated SET N_RE: refuse what other weights or options than these have separated
 check_separated() {
-    local folder facts results changed
+    local folder facts results
     folder=$(separated_dir "$1" "$2")
     need "${folder}/.done" "7 (inference)"
     separation_facts "$1"
     separation_results "${folder}" "$2"
-    changed=$("${opt[python]}" "${here}/marker.py" check "${folder}/.done" \
-        "${facts[@]}" "${results[@]}") ||
-        die "${folder}: changed since it was separated (${changed}): run stage 7 (inference) first"
+    refuse_changed "${folder}" "it was separated" "7 (inference)" "${facts[@]}" "${results[@]}"
 }
 
 # score_separation SET N_RE

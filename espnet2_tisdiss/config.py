@@ -26,6 +26,8 @@ from espnet2_tisdiss.checks import (
 )
 
 CHECKPOINTS = ("none", "repetition", "block")
+# float16 would need its loss scaled, which ESPnet does on GPUs alone
+TRAINING_DTYPES = ("float32", "bfloat16")
 
 
 @dataclass
@@ -82,6 +84,8 @@ class TISDiSSConfig:
             the streams between repetitions, or ``block``, those between the paths of a block. What
             is not kept is computed again, which takes about a third more time; ``block`` keeps the
             least.
+        training_dtype: ``float32``, or ``bfloat16``: training computes the separator in it, by
+            autocast, where the device has the instructions. Inference chooses for itself.
         compile: have ``torch.compile`` fuse the blocks: for training on a GPU, with segments of
             one length; the first step takes minutes.
         segment_size: for a learned encoder (``encoder: conv``) instead of a spectrum: frames of a
@@ -130,6 +134,7 @@ class TISDiSSConfig:
     segment_size: int | None = None
     # training
     checkpoint: str = "none"
+    training_dtype: str = "float32"
     compile: bool = False
 
     @classmethod
@@ -154,6 +159,7 @@ class TISDiSSConfig:
         check_choice("tf_order", self.tf_order, TF_ORDERS)
         check_choice("spk_spliter_type", self.spk_spliter_type, SPLITTER_TYPES)
         check_choice("checkpoint", self.checkpoint, CHECKPOINTS)
+        check_choice("training_dtype", self.training_dtype, TRAINING_DTYPES)
         check_number("dropout", self.dropout, 0, 1)
         check_number("eps", self.eps, 0, 1)
         self._check_ffn()

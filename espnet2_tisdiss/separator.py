@@ -32,6 +32,7 @@ from espnet2_tisdiss.blocks.segments import SegmentEmbed, SegmentProject
 from espnet2_tisdiss.blocks.splitter import Splitter, blank_frames
 from espnet2_tisdiss.checks import check_integer, some_of
 from espnet2_tisdiss.config import TISDiSSConfig
+from espnet2_tisdiss.precision import half_precision
 
 
 class TISDiSSSeparator(AbsSeparator):
@@ -197,10 +198,11 @@ class TISDiSSSeparator(AbsSeparator):
             return self._estimates(self._checked(input, ilens), ilens), ilens, OrderedDict()
 
     def autocast(self, device_type: str) -> AbstractContextManager:
-        """Return a context of autocast to ``half_dtype``, if that is set."""
-        if self.half_dtype is None:
-            return nullcontext()
-        return torch.autocast(device_type, self.half_dtype)
+        """Return a context of autocast to ``half_dtype`` or in training ``training_dtype``."""
+        half_dtype = self.half_dtype
+        if self.training and half_dtype is None:
+            half_dtype = half_precision(self.config.training_dtype, device_type)
+        return nullcontext() if half_dtype is None else torch.autocast(device_type, half_dtype)
 
     def _estimates(self, mixture: Tensor, ilens: Tensor | None) -> list[Tensor]:
         """Return the spectra of :meth:`forward`."""

@@ -10,7 +10,6 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-import levels
 import mixtures
 import numpy as np
 import pytest
@@ -35,6 +34,8 @@ from mini_corpus import (
 )
 from recipe_folder import living_processes
 from speech_files import SAMPLE_RATE, read_speech, write_speech
+
+from espnet2_tisdiss.mixing import levels
 
 TRIAL = Size("trial", 12, train=8, valid=4, test=4, min_seconds=1.5, max_seconds=2.5)
 

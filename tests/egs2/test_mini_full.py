@@ -19,7 +19,6 @@ import soxr
 import synthesis
 from corpus_plan import BOTH, CLEAN, NOISY, REVERBERANT, SIZES, make_plan
 from datadir import DataError, read_data_dir
-from levels import frame_level
 from make_corpus import make_corpus
 from mini_corpus import (
     FESTIVAL,
@@ -34,6 +33,8 @@ from mini_corpus import (
 )
 from recipe_folder import REPOSITORY, copy_recipe
 from speech_files import SAMPLE_RATE, read_speech, write_speech
+
+from espnet2_tisdiss.mixing.levels import frame_level
 
 FULL = SIZES["full"]
 TRIAL = replace(

@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 from corpus_plan import WSJ0_SPLIT, Mixture, split_of_set
 from datadir import write_aside
-from levels import frame_level
 from noises import make_noise
 from rooms import read_responses
 from scipy.signal import oaconvolve
 from speech_files import SAMPLE_RATE, read_speech, unusable, write_speech
 from synthesis import utterance_path
+
+from espnet2_tisdiss.mixing.levels import frame_level
 
 PEAK = 0.9
 SIGNALS = ("mix", "s1", "s2")

@@ -9,8 +9,9 @@ from collections.abc import Callable, Sequence
 from types import MappingProxyType
 
 import numpy as np
-from levels import frame_level
 from speech_files import SAMPLE_RATE
+
+from espnet2_tisdiss.mixing.levels import frame_level
 
 # Two kinds together differ by up to this much, in dB.
 BALANCE_DB = 6.0

@@ -19,10 +19,11 @@ from corpus_files import require_package
 from corpus_plan import Size
 from datadir import DataError, read_scp, write_scp
 from foreign import foreign_sentence
-from levels import trim_silence
 from sentences import sentence, split_of
 from speech_files import SAMPLE_RATE, write_speech
 from voices import ENGLISH, Speak, Voice
+
+from espnet2_tisdiss.mixing.levels import trim_silence
 
 # Sentences spoken in vain, too short or too long, for each that is wanted, before giving up.
 PATIENCE = 200

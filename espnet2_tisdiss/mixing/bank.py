@@ -1,0 +1,209 @@
+"""A bank of recordings: speech of single speakers, noises and rooms, in few memory-mapped files.
+
+A training draws short pieces of thousands of recordings; opening and decoding each of them would
+take longer than the training step. The folder of a bank holds
+
+    bank.json        the sample rate
+    speech.npy       all utterances, one after the other: int16 (n,)
+    utterances.tsv   a row for each, with the columns of ``Utterance``
+    noise.npy, noises.tsv   noises in the same form
+    rooms.npy        impulse responses from several places to a microphone: float32 (room, place, n)
+"""
+
+import csv
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import numpy as np
+
+from espnet2_tisdiss.errors import TisdissError
+from espnet2_tisdiss.mixing.levels import frame_level
+from espnet2_tisdiss.textfiles import written_aside
+
+SPLITS = ("train", "valid", "test")
+# Each noise is cut into these shares, so that no split hears another one's.
+NOISE_SHARES = {"train": (0.0, 0.7), "valid": (0.7, 0.85), "test": (0.85, 1.0)}
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """A recording of one speaker, and where it lies in ``speech.npy``.
+
+    Attributes:
+        name: unique.
+        speaker: unique name of the speaker.
+        sex: ``F``, ``M`` or ``?``.
+        source: data set that it comes from.
+        split: ``train``, ``valid`` or ``test``.
+        snr_db: signal-to-noise ratio of the recording itself; NaN where unknown.
+        level: mean power of its active frames; full scale is 1.
+        start: first sample.
+        length: number of samples.
+    """
+
+    name: str
+    speaker: str
+    sex: str
+    source: str
+    split: str
+    snr_db: float
+    level: float
+    start: int = 0
+    length: int = 0
+
+
+@dataclass(frozen=True)
+class Noise:
+    """A noise and where it lies in ``noise.npy``; see :class:`Utterance`."""
+
+    name: str
+    start: int = 0
+    length: int = 0
+
+
+@dataclass(frozen=True)
+class Speaker:
+    """A speaker and the utterances of one split."""
+
+    name: str
+    sex: str
+    source: str
+    utterances: tuple[Utterance, ...]
+
+
+class Bank:
+    """What a bank holds of one split; samples are read when they are asked for.
+
+    Args:
+        folder: the bank's folder.
+        split: ``train``, ``valid`` or ``test``.
+
+    Raises:
+        TisdissError: the folder holds no bank, or nothing of the split.
+
+    Attributes:
+        rate: samples per second.
+        speakers: in the order of their names.
+        noises: this split's share of each noise.
+        rooms: impulse responses, float32 (room, place, n); no rooms: of shape (0, 0, 0).
+    """
+
+    def __init__(self, folder: Path | str, split: str):
+        folder = Path(folder)
+        try:
+            self.rate = int(json.loads((folder / "bank.json").read_text())["rate"])
+            utterances = _read_table(folder / "utterances.tsv", Utterance)
+            noises = _read_table(folder / "noises.tsv", Noise)
+            self._speech = np.load(folder / "speech.npy", mmap_mode="r", allow_pickle=False)
+            self._noise = np.load(folder / "noise.npy", mmap_mode="r", allow_pickle=False)
+            rooms = np.load(folder / "rooms.npy", mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise TisdissError(f"{folder}: is not a bank of recordings ({error})") from None
+        self.speakers = _speakers(u for u in utterances if u.split == split)
+        if len(self.speakers) < 2:
+            raise TisdissError(f"{folder}: has fewer than two speakers in split {split!r}")
+        self.noises = [_share(noise, *NOISE_SHARES[split]) for noise in noises]
+        low, high = (round(share * len(rooms)) for share in NOISE_SHARES[split])
+        self.rooms = rooms[low:high]
+
+    def speech(self, utterance: Utterance) -> np.ndarray:
+        """Return the samples of an utterance, float32 (n,) at unit level of its active frames."""
+        samples = self._speech[utterance.start : utterance.start + utterance.length]
+        return samples.astype(np.float32) * np.float32(utterance.level**-0.5 / 32768)
+
+    def noise(self, noise: Noise) -> np.ndarray:
+        """Return the samples of a noise, float32 (n,)."""
+        samples = self._noise[noise.start : noise.start + noise.length]
+        return samples.astype(np.float32) / np.float32(32768)
+
+
+def write_bank(
+    folder: Path,
+    rate: int,
+    speech: Iterable[tuple[Utterance, np.ndarray]],
+    noises: Iterable[tuple[Noise, np.ndarray]],
+    rooms: np.ndarray,
+) -> None:
+    """Write a bank; ``bank.json`` comes last, so a bank that was cut short is none.
+
+    Args:
+        folder: where to.
+        rate: samples per second.
+        speech: utterances and their samples, int16 (n,); place and level are filled in.
+        noises: noises likewise.
+        rooms: float32 (room, place, n).
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "bank.json").unlink(missing_ok=True)
+    rows = []
+    with written_aside(folder / "speech.npy") as aside:
+        for utterance, start, samples in _append(aside, speech):
+            level = frame_level(samples / 32768, rate)
+            rows.append(
+                asdict(utterance) | {"level": level, "start": start, "length": len(samples)}
+            )
+    _write_table(folder / "utterances.tsv", Utterance, rows)
+    rows = []
+    with written_aside(folder / "noise.npy") as aside:
+        for noise, start, samples in _append(aside, noises):
+            rows.append(asdict(noise) | {"start": start, "length": len(samples)})
+    _write_table(folder / "noises.tsv", Noise, rows)
+    with written_aside(folder / "rooms.npy") as aside:
+        np.save(aside, rooms.astype(np.float32))
+    with written_aside(folder / "bank.json") as aside:
+        aside.write_text(json.dumps({"rate": rate}) + "\n")
+
+
+def _append[Item](path: Path, recordings: Iterable[tuple[Item, np.ndarray]]):
+    """Write recordings to an .npy file as they come; yield each with its start."""
+    total = 0
+    with path.open("wb+") as file:
+        _write_header(file, 0)
+        for item, samples in recordings:
+            yield item, total, samples
+            file.write(np.ascontiguousarray(samples, np.int16).tobytes())
+            total += len(samples)
+        file.seek(0)
+        _write_header(file, total)
+
+
+def _write_header(file, total: int) -> None:
+    """Write the header of an .npy file of ``total`` int16; its size does not depend on it."""
+    header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.int16)), "fortran_order": False}
+    np.lib.format.write_array_header_1_0(file, header | {"shape": (total,)})
+
+
+def _read_table[Row](path: Path, row: type[Row]) -> list[Row]:
+    """Read a table whose columns are the fields of a dataclass."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return [
+            row(**{field.name: field.type(line[field.name]) for field in fields(row)})
+            for line in csv.DictReader(file, delimiter="\t")
+        ]
+
+
+def _write_table(path: Path, row: type, rows: Sequence[dict]) -> None:
+    with written_aside(path) as aside, aside.open("w", encoding="utf-8", newline="") as file:
+        names = [field.name for field in fields(row)]
+        writer = csv.DictWriter(file, names, delimiter="\t", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _speakers(utterances: Iterable[Utterance]) -> list[Speaker]:
+    """Gather the utterances of each speaker, in the order of their names."""
+    spoken: dict[str, list[Utterance]] = {}
+    for utterance in utterances:
+        spoken.setdefault(utterance.speaker, []).append(utterance)
+    return [
+        Speaker(name, said[0].sex, said[0].source, tuple(sorted(said, key=lambda u: u.name)))
+        for name, said in sorted(spoken.items())
+    ]
+
+
+def _share(noise: Noise, low: float, high: float) -> Noise:
+    """Return the part of a noise between two shares of its length."""
+    start, stop = (round(share * noise.length) for share in (low, high))
+    return Noise(noise.name, noise.start + start, stop - start)

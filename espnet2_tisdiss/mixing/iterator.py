@@ -1,0 +1,112 @@
+"""Mixtures for ESPnet's trainer, new ones in every epoch."""
+
+from collections.abc import Callable, Iterator
+from itertools import count
+
+import numpy as np
+from espnet2.iterators.abs_iter_factory import AbsIterFactory
+from torch.utils.data import DataLoader, Dataset
+
+from espnet2_tisdiss.mixing.bank import Bank
+from espnet2_tisdiss.mixing.rendering import PauseError, render
+from espnet2_tisdiss.mixing.scenes import MixingConfig, Scene, SceneDrawer
+
+
+def draw_mixture(
+    drawer: SceneDrawer, key: tuple[int, ...], pair: str | None = None
+) -> tuple[Scene, dict[str, np.ndarray]]:
+    """Draw a scene that depends on ``key`` alone, and make its waveforms.
+
+    Args:
+        drawer: draws the scenes.
+        key: such as seed, epoch and number of the mixture; integers >= 0.
+        pair: sexes of the two speakers; None: any.
+
+    Returns:
+        The scene and what :func:`~espnet2_tisdiss.mixing.rendering.render` makes of it.
+    """
+    for attempt in count():
+        scene = drawer.draw(np.random.default_rng([*key, attempt]), pair)
+        try:
+            return scene, render(drawer.bank, scene)
+        except PauseError:
+            if attempt > 1000:
+                raise
+    raise AssertionError("unreachable")
+
+
+class EpochOfMixtures(Dataset):
+    """The mixtures of an epoch, by number: the same whoever asks for them, in whatever order.
+
+    Args:
+        drawer: draws the scenes.
+        seed: of the training.
+        epoch: number of the epoch.
+    """
+
+    def __init__(self, drawer: SceneDrawer, seed: int, epoch: int):
+        self._drawer = drawer
+        self._seed = seed
+        self._epoch = epoch
+
+    def __getitem__(self, number: int) -> tuple[str, dict[str, np.ndarray]]:
+        """Return the name and the signals, float32 (n,), by ESPnet's names for them."""
+        _, signals = draw_mixture(self._drawer, (self._seed, self._epoch, number))
+        named = {
+            "speech_mix": signals["mix"],
+            "speech_ref1": signals["s1"],
+            "speech_ref2": signals["s2"],
+        }
+        return f"epoch{self._epoch}_mixture{number}", named
+
+
+class MixtureIterFactory(AbsIterFactory):
+    """Builds ESPnet's iterator of an epoch: batches of mixtures that no other epoch has.
+
+    Args:
+        config: how mixtures are drawn.
+        seed: of the training; the mixtures depend on it, the epoch and their number alone, not on
+            the number of processes that make them.
+        batch_size: mixtures in a batch.
+        num_iters: batches in an epoch.
+        collate: ESPnet's function that makes a batch of items.
+        num_workers: processes that make mixtures.
+        pin_memory: for GPUs.
+        rank: number of this process in distributed training,
+        world_size: and how many there are; each has a share of every batch.
+
+    Raises:
+        TisdissError: the bank cannot be used.
+        ValueError: the configuration cannot.
+    """
+
+    def __init__(
+        self,
+        config: MixingConfig,
+        seed: int,
+        batch_size: int,
+        num_iters: int,
+        collate: Callable,
+        num_workers: int = 0,
+        pin_memory: bool = False,
+        rank: int = 0,
+        world_size: int = 1,
+    ):
+        self._drawer = SceneDrawer(Bank(config.bank, "train"), config)
+        self._seed = seed
+        self._batches = [
+            list(range(batch * batch_size, (batch + 1) * batch_size))[rank::world_size]
+            for batch in range(num_iters)
+        ]
+        self._options = {
+            "collate_fn": collate,
+            "num_workers": num_workers,
+            "pin_memory": pin_memory,
+            # enough that a slow mixture does not hold up the training
+            "prefetch_factor": 8 if num_workers else None,
+        }
+
+    def build_iter(self, epoch: int, shuffle: bool | None = None) -> Iterator:
+        """Return the batches of an epoch; ``shuffle`` changes nothing, they are random."""
+        mixtures = EpochOfMixtures(self._drawer, self._seed, epoch)
+        return DataLoader(mixtures, batch_sampler=self._batches, **self._options)

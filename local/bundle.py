@@ -3,12 +3,13 @@
 
 Run it in the recipe's folder, where the paths of its data directories start. Written are the
 weights alone, a configuration without paths, a model card and RESULTS.md with the figures of the
-experiment, an example of the test set, and conf/finetune_NAME.yaml, which trains the model on.
+experiment, an example to try it with, and conf/finetune_NAME.yaml, which trains the model on.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import io
 import re
 import sys
@@ -24,7 +25,7 @@ import report
 import torch
 import yaml
 from audio_files import read_signal, write_signal
-from datadir import DataError, build_aside, read_data_dir, run_main, write_aside
+from datadir import DataError, build_aside, run_main, write_aside
 from inference_config import read_yaml
 
 from espnet2_tisdiss.bundled import CHECKSUMS, EXAMPLE, MODEL_FILE, MODELS, checksum_line
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).resolve().parent
 MOST_PARAMETERS, MOST_BYTES = 3_000_000, 12_000_000
-EXAMPLE_SECONDS = 6.0  # so that the three files stay below 300 kB
+EXAMPLE_SECONDS = 6.0  # so that the three files stay below 600 kB
 EXAMPLE_NAME = "two_voices"
 RESULTS = "RESULTS.md"
 
@@ -44,7 +45,8 @@ RESULTS = "RESULTS.md"
 LOCAL = re.compile(
     r"(output_dir|.*_shape_file|.*_data_path_and_name_and_type|fold_length|utt2spk|.*_scp"
     r"|init_param|pretrain_path|num_workers|dist_.*|multiprocessing_distributed|.*wandb.*"
-    r"|dynamic_mixing.*|iterator_type|chunk_length|chunk_shift_ratio|valid_iterator_type|resume)"
+    r"|dynamic_mixing.*|iterator_type|chunk_length|chunk_shift_ratio|valid_iterator_type|resume"
+    r"|mixing_conf|cpu_processes|depth_schedule)"
 )
 # what ESPnet's command line adds, and no model or training needs
 DROPPED = ("config", "print_config", "ngpu", "required", "distributed")
@@ -54,49 +56,54 @@ MODEL_KEYS = (
     *("model_conf", "criterions", "num_spk"),
 )
 
-UNSEEN_VOICES = (
-    "unseen voices",
-    "voices of espeak-ng that no training mixture has; their variants speak there with other "
-    "accents and pitches",
-)
-# test sets of mini_2mix by the beginnings of their names: heading and meaning
-SETS = {
-    "test_default": UNSEEN_VOICES,
-    "test_voices": UNSEEN_VOICES,
-    "test_engines": ("unseen engine", "speech of festival, a synthesiser that is in no training"),
-    "test_noisy": ("noisy", "unseen voices with noise"),
-    "test_reverb": ("reverberant", "unseen voices in rooms"),
-}
-
 
 @dataclass(frozen=True)
 class Gains:
-    """SI-SNR improvements of a test set, in dB: depth -> mixture -> improvement."""
+    """SI-SNR improvements of a test set, in dB: depth -> mixture -> improvement.
+
+    Attributes:
+        name: of the set.
+        heading: what it is, in a word or two.
+        meaning: what it is, in a sentence.
+    """
 
     name: str
     by_depth: dict[int, dict[str, float]]
-
-    @property
-    def heading(self) -> str:
-        """What the test set is, in a word or two."""
-        return self._about[0]
-
-    @property
-    def meaning(self) -> str:
-        """What the test set is, in a sentence's length."""
-        return self._about[1]
-
-    @property
-    def _about(self) -> tuple[str, str]:
-        found = (about for start, about in SETS.items() if self.name.startswith(start))
-        return next(found, (self.name, f"test set {self.name}"))
+    heading: str
+    meaning: str
 
 
-def read_gains(path: Path, test_sets: Sequence[str]) -> list[Gains]:
+@dataclass(frozen=True)
+class About:
+    """What a recipe says of its model, in a YAML file.
+
+    Attributes:
+        trained_on: the speech.
+        good_for: what to use the model for,
+        not_good_for: and what not.
+        sets: heading and meaning of each test set, by the beginning of its name.
+    """
+
+    trained_on: str
+    good_for: str
+    not_good_for: str
+    sets: dict[str, list[str]]
+
+    @classmethod
+    def read(cls, path: Path) -> About:
+        """Read the file; raise DataError where it is not of this form."""
+        content = read_yaml(path)
+        expected = [field.name for field in dataclasses.fields(cls)]
+        if sorted(content) != sorted(expected):
+            raise DataError(f"{path}: expected the keys {', '.join(expected)}")
+        return cls(**content)
+
+
+def read_gains(path: Path, test_sets: Sequence[str], about: About) -> list[Gains]:
     """Read the SI-SNR improvements of test sets from an experiment's RESULTS.csv.
 
     Raises:
-        DataError: there is no such table, or it lacks one of the sets.
+        DataError: there is no such table, or it or ``about`` lacks one of the sets.
     """
     try:
         read = report.read_gains(path)
@@ -111,7 +118,15 @@ def read_gains(path: Path, test_sets: Sequence[str]) -> list[Gains]:
         if name not in tables:
             there = ", ".join(tables) or "none"
             raise DataError(f"{path}: no depths of {name} were scored; sets there: {there}")
-    return [Gains(name, tables[name]) for name in test_sets]
+    described = {
+        name: words
+        for name in test_sets
+        for start, words in about.sets.items()
+        if name.startswith(start)
+    }
+    if missing := sorted(set(test_sets) - described.keys()):
+        raise DataError(f"--about: sets: says nothing of {missing[0]}")
+    return [Gains(name, tables[name], *described[name]) for name in test_sets]
 
 
 def portable_config(config: dict[str, Any]) -> dict[str, Any]:
@@ -211,9 +226,7 @@ def check_scored(exp: Path, results: str, weights: Path) -> None:
         )
 
 
-def model_card(
-    name: str, model: SeparateSpeech, all_gains: Sequence[Gains], trained_on: str
-) -> str:
+def model_card(name: str, model: SeparateSpeech, all_gains: Sequence[Gains], about: About) -> str:
     """Return the model card: local/model_card.md, filled in."""
     from espnet2_tisdiss.cost import parameters
     from espnet2_tisdiss.sweep import count_cost
@@ -233,51 +246,71 @@ def model_card(
         _wrapped(f"- {gains.heading}: {gains.meaning}; {len(gains.by_depth[depths[0]])} mixtures")
         for gains in all_gains
     ]
+    first = all_gains[0]
     config = model.separator.config
     return Template((HERE / "model_card.md").read_text(encoding="utf-8")).substitute(
         name=name,
         structure=config.structure,
         rate=model.sample_rate,
-        top=f"{model.sample_rate / 2000:g}",
         parameters=f"{parameters(model.enh_model) / 1e6:.2f}",
         trained_n_re=config.reconstructor_repeat_times,
-        trained_on=_wrapped(f"**Trained on** {trained_on}"),
+        trained_on=_wrapped(f"**Trained on** {about.trained_on}"),
+        good_for=_wrapped(f"**Good for** {about.good_for}"),
+        not_good_for=_wrapped(f"**Not good for** {about.not_good_for}"),
+        detail=detail_table(first, depths),
+        first=first.heading,
         table=report.markdown_table(header, rows),
         sets="\n".join(counts),
     )
+
+
+def detail_table(gains: Gains, depths: Sequence[int]) -> str:
+    """Return a set's improvements by sex, its median and the share of mixtures made worse."""
+    pairs = {
+        pair: [key for key in gains.by_depth[depths[0]] if key.startswith(f"{pair}_")]
+        for pair in report.PAIRS
+    }
+    pairs = {pair: keys for pair, keys in pairs.items() if keys}
+    rows = []
+    for n_re in depths:
+        by_mixture = gains.by_depth[n_re]
+        values = list(by_mixture.values())
+        means = [np.mean([by_mixture[key] for key in keys]) for keys in pairs.values()]
+        numbers = (f"{value:.2f}" for value in (*means, np.median(values)))
+        rows.append([str(n_re), *numbers, f"{np.mean(np.less(values, 0)):.0%}"])
+    header = ["N_re", *(report.PAIRS[pair] for pair in pairs), "median", "made worse"]
+    return report.markdown_table(header, rows)
 
 
 def _wrapped(text: str) -> str:
     return textwrap.fill(text, 100, subsequent_indent="  " * text.startswith("- "))
 
 
-def write_example(folder: Path, data: Path, gains: Gains, n_re: int, rate: int) -> None:
-    """Write the mixture whose gain is nearest to the median, and its sources, into a folder.
+def write_example(folder: Path, source: Path, rate: int) -> None:
+    """Copy an example, a mixture and its sources, into a folder.
 
     Args:
         folder: where mix/, s1/ and s2/ go.
-        data: data directory of the test set.
-        gains: of the test set.
-        n_re: the depth they are compared at, or the nearest that was scored.
+        source: a folder that holds these three, with one .wav file each.
         rate: the model's, in Hz.
 
     Raises:
-        DataError: the data is of another set or rate, or every mixture is too long.
+        DataError: a file is missing, of another rate or length, or too long.
     """
-    tables = read_data_dir(data, ["wav.scp", "spk1.scp", "spk2.scp"])
-    scores = gains.by_depth[min(gains.by_depth, key=lambda depth: abs(depth - n_re))]
-    if missing := scores.keys() - tables["wav.scp"].keys():
-        raise DataError(f"{data}: lacks {min(missing)} of {gains.name}: is it that set?")
-    median = np.median(list(scores.values()))
-    for key in sorted(scores, key=lambda key: abs(scores[key] - median)):
-        signals = [read_signal(table[key]) for table in tables.values()]
-        if {signal.rate for signal in signals} != {rate}:
-            raise DataError(f"{tables['wav.scp'][key]}: is not at the model's {rate} Hz")
-        if len(signals[0].samples) <= EXAMPLE_SECONDS * rate:
-            break
-    else:
-        raise DataError(f"{data}: every mixture is longer than {EXAMPLE_SECONDS:g} s")
-    for part, signal in zip(("mix", "s1", "s2"), signals, strict=True):
+    signals = {}
+    for part in ("mix", "s1", "s2"):
+        files = sorted((source / part).glob("*.wav"))
+        if len(files) != 1:
+            raise DataError(f"{source / part}: expected one .wav file, found {len(files)}")
+        signals[part] = read_signal(str(files[0]))
+        if signals[part].rate != rate:
+            raise DataError(f"{files[0]}: is not at the model's {rate} Hz")
+    lengths = {len(signal.samples) for signal in signals.values()}
+    if len(lengths) > 1 or max(lengths) > EXAMPLE_SECONDS * rate:
+        raise DataError(
+            f"{source}: mixture and sources must have one length, up to {EXAMPLE_SECONDS:g} s"
+        )
+    for part, signal in signals.items():
         path = folder / part / f"{EXAMPLE_NAME}.wav"
         path.parent.mkdir(parents=True)
         write_signal(path, signal.samples, rate, "PCM_16")
@@ -301,7 +334,8 @@ def bundle(args: argparse.Namespace) -> str:
     if not re.fullmatch(r"[a-z][a-z0-9_]*", args.name):
         raise DataError(f"--name {args.name}: expected small letters, digits and _")
     files = find_model(args.exp)
-    all_gains = read_gains(args.exp / "RESULTS.csv", args.test_sets)
+    about = About.read(args.about)
+    all_gains = read_gains(args.exp / "RESULTS.csv", args.test_sets, about)
     results = (args.exp / RESULTS).read_text(encoding="utf-8")
     check_scored(args.exp, results, Path(files["model_file"]))
     config = portable_config(read_yaml(Path(files["train_config"])))
@@ -314,10 +348,10 @@ def bundle(args: argparse.Namespace) -> str:
         model = check_model(aside, args.exp)
         text = portable_results(results, args.test_sets)
         (aside / RESULTS).write_text(text, encoding="utf-8")
-        text = model_card(args.name, model, all_gains, args.trained_on)
+        text = model_card(args.name, model, all_gains, about)
         (aside / "README.md").write_text(text, encoding="utf-8")
-        n_re = model.separator.config.reconstructor_repeat_times
-        write_example(aside / EXAMPLE, args.example_set, all_gains[0], n_re, model.sample_rate)
+        example = args.example or folder / EXAMPLE
+        write_example(aside / EXAMPLE, example, model.sample_rate)
     conf = args.conf / f"finetune_{args.name}.yaml"
     with write_aside(conf) as aside:
         aside.write_text(finetune_config(args.name, config), encoding="utf-8")
@@ -335,14 +369,14 @@ def get_parser() -> argparse.ArgumentParser:
         "--test_sets", nargs="+", required=True, help="sets whose results go into the model card"
     )
     parser.add_argument(
-        "--example_set",
+        "--example",
         type=Path,
-        required=True,
-        metavar="DATA_DIR",
-        help="data directory of the first test set, for the example",
+        metavar="DIR",
+        help="a mixture and its sources in mix/, s1/ and s2/ (default: those that the package's "
+        "model of this name has)",
     )
     parser.add_argument(
-        "--trained_on", required=True, help="what the model was trained on, for the model card"
+        "--about", type=Path, required=True, help="YAML file of what the model card says"
     )
     parser.add_argument("--models", type=Path, default=MODELS, help="folder of all models")
     parser.add_argument(

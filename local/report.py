@@ -37,6 +37,8 @@ if TYPE_CHECKING:  # importing ESPnet takes seconds
 IMPROVED = ("SDR", "SI_SNR")
 MAX_FILE_ROWS = 30
 MAX_SCORE = 100.0
+# beginnings of the mixtures' names in the recipes that know the speakers' sex
+PAIRS = {"FF": "two women", "MM": "two men", "FM": "woman and man"}
 PUBLISHED_COLUMNS = ("model", "n_re", "params_m", "SI_SNR", "SDRi", "SI_SNRi", "source")
 PICTURE = "quality_by_cost.png"
 
@@ -213,17 +215,34 @@ def number(value: float) -> str:
 
 def depth_table(results: SetResults, metrics: Sequence[str], cost: Mapping[str, float]) -> str:
     """Mean scores by depth, the mixture first; then the improvements, and the cost if known."""
-    header = ["N_re", *metrics, *(f"{metric}i" for metric in IMPROVED)]
+    header = ["N_re", *metrics, *(f"{metric}i" for metric in IMPROVED), "worse"]
     rows = []
     for scored in [results.mixture, *results.depths]:
         row = [scored.label, *(number(scored.mean(metric)) for metric in metrics)]
         for metric in IMPROVED:
             gains = list(results.improvement(scored, metric).values())
             row.append("" if scored is results.mixture else f"{np.mean(gains):.2f}")
+        row.append("" if scored is results.mixture else f"{np.mean(np.less(gains, 0)):.0%}")
         if cost:
             row.append("" if scored is results.mixture else f"{cost[scored.label]:.2f}")
         rows.append(row)
     return markdown_table(header + ["GMAC/s"] * bool(cost), rows)
+
+
+def pair_table(results: SetResults) -> str:
+    """SI-SNRi by depth for the pairs of sexes that the mixtures' names begin with, or nothing."""
+    keys = results.mixture.scores["SI_SNR"]
+    by_pair = {pair: [key for key in keys if key.startswith(f"{pair}_")] for pair in PAIRS}
+    by_pair = {pair: members for pair, members in by_pair.items() if members}
+    if not by_pair:
+        return ""
+    header = ["N_re", *(f"{PAIRS[pair]} ({len(members)})" for pair, members in by_pair.items())]
+    rows = []
+    for scored in results.depths:
+        gains = results.improvement(scored, "SI_SNR")
+        means = (np.mean([gains[key] for key in members]) for members in by_pair.values())
+        rows.append([scored.label, *(f"{mean:.2f}" for mean in means)])
+    return "### SI_SNRi by sex\n\n" + markdown_table(header, rows)
 
 
 def file_table(results: SetResults) -> str:
@@ -247,7 +266,10 @@ def set_section(
     count = len(results.mixture.scores["SI_SNR"])
     shown = min(count, MAX_FILE_ROWS)
     text = f"## {results.name}\n\n{count} mixtures. Scores are means over speakers, then mixtures; "
-    text += "STOI in percent, the others in dB; SDRi and SI_SNRi are improvements over the mixture."
+    text += (
+        "STOI in percent, the others in dB; SDRi and SI_SNRi are improvements over the mixture; "
+    )
+    text += "worse: share of mixtures whose SI_SNRi is negative."
     if cost:
         from espnet2_tisdiss.cost import COUNTED_SECONDS  # brings PyTorch, which takes seconds
 
@@ -256,6 +278,8 @@ def set_section(
             f"{COUNTED_SECONDS:g} s."
         )
     text += f"\n\n{depth_table(results, metrics, cost)}\n"
+    if pairs := pair_table(results):
+        text += f"{pairs}\n"
     if beside:
         text += f"### Beside published results\n\n{beside}\n"
     text += f"### By mixture ({shown} of {count}; all of them are in RESULTS.csv)\n\n"

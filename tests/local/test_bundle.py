@@ -16,8 +16,14 @@ from scores import METRICS
 from espnet2_tisdiss import SeparateSpeech, TisdissError, bundled
 from espnet2_tisdiss.pretrained import find_model
 
-# of the three mixtures of make_data_dir, at N_re 1 and 2; the second one's is the median at 2
-GAINS = {1: [1.0, 2.0, 3.0], 2: [9.0, 5.0, 4.0]}
+# of the three mixtures of make_data_dir, at N_re 1 and 2
+GAINS = {1: [1.0, 2.0, 3.0], 2: [9.0, 5.0, -2.0]}
+ABOUT = {
+    "trained_on": "hums and noises.",
+    "good_for": "hums.",
+    "not_good_for": "music.",
+    "sets": {"test_voices": ["unseen voices", "voices that no training mixture has"]},
+}
 PATHS = {
     "output_dir": "/home/someone/exp",
     "train_shape_file": ["exp/stats/train/speech_mix_shape"],
@@ -33,8 +39,13 @@ PATHS = {
 
 @pytest.fixture
 def experiment(espnet_model, tmp_path, monkeypatch):
-    """Make an experiment as the recipe's stages leave it, and its test set data/test."""
+    """Make an experiment as the recipe's stages leave it, an example, and about.yaml."""
     make_data_dir(tmp_path / "data/test", tmp_path / "audio", 3)
+    for part, scp in (("mix", "wav"), ("s1", "spk1"), ("s2", "spk2")):
+        (tmp_path / "example" / part).mkdir(parents=True)
+        first = next(iter(read_scp(tmp_path / f"data/test/{scp}.scp").values()))
+        shutil.copy(first, tmp_path / "example" / part / "a.wav")
+    (tmp_path / "about.yaml").write_text(yaml.safe_dump(ABOUT))
     exp = tmp_path / "exp/enh_train"
     exp.mkdir(parents=True)
     espnet_model()
@@ -56,7 +67,7 @@ def experiment(espnet_model, tmp_path, monkeypatch):
 
 
 def arguments(exp, *more):
-    options = ["--example_set", "data/test", "--trained_on", "hums and noises.", *more]
+    options = ["--example", "example", "--about", "about.yaml", *more]
     options += ["--models", "models", "--conf", "conf"]
     return get_parser().parse_args([str(exp), "--name", "small", *options])
 
@@ -103,33 +114,39 @@ def test_the_card_and_the_results_have_the_figures(experiment):
     card = Path("models/small/README.md").read_text()
     rows = [line.split("|")[1:-1] for line in card.splitlines() if line.startswith("|")]
     assert rows[0] == ["N_re", "unseen voices", "GMAC/s"]
-    assert [row[:2] for row in rows[2:]] == [["1", "2.00"], ["2", "6.00"]]
-    assert "**Trained on** hums and noises." in card
-    assert (
-        "- unseen voices: voices of espeak-ng that no training mixture has; " in card
-        and "; 3 mixtures" in card
-    )
+    assert [row[:2] for row in rows[2:4]] == [["1", "2.00"], ["2", "4.00"]]
+    assert rows[4] == ["N_re", "median", "made worse"]
+    assert rows[6:] == [["1", "2.00", "0%"], ["2", "5.00", "33%"]]
+    assert "**Trained on** hums and noises." in card and "**Not good for** music." in card
+    assert "- unseen voices: voices that no training mixture has; 3 mixtures" in card
     results = Path("models/small/RESULTS.md").read_text()
-    assert "## test_voices\n" in results and "|2|6.00|" in results
+    assert "## test_voices\n" in results and "|4.00|33%|" in results
     assert not any(text in results for text in ("another_set", "exp/", "By mixture", "png", "wav"))
 
 
-def test_the_example_is_the_mixture_of_the_median(experiment):
+def test_the_example_is_copied_and_kept(experiment):
     packed(experiment)
-    for part, name in (("mix", "wav"), ("s1", "spk1"), ("s2", "spk2")):
-        path = list(read_scp(f"data/test/{name}.scp").values())[1]
-        packed_samples, rate = soundfile.read(
-            f"models/small/example/{part}/two_voices.wav", dtype="int16"
-        )
+    example = Path("models/small/example")
+    for part in ("mix", "s1", "s2"):
+        kept, rate = soundfile.read(example / part / "two_voices.wav", dtype="int16")
         assert rate == 8000
-        assert (packed_samples == soundfile.read(path, dtype="int16")[0]).all()
+        assert (kept == soundfile.read(f"example/{part}/a.wav", dtype="int16")[0]).all()
+    before = (example / "s1/two_voices.wav").read_bytes()
+    args = arguments(experiment, "--test_sets", "test_voices")
+    args.example = None  # the model's own
+    bundle(args)
+    assert (example / "s1/two_voices.wav").read_bytes() == before
 
 
 def test_what_a_package_does_not_take(experiment, monkeypatch):
     refused(experiment, "RESULTS.csv: no depths of none were scored", "--test_sets", "none")
     refused(experiment, "Small: expected small letters", "--name", "Small")
-    make_data_dir(Path("data/another"), Path("audio/another"), 2, "another")
-    refused(experiment, "data/another: lacks spk0-utt0", "--example_set", "data/another")
+    refused(experiment, "another/mix: expected one .wav file, found 0", "--example", "another")
+    Path("about.yaml").write_text(yaml.safe_dump(ABOUT | {"sets": {}}))
+    refused(experiment, "--about: sets: says nothing of test_voices")
+    Path("about.yaml").write_text("sets: {}\n")
+    refused(experiment, "about.yaml: expected the keys trained_on, good_for, not_good_for, sets")
+    Path("about.yaml").write_text(yaml.safe_dump(ABOUT))
     with monkeypatch.context() as limited:
         limited.setattr("bundle.MOST_PARAMETERS", 10)
         refused(experiment, r"\d+ parameters, more than the 10")

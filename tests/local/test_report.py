@@ -11,7 +11,15 @@ import yaml
 from datadir import DataError, write_scp
 from matplotlib import image
 from recipe_folder import TINY_CONFIG
-from report import build_model, cost_by_depth, depth_table, depth_tables, file_table, read_set
+from report import (
+    build_model,
+    cost_by_depth,
+    depth_table,
+    depth_tables,
+    file_table,
+    pair_table,
+    read_set,
+)
 from scores import METRICS, join_scores, read_scores
 
 import espnet2_tisdiss.cost
@@ -69,15 +77,33 @@ def test_the_table_by_depth(experiment: Path) -> None:
     metrics = ["STOI", "SAR", "SDR", "SIR", "SI_SNR"]
     # SI-SNR means: mixture (0 + 1) / 2, depth 1 (5 + 8) / 2, depth 10 (10 + 10.5) / 2.
     assert depth_table(results, metrics, {"1": 0.5, "10": 123.456}) == (
-        "|N_re|STOI|SAR|SDR|SIR|SI_SNR|SDRi|SI_SNRi|GMAC/s|\n"
-        "|---|---|---|---|---|---|---|---|---|\n"
-        "|mixture|0.00|inf|0.50|0.00|0.50||||\n"
-        "|1|0.00|0.00|7.50|0.00|6.50|7.00|6.00|0.50|\n"
-        "|10|93.00|0.00|0.00|0.00|10.25|-0.50|9.75|123.46|\n"
+        "|N_re|STOI|SAR|SDR|SIR|SI_SNR|SDRi|SI_SNRi|worse|GMAC/s|\n"
+        "|---|---|---|---|---|---|---|---|---|---|\n"
+        "|mixture|0.00|inf|0.50|0.00|0.50|||||\n"
+        "|1|0.00|0.00|7.50|0.00|6.50|7.00|6.00|0%|0.50|\n"
+        "|10|93.00|0.00|0.00|0.00|10.25|-0.50|9.75|0%|123.46|\n"
     )
     assert depth_table(results, ["SI_SNR"], {}).startswith(
-        "|N_re|SI_SNR|SDRi|SI_SNRi|\n|---|---|---|---|\n|mixture|0.50|||\n|1|6.50|7.00|6.00|\n"
+        "|N_re|SI_SNR|SDRi|SI_SNRi|worse|\n|---|---|---|---|---|\n"
+        "|mixture|0.50||||\n|1|6.50|7.00|6.00|0%|\n"
     )
+
+
+def test_the_table_by_sex_and_the_share_made_worse(tmp_path: Path) -> None:
+    keys = ("FF_1", "FF_2", "FM_3", "other")
+    plant(tmp_path / "mixture", {"SI_SNR": dict.fromkeys(keys, (0.0, 0.0))})
+    gains = dict(zip(keys, [(-2.0, -4.0), (4.0, 4.0), (6.0, 6.0), (9.0, 9.0)], strict=True))
+    plant(tmp_path / "re2" / "scoring", {"SI_SNR": gains})
+    results = read_set("test", tmp_path / "mixture", [("2", tmp_path / "re2")])
+    # women (-3 + 4) / 2; no two men; a name without a pair counts in the table by depth alone
+    table = "|N_re|two women (2)|woman and man (1)|\n|---|---|---|\n|2|0.50|6.00|\n"
+    assert pair_table(results) == "### SI_SNRi by sex\n\n" + table
+    assert depth_table(results, ["SI_SNR"], {}).endswith("|2|4.00|0.00|4.00|25%|\n")
+
+
+def test_no_table_by_sex_where_it_is_unknown(experiment: Path) -> None:
+    mixture, depths = folders(experiment)
+    assert pair_table(read_set("test", mixture, depths)) == ""
 
 
 def test_the_table_by_mixture(experiment: Path) -> None:
@@ -163,7 +189,7 @@ def test_a_model_without_depth_has_no_cost_and_no_picture(experiment: Path, run_
     options += ["--scored", "test", "default", experiment / "enhanced_test"]
     done = run_tool("report", *options)
     assert done.returncode == 0, done.stderr
-    assert "|N_re|SI_SNR|SDRi|SI_SNRi|\n" in done.stdout
+    assert "|N_re|SI_SNR|SDRi|SI_SNRi|worse|\n" in done.stdout
     assert "|default|6.50|7.00|6.00|\n" in done.stdout
     text = (experiment / "RESULTS.md").read_text()
     assert "GMAC" not in text and "![" not in text

@@ -5,10 +5,6 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
 corpus=full_0
-trained_on="10000 mixtures, 9.5 hours, of 384 voices of the synthesiser espeak-ng and 192 that were made \
-of the four of flite, which are built from recordings of people; they speak English sentences, two at \
-once, at 8 kHz, partly with noise and in rooms: the recipe mini_2mix at its full size."
-
 usage() {
     cat <<'USAGE'
 Usage: ./bundle.sh [--nj N] [--inference_nj N] [--ngpu N] [--gpu_inference true]
@@ -56,4 +52,4 @@ python=${PYTHON:-${python}}
 ./run.sh --size full --seed 0 --python "${python}" "${options[@]}"
 exec "${python}" ../../../local/bundle.py "exp/${corpus}/enh_train_full_raw" --name mini \
     --test_sets test_{voices,engines,noisy,reverb}_"${corpus}" \
-    --example_set "dump/${corpus}/raw/test_voices_${corpus}" --trained_on "${trained_on}"
+    --about local/about.yaml

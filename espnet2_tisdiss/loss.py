@@ -23,8 +23,11 @@ class MultiDepthPIT(AbsLossWrapper):
         weight: weight of this loss among several.
         independent_perm: search the permutations; otherwise take those that the loss before this
             one found.
-        depth_weights: weight of each depth, shallow first, in training; None: all alike. In
-            evaluation there is one depth, and its loss is reported as it is.
+        depth_weights: weight of each depth, shallow first, in training; None: as ``depth_power``
+            says. In evaluation there is one depth, and its loss is reported as it is.
+        depth_power: the weights of depths 1, 2, 3, ... are these numbers to this power, whatever
+            the number of depths; 0, as in the paper: all alike. Larger, the shallow estimates
+            count less and leave more of the work to the repetitions.
 
     Raises:
         ValueError: a weight is no number >= 0, all are 0, or the criterion compares masks that
@@ -37,6 +40,7 @@ class MultiDepthPIT(AbsLossWrapper):
         weight: float = 1.0,
         independent_perm: bool = True,
         depth_weights: Sequence[float] | None = None,
+        depth_power: float = 0.0,
     ):
         super().__init__()
         if getattr(criterion, "compute_on_mask", False) and criterion.mask_type in JOINT_MASKS:
@@ -53,8 +57,12 @@ class MultiDepthPIT(AbsLossWrapper):
                 check_number("depth_weights", depth_weight, 0, float("inf"))
             if not sum(depth_weights) > 0:
                 raise ValueError(f"depth_weights must not all be 0; got {list(depth_weights)}")
+        check_number("depth_power", depth_power, 0, float("inf"))
+        if depth_power and depth_weights is not None:
+            raise ValueError("depth_power must be 0 with depth_weights, which say it all")
         self.criterion = criterion
         self.weight = weight
+        self.depth_power = depth_power
         self.depth_weights = depth_weights
         self.solver = PITSolver(criterion, independent_perm=independent_perm)
 
@@ -102,12 +110,15 @@ class MultiDepthPIT(AbsLossWrapper):
 
     def _average(self, losses: Tensor) -> Tensor:
         """Return the weighted mean of ``losses`` (depth,)."""
-        if self.depth_weights is None or len(losses) == 1:
-            return losses.mean()
-        if len(self.depth_weights) != len(losses):
+        if len(losses) == 1:
+            return losses[0]
+        if self.depth_weights is None:
+            weights = torch.arange(1, len(losses) + 1).to(losses) ** self.depth_power
+        elif len(self.depth_weights) == len(losses):
+            weights = losses.new_tensor(self.depth_weights)
+        else:
             raise ValueError(
                 f"depth_weights has {len(self.depth_weights)} weights, but the separator "
                 f"supervises {len(losses)} depths"
             )
-        weights = losses.new_tensor(self.depth_weights)
         return (weights * losses).sum() / weights.sum()

@@ -2,7 +2,8 @@
 
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 from espnet2_tisdiss.errors import TisdissError
@@ -109,6 +110,42 @@ def draw_quality(data_sets: Mapping[str, Quality], cost: str) -> bytes:
         "Mean over mixtures; band: 10 to 90 %; numbers: repetitions N_re", fontsize="medium"
     )
     axes.set_xlim(left=0)  # so that distances along it are shares of the cost
+    axes.grid(alpha=0.3)
+    figure.legend(loc="outside lower center", ncols=3)
+    return png(figure)
+
+
+@dataclass
+class Curve:
+    """A line of points."""
+
+    x: list[float] = field(default_factory=list)
+    y: list[float] = field(default_factory=list)
+
+    def add(self, x: float, y: float) -> None:
+        """Add a point."""
+        self.x.append(x)
+        self.y.append(y)
+
+
+def draw_curves(curves: Mapping[str, Curve], x_label: str, y_label: str, title: str) -> bytes:
+    """Draw curves in one picture, told apart by line style as well as by colour.
+
+    Args:
+        curves: by name.
+        x_label: of the horizontal axis, with its unit.
+        y_label: of the vertical axis, with its unit.
+        title: of the picture.
+
+    Returns:
+        The picture as the content of a PNG file.
+    """
+    figure, axes = new_figure()
+    styles = cycle(["o-", "s--", "^-.", "v:", "D-", "x--", "+-."])
+    for (name, curve), style in zip(curves.items(), styles, strict=False):
+        axes.plot(curve.x, curve.y, style, markersize=3, label=name)
+    axes.set(xlabel=x_label, ylabel=y_label)
+    axes.set_title(title, fontsize="medium")
     axes.grid(alpha=0.3)
     figure.legend(loc="outside lower center", ncols=3)
     return png(figure)

@@ -57,6 +57,19 @@ def test_loss_is_even_mean_of_stock_pit_over_depths():
         torch.testing.assert_close(stats[f"si_snr_loss_depth-{depth}"], expected)
 
 
+def test_depth_power_weights_the_deeper_ones_more():
+    ref, inf = references(), references(num_spk=6)
+    stock = [PITSolver(SISNRLoss())(ref, inf[k : k + 2])[0] for k in (0, 2, 4)]
+    loss, _, _ = MultiDepthPIT(SISNRLoss(), depth_power=2)(ref, inf)
+    torch.testing.assert_close(loss, (stock[0] + 4 * stock[1] + 9 * stock[2]) / 14)
+    one, _, _ = MultiDepthPIT(SISNRLoss(), depth_power=2)(ref, inf[:2])
+    torch.testing.assert_close(one, stock[0])
+    with pytest.raises(ValueError, match="depth_power must be 0 with depth_weights"):
+        MultiDepthPIT(SISNRLoss(), depth_weights=[1.0], depth_power=1.0)
+    with pytest.raises(ValueError, match="depth_power must be a number"):
+        MultiDepthPIT(SISNRLoss(), depth_power=-1)
+
+
 def test_depth_weights():
     ref, inf = references(), references(num_spk=6)
     stock = [PITSolver(SNRLoss())(ref, inf[k : k + 2])[0] for k in (0, 2, 4)]

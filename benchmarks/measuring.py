@@ -83,10 +83,10 @@ def seconds_of(run: Callable[[], Any]) -> tuple[float, Any]:
     return time.perf_counter() - began, result
 
 
-def teraflop() -> float:
-    """Return the seconds that 1 TFLOP of float32 matrix products takes: best of 8."""
+def teraflop(dtype: torch.dtype = torch.float32) -> float:
+    """Return the seconds that 1 TFLOP of matrix products of a type takes: best of 8."""
     n, m, k = GEMM
-    a, b = torch.randn(n, k), torch.randn(k, m)
+    a, b = torch.randn(n, k).to(dtype), torch.randn(k, m).to(dtype)
     seconds_of(lambda: a @ b)
     return in_teraflops(min(seconds_of(lambda: a @ b)[0] for _ in range(8)))
 

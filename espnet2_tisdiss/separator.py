@@ -11,6 +11,7 @@ from collections import OrderedDict, deque
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
+from functools import cache
 from typing import Any
 
 import torch
@@ -50,6 +51,7 @@ class TISDiSSSeparator(AbsSeparator):
         half_dtype: half-precision type that :meth:`forward` computes in by autocast, whatever
             autocast it is called in; None: the weights' type, or the caller's autocast.
         is_compiled: whether ``torch.compile`` fuses the blocks.
+        every_depth: whether :meth:`forward` returns every supervised depth in eval mode, too.
 
     Example:
         >>> separator = TISDiSSSeparator(65, emb_dim=64, attention_dim=64).eval()
@@ -95,6 +97,7 @@ class TISDiSSSeparator(AbsSeparator):
         self._repeat_times = config.reconstructor_repeat_times
         self.half_dtype: torch.dtype | None = None
         self.is_compiled = False
+        self.every_depth = False
 
     def _front_end(self, stream_dim: int) -> tuple[nn.Module, nn.Module]:
         """Return the embedding and the projection that the options ask for."""
@@ -189,7 +192,8 @@ class TISDiSSSeparator(AbsSeparator):
         Returns:
             Spectra (b, t, f), or features, of the speakers: in training mode of EVERY supervised
             depth, shallow first, as one flat list of depths * num_spk (the form in which ESPnet's
-            model decodes and denormalises each); in eval mode those of the last depth. Then
+            model decodes and denormalises each); in eval mode those of the last depth, unless
+            ``every_depth`` is set. Then
             ``ilens``, and an empty dict.
         """
         if self.training and self.config.compile:
@@ -201,14 +205,14 @@ class TISDiSSSeparator(AbsSeparator):
         """Return a context of autocast to ``half_dtype`` or in training ``training_dtype``."""
         half_dtype = self.half_dtype
         if self.training and half_dtype is None:
-            half_dtype = half_precision(self.config.training_dtype, device_type)
+            half_dtype = _training_dtype(self.config.training_dtype, device_type)
         return nullcontext() if half_dtype is None else torch.autocast(device_type, half_dtype)
 
     def _estimates(self, mixture: Tensor, ilens: Tensor | None) -> list[Tensor]:
         """Return the spectra of :meth:`forward`."""
         embedded, frames = self._embed(mixture, ilens)
         depths = self._streams(embedded, frames)
-        if not self.training:
+        if not (self.training or self.every_depth):
             depths = deque(depths, maxlen=1)  # the last one, the others freed as it goes
         return [
             estimate
@@ -403,6 +407,12 @@ def refuse_mismatch(missing: Collection[str], left_over: Collection[str]) -> Non
             "the weights do not fit this TISDiSS configuration; "
             f"missing: {some_of(missing) or 'none'}; left over: {some_of(left_over) or 'none'}"
         )
+
+
+@cache
+def _training_dtype(dtype: str, device_type: str) -> torch.dtype | None:
+    """Return what :func:`half_precision` does; its warning comes once, not at every step."""
+    return half_precision(dtype, device_type)
 
 
 def _supervised_steps(

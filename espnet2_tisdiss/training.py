@@ -20,24 +20,36 @@ from zipfile import is_zipfile
 import torch
 from espnet2.tasks.abs_task import IteratorOptions
 from espnet2.tasks.enh import EnhancementTask
+from espnet2.train.abs_espnet_model import AbsESPnetModel
 from espnet2.train.trainer import Trainer, TrainerOptions
 from espnet2.utils.build_dataclass import build_dataclass
 from espnet2.utils.nested_dict_action import NestedDictAction
+from espnet2.utils.types import str2bool
 from torch import nn
 
+from espnet2_tisdiss.checks import check_integer
+from espnet2_tisdiss.config import TISDiSSConfig
 from espnet2_tisdiss.memory import keep_freed_memory
 from espnet2_tisdiss.mixing.iterator import MixtureIterFactory
 from espnet2_tisdiss.mixing.scenes import MixingConfig
 from espnet2_tisdiss.textfiles import written_aside
 
 KEPT, BROKEN = "checkpoint.pth.kept", "checkpoint.pth.broken"
+# attribute of the options of a process of several: what was given for those it meets the others by
+GIVEN = "given_before_processes"
 
 
 @dataclass
 class DepthTrainerOptions(TrainerOptions):
-    """ESPnet's options, and ``depth_schedule``; see :func:`depth_of_epoch`."""
+    """ESPnet's options and this package's.
+
+    Attributes:
+        depth_schedule: see :func:`depth_of_epoch`.
+        valid_every_depth: whether the loss of every depth is validated.
+    """
 
     depth_schedule: Mapping[int, int]
+    valid_every_depth: bool
 
 
 class ResumableTrainer(Trainer):
@@ -74,6 +86,20 @@ class ResumableTrainer(Trainer):
             logging.info(f"training at N_re {depth}")
         return super().train_one_epoch(*args, **options)
 
+    @classmethod
+    @torch.no_grad()
+    def validate_one_epoch(cls, *args: Any, **options: Any) -> None:
+        """Validate as ESPnet does, at every depth where ``valid_every_depth`` asks for it."""
+        if not options["options"].valid_every_depth:
+            super().validate_one_epoch(*args, **options)
+            return
+        separator = _inner(options["model"]).separator
+        separator.every_depth = True
+        try:
+            super().validate_one_epoch(*args, **options)
+        finally:
+            separator.every_depth = False
+
 
 class ResumableTask(EnhancementTask):
     """ESPnet's enhancement task with that trainer, but for DeepSpeed, which brings its own.
@@ -104,6 +130,22 @@ class ResumableTask(EnhancementTask):
             default={},
             help="repetitions in training by first epoch, such as {1: 2, 10: 4, 20: 6}",
         )
+        group.add_argument(
+            "--valid_every_depth",
+            type=str2bool,
+            default=False,
+            help="validate the loss of every supervised depth, as in training",
+        )
+
+    @classmethod
+    def build_model(cls, args: Namespace) -> AbsESPnetModel:
+        """Build the model as ESPnet does.
+
+        ESPnet writes ``args`` to config.yaml next: how this run's processes have met is no option
+        of the training.
+        """
+        vars(args).update(vars(args).pop(GIVEN, {}))
+        return super().build_model(args)
 
     @classmethod
     def build_task_iter_factory(
@@ -117,9 +159,11 @@ class ResumableTask(EnhancementTask):
             )
         if not args.num_iters_per_epoch:
             raise ValueError("iterator_type task needs num_iters_per_epoch")
+        rate = args.separator_conf.get("sample_rate", TISDiSSConfig.sample_rate)
         distributed = iter_options.distributed
         return MixtureIterFactory(
             MixingConfig.from_options(args.mixing_conf),
+            rate=rate,
             seed=args.seed,
             batch_size=args.batch_size,
             num_iters=args.num_iters_per_epoch,
@@ -132,8 +176,18 @@ class ResumableTask(EnhancementTask):
 
     @classmethod
     def main_worker(cls, args: Namespace) -> None:
-        """Train with parsed options, in each of a training's processes."""
+        """Train with parsed options, in each of a training's processes.
+
+        Raises:
+            ValueError: an option of this package's cannot be used; the message names it.
+        """
         cls.trainer = Trainer if args.use_deepspeed else ResumableTrainer
+        check_integer("cpu_processes", args.cpu_processes, 1)
+        if args.depth_schedule:
+            depth_of_epoch(args.depth_schedule, 1)
+        for name in ("depth_schedule", "valid_every_depth"):
+            if getattr(args, name) and args.separator != "tisdiss":
+                raise ValueError(f"{name} needs separator tisdiss; got separator {args.separator}")
         keep_freed_memory()
         if args.cpu_processes > 1 and not (args.ngpu or args.distributed or args.collect_stats):
             train_on_cpus(cls, args)
@@ -150,13 +204,33 @@ def train_on_cpus(task: type[EnhancementTask], args: Namespace) -> None:
     Args:
         task: whose ``main_worker`` trains.
         args: the training's options.
+
+    Raises:
+        torch.multiprocessing.ProcessException: a process failed; the others are ended.
     """
     count = args.cpu_processes
     threads = max(1, torch.get_num_threads() // count)
     with tempfile.TemporaryDirectory() as folder:
-        args.distributed, args.dist_backend, args.dist_world_size = True, "gloo", count
-        args.dist_init_method = f"file://{folder}/rendezvous"
-        torch.multiprocessing.start_processes(_train_share, (task, args, threads), count)
+        meeting = {
+            "distributed": True,
+            "dist_backend": "gloo",
+            "dist_world_size": count,
+            "dist_init_method": f"file://{folder}/rendezvous",
+            "dist_rank": None,  # each process sets its own
+        }
+        given = {name: getattr(args, name) for name in meeting}
+        args = Namespace(**vars(args) | meeting | {GIVEN: given})
+        context = torch.multiprocessing.start_processes(
+            _train_share, (task, args, threads), count, join=False
+        )
+        try:
+            while not context.join():
+                pass
+        finally:  # interrupted: they would train on, and Python wait for them
+            for process in context.processes:
+                process.terminate()
+            for process in context.processes:
+                process.join()
 
 
 def _train_share(rank: int, task: type[EnhancementTask], args: Namespace, threads: int) -> None:
@@ -180,17 +254,21 @@ def depth_of_epoch(schedule: Mapping[int, int], epoch: int) -> int:
     the repetitions share their weights.
 
     Args:
-        schedule: N_re by the first epoch that has it; the first one of all must be 1.
+        schedule: N_re, 1 or more, by the first epoch that has it; the first one of all must be 1.
         epoch: number of the epoch, from 1.
 
     Raises:
-        ValueError: the schedule says nothing of the epoch.
+        ValueError: the schedule is none.
     """
-    by_epoch = {int(first): depth for first, depth in schedule.items()}
-    begun = [first for first in by_epoch if first <= epoch]
-    if not begun:
+    by_epoch = {}
+    for first, depth in schedule.items():
+        # epochs given on the command line are strings
+        number = int(first) if str(first).isdecimal() else first
+        check_integer("depth_schedule: epoch", number, 1)
+        by_epoch[number] = check_integer(f"depth_schedule: N_re of epoch {number}", depth, 1)
+    if 1 not in by_epoch:
         raise ValueError(f"depth_schedule must begin with epoch 1; got {dict(schedule)}")
-    return by_epoch[max(begun)]
+    return by_epoch[max(first for first in by_epoch if first <= epoch)]
 
 
 def _inner(model: nn.Module) -> nn.Module:

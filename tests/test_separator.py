@@ -6,6 +6,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from torch_complex.tensor import ComplexTensor
 
 from espnet2_tisdiss import TISDiSSSeparator
+from espnet2_tisdiss.precision import half_precision
 
 F_BINS = 9
 
@@ -459,6 +460,46 @@ def test_types_of_a_gpu_in_half_precision_fit(options, half_weights, dtype):
         x = torch.randn(2, 60, F_BINS, dtype=torch.float32 if is_real else torch.complex64)
         model.half_dtype = dtype
         assert {estimate.dtype for estimate in model(x, None)[0]} == {x.dtype}
+
+
+def gradient(model: TISDiSSSeparator, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Estimates of a training step, one after the other, and the gradient of all weights."""
+    estimates = torch.stack(model.train()(x, None)[0])
+    model.zero_grad()
+    (estimates - x).abs().square().mean().backward()
+    grads = [weight.grad for weight in model.parameters()]
+    assert all(grad.dtype == torch.float32 for grad in grads)
+    return estimates.detach(), torch.cat([grad.flatten() for grad in grads])
+
+
+@pytest.mark.skipif(
+    half_precision("bfloat16", "cpu") is None, reason="the CPU does not compute in bfloat16"
+)
+def test_training_in_bfloat16_is_close_to_float32_and_evaluation_is_float32():
+    single = TISDiSSSeparator(F_BINS, **TINY)
+    mixed = TISDiSSSeparator(F_BINS, **TINY, training_dtype="bfloat16")
+    mixed.load_state_dict(single.state_dict())
+    x = spectrum(2, 30, F_BINS)
+    (expected, expected_grad), (found, found_grad) = gradient(single, x), gradient(mixed, x)
+    assert not torch.equal(found, expected) and found.dtype == torch.complex64
+    assert (found - expected).norm() < 0.03 * expected.norm()
+    assert (found_grad - expected_grad).norm() < 0.05 * expected_grad.norm()
+    assert torch.equal(estimate(mixed, x), estimate(single, x))
+
+
+def test_what_inference_computes_in_is_trained_in_too():
+    mixed = TISDiSSSeparator(F_BINS, **TINY)
+    x = spectrum(1, 30, F_BINS)
+    single = all_depths(mixed, x)
+    mixed.half_dtype = torch.bfloat16
+    assert not torch.equal(all_depths(mixed, x), single)
+
+
+@pytest.mark.parametrize("value", ["float16", "float64", "half", None, 16])
+def test_another_training_dtype_is_refused(value):
+    told = f"^training_dtype must be one of float32, bfloat16; got {value!r}$"
+    with pytest.raises(ValueError, match=told):
+        TISDiSSSeparator(F_BINS, **TINY, training_dtype=value)
 
 
 def test_other_parts_of_a_larger_model_may_be_missing_and_left_over():

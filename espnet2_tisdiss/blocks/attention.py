@@ -15,9 +15,11 @@ ROTARY_THETA = 10000.0
 # Up to this length (the speaker path: one position a speaker) attention is a few elementwise
 # products; a fused kernel would be started once a row and cost many times more.
 FEW_POSITIONS = 4
-# Up to these lengths, plain matrix products train faster on a CPU than PyTorch's fused kernel, and
-# their (length, length) weights are still small: in half precision two to four times as fast.
-SHORT_LENGTH, SHORT_HALF_LENGTH = 128, 1024
+# Up to this length, plain matrix products train about twice as fast on a CPU as PyTorch's fused
+# kernel, and their (length, length) weights are still small.
+SHORT_LENGTH = 128
+# Its backward pass is slow in half precision: there, training takes plain products for longer rows.
+SHORT_HALF_LENGTH = 1024
 # Heads up to this width, over at least so many positions, are NarrowAttention's.
 NARROW, NARROW_LENGTH = 8, 48
 
@@ -123,9 +125,7 @@ class MultiHeadSelfAttention(nn.Module):
         if self.flash_attention and mask is None:  # that kernel takes no mask on a GPU
             with sdpa_kernel(SDPBackend.FLASH_ATTENTION):
                 y = F.scaled_dot_product_attention(q, k, v, mask, dropout)
-        elif q.device.type == "cpu" and q.shape[-2] <= (
-            SHORT_HALF_LENGTH if q.dtype in HALF_TYPES else SHORT_LENGTH
-        ):
+        elif q.device.type == "cpu" and q.shape[-2] <= _short_length(q):
             weight = (q * q.shape[-1] ** -0.5) @ k.mT  # (b * rows, head, query, key)
             if mask is not None:
                 weight = weight.masked_fill(~mask, float("-inf"))
@@ -153,3 +153,9 @@ class MultiHeadSelfAttention(nn.Module):
         first, second = v.split(1, 2)
         # CUDA's autocast sums in float32
         return torch.lerp(first, second, weight.sigmoid().to(v.dtype))
+
+
+def _short_length(q: Tensor) -> int:
+    """Return up to which length plain matrix products are used for such queries on a CPU."""
+    is_half_training = q.dtype in HALF_TYPES and torch.is_grad_enabled()
+    return SHORT_HALF_LENGTH if is_half_training else SHORT_LENGTH

@@ -81,7 +81,8 @@ class Bank:
         split: ``train``, ``valid`` or ``test``.
 
     Raises:
-        TisdissError: the folder holds no bank, or nothing of the split.
+        TisdissError: the folder holds no bank, a table or an array of it is damaged, or the split
+            has fewer than two speakers.
 
     Attributes:
         rate: samples per second.
@@ -99,8 +100,12 @@ class Bank:
             self._speech = np.load(folder / "speech.npy", mmap_mode="r", allow_pickle=False)
             self._noise = np.load(folder / "noise.npy", mmap_mode="r", allow_pickle=False)
             rooms = np.load(folder / "rooms.npy", mmap_mode="r", allow_pickle=False)
+        except TisdissError:
+            raise
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise TisdissError(f"{folder}: is not a bank of recordings ({error})") from None
+        _check_ends(folder / "utterances.tsv", utterances, len(self._speech))
+        _check_ends(folder / "noises.tsv", noises, len(self._noise))
         self.speakers = _speakers(u for u in utterances if u.split == split)
         if len(self.speakers) < 2:
             raise TisdissError(f"{folder}: has fewer than two speakers in split {split!r}")
@@ -176,12 +181,37 @@ def _write_header(file, total: int) -> None:
 
 
 def _read_table[Row](path: Path, row: type[Row]) -> list[Row]:
-    """Read a table whose columns are the fields of a dataclass."""
+    """Read a table whose columns are the fields of a dataclass.
+
+    Raises:
+        TisdissError: a line is too short or holds no number where one belongs.
+    """
     with path.open(encoding="utf-8", newline="") as file:
-        return [
-            row(**{field.name: field.type(line[field.name]) for field in fields(row)})
-            for line in csv.DictReader(file, delimiter="\t")
-        ]
+        lines = csv.DictReader(file, delimiter="\t")
+        return [_parse(row, line, f"{path}:{lines.line_num}") for line in lines]
+
+
+def _parse[Row](row: type[Row], line: dict[str, str | None], place: str) -> Row:
+    values = {}
+    for field in fields(row):
+        text = line[field.name]
+        try:
+            values[field.name] = field.type(text) if text is not None else None
+        except ValueError:
+            text = None
+        if text is None:
+            raise TisdissError(f"{place}: {field.name} is {line[field.name]!r}; make the bank anew")
+    return row(**values)
+
+
+def _check_ends(table: Path, rows: Sequence[Utterance | Noise], length: int) -> None:
+    """Refuse a table that names samples beyond the end of its array."""
+    for row in rows:
+        if row.start < 0 or row.length < 1 or row.start + row.length > length:
+            raise TisdissError(
+                f"{table}: {row.name} lies outside the {length} samples that are there; "
+                "make the bank anew"
+            )
 
 
 def _write_table(path: Path, row: type, rows: Sequence[dict]) -> None:

@@ -65,6 +65,7 @@ class MixtureIterFactory(AbsIterFactory):
 
     Args:
         config: how mixtures are drawn.
+        rate: of the model, in Hz, which the bank's must be.
         seed: of the training; the mixtures depend on it, the epoch and their number alone, not on
             the number of processes that make them.
         batch_size: mixtures in a batch.
@@ -77,12 +78,13 @@ class MixtureIterFactory(AbsIterFactory):
 
     Raises:
         TisdissError: the bank cannot be used.
-        ValueError: the configuration cannot.
+        ValueError: the configuration cannot, or there are more processes than mixtures in a batch.
     """
 
     def __init__(
         self,
         config: MixingConfig,
+        rate: int,
         seed: int,
         batch_size: int,
         num_iters: int,
@@ -92,7 +94,18 @@ class MixtureIterFactory(AbsIterFactory):
         rank: int = 0,
         world_size: int = 1,
     ):
-        self._drawer = SceneDrawer(Bank(config.bank, "train"), config)
+        if batch_size < world_size:
+            raise ValueError(
+                f"batch_size must be at least {world_size}, a mixture for each process; "
+                f"got {batch_size}"
+            )
+        bank = Bank(config.bank, "train")
+        if bank.rate != rate:
+            raise ValueError(
+                f"{config.bank} holds recordings at {bank.rate} Hz, but the model is for {rate} "
+                "Hz: set sample_rate in separator_conf, or name another bank"
+            )
+        self._drawer = SceneDrawer(bank, config)
         self._seed = seed
         self._batches = [
             list(range(batch * batch_size, (batch + 1) * batch_size))[rank::world_size]

@@ -1,10 +1,12 @@
 """From a scene to waveforms."""
 
+from dataclasses import replace
+
 import numpy as np
 import soxr
 from scipy.signal import oaconvolve
 
-from espnet2_tisdiss.mixing.bank import Bank
+from espnet2_tisdiss.mixing.bank import Bank, Utterance
 from espnet2_tisdiss.mixing.scenes import Scene, Voice, changed_length
 
 PEAK = 0.9
@@ -36,7 +38,7 @@ def render(bank: Bank, scene: Scene) -> dict[str, np.ndarray]:
     sources = [_voice(bank, voice, scene) for voice in scene.voices]
     mix = sources[0] + sources[1]
     if scene.noise is not None:
-        noise = np.resize(np.roll(bank.noise(scene.noise), -scene.noise_offset), scene.length)
+        noise = _noise(bank, scene)
         power = np.mean(np.square(noise, dtype=np.float64))
         if power > 0:
             loudest_db = max(voice.gain_db for voice in scene.voices)
@@ -60,11 +62,25 @@ def _voice(bank: Bank, voice: Voice, scene: Scene) -> np.ndarray:
         return source
     response = bank.rooms[scene.room, voice.place]
     wet = oaconvolve(source, response)[: scene.length].astype(np.float32)
+    energy = np.sum(np.square(wet))
+    if energy == 0:
+        raise PauseError(f"{voice.speaker}: is not heard in room {scene.room}")
     # a room changes the level, which the scene has settled
-    return wet * np.sqrt(np.sum(np.square(source)) / np.sum(np.square(wet)))
+    return wet * np.sqrt(np.sum(np.square(source)) / energy)
 
 
-def _at_speed(bank: Bank, voice: Voice, utterance) -> np.ndarray:
+def _noise(bank: Bank, scene: Scene) -> np.ndarray:
+    """Return a scene's noise, float32 (n,); no more of it is read than is heard."""
+    start, pieces, missing = scene.noise_offset, [], scene.length
+    while missing:
+        length = min(missing, scene.noise.length - start)
+        heard = replace(scene.noise, start=scene.noise.start + start, length=length)
+        pieces.append(bank.noise(heard))
+        missing, start = missing - length, 0
+    return np.concatenate(pieces)
+
+
+def _at_speed(bank: Bank, voice: Voice, utterance: Utterance) -> np.ndarray:
     """Return an utterance's samples at the voice's speed."""
     samples = bank.speech(utterance)
     if voice.speed == 1:

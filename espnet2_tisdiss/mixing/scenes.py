@@ -4,6 +4,7 @@ A scene holds numbers alone and is drawn without touching a sample; ``rendering`
 it.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from types import MappingProxyType
@@ -24,8 +25,9 @@ class MixingConfig:
     Attributes:
         bank: folder of the recordings.
         seconds: length of a mixture.
-        pairs: shares of two women, two men, and one of each. Speakers of unknown sex are paired
-            at random, and of two groups too small for a pair, likewise.
+        pairs: shares of two women, two men, and one of each, of those that the bank has. Where it
+            has none, as when nobody's sex is known, speakers are paired at random; speakers of
+            unknown sex are not drawn otherwise.
         level_db: the first speaker is up to so much louder or softer than the second.
         speeds: factors on the speed, and with it the pitch, one of which is drawn for each voice.
         partial_share: share of mixtures in which one speaker is silent at the start or the end,
@@ -35,7 +37,8 @@ class MixingConfig:
         noise_snr_db: so much softer than the louder speaker.
         clean_snr_db: recordings with less signal-to-noise ratio than this are drawn
         noisy_weight: so many times as often as others.
-        unsure_sources: data sets whose speakers are guessed: none is mixed with another of them.
+        unsure_sources: data sets whose speakers are guessed: two of such speakers, who may be one
+            person, are never mixed.
     """
 
     bank: str
@@ -58,6 +61,8 @@ class MixingConfig:
     def from_options(cls, options: Mapping[str, Any]) -> "MixingConfig":
         """Build from a mapping; raise ValueError naming an option that is unknown or missing."""
         names = [option.name for option in fields(cls)]
+        if not isinstance(options, Mapping):
+            raise ValueError(f"mixing_conf must be a mapping of options; got {options!r}")
         for name in options:
             check_choice("an option of mixing_conf", name, names)
         if not options.get("bank"):
@@ -67,15 +72,49 @@ class MixingConfig:
     def __post_init__(self):
         """Check every option; raise ValueError naming it and the values allowed."""
         check_number("seconds", self.seconds, 0.5, 3600)
+        check_number("level_db", self.level_db, 0, 100)
+        check_number("clean_snr_db", self.clean_snr_db, float("-inf"), float("inf"))
         for name in ("partial_share", "room_share", "noise_share", "noisy_weight"):
-            check_number(name, getattr(self, name), 0, 1 + 1e-9)
+            _check_share(name, getattr(self, name))
+        _check_range("alone_share", self.alone_share, 0, 1)
+        _check_range("noise_snr_db", self.noise_snr_db, -100, 100)
+        if not isinstance(self.pairs, Mapping):
+            raise ValueError(f"pairs must be a share for each of {_names()}; got {self.pairs!r}")
         for name in self.pairs:
             check_choice("a pair", name, list(PAIRS))
             check_number(f"pairs: {name}", self.pairs[name], 0, float("inf"))
         if not sum(self.pairs.values()) > 0:
             raise ValueError(f"pairs must not all be 0; got {dict(self.pairs)}")
+        if not _is_list(self.speeds) or not self.speeds:
+            raise ValueError(f"speeds must be a list of factors; got {self.speeds!r}")
         for speed in self.speeds:
             check_number("speeds", speed, 0.25, 4)
+        if not _is_list(self.unsure_sources):
+            raise ValueError(f"unsure_sources must be a list; got {self.unsure_sources!r}")
+
+
+def _names() -> str:
+    return ", ".join(PAIRS)
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str)
+
+
+def _check_share(name: str, value: Any) -> None:
+    """Raise ValueError unless a value is a number from 0 to 1."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
+        raise ValueError(f"{name} must be a number from 0 to 1; got {value!r}")
+
+
+def _check_range(name: str, value: Any, low: float, high: float) -> None:
+    """Raise ValueError unless a value is two numbers in [low, high), the smaller one first."""
+    if not _is_list(value) or len(value) != 2:
+        raise ValueError(f"{name} must be a list of two numbers; got {value!r}")
+    for number in value:
+        check_number(name, number, low, high)
+    if value[0] > value[1]:
+        raise ValueError(f"{name} must begin with the smaller number; got {list(value)}")
 
 
 @dataclass(frozen=True)
@@ -132,12 +171,15 @@ class SceneDrawer:
         config: how.
 
     Raises:
-        ValueError: the bank lacks the rooms or noises that are asked for.
+        ValueError: the bank lacks the rooms, noises or speakers that are asked for.
     """
 
     def __init__(self, bank: Bank, config: MixingConfig):
-        if config.room_share and len(bank.rooms) == 0:
-            raise ValueError(f"room_share is {config.room_share:g}, but {config.bank} has no rooms")
+        if config.room_share and (len(bank.rooms) == 0 or bank.rooms.shape[1] < 2):
+            raise ValueError(
+                f"room_share is {config.room_share:g}, but {config.bank} has no rooms with two "
+                "places"
+            )
         if config.noise_share and not bank.noises:
             raise ValueError(
                 f"noise_share is {config.noise_share:g}, but {config.bank} has no noises"
@@ -145,15 +187,35 @@ class SceneDrawer:
         self.bank = bank
         self.config = config
         self.length = round(config.seconds * bank.rate)
-        self._groups = {sex: _Group(bank.speakers, sex, bank.rate) for sex in ("F", "M", "")}
+        speakers = [s for s in bank.speakers if self._utterance_weights(s).any()]
+        self._groups = {sex: _Group(speakers, sex, bank.rate) for sex in ("F", "M", "")}
+        if not self._can_pair(""):
+            raise ValueError(
+                f"{config.bank} has no two speakers that may be mixed: look at unsure_sources, "
+                "clean_snr_db and noisy_weight"
+            )
         pairs = {PAIRS[name]: share for name, share in config.pairs.items() if share}
         known = {pair: share for pair, share in pairs.items() if self._can_pair(pair)}
         self._pairs = list(known) or [""]
         self._pair_shares = np.array(list(known.values()) or [1.0])
         self._pair_shares /= self._pair_shares.sum()
+        unknown = len(speakers) - sum(len(self._groups[sex].speakers) for sex in ("F", "M"))
+        if known and unknown:
+            logging.warning(
+                f"{config.bank}: {unknown} of {len(speakers)} speakers are of unknown sex and are "
+                "not drawn"
+            )
+
+    def _pair_groups(self, pair: str) -> list["_Group"]:
+        """Return the groups that the two of a pair are drawn from."""
+        return [self._groups[sex] for sex in pair or ("", "")]
 
     def _can_pair(self, pair: str) -> bool:
-        return all(len(self._groups[sex].speakers) >= pair.count(sex) for sex in pair)
+        """Say whether the bank has two speakers of these sexes that may be mixed."""
+        first, second = (group.speakers for group in self._pair_groups(pair))
+        has_two = len(first) > 1 if first is second else bool(first and second)
+        unsure = self.config.unsure_sources
+        return has_two and any(s.source not in unsure for s in (*first, *second))
 
     def draw(self, rng: np.random.Generator, pair: str | None = None) -> Scene:
         """Draw a scene.
@@ -190,12 +252,22 @@ class SceneDrawer:
 
     def _draw_speakers(self, rng: np.random.Generator, pair: str) -> tuple[Speaker, Speaker]:
         """Draw two different speakers of the sexes of ``pair``; any of both where it is empty."""
-        groups = [self._groups[sex] for sex in pair or ("", "")]
-        while True:
+        groups = self._pair_groups(pair)
+        while True:  # _can_pair has made sure that there are two
             first, second = (group.draw(rng) for group in groups)
-            is_unsure = first.source == second.source in self.config.unsure_sources
-            if first.name != second.name and not is_unsure:
+            are_unsure = all(s.source in self.config.unsure_sources for s in (first, second))
+            if first.name != second.name and not are_unsure:
                 return first, second
+
+    def _utterance_weights(self, speaker: Speaker) -> np.ndarray:
+        """Return how often each of a speaker's utterances is drawn, relative to one another."""
+        config = self.config
+        return np.array(
+            [
+                config.noisy_weight if u.snr_db < config.clean_snr_db else 1.0
+                for u in speaker.utterances
+            ]
+        )
 
     def _draw_voice(
         self,
@@ -206,14 +278,9 @@ class SceneDrawer:
         place: int,
     ) -> Voice:
         """Draw what a speaker says, and how fast, between two samples."""
-        config = self.config
-        speed = float(config.speeds[rng.integers(len(config.speeds))])
-        weights = np.array(
-            [
-                config.noisy_weight if u.snr_db < config.clean_snr_db else 1.0
-                for u in speaker.utterances
-            ]
-        )
+        speeds = self.config.speeds
+        speed = float(speeds[rng.integers(len(speeds))])
+        weights = self._utterance_weights(speaker)
         wanted, total, said = span[1] - span[0], 0, []
         while total < wanted:
             utterance = speaker.utterances[

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from espnet2_tisdiss.blocks.attention import (
     FEW_POSITIONS,
     NARROW_LENGTH,
+    SHORT_HALF_LENGTH,
     SHORT_LENGTH,
     MultiHeadSelfAttention,
     RotaryEmbedding,
@@ -116,6 +117,25 @@ def test_long_attention_equals_short(monkeypatch):
     monkeypatch.setattr("espnet2_tisdiss.blocks.attention.SHORT_LENGTH", 0)
     torch.testing.assert_close(attention(x), short[0])
     torch.testing.assert_close(attention(x, valid), short[1])
+
+
+@pytest.mark.parametrize("length", [SHORT_LENGTH, SHORT_LENGTH + 1, 500, SHORT_HALF_LENGTH, 1025])
+def test_attention_in_half_precision_equals_a_reference(length):
+    attention = randomise(MultiHeadSelfAttention(8, 16, 2, 0.0, flash_attention=False))
+    x = torch.randn(1, 2, length, 8, dtype=torch.float64).bfloat16().double().requires_grad_()
+    attention.bfloat16()  # the weights are rounded, ...
+    half = attention(x.bfloat16())
+    attention.double()  # ... and stay so: the reference differs by its arithmetic alone
+    qkv = attention.qkv(x).unflatten(-1, (3, 2, 8))
+    q, k = (attention.rope(z) for z in (qkv[:, :, :, 0], qkv[:, :, :, 1]))
+    scores = torch.einsum("brlhd,brmhd->brhlm", q, k) / 8**0.5
+    heads = torch.einsum("brhlm,brmhd->brlhd", scores.softmax(-1), qkv[:, :, :, 2])
+    exact = attention.aggregate_heads(heads.flatten(-2))
+    assert half.dtype == torch.bfloat16
+    assert (half - exact).abs().max() < 0.03 * exact.abs().max()
+    (expected,) = torch.autograd.grad(exact.square().sum(), x)
+    (found,) = torch.autograd.grad(half.double().square().sum(), x)
+    assert (found - expected).norm() < 0.03 * expected.norm()
 
 
 @pytest.mark.parametrize("together", [1, 2**20], ids=["in parts", "at once"])

@@ -3,7 +3,7 @@
 
 Finds what ESPnet would pass over in silence or end with a traceback: a separator that refuses its
 options, a criterion for one depth only, another sample rate than the data's, segments of another
-length than they are, and initial weights that do not fit the model.
+length than they are, mixtures that cannot be drawn, and initial weights that do not fit the model.
 """
 
 from __future__ import annotations
@@ -13,20 +13,23 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from datadir import DataError, run_main
-from espnet2.tasks.enh import EnhancementTask
 from espnet2.train.abs_espnet_model import AbsESPnetModel
 
 from espnet2_tisdiss import MultiDepthPIT, TISDiSSSeparator
 from espnet2_tisdiss.checks import some_of
 from espnet2_tisdiss.errors import TisdissError
+from espnet2_tisdiss.mixing.bank import Bank
+from espnet2_tisdiss.mixing.scenes import MixingConfig, SceneDrawer
 from espnet2_tisdiss.pretrained import read_weights
+from espnet2_tisdiss.training import ResumableTask, depth_of_epoch
 
 
 def training_options(config: Path, enh_args: Sequence[str]) -> argparse.Namespace:
     """Read the options that enh_train has with a configuration and options that come after it."""
     command = ["--config", str(config), "--output_dir", "none", *enh_args]
-    return EnhancementTask.get_parser().parse_args(command)
+    return ResumableTask.get_parser().parse_args(command)
 
 
 def build(options: argparse.Namespace) -> AbsESPnetModel:
@@ -36,7 +39,7 @@ def build(options: argparse.Namespace) -> AbsESPnetModel:
         DataError: an option of the model is refused.
     """
     try:
-        return EnhancementTask.build_model(options)
+        return ResumableTask.build_model(options)
     except (ValueError, TypeError) as error:
         raise DataError(f"{options.config}: {error}") from None
 
@@ -95,6 +98,39 @@ def check_segments(options: argparse.Namespace) -> None:
         )
 
 
+def check_mixing(options: argparse.Namespace, fs: int) -> None:
+    """Check a training on mixtures that it makes itself, and the depths of its epochs.
+
+    Args:
+        options: of enh_train.
+        fs: sample rate of the validation data in Hz.
+
+    Raises:
+        DataError: an option is wrong, the recordings cannot be used, or are at another rate.
+    """
+    try:
+        if options.depth_schedule:
+            depth_of_epoch(options.depth_schedule, 1)
+        if options.iterator_type != "task":
+            return
+        if not options.num_iters_per_epoch:
+            raise ValueError("iterator_type task needs num_iters_per_epoch")
+        if options.valid_iterator_type in (None, "task") or options.num_att_plot:
+            raise ValueError(
+                "iterator_type task makes training batches alone: set valid_iterator_type to "
+                "sequence, and num_att_plot to 0"
+            )
+        mixing = MixingConfig.from_options(options.mixing_conf)
+        drawer = SceneDrawer(Bank(mixing.bank, "train"), mixing)
+        drawer.draw(np.random.default_rng(0))
+    except (ValueError, TypeError) as error:
+        raise DataError(f"{options.config}: {error}") from None
+    if drawer.bank.rate != fs:
+        raise DataError(
+            f"{mixing.bank} holds recordings at {drawer.bank.rate} Hz, but the data has {fs} Hz"
+        )
+
+
 def check_weights(model: AbsESPnetModel, weights: Path) -> None:
     """Check that a file of weights fits the model, name by name.
 
@@ -129,6 +165,7 @@ def main() -> None:
     args = parser.parse_args()
     options = training_options(args.config, args.enh_args)
     check_segments(options)
+    check_mixing(options, args.fs)
     model = build(options)
     check_model(model, args.fs)
     for weights in args.init_param:

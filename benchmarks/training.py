@@ -51,7 +51,7 @@ from espnet2_tisdiss.training import ResumableTask
 
 SECTION = "training-cpu"
 CONFIGS = (
-    ROOT / "egs2/voices_2mix/enh1/conf/train.yaml",
+    ROOT / "egs2/voices_2mix/enh1/conf/train_default.yaml",
     ROOT / "egs2/mini_2mix/enh1/conf/train_full.yaml",
 )
 DEPTHS = (2, 4, 6)

@@ -49,7 +49,7 @@ while (($# > 0)); do
 done
 if [[ -z ${exp} ]]; then
     ./run.sh --size default --seed 0 --python "${python}" "${options[@]}"
-    exp=exp/${corpus}/enh_train_raw
+    exp=exp/${corpus}/enh_train_default_raw
 fi
 exec "${python}" ../../../local/bundle.py "${exp}" --name voices \
     --test_sets test_{clean,noisy,rooms,partial}_"${corpus}" --about local/about.yaml

@@ -54,7 +54,7 @@ n_re="1 2 3 4 6 8"
 
 # Training mixtures are made as the training goes on. The stage driver prepares, and enh_train asks
 # for, a training set all the same: the validation set takes its place.
-run_stages "conf/train$([[ ${own[size]} == default ]] || echo _tiny).yaml" "${data_opts}" \
+run_stages "conf/train_${own[size]}.yaml" "${data_opts}" \
     --ngpu 0 --dumpdir "dump/${corpus}" --expdir "exp/${corpus}" --fs 16k --n_re "${n_re}" \
     --train_set "valid_${corpus}" --valid_set "valid_${corpus}" --test_sets "${test_sets}" \
     --fit_args "${fit_args}"

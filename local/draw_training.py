@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from datadir import DataError, run_main, write_aside
+from inference_config import read_yaml
 
 from espnet2_tisdiss.pictures import Curve, draw_curves
 
@@ -39,30 +40,36 @@ def read_epochs(exp: Path) -> dict[int, dict[str, Any]]:
         raise DataError(f"{checkpoint}: is not a training's checkpoint ({error})") from None
 
 
-def curves(epochs: Mapping[int, Mapping[str, Any]]) -> dict[str, Curve]:
+def shallowest(config: Mapping[str, Any]) -> int:
+    """Return N_re of a training's first supervised estimate, 0 for the splitter's."""
+    return 0 if config.get("separator_conf", {}).get("spliter_loss", True) else 1
+
+
+def curves(epochs: Mapping[int, Mapping[str, Any]], first: int = 0) -> dict[str, Curve]:
     """Return SI-SNR by step: of the validation set by depth, and of training at the last depth.
 
-    Raises:
-        DataError: the training has no SI-SNR loss.
+    Empty where the training has another loss.
+
+    Args:
+        epochs: statistics of each epoch.
+        first: N_re of the first estimate.
     """
     found: dict[str, Curve] = {}
     for _, parts in sorted(epochs.items()):
         step = parts["train"]["total_count"]
         by_depth = _by_depth(parts["valid"])
         for depth, loss in sorted(by_depth.items()):
-            found.setdefault(f"validation, N_re {depth}", Curve()).add(step, -loss)
+            found.setdefault(f"validation, N_re {first + depth}", Curve()).add(step, -loss)
         if not by_depth and LOSS in parts["valid"]:
             found.setdefault("validation", Curve()).add(step, -parts["valid"][LOSS])
         trained = _by_depth(parts["train"])
         if trained:
             found.setdefault("training, deepest", Curve()).add(step, -trained[max(trained)])
-    if not found:
-        raise DataError("the training has no SI-SNR loss to draw")
     return found
 
 
 def _by_depth(statistics: Mapping[str, float]) -> dict[int, float]:
-    """Return the loss by depth; 0 is the splitter's estimate."""
+    """Return the loss of each estimate, from 0, the shallowest."""
     matches = ((re.fullmatch(rf"{LOSS}_depth-(\d+)", key), key) for key in statistics)
     return {int(match[1]): statistics[key] for match, key in matches if match}
 
@@ -72,9 +79,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("exp", type=Path, metavar="EXP_DIR", help="the experiment's folder")
     exp = parser.parse_args().exp
-    picture = draw_curves(
-        curves(read_epochs(exp)), "training steps", "SI-SNR [dB]", "Means of each epoch"
-    )
+    found = curves(read_epochs(exp), shallowest(read_yaml(exp / "config.yaml")))
+    if not found:
+        return
+    picture = draw_curves(found, "training steps", "SI-SNR [dB]", "Means of each epoch")
     with write_aside(exp / PICTURE) as aside:
         aside.write_bytes(picture)
 

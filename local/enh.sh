@@ -540,6 +540,7 @@ stage_6() {
         "${opt[python]}" -m espnet2_tisdiss.bin.enh_train --config "${opt[enh_config]}" \
         "${data_options[@]}" "${shapes[@]}" --ngpu "${opt[ngpu]}" --resume true \
         --output_dir "${exp}" "${extra[@]}" "${mixing[@]}"
+    tool draw_training "${exp}"
     mark_done "${exp}/.done" "${facts[@]}"
 }
 

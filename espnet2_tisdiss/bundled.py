@@ -16,7 +16,11 @@ DEFAULT_MODEL = "mini"
 MODEL_FILE = "model.pth"
 CHECKSUMS = "SHA256SUMS"
 EXAMPLE = "example"
-TRAINED_ON = "synthesised speech, two speakers at 8 kHz"  # all of them so far
+# by model
+TRAINED_ON = {
+    "mini": "synthesised speech, two speakers at 8 kHz",
+    "voices": "speech of 500 people, two speakers at 16 kHz",
+}
 
 
 def bundled_models() -> list[str]:

@@ -143,14 +143,15 @@ def test_an_archive_where_nothing_can_be_unpacked(archive, tmp_path, monkeypatch
 
 def test_the_packages_model(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "mini").mkdir()  # a name is the package's model wherever the program runs
-    folder = bundled.bundled_model("mini")
+    name = bundled.DEFAULT_MODEL
+    (tmp_path / name).mkdir()  # a name is the package's model wherever the program runs
+    folder = bundled.bundled_model(name)
     files = {"train_config": str(folder / "config.yaml"), "model_file": str(folder / "model.pth")}
-    assert find_model("mini") == files
-    with pytest.raises(TisdissError, match="mini: holds no weights"):
-        find_model(Path("mini"))
+    assert find_model(name) == files
+    with pytest.raises(TisdissError, match=f"{name}: holds no weights"):
+        find_model(Path(name))
     packed = torch.load(folder / "model.pth", weights_only=True)
-    for model in (SeparateSpeech.from_pretrained(), load_model("mini")):
+    for model in (SeparateSpeech.from_pretrained(), load_model(name)):
         loaded = model.enh_model.state_dict()
         assert loaded.keys() == packed.keys()
         assert all(torch.equal(value, packed[name]) for name, value in loaded.items())

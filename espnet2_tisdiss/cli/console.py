@@ -101,7 +101,7 @@ def load_model(model: str, device: str, dtype: str, sample_rate: int | None) -> 
         found = pretrained.load_model(model, **options)
     if model in bundled_models():
         messages.print(
-            f"model: {model}, which comes with the package; trained on {TRAINED_ON}",
+            f"model: {model}, which comes with the package; trained on {TRAINED_ON[model]}",
             markup=False,
             highlight=False,
         )

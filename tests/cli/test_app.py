@@ -9,7 +9,7 @@ import torch
 from typer.testing import CliRunner
 
 import espnet2_tisdiss
-from espnet2_tisdiss.bundled import bundled_model
+from espnet2_tisdiss.bundled import DEFAULT_MODEL, TRAINED_ON, bundled_model
 from espnet2_tisdiss.cli import calibrate, profile
 from espnet2_tisdiss.cli.app import app
 
@@ -91,17 +91,18 @@ def test_a_missing_model_is_one_line(tmp_path):
 def test_without_a_model_it_is_the_packages(tmp_path, monkeypatch):
     monkeypatch.delenv("TISDISS_MODEL", raising=False)
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "mini").mkdir()
+    (tmp_path / DEFAULT_MODEL).mkdir()
     run = tisdiss("info")
     assert run.returncode == 0
-    weights = bundled_model("mini") / "model.pth"
+    weights = bundled_model() / "model.pth"
     assert f"weights        {weights}, " in run.stdout
     assert run.stderr.splitlines()[-2:] == [
-        "mini: taken for the package's model; the folder here is ./mini",
-        "model: mini, which comes with the package; trained on synthesised speech, two speakers at "
-        "8 kHz",
+        f"{DEFAULT_MODEL}: taken for the package's model; the folder here is ./{DEFAULT_MODEL}",
+        f"model: {DEFAULT_MODEL}, which comes with the package; trained on "
+        f"{TRAINED_ON[DEFAULT_MODEL]}",
     ]
-    assert tisdiss("info", "./mini").stderr.startswith("tisdiss: mini: holds no weights")
+    refused = tisdiss("info", f"./{DEFAULT_MODEL}").stderr
+    assert refused.startswith(f"tisdiss: {DEFAULT_MODEL}: holds no weights")
 
 
 def test_weights_that_do_not_fit_are_one_line(espnet_model):

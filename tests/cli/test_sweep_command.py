@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 import espnet2_tisdiss.sweep
 from espnet2_tisdiss import SeparateSpeech, TisdissError
+from espnet2_tisdiss.bundled import DEFAULT_MODEL
 from espnet2_tisdiss.cli.app import app
 from espnet2_tisdiss.cost import CostCounter, speech_shaped_noise
 from espnet2_tisdiss.pictures import Quality, draw_quality
@@ -47,7 +48,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 
 def test_the_model_may_be_left_out(espnet_model, corpus, tmp_path, monkeypatch):
     _, config, _ = espnet_model()
-    for variable, model in (("", "mini"), (str(config.parent), str(config.parent))):
+    for variable, model in (("", DEFAULT_MODEL), (str(config.parent), str(config.parent))):
         monkeypatch.setenv("TISDISS_MODEL", variable)
         run = run_sweep(corpus, "--n-re", "1", "--limit", "1", "--out", tmp_path / "out", "--json")
         assert run.exit_code == 0

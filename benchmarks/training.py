@@ -270,6 +270,7 @@ def feeding_seconds(setting: Setting) -> float | None:
         options = {"bank": folder, "seconds": setting.seconds, "unsure_sources": []}
         factory = MixtureIterFactory(
             MixingConfig.from_options({**setting.config["mixing_conf"], **options}),
+            rate=setting.rate,
             seed=0,
             batch_size=setting.batch,
             num_iters=1 + 8 * setting.repeats,  # they differ more than steps do

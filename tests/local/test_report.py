@@ -190,7 +190,7 @@ def test_a_model_without_depth_has_no_cost_and_no_picture(experiment: Path, run_
     done = run_tool("report", *options)
     assert done.returncode == 0, done.stderr
     assert "|N_re|SI_SNR|SDRi|SI_SNRi|worse|\n" in done.stdout
-    assert "|default|6.50|7.00|6.00|\n" in done.stdout
+    assert "|default|6.50|7.00|6.00|0%|\n" in done.stdout
     text = (experiment / "RESULTS.md").read_text()
     assert "GMAC" not in text and "![" not in text
     assert not (experiment / "quality_by_cost.png").exists()

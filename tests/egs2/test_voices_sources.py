@@ -289,11 +289,11 @@ def bank(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("name", ["train.yaml", "train_tiny.yaml"])
+@pytest.mark.parametrize("name", ["train_default.yaml", "train_tiny.yaml"])
 def test_the_recipe_s_configurations_fit_a_bank(bank, name):
     words = ["--mixing_conf", f"bank={bank}", "--mixing_conf", "room_share=0"]
     check_mixing(training_options(CONF / name, words), RATE)
-    keys = [set(yaml.safe_load((CONF / n).read_text())) for n in ("train.yaml", "train_tiny.yaml")]
+    keys = [set(yaml.safe_load((CONF / n).read_text())) for n in ("train_default.yaml", "train_tiny.yaml")]
     assert keys[1] == keys[0] - {"training_dtype"}
 
 

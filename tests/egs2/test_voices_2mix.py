@@ -479,7 +479,6 @@ def run(recipe: Path, *options, cwd=None) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_tiny_size_runs_every_stage(recipe, voices, noise):
     # names of folders are relative to where the user is

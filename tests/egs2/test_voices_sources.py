@@ -293,7 +293,8 @@ def bank(tmp_path_factory):
 def test_the_recipe_s_configurations_fit_a_bank(bank, name):
     words = ["--mixing_conf", f"bank={bank}", "--mixing_conf", "room_share=0"]
     check_mixing(training_options(CONF / name, words), RATE)
-    keys = [set(yaml.safe_load((CONF / n).read_text())) for n in ("train_default.yaml", "train_tiny.yaml")]
+    names = ("train_default.yaml", "train_tiny.yaml")
+    keys = [set(yaml.safe_load((CONF / n).read_text())) for n in names]
     assert keys[1] == keys[0] - {"training_dtype"}
 
 

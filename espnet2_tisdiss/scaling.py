@@ -137,27 +137,30 @@ def headroom_gain(peak: float) -> float:
 
 
 def _mixture_gains(statistics: ScaleStatistics) -> np.ndarray:
-    """Return gains (j,) >= 0 with which the estimates' sum comes closest to the mixture.
+    """Return gains (j,) of one sign with which the estimates' sum comes closest to the mixture.
 
-    Two things are added to plain least squares. Gains are not negative: the model was trained to
-    get the polarity right, and a negative gain would turn leakage into an inverted copy of the
-    other speaker. And a very small pull towards one gain for all settles what the mixture leaves
-    open (equal, silent or nearly silent estimates) in favour of the estimates' own balance.
+    Two things are added to plain least squares. The gains have one sign, since another one would
+    turn leakage into an inverted copy of the other speaker. It is nearly always positive, but
+    SI-SNR does not see polarity: a model trained with it alone may invert all of its estimates.
+    And a very small pull towards one gain for all settles what the mixture leaves open (equal,
+    silent or nearly silent estimates) in favour of the estimates' own balance.
     """
     energies = np.diag(statistics.gram)
     audible = energies > 0
     gains = np.zeros(len(energies))
     if not audible.any():
         return gains
+    polarity = -1.0 if statistics.cross.sum() < 0 else 1.0
+    cross = polarity * statistics.cross
     # the one gain for all, held back where the estimates cancel one another
     resistance = statistics.gram.sum() + BALANCE_PULL * energies.sum()
-    common = statistics.cross.sum() / resistance
+    common = cross.sum() / resistance
     # in units of each estimate's own norm, whatever their scales
     norms = np.sqrt(energies[audible])
     correlation = statistics.gram[np.ix_(audible, audible)] / np.outer(norms, norms)
-    target = statistics.cross[audible] / norms + BALANCE_PULL * common * norms
+    target = cross[audible] / norms + BALANCE_PULL * common * norms
     # with u = gains * norms, the squared error is |upper u - upper^-T target|^2 + constant
     upper = cholesky(correlation + BALANCE_PULL * np.eye(len(norms)))
     solution, _ = nnls(upper, solve_triangular(upper, target, trans="T"))
-    gains[audible] = solution / norms
+    gains[audible] = polarity * solution / norms
     return gains

@@ -30,7 +30,7 @@ def test_peak_keeps_the_balance_of_the_speakers():
 
 
 @pytest.mark.parametrize("num_spk", [1, 2, 3])
-@pytest.mark.parametrize("gains", [[1, 1, 1], [80, 75, 90], [300, 0.02, 1]])
+@pytest.mark.parametrize("gains", [[1, 1, 1], [80, 75, 90], [300, 0.02, 1], [-80, -75, -90]])
 @pytest.mark.parametrize("scale", ["level", "mixture"])
 def test_the_scale_of_each_speaker_is_found(num_spk, gains, scale):
     truth = sources(num_spk)
@@ -75,9 +75,10 @@ def test_mixture_sums_to_the_mixture(case):
         scaled = rescale("mixture", mixture, estimates)
     assert scaled.dtype == np.float32 and scaled.shape == estimates.shape
     np.testing.assert_allclose(scaled.sum(0), mixture, rtol=0, atol=2e-7)
-    # nothing blows up, and no polarity is turned
+    # nothing blows up, and no polarity is turned, but that of all estimates where they are inverted
     statistics = ScaleStatistics(len(estimates)).update(mixture, estimates)
-    assert (Scaling.of("mixture", [statistics])[0].gains >= 0).all()
+    polarity = -1 if case == "inverted" else 1
+    assert (polarity * Scaling.of("mixture", [statistics])[0].gains >= 0).all()
     assert np.abs(scaled).max() < 2 * np.abs(mixture).max() + 1e-6
 
 

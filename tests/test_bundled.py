@@ -28,9 +28,9 @@ def read_example():
 
 
 def test_names():
-    assert bundled_models() == ["mini"]
+    assert bundled_models() == ["mini", "voices"]
     assert bundled_model() == FOLDER
-    with pytest.raises(TisdissError, match="^maxi: no model .* there: mini$"):
+    with pytest.raises(TisdissError, match="^maxi: no model .* there: mini, voices$"):
         bundled_model("maxi")
 
 

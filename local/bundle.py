@@ -45,11 +45,13 @@ RESULTS = "RESULTS.md"
 LOCAL = re.compile(
     r"(output_dir|.*_shape_file|.*_data_path_and_name_and_type|fold_length|utt2spk|.*_scp"
     r"|init_param|pretrain_path|num_workers|dist_.*|multiprocessing_distributed|.*wandb.*"
-    r"|dynamic_mixing.*|iterator_type|chunk_length|chunk_shift_ratio|valid_iterator_type|resume"
-    r"|mixing_conf|cpu_processes|depth_schedule)"
+    r"|dynamic_mixing.*|iterator_type|chunk_length|chunk_shift_ratio|valid_iterator_type|resume)"
 )
-# what ESPnet's command line adds, and no model or training needs
-DROPPED = ("config", "print_config", "ngpu", "required", "distributed")
+# what ESPnet's command line adds, or this package's for its own training, and no model needs
+DROPPED = (
+    *("config", "print_config", "ngpu", "required", "distributed"),
+    *("mixing_conf", "cpu_processes", "depth_schedule", "valid_every_depth"),
+)
 # what makes a model; the rest of a configuration is how it is trained
 MODEL_KEYS = (
     *("encoder", "encoder_conf", "decoder", "decoder_conf", "separator", "separator_conf"),
@@ -96,6 +98,9 @@ class About:
         expected = [field.name for field in dataclasses.fields(cls)]
         if sorted(content) != sorted(expected):
             raise DataError(f"{path}: expected the keys {', '.join(expected)}")
+        for name, words in content["sets"].items():
+            if not isinstance(words, list) or len(words) != 2:
+                raise DataError(f"{path}: sets: {name}: expected [heading, meaning], got {words}")
         return cls(**content)
 
 

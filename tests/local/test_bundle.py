@@ -144,6 +144,9 @@ def test_what_a_package_does_not_take(experiment, monkeypatch):
     refused(experiment, "another/mix: expected one .wav file, found 0", "--example", "another")
     Path("about.yaml").write_text(yaml.safe_dump(ABOUT | {"sets": {}}))
     refused(experiment, "--about: sets: says nothing of test_voices")
+    wrong = {"sets": {"test_voices": ["one", "two", "three"]}}
+    Path("about.yaml").write_text(yaml.safe_dump(ABOUT | wrong))
+    refused(experiment, r"about.yaml: sets: test_voices: expected \[heading, meaning\]")
     Path("about.yaml").write_text("sets: {}\n")
     refused(experiment, "about.yaml: expected the keys trained_on, good_for, not_good_for, sets")
     Path("about.yaml").write_text(yaml.safe_dump(ABOUT))

@@ -5,11 +5,8 @@ is stopped there leaves a checkpoint that cannot be read, or lacks weights that 
 """
 
 import logging
-import multiprocessing
-import os
 import shutil
 import tempfile
-import threading
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,6 +29,7 @@ from espnet2_tisdiss.config import TISDiSSConfig
 from espnet2_tisdiss.memory import keep_freed_memory
 from espnet2_tisdiss.mixing.iterator import MixtureIterFactory
 from espnet2_tisdiss.mixing.scenes import MixingConfig
+from espnet2_tisdiss.processes import leave_with_parent
 from espnet2_tisdiss.textfiles import written_aside
 
 KEPT, BROKEN = "checkpoint.pth.kept", "checkpoint.pth.broken"
@@ -235,16 +233,11 @@ def train_on_cpus(task: type[EnhancementTask], args: Namespace) -> None:
 
 def _train_share(rank: int, task: type[EnhancementTask], args: Namespace, threads: int) -> None:
     """Train as one of several processes, which ends when its parent is gone."""
-    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    leave_with_parent()
     torch.set_num_threads(threads)
     args.dist_rank = rank
     task.main_worker(args)
     torch.distributed.destroy_process_group()
-
-
-def _leave_with_parent() -> None:
-    multiprocessing.parent_process().join()
-    os._exit(1)
 
 
 def depth_of_epoch(schedule: Mapping[int, int], epoch: int) -> int:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
-import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -13,6 +11,8 @@ from contextlib import contextmanager
 
 from datadir import DataError
 from progress import Progress
+
+from espnet2_tisdiss.processes import leave_with_parent
 
 
 def map_in_processes[Item, Result](
@@ -40,7 +40,7 @@ def map_in_processes[Item, Result](
         # Spawned, not forked: the progress bar has a thread, which a fork would not survive.
         context = multiprocessing.get_context("spawn")
         pool = ProcessPoolExecutor(
-            min(nj, len(items)), mp_context=context, initializer=_leave_with_parent
+            min(nj, len(items)), mp_context=context, initializer=leave_with_parent
         )
         try:
             chunk = max(1, min(32, len(items) // (4 * nj)))
@@ -65,13 +65,3 @@ def _interrupts_ignored() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, previous)
-
-
-def _leave_with_parent() -> None:
-    """Make this worker end when its parent is gone, however that came about."""
-
-    def wait() -> None:
-        multiprocessing.parent_process().join()
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()

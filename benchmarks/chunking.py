@@ -23,8 +23,8 @@ import soundfile
 from measuring import count, run_main
 
 from espnet2_tisdiss.errors import TisdissError
-from espnet2_tisdiss.pretrained import load_model
-from espnet2_tisdiss.stitching import Chunker, Chunking, Stitcher
+from espnet2_tisdiss.pretrained.finding import load_model
+from espnet2_tisdiss.separate.stitching import Chunker, Chunking, Stitcher
 
 if TYPE_CHECKING:  # importing ESPnet takes seconds
     from espnet2_tisdiss import SeparateSpeech

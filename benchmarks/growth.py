@@ -33,10 +33,15 @@ from measuring import (
 )
 from results import check_page, machine, number, record, table
 
-from espnet2_tisdiss.cost import CostCounter, PeakMemory, memory_in_use, speech_shaped_noise
+from espnet2_tisdiss.atomic import write_whole
 from espnet2_tisdiss.errors import TisdissError
-from espnet2_tisdiss.pictures import new_figure, png
-from espnet2_tisdiss.textfiles import write_whole
+from espnet2_tisdiss.evaluate.cost import (
+    CostCounter,
+    PeakMemory,
+    memory_in_use,
+    speech_shaped_noise,
+)
+from espnet2_tisdiss.evaluate.pictures import new_figure, png
 
 if TYPE_CHECKING:  # importing ESPnet takes seconds
     from espnet2_tisdiss import SeparateSpeech

@@ -13,8 +13,8 @@ from pathlib import Path
 import psutil
 import torch
 
+from espnet2_tisdiss.atomic import write_whole
 from espnet2_tisdiss.errors import TisdissError
-from espnet2_tisdiss.textfiles import write_whole
 
 INSTRUCTION_SETS = ("avx2", "avx512_f", "avx512_bf16", "amx_bf16", "bf16", "sve")
 

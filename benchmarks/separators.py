@@ -33,7 +33,7 @@ from measuring import (
 from results import check_page, machine, number, record, table
 from torch.utils.flop_counter import FlopCounterMode
 
-from espnet2_tisdiss.cost import PeakMemory, measure, parameters, speech_shaped_noise
+from espnet2_tisdiss.evaluate.cost import PeakMemory, measure, parameters, speech_shaped_noise
 
 if TYPE_CHECKING:  # importing ESPnet takes seconds
     from espnet2.bin.enh_inference import SeparateSpeech

@@ -1,4 +1,4 @@
-"""How fast the model is and what memory it takes, against the plain implementation of tests/.
+"""How fast the model is and what memory it takes, against the reference implementation.
 
     python benchmarks/speed.py                       # all questions
     python benchmarks/speed.py --only inference
@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import torch
 
 ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+sys.path[:0] = [str(ROOT)]
 
 from measuring import (  # noqa: E402
     RunProgress,
@@ -37,11 +37,11 @@ from measuring import (  # noqa: E402
     seconds_of,
     teraflop,
 )
-from plain import PlainTISDiSS  # noqa: E402
 from results import check_page, machine, number, record, table  # noqa: E402
 
 from espnet2_tisdiss import TISDiSSSeparator  # noqa: E402
-from espnet2_tisdiss.cost import PeakMemory  # noqa: E402
+from espnet2_tisdiss.evaluate.cost import PeakMemory  # noqa: E402
+from espnet2_tisdiss.network.reference import PlainTISDiSS  # noqa: E402
 
 CONFIG = ROOT / "conf/train_sep1x2-re1x6.yaml"
 BINS, FRAMES_PER_S = 65, 125

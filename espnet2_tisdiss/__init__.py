@@ -22,13 +22,13 @@ __all__ = [
 ]
 
 _MODULES = {
-    "Estimate": "inference",
-    "MultiDepthPIT": "loss",
-    "SeparateSpeech": "inference",
-    "TISDiSSConfig": "config",
-    "TISDiSSSeparator": "separator",
+    "Estimate": "separate.speech",
+    "MultiDepthPIT": "network.loss",
+    "SeparateSpeech": "separate.speech",
+    "TISDiSSConfig": "network.config",
+    "TISDiSSSeparator": "network.separator",
     "TisdissError": "errors",
-    "register": "registration",
+    "register": "espnet.registration",
 }
 
 
@@ -43,4 +43,4 @@ def __dir__() -> list[str]:
     return [*globals(), *_MODULES]
 
 
-wrapt.register_post_import_hook(f"{__name__}.registration:register", "espnet2.tasks.enh")
+wrapt.register_post_import_hook(f"{__name__}.espnet.registration:register", "espnet2.tasks.enh")

@@ -12,3 +12,7 @@ def first_line(error: BaseException) -> str:
     """
     first, *rest = str(error).strip().splitlines() or [type(error).__name__]
     return f"{first} {rest[0].strip()}" if rest and first.endswith(":") else first
+
+
+class AudioError(TisdissError):
+    """A file that cannot be read or written: ``path: what; what to do``, in one line."""

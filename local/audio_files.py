@@ -13,7 +13,7 @@ import numpy as np
 import soundfile
 from datadir import DataError, write_aside
 
-from espnet2_tisdiss.audio import declared_size
+from espnet2_tisdiss.audio.reading import declared_size
 
 MIN_DURATION_S = 0.02
 FLOAT_SUBTYPES = ("FLOAT", "DOUBLE")

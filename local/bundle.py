@@ -28,9 +28,9 @@ from audio_files import read_signal, write_signal
 from datadir import DataError, build_aside, run_main, write_aside
 from inference_config import read_yaml
 
-from espnet2_tisdiss.bundled import CHECKSUMS, EXAMPLE, MODEL_FILE, MODELS, checksum_line
 from espnet2_tisdiss.errors import TisdissError
-from espnet2_tisdiss.pretrained import CONFIG, find_model, load_model, read_weights
+from espnet2_tisdiss.pretrained.bundled import CHECKSUMS, EXAMPLE, MODEL_FILE, MODELS, checksum_line
+from espnet2_tisdiss.pretrained.finding import CONFIG, find_model, load_model, read_weights
 
 if TYPE_CHECKING:
     from espnet2_tisdiss import SeparateSpeech
@@ -145,7 +145,7 @@ def portable_config(config: dict[str, Any]) -> dict[str, Any]:
     """
     from espnet2.tasks.enh import EnhancementTask
 
-    from espnet2_tisdiss.config import TISDiSSConfig
+    from espnet2_tisdiss.network.config import TISDiSSConfig
 
     defaults = vars(EnhancementTask.get_parser().parse_args(["--output_dir", "none"]))
     defaults["output_dir"] = None
@@ -188,7 +188,7 @@ def check_model(folder: Path, exp: Path) -> SeparateSpeech:
     Raises:
         DataError: it does not load, or is too large for the package.
     """
-    from espnet2_tisdiss.cost import parameters
+    from espnet2_tisdiss.evaluate.cost import parameters
 
     try:
         model = load_model(folder)
@@ -233,8 +233,8 @@ def check_scored(exp: Path, results: str, weights: Path) -> None:
 
 def model_card(name: str, model: SeparateSpeech, all_gains: Sequence[Gains], about: About) -> str:
     """Return the model card: local/model_card.md, filled in."""
-    from espnet2_tisdiss.cost import parameters
-    from espnet2_tisdiss.sweep import count_cost
+    from espnet2_tisdiss.evaluate.by_depth import count_cost
+    from espnet2_tisdiss.evaluate.cost import parameters
 
     depths = sorted(set.intersection(*(set(gains.by_depth) for gains in all_gains)))
     cost = count_cost(model, depths)

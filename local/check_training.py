@@ -20,10 +20,10 @@ from espnet2.train.abs_espnet_model import AbsESPnetModel
 from espnet2_tisdiss import MultiDepthPIT, TISDiSSSeparator
 from espnet2_tisdiss.checks import some_of
 from espnet2_tisdiss.errors import TisdissError
+from espnet2_tisdiss.espnet.training import ResumableTask, depth_of_epoch
 from espnet2_tisdiss.mixing.bank import Bank
 from espnet2_tisdiss.mixing.scenes import MixingConfig, SceneDrawer
-from espnet2_tisdiss.pretrained import read_weights
-from espnet2_tisdiss.training import ResumableTask, depth_of_epoch
+from espnet2_tisdiss.pretrained.finding import read_weights
 
 
 def training_options(config: Path, enh_args: Sequence[str]) -> argparse.Namespace:

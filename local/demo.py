@@ -19,8 +19,6 @@ import numpy as np
 from audio_files import read_signal, write_signal
 from datadir import DataError, run_main, write_aside
 
-from espnet2_tisdiss.budget import Conditions
-from espnet2_tisdiss.bundled import DEFAULT_MODEL, example
 from espnet2_tisdiss.cli.console import (
     load_model,
     machine,
@@ -28,12 +26,14 @@ from espnet2_tisdiss.cli.console import (
     print_table,
     require_folder,
 )
-from espnet2_tisdiss.pictures import draw_spectrograms
-from espnet2_tisdiss.scaling import headroom_gain
-from espnet2_tisdiss.sweep import Mixture, Score, count_cost, find_mixtures, sweep
+from espnet2_tisdiss.evaluate.by_depth import Mixture, Score, count_cost, find_mixtures, sweep
+from espnet2_tisdiss.evaluate.pictures import draw_spectrograms
+from espnet2_tisdiss.pretrained.bundled import DEFAULT_MODEL, example
+from espnet2_tisdiss.separate.budget import Conditions
+from espnet2_tisdiss.separate.loudness import headroom_gain
 
 if TYPE_CHECKING:  # loading imports it, without ESPnet's remarks on optional packages
-    from espnet2_tisdiss.inference import SeparateSpeech
+    from espnet2_tisdiss.separate.speech import SeparateSpeech
 
 DEPTHS = (1, 2, 4, 8)
 REPEATS = 5

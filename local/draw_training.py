@@ -18,7 +18,7 @@ import torch
 from datadir import DataError, run_main, write_aside
 from inference_config import read_yaml
 
-from espnet2_tisdiss.pictures import Curve, draw_curves
+from espnet2_tisdiss.evaluate.pictures import Curve, draw_curves
 
 PICTURE = "training_curve.png"
 LOSS = "si_snr_loss"

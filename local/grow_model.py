@@ -18,8 +18,8 @@ from datadir import DataError, run_main, write_aside
 from inference_config import read_yaml
 
 from espnet2_tisdiss import TISDiSSSeparator
-from espnet2_tisdiss.growing import grow
-from espnet2_tisdiss.pretrained import load_model
+from espnet2_tisdiss.network.growing import grow
+from espnet2_tisdiss.pretrained.finding import load_model
 
 
 def grow_model(model: str, config: Path, output: Path, seed: int) -> None:

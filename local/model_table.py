@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Write a table of training configurations: structure, parameters and cost by depth.
 
-What is counted as multiply-adds says :class:`espnet2_tisdiss.cost.CostCounter`.
+What is counted as multiply-adds says :class:`espnet2_tisdiss.evaluate.cost.CostCounter`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from datadir import DataError, run_main, write_aside
 from inference_config import read_yaml
 
-from espnet2_tisdiss.cost import COUNTED_SECONDS, CostCounter, build_parts, parameters
+from espnet2_tisdiss.evaluate.cost import COUNTED_SECONDS, CostCounter, build_parts, parameters
 
 DEPTHS = (1, 3, 6)
 

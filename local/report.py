@@ -27,12 +27,12 @@ from datadir import DataError, read_scp, run_main, write_aside
 from inference_config import read_yaml
 from scores import METRICS, read_scores
 
-from espnet2_tisdiss.pictures import MULTIPLY_ADDS, Quality, draw_quality
+from espnet2_tisdiss.evaluate.pictures import MULTIPLY_ADDS, Quality, draw_quality
 
 if TYPE_CHECKING:  # importing ESPnet takes seconds
     from espnet2.enh.encoder.abs_encoder import AbsEncoder
 
-    from espnet2_tisdiss.separator import TISDiSSSeparator
+    from espnet2_tisdiss.network.separator import TISDiSSSeparator
 
 IMPROVED = ("SDR", "SI_SNR")
 MAX_FILE_ROWS = 30
@@ -120,7 +120,7 @@ def build_model(config: Mapping[str, Any], changes: Mapping[str, Any]) -> Parts 
     # here, because they take seconds
     from espnet2.bin.enh_inference import recursive_dict_update
 
-    from espnet2_tisdiss.cost import build_parts
+    from espnet2_tisdiss.evaluate.cost import build_parts
 
     changed = copy.deepcopy(config)
     recursive_dict_update(changed, changes)
@@ -140,7 +140,7 @@ def cost_by_depth(parts: Parts | None, fs: int, labels: Iterable[str]) -> dict[s
     """
     if parts is None:
         return {}
-    from espnet2_tisdiss.cost import CostCounter
+    from espnet2_tisdiss.evaluate.cost import CostCounter
 
     encoder, separator = parts
     counter = CostCounter(encoder, separator, fs)
@@ -155,7 +155,7 @@ def count_parameters(parts: Parts | None) -> float | None:
     """Millions of parameters of a model's separator; None without parts."""
     if parts is None:
         return None
-    from espnet2_tisdiss.cost import parameters
+    from espnet2_tisdiss.evaluate.cost import parameters
 
     return parameters(parts.separator) / 1e6
 
@@ -271,7 +271,9 @@ def set_section(
     )
     text += "worse: share of mixtures whose SI_SNRi is negative."
     if cost:
-        from espnet2_tisdiss.cost import COUNTED_SECONDS  # brings PyTorch, which takes seconds
+        from espnet2_tisdiss.evaluate.cost import (
+            COUNTED_SECONDS,  # brings PyTorch, which takes seconds
+        )
 
         text += (
             " GMAC/s: the separator's billions of multiply-adds for a second of audio, counted on "

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from espnet2.bin.enh_train import get_parser
 
-from espnet2_tisdiss.training import ResumableTask
+from espnet2_tisdiss.espnet.training import ResumableTask
 
 __all__ = ["get_parser", "main"]
 

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from espnet2_tisdiss.bundled import DEFAULT_MODEL
 from espnet2_tisdiss.cli.console import (
     DeviceOption,
     DtypeOption,
@@ -27,10 +26,11 @@ from espnet2_tisdiss.cli.console import (
     set_threads,
 )
 from espnet2_tisdiss.errors import TisdissError
+from espnet2_tisdiss.pretrained.bundled import DEFAULT_MODEL
 
 if TYPE_CHECKING:  # these bring PyTorch and ESPnet, which takes seconds
-    from espnet2_tisdiss.budget import Calibration
-    from espnet2_tisdiss.inference import SeparateSpeech
+    from espnet2_tisdiss.separate.budget import Calibration
+    from espnet2_tisdiss.separate.speech import SeparateSpeech
 
 BUDGETS = (1.0, 0.5, 0.25)  # real-time factors; the first is real time
 
@@ -72,7 +72,7 @@ def command(
         require_folder(out.parent)
     set_threads(threads)
     separator = load_model(model, device, dtype, None)
-    from espnet2_tisdiss.budget import CalibrationStore, calibrate
+    from espnet2_tisdiss.separate.budget import CalibrationStore, calibrate
 
     store = CalibrationStore()
     require_folder(store.path.parent)

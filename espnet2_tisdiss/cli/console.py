@@ -27,11 +27,11 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from espnet2_tisdiss.bundled import DEFAULT_MODEL, TRAINED_ON, bundled_models
 from espnet2_tisdiss.errors import TisdissError, first_line
+from espnet2_tisdiss.pretrained.bundled import DEFAULT_MODEL, TRAINED_ON, bundled_models
 
 if TYPE_CHECKING:
-    from espnet2_tisdiss.inference import SeparateSpeech
+    from espnet2_tisdiss.separate.speech import SeparateSpeech
 
 messages = Console(file=sys.stderr, soft_wrap=True)
 LINE_EVERY_S = 30.0  # where the progress cannot be drawn

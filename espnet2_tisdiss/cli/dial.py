@@ -11,9 +11,9 @@ from espnet2_tisdiss.cli.console import LEAST_S, check_numbers, measuring, messa
 from espnet2_tisdiss.errors import TisdissError
 
 if TYPE_CHECKING:  # these bring PyTorch and ESPnet, which takes seconds
-    from espnet2_tisdiss.inference import SeparateSpeech
-    from espnet2_tisdiss.recordings import Depths
-    from espnet2_tisdiss.stitching import Chunking
+    from espnet2_tisdiss.separate.recordings import Depths
+    from espnet2_tisdiss.separate.speech import SeparateSpeech
+    from espnet2_tisdiss.separate.stitching import Chunking
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Dial:
 
     def depths(self, separator: "SeparateSpeech") -> "Depths":
         """Return the depths of a model, apart from a budget of time."""
-        from espnet2_tisdiss.recordings import Depths
+        from espnet2_tisdiss.separate.recordings import Depths
 
         last = separator.resolve_depth(max(self.n_re, default=None))
         if self.all_depths:
@@ -82,8 +82,8 @@ class Dial:
             chunking: how they are cut.
             jobs: processes.
         """
-        from espnet2_tisdiss.budget import timed_seconds
-        from espnet2_tisdiss.recordings import Depths
+        from espnet2_tisdiss.separate.budget import timed_seconds
+        from espnet2_tisdiss.separate.recordings import Depths
 
         rate = separator.sample_rate
         longest = max(itertools.chain([LEAST_S], *to_do))

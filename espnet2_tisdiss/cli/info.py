@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from espnet2_tisdiss.bundled import DEFAULT_MODEL
 from espnet2_tisdiss.cli.calibrate import predictions
 from espnet2_tisdiss.cli.console import (
     DeviceOption,
@@ -21,10 +20,11 @@ from espnet2_tisdiss.cli.console import (
     print_json,
     set_threads,
 )
+from espnet2_tisdiss.pretrained.bundled import DEFAULT_MODEL
 
 if TYPE_CHECKING:  # these bring PyTorch and ESPnet, which takes seconds
-    from espnet2_tisdiss.config import TISDiSSConfig
-    from espnet2_tisdiss.inference import SeparateSpeech
+    from espnet2_tisdiss.network.config import TISDiSSConfig
+    from espnet2_tisdiss.separate.speech import SeparateSpeech
 
 
 EXAMPLES = """
@@ -65,7 +65,7 @@ def command(
 
 def _files(model: str) -> dict[str, Any]:
     """Return where the model is."""
-    from espnet2_tisdiss.pretrained import find_model
+    from espnet2_tisdiss.pretrained.finding import find_model
 
     files = find_model(model)
     return {
@@ -78,8 +78,8 @@ def _files(model: str) -> dict[str, Any]:
 
 def _structure(separator: "SeparateSpeech") -> dict[str, Any]:
     """Return what the model is made of, and how it was trained."""
-    from espnet2_tisdiss.config import TISDiSSConfig
-    from espnet2_tisdiss.cost import parameters
+    from espnet2_tisdiss.evaluate.cost import parameters
+    from espnet2_tisdiss.network.config import TISDiSSConfig
 
     model, args, config = separator.enh_model, separator.enh_train_args, separator.separator.config
     options, defaults = dataclasses.asdict(config), dataclasses.asdict(TISDiSSConfig())
@@ -132,7 +132,7 @@ def _supervised(config: "TISDiSSConfig") -> list[int]:
 
 def _cost(separator: "SeparateSpeech") -> dict[str, Any]:
     """Return the cost at the depth of the training."""
-    from espnet2_tisdiss.cost import COUNTED_SECONDS, CostCounter
+    from espnet2_tisdiss.evaluate.cost import COUNTED_SECONDS, CostCounter
 
     model = separator.enh_model
     counter = CostCounter(model.encoder, model.separator, separator.sample_rate)
@@ -142,7 +142,7 @@ def _cost(separator: "SeparateSpeech") -> dict[str, Any]:
 
 def _calibration(separator: "SeparateSpeech") -> dict[str, Any]:
     """Return the calibration that is kept for this machine as it is now, or None."""
-    from espnet2_tisdiss.budget import CalibrationStore, Conditions
+    from espnet2_tisdiss.separate.budget import CalibrationStore, Conditions
 
     conditions = Conditions.of(separator)
     kept = CalibrationStore().get(conditions)

@@ -13,8 +13,8 @@ from pathlib import Path
 import soundfile
 
 from espnet2_tisdiss.errors import TisdissError
-from espnet2_tisdiss.files import Task
-from espnet2_tisdiss.textfiles import read_scp
+from espnet2_tisdiss.lists import read_scp
+from espnet2_tisdiss.separate.files import Task
 
 
 def find_tasks(sources: Iterable[str], out: Path) -> list[Task]:
@@ -108,7 +108,8 @@ def without_separated(tasks: Sequence[Task], pattern: str, suffix: str, skip: bo
 
     Args:
         tasks: all files to be separated.
-        pattern: of the names of separated files; see :func:`~espnet2_tisdiss.files.full_pattern`.
+        pattern: of the names of separated files; see
+            :func:`~espnet2_tisdiss.separate.files.full_pattern`.
         suffix: of these names.
         skip: whether what is there is to be left alone.
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from espnet2_tisdiss.cli.console import messages, print_json, print_table
 
 if TYPE_CHECKING:  # these bring PyTorch and ESPnet, which takes seconds
-    from espnet2_tisdiss.files import Outcome
-    from espnet2_tisdiss.recordings import Depths
+    from espnet2_tisdiss.separate.files import Outcome
+    from espnet2_tisdiss.separate.recordings import Depths
 
 # what may become of a file, and how it is shown
 STYLES = {"done": None, "skipped": "dim", "failed": "red"}

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from espnet2_tisdiss.bundled import DEFAULT_MODEL
 from espnet2_tisdiss.cli.console import (
     DeviceOption,
     DtypeOption,
@@ -30,11 +29,12 @@ from espnet2_tisdiss.cli.console import (
     require_folder,
     set_threads,
 )
-from espnet2_tisdiss.pictures import draw_by_depth, require_matplotlib
+from espnet2_tisdiss.evaluate.pictures import draw_by_depth, require_matplotlib
+from espnet2_tisdiss.pretrained.bundled import DEFAULT_MODEL
 
 if TYPE_CHECKING:  # these bring PyTorch and ESPnet, which takes seconds
-    from espnet2_tisdiss.cost import DepthCost
-    from espnet2_tisdiss.inference import SeparateSpeech
+    from espnet2_tisdiss.evaluate.cost import DepthCost
+    from espnet2_tisdiss.separate.speech import SeparateSpeech
 
 EXAMPLES = """
 [bold]Examples[/bold]
@@ -94,7 +94,7 @@ def _measure(
     separator: "SeparateSpeech", depths: Sequence[int], seconds: float, repeats: int
 ) -> list["DepthCost"]:
     """Measure the depths, showing how far it is."""
-    from espnet2_tisdiss.cost import measure
+    from espnet2_tisdiss.evaluate.cost import measure
 
     total = (1 + repeats) * sum(depths)
     done = itertools.cycle(depths)  # the order in which they are run
@@ -104,8 +104,8 @@ def _measure(
 
 def _about(separator: "SeparateSpeech", model: str, seconds: float, repeats: int) -> dict[str, Any]:
     """Return what the figures are of, and how they were taken."""
-    from espnet2_tisdiss.budget import Conditions
-    from espnet2_tisdiss.cost import parameters
+    from espnet2_tisdiss.evaluate.cost import parameters
+    from espnet2_tisdiss.separate.budget import Conditions
 
     conditions = Conditions.of(separator)
     return {
@@ -158,7 +158,7 @@ def _write(out: Path, costs: Sequence["DepthCost"], about: dict[str, Any]) -> li
             title,
         ),
     }
-    from espnet2_tisdiss.textfiles import write_whole
+    from espnet2_tisdiss.atomic import write_whole
 
     for name, content in contents.items():
         write_whole(out / name, content)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from espnet2_tisdiss.bundled import DEFAULT_MODEL
 from espnet2_tisdiss.cli.console import (
     LEAST_S,
     AudioProgress,
@@ -29,10 +28,11 @@ from espnet2_tisdiss.cli.console import (
 from espnet2_tisdiss.cli.dial import Dial
 from espnet2_tisdiss.cli.outcomes import STYLES, Report
 from espnet2_tisdiss.errors import TisdissError
+from espnet2_tisdiss.pretrained.bundled import DEFAULT_MODEL
 
 if TYPE_CHECKING:  # these bring PyTorch and ESPnet, which takes seconds
-    from espnet2_tisdiss.files import Options, Outcome, Task
-    from espnet2_tisdiss.inference import SeparateSpeech
+    from espnet2_tisdiss.separate.files import Options, Outcome, Task
+    from espnet2_tisdiss.separate.speech import SeparateSpeech
 
 EXAMPLES = """
 [bold]Examples[/bold]
@@ -165,11 +165,11 @@ def command(
     check_numbers(LEAST_S, {"--chunk": chunk})
     check_numbers(0, {"--overlap": overlap})
     dial = Dial(parse_depths(n_re), all_depths, rtf, seconds, stop_db)
-    from espnet2_tisdiss.audio import OutputFormat
+    from espnet2_tisdiss.audio.writing import OutputFormat
     from espnet2_tisdiss.cli.inputs import find_tasks, without_separated
-    from espnet2_tisdiss.files import Options, full_pattern
-    from espnet2_tisdiss.scaling import DEFAULT_SCALE
-    from espnet2_tisdiss.stitching import CHUNK_SECONDS, Chunking
+    from espnet2_tisdiss.separate.files import Options, full_pattern
+    from espnet2_tisdiss.separate.loudness import DEFAULT_SCALE
+    from espnet2_tisdiss.separate.stitching import CHUNK_SECONDS, Chunking
 
     output = OutputFormat(container, bits or ("float" if container == "wav" else "24"))
     names = full_pattern(pattern, channel, dial.is_several)
@@ -207,7 +207,8 @@ def _durations(tasks: Sequence["Task"], channel: str) -> dict["Task", list[float
 
     There are none of a file that cannot be read; why it cannot is told in its turn.
     """
-    from espnet2_tisdiss.audio import AudioError, probe
+    from espnet2_tisdiss.audio.reading import probe
+    from espnet2_tisdiss.errors import AudioError
 
     durations = {}
     for task in tasks:
@@ -252,8 +253,8 @@ def _separated(
     """Separate the files, here or in several processes."""
     import torch
 
-    from espnet2_tisdiss.files import separate_files
-    from espnet2_tisdiss.jobs import separate_in_jobs
+    from espnet2_tisdiss.separate.files import separate_files
+    from espnet2_tisdiss.separate.jobs import separate_in_jobs
 
     if jobs == 1:
         yield from separate_files(separator, tasks, options, on_progress)

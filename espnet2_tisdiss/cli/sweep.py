@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from espnet2_tisdiss.bundled import DEFAULT_MODEL, bundled_models
 from espnet2_tisdiss.cli.console import (
     MODEL_HELP,
     MODEL_VARIABLE,
@@ -30,11 +29,17 @@ from espnet2_tisdiss.cli.console import (
     set_threads,
 )
 from espnet2_tisdiss.errors import TisdissError
-from espnet2_tisdiss.pictures import MULTIPLY_ADDS, Quality, draw_quality, require_matplotlib
+from espnet2_tisdiss.evaluate.pictures import (
+    MULTIPLY_ADDS,
+    Quality,
+    draw_quality,
+    require_matplotlib,
+)
+from espnet2_tisdiss.pretrained.bundled import DEFAULT_MODEL, bundled_models
 
 if TYPE_CHECKING:  # these bring PyTorch and ESPnet, which takes seconds
-    from espnet2_tisdiss.inference import SeparateSpeech
-    from espnet2_tisdiss.sweep import DepthResult, Mixture, Outcome
+    from espnet2_tisdiss.evaluate.by_depth import DepthResult, Mixture, Outcome
+    from espnet2_tisdiss.separate.speech import SeparateSpeech
 
 EXAMPLES = """
 [bold]Examples[/bold]
@@ -102,7 +107,7 @@ def command(
     done = [outcome for outcome in outcomes if outcome.status == "done"]
     if not done:
         raise TisdissError(f"{data}: no mixture has scores; the first: {outcomes[0].reason}")
-    from espnet2_tisdiss.sweep import best_depth, count_cost, enough_depth, summarise
+    from espnet2_tisdiss.evaluate.by_depth import best_depth, count_cost, enough_depth, summarise
 
     results = summarise(done, count_cost(separator, depths))
     about = {
@@ -150,7 +155,7 @@ def _mixtures(
     data: Path, separator: "SeparateSpeech", limit: int | None, resample: bool
 ) -> list["Mixture"]:
     """Return the mixtures of a data set with their lengths, at most ``limit``."""
-    from espnet2_tisdiss.sweep import find_mixtures, with_length
+    from espnet2_tisdiss.evaluate.by_depth import find_mixtures, with_length
 
     mixtures = find_mixtures(data, separator.num_spk)
     if limit is not None and limit < len(mixtures):
@@ -166,7 +171,7 @@ def _sweep(
 
     After an interrupt these are fewer than the mixtures.
     """
-    from espnet2_tisdiss.sweep import sweep
+    from espnet2_tisdiss.evaluate.by_depth import sweep
 
     outcomes: dict[Mixture, Outcome] = {}
     total = sum(mixture.seconds for mixture in mixtures)
@@ -192,7 +197,7 @@ def _about(
     batch: int,
 ) -> dict[str, Any]:
     """Return what the figures are of, and how they were taken."""
-    from espnet2_tisdiss.budget import Conditions
+    from espnet2_tisdiss.separate.budget import Conditions
 
     conditions = Conditions.of(separator)
     done = [outcome for outcome in outcomes if outcome.status == "done"]
@@ -218,8 +223,8 @@ def _about(
 
 def _print(results: Sequence["DepthResult"], about: dict[str, Any]) -> None:
     """Print the figures for people."""
-    from espnet2_tisdiss.cost import COUNTED_SECONDS
-    from espnet2_tisdiss.sweep import ENOUGH_DB
+    from espnet2_tisdiss.evaluate.by_depth import ENOUGH_DB
+    from espnet2_tisdiss.evaluate.cost import COUNTED_SECONDS
 
     others = {
         "left out (silent)": len(about["left_out"]),
@@ -277,7 +282,7 @@ def _write(
             for file, (label, costs) in pictures.items()
         },
     }
-    from espnet2_tisdiss.textfiles import write_whole
+    from espnet2_tisdiss.atomic import write_whole
 
     for file, content in contents.items():
         write_whole(out / file, content)

@@ -18,9 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
+from espnet2_tisdiss.atomic import written_aside
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.mixing.levels import frame_level
-from espnet2_tisdiss.textfiles import written_aside
 
 SPLITS = ("train", "valid", "test")
 # Each noise is cut into these shares, so that no split hears another one's.

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from espnet2_tisdiss.cost import PeakMemory
 from espnet2_tisdiss.errors import TisdissError
+from espnet2_tisdiss.evaluate.cost import PeakMemory
 
 
 def test_a_teraflop_from_one_product():

@@ -5,7 +5,7 @@ import torch
 from separators import RIVALS, build, count_macs, lstm_flops
 from torch.utils.flop_counter import FlopCounterMode
 
-from espnet2_tisdiss.cost import parameters, speech_shaped_noise
+from espnet2_tisdiss.evaluate.cost import parameters, speech_shaped_noise
 
 
 @pytest.mark.parametrize("name", RIVALS)

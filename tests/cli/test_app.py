@@ -9,9 +9,9 @@ import torch
 from typer.testing import CliRunner
 
 import espnet2_tisdiss
-from espnet2_tisdiss.bundled import DEFAULT_MODEL, TRAINED_ON, bundled_model
 from espnet2_tisdiss.cli import calibrate, profile
 from espnet2_tisdiss.cli.app import app
+from espnet2_tisdiss.pretrained.bundled import DEFAULT_MODEL, TRAINED_ON, bundled_model
 
 COMMANDS = ["separate", "sweep", "profile", "info", "calibrate"]
 
@@ -117,8 +117,8 @@ def test_weights_that_do_not_fit_are_one_line(espnet_model):
 
 
 def test_defaults_are_the_librarys():
-    from espnet2_tisdiss.budget import calibrate as calibrate_model
-    from espnet2_tisdiss.cost import measure
+    from espnet2_tisdiss.evaluate.cost import measure
+    from espnet2_tisdiss.separate.budget import calibrate as calibrate_model
 
     def defaults(function, names):
         return [inspect.signature(function).parameters[name].default for name in names]

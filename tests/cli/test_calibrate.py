@@ -5,10 +5,10 @@ import pytest
 from typer.testing import CliRunner
 
 from espnet2_tisdiss import TISDiSSConfig, TisdissError, budget
-from espnet2_tisdiss.budget import Calibration, CalibrationStore, Conditions
 from espnet2_tisdiss.cli.app import app
 from espnet2_tisdiss.cli.calibrate import predictions
-from espnet2_tisdiss.pretrained import load_model
+from espnet2_tisdiss.pretrained.finding import load_model
+from espnet2_tisdiss.separate.budget import Calibration, CalibrationStore, Conditions
 
 CONDITIONS = Conditions("0123456789abcdef", "Some CPU", 2, "float32", "2.14.1", "0.1.0")
 QUICK = ["--seconds", "0.5", "--n-re", "3", "--repeats", "1"]

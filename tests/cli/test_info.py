@@ -7,9 +7,9 @@ from models import LEARNED_ENCODER, TINY
 from typer.testing import CliRunner
 
 from espnet2_tisdiss import TISDiSSSeparator
-from espnet2_tisdiss.budget import Calibration, CalibrationStore, Conditions
 from espnet2_tisdiss.cli.app import app
-from espnet2_tisdiss.pretrained import load_model
+from espnet2_tisdiss.pretrained.finding import load_model
+from espnet2_tisdiss.separate.budget import Calibration, CalibrationStore, Conditions
 
 
 @pytest.fixture(autouse=True)

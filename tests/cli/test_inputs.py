@@ -7,7 +7,7 @@ import pytest
 
 from espnet2_tisdiss import TisdissError
 from espnet2_tisdiss.cli.inputs import find_tasks, without_separated
-from espnet2_tisdiss.files import Task
+from espnet2_tisdiss.separate.files import Task
 
 OUT = Path("out")
 PATTERN = "{name}_spk{speaker}"

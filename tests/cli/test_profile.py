@@ -8,8 +8,8 @@ from typer.testing import CliRunner
 
 from espnet2_tisdiss import TisdissError
 from espnet2_tisdiss.cli.app import app
-from espnet2_tisdiss.cost import CostCounter
-from espnet2_tisdiss.pictures import draw_by_depth
+from espnet2_tisdiss.evaluate.cost import CostCounter
+from espnet2_tisdiss.evaluate.pictures import draw_by_depth
 
 QUICK = ["--seconds", "0.5", "--repeats", "1"]
 FILES = ["memory_by_n_re.png", "profile.csv", "rtf_by_n_re.png"]

@@ -19,10 +19,10 @@ from models import TINY
 from typer.testing import CliRunner
 
 from espnet2_tisdiss import SeparateSpeech, TisdissError
-from espnet2_tisdiss.budget import Calibration, CalibrationStore, Conditions
-from espnet2_tisdiss.bundled import example
 from espnet2_tisdiss.cli import console
 from espnet2_tisdiss.cli.app import app
+from espnet2_tisdiss.pretrained.bundled import example
+from espnet2_tisdiss.separate.budget import Calibration, CalibrationStore, Conditions
 
 RATE = 8000
 PROGRAM = [sys.executable, "-c", "from espnet2_tisdiss.cli.app import main; main()", "separate"]

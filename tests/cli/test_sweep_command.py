@@ -14,12 +14,12 @@ import soundfile
 from matplotlib import image
 from typer.testing import CliRunner
 
-import espnet2_tisdiss.sweep
+import espnet2_tisdiss.evaluate.by_depth
 from espnet2_tisdiss import SeparateSpeech, TisdissError
-from espnet2_tisdiss.bundled import DEFAULT_MODEL
 from espnet2_tisdiss.cli.app import app
-from espnet2_tisdiss.cost import CostCounter, speech_shaped_noise
-from espnet2_tisdiss.pictures import Quality, draw_quality
+from espnet2_tisdiss.evaluate.cost import CostCounter, speech_shaped_noise
+from espnet2_tisdiss.evaluate.pictures import Quality, draw_quality
+from espnet2_tisdiss.pretrained.bundled import DEFAULT_MODEL
 
 FILES = ["mixtures.csv", "quality_by_cost.png", "quality_by_rtf.png", "sweep.csv"]
 
@@ -182,7 +182,7 @@ def test_without_any_score_there_are_no_files(espnet_model, corpus, tmp_path):
 
 def test_what_is_done_before_an_interrupt_is_kept(espnet_model, corpus, tmp_path, monkeypatch):
     _, config, _ = espnet_model()
-    complete = espnet2_tisdiss.sweep.sweep
+    complete = espnet2_tisdiss.evaluate.by_depth.sweep
 
     def interrupted(*args, **options):
         outcomes = complete(*args, **options)
@@ -190,7 +190,7 @@ def test_what_is_done_before_an_interrupt_is_kept(espnet_model, corpus, tmp_path
         yield next(outcomes)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(espnet2_tisdiss.sweep, "sweep", interrupted)
+    monkeypatch.setattr(espnet2_tisdiss.evaluate.by_depth, "sweep", interrupted)
     run = run_sweep(config.parent, corpus, "--n-re", "1", "--out", tmp_path)
     assert run.exit_code == 130
     assert "2 mixtures, 1 s; 3 not reached" in run.stdout

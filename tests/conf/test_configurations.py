@@ -6,7 +6,7 @@ from model_table import measure, table
 from recipe_folder import REPOSITORY
 
 from espnet2_tisdiss import MultiDepthPIT, TISDiSSSeparator
-from espnet2_tisdiss.training import ResumableTask
+from espnet2_tisdiss.espnet.training import ResumableTask
 
 CONFIGS = sorted([*REPOSITORY.glob("conf/*.yaml"), *REPOSITORY.glob("egs2/*/enh1/conf/*.yaml")])
 

@@ -25,7 +25,7 @@ from scaling_report import claims_table, collect, compare, quality_table, spread
 from scaling_variants import VARIANTS, Run, plan
 
 from espnet2_tisdiss import TISDiSSSeparator
-from espnet2_tisdiss.cost import CostCounter, parameters
+from espnet2_tisdiss.evaluate.cost import CostCounter, parameters
 
 RECIPE = REPOSITORY / "egs2/mini_2mix/enh1"
 CONFIG = RECIPE / "conf/train_scaling.yaml"

@@ -10,7 +10,8 @@ import soundfile
 from audio_files import read_signal, write_signal
 from datadir import DataError
 
-from espnet2_tisdiss.audio import AudioError, probe
+from espnet2_tisdiss.audio.reading import probe
+from espnet2_tisdiss.errors import AudioError
 
 # where each format's header tells the size of the file less 8 bytes
 SIZE_AT = {"WAV": slice(4, 8), "AIFF": slice(4, 8), "RF64": slice(20, 28)}

@@ -14,7 +14,7 @@ from report import Scored, SetResults, write_report
 from scores import METRICS
 
 from espnet2_tisdiss import SeparateSpeech, TisdissError, bundled
-from espnet2_tisdiss.pretrained import find_model
+from espnet2_tisdiss.pretrained.finding import find_model
 
 # of the three mixtures of make_data_dir, at N_re 1 and 2
 GAINS = {1: [1.0, 2.0, 3.0], 2: [9.0, 5.0, -2.0]}

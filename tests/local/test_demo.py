@@ -12,9 +12,9 @@ from matplotlib import image
 from recipe_folder import REPOSITORY
 
 from espnet2_tisdiss import SeparateSpeech, TisdissError
-from espnet2_tisdiss.bundled import example
-from espnet2_tisdiss.scaling import rescale
-from espnet2_tisdiss.sweep import find_mixtures, sweep
+from espnet2_tisdiss.evaluate.by_depth import find_mixtures, sweep
+from espnet2_tisdiss.pretrained.bundled import example
+from espnet2_tisdiss.separate.loudness import rescale
 
 
 @pytest.fixture(scope="module")

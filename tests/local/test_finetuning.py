@@ -9,7 +9,7 @@ from datadir import write_scp
 from recipe_folder import REPOSITORY, Recipe
 
 from espnet2_tisdiss import SeparateSpeech
-from espnet2_tisdiss.bundled import bundled_model, example
+from espnet2_tisdiss.pretrained.bundled import bundled_model, example
 
 PARTS = {"wav.scp": "mix", "spk1.scp": "s1", "spk2.scp": "s2"}
 # of the example, in samples: pieces of 2 s

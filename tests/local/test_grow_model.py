@@ -8,7 +8,7 @@ import torch
 import yaml
 
 from espnet2_tisdiss import SeparateSpeech
-from espnet2_tisdiss.pretrained import find_model
+from espnet2_tisdiss.pretrained.finding import find_model
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -22,7 +22,7 @@ from report import (
 )
 from scores import METRICS, join_scores, read_scores
 
-import espnet2_tisdiss.cost
+from espnet2_tisdiss.evaluate import cost
 
 
 def plant(folder: Path, scores: dict[str, dict[str, tuple[float, float]]]) -> None:
@@ -170,9 +170,11 @@ def test_the_cost_is_that_of_the_depth() -> None:
 
 
 def test_a_report_builds_the_model_once(experiment: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    built, build_parts = [], espnet2_tisdiss.cost.build_parts
+    built, build_parts = [], cost.build_parts
     monkeypatch.setattr(
-        espnet2_tisdiss.cost, "build_parts", lambda config: built.append(1) or build_parts(config)
+        cost,
+        "build_parts",
+        lambda config: built.append(1) or build_parts(config),
     )
     args = report.get_parser().parse_args([str(word) for word in report_options(experiment)])
     report.make_report(args)

@@ -14,8 +14,8 @@ from datadir import DataError
 from inference_config import read_yaml
 from results import table
 
-from espnet2_tisdiss.config import TISDiSSConfig
-from espnet2_tisdiss.pretrained import CONFIG, FILE_ERRORS
+from espnet2_tisdiss.network.config import TISDiSSConfig
+from espnet2_tisdiss.pretrained.finding import CONFIG, FILE_ERRORS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -29,7 +29,7 @@ from scaling_report import PICTURE, collect, draw, tell, trainings
 from scaling_variants import VARIANTS, Run, plan
 from tqdm import tqdm
 
-from espnet2_tisdiss.textfiles import write_whole
+from espnet2_tisdiss.atomic import write_whole
 
 RECIPE = Path(__file__).resolve().parents[1]
 CONFIG = "conf/train_scaling.yaml"

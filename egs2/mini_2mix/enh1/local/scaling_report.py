@@ -19,7 +19,7 @@ from results import table
 from scaling_variants import TRAINED_AT, VARIANTS, VARIED, Run, Variant
 from speech_files import SAMPLE_RATE
 
-from espnet2_tisdiss.pictures import new_figure, png
+from espnet2_tisdiss.evaluate.pictures import new_figure, png
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -14,7 +14,8 @@ from corpus_files import quantise
 from datadir import DataError
 from voice_tables import Part, Recording
 
-from espnet2_tisdiss.audio import Resampler, probe, read_blocks
+from espnet2_tisdiss.audio.reading import probe, read_blocks
+from espnet2_tisdiss.audio.resampling import Resampler
 
 RATE = 16000
 PEAK = 0.9  # the bank notes the level of what it holds, so a gain changes nothing

@@ -1,0 +1,38 @@
+"""Registration with ESPnet's enhancement task: all that ties the package to ESPnet."""
+
+from types import ModuleType
+
+from espnet2.tasks import enh
+from espnet2.train.class_choices import ClassChoices
+
+from espnet2_tisdiss.network.loss import MultiDepthPIT
+from espnet2_tisdiss.network.separator import TISDiSSSeparator
+
+
+def register(task: ModuleType = enh) -> None:
+    """Add the separator ``tisdiss`` and the loss wrapper ``multi_depth_pit`` to ESPnet's choices.
+
+    Done by itself when ESPnet's task is imported after this package. Again, it changes nothing.
+
+    Args:
+        task: ESPnet's module ``espnet2.tasks.enh``.
+
+    Raises:
+        RuntimeError: another class holds one of the names.
+    """
+    add_choice(task.separator_choices, "tisdiss", TISDiSSSeparator)
+    add_choice(task.loss_wrapper_choices, "multi_depth_pit", MultiDepthPIT)
+
+
+def add_choice(choices: ClassChoices, name: str, cls: type) -> None:
+    """Add ``cls`` to ESPnet's ``choices`` as ``name``.
+
+    Raises:
+        RuntimeError: another class holds the name.
+    """
+    holder = choices.classes.setdefault(name, cls)
+    if holder is not cls:
+        raise RuntimeError(
+            f"cannot register {cls.__module__}.{cls.__qualname__} as ESPnet's {choices.name} "
+            f"{name!r}: {holder.__module__}.{holder.__qualname__} already holds that name"
+        )

@@ -1,0 +1,1 @@
+"""The TISDiSS network: separator, options, loss."""

@@ -1,0 +1,268 @@
+"""Every option of the separator: names, defaults, meaning and checks, in one place.
+
+The names are the published ones, so that published configurations load unchanged; "encoder" in
+them means the separator blocks, and "spliter" is spelled so.
+"""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from espnet2_tisdiss.checks import (
+    as_list,
+    check_choice,
+    check_divides,
+    check_flag,
+    check_integer,
+    check_number,
+)
+from espnet2_tisdiss.network.blocks.bands import BAND_SPLITS
+from espnet2_tisdiss.network.blocks.block import TF_ORDERS
+from espnet2_tisdiss.network.blocks.feedforward import FFN_TYPES
+from espnet2_tisdiss.network.blocks.locoformer import PathConfig
+from espnet2_tisdiss.network.blocks.norm import NORM_TYPES
+from espnet2_tisdiss.network.blocks.splitter import SPLITTER_TYPES
+
+CHECKPOINTS = ("none", "repetition", "block")
+# float16 would need its loss scaled, which ESPnet does on GPUs alone
+TRAINING_DTYPES = ("float32", "bfloat16")
+
+
+@dataclass
+class TISDiSSConfig:
+    """Options of :class:`~espnet2_tisdiss.network.separator.TISDiSSSeparator`.
+
+    The defaults are sep1x2-re1x6 as published for WSJ0-2mix: 8.0 M parameters.
+
+    Attributes:
+        num_spk: speakers j to separate.
+        emb_dim: channels h of the feature map.
+        norm_type: ``rmsgroupnorm`` or ``layernorm``.
+        num_groups: groups of rmsgroupnorm; divides ``emb_dim``.
+        tf_order: ``ft``, frequency path before time path, or ``tf``.
+        n_heads: attention heads.
+        flash_attention: insist on the FlashAttention kernel, wherever there are more than four
+            positions and no padding, which it does not know; needs half precision on a GPU.
+        attention_dim: width of queries, keys and values, all heads together.
+        ffn_type: ``swiglu_conv1d`` (gated) or ``conv1d``; a list of two makes a Macaron path,
+            in the order of execution.
+        ffn_hidden_dim: hidden width of each FFN.
+        conv1d_kernel: FFN kernel, in positions.
+        conv1d_shift: FFN stride, in positions; at most the kernel.
+        dropout: probability, everywhere.
+        eps: of all norms.
+        encoder_repeat_times: N_sep, repetitions of the separator layers.
+        encoder_n_layers: separator layers, each with weights of its own.
+        reconstructor_repeat_times: N_re, repetitions of the reconstructor layers; 0 gives the
+            splitter's output.
+        reconstructor_n_layers: reconstructor layers; 0: no reconstructor.
+        repeat_residual_module: add the embedded mixture before each separator layer but the first.
+        reconstructor_repeat_residual_module: and before each reconstructor layer; in effect only
+            with ``repeat_residual_module``.
+        speaker_path: whether the reconstructor has a path over the speakers.
+        encoder_decoder: supervise separator depths, and the last one always (master switch of
+            the next two).
+        encoder_multi_decoder: supervise every separator repetition.
+        encoder_n_layers_multi_decoder: supervise every layer of the supervised repetitions.
+        reconstructor_multi_decoder: supervise every reconstructor repetition.
+        reconstructor_n_layers_multi_decoder: supervise every layer of the supervised repetitions.
+        spliter_loss: supervise the splitter's output, unless a separator depth was supervised.
+        spk_spliter_type: ``swiglu_conv_deconv2d`` or ``conv2d``.
+        split_compress: divide the widths of each stream by ``num_spk``.
+        mask: estimate complex masks on the mixture's spectrum instead of spectra.
+        band_split: front end, for masks, with one position for each band of bins: ``fixed``
+            bands, narrow at low and wide at high frequencies; ``mel`` bands, which overlap; or a
+            list of each band's bins, low to high. None: the published front end, a convolution
+            over every bin.
+        band_scale: factor on the widths of the fixed bands; larger means fewer bands.
+        num_bands: number of mel bands.
+        sample_rate: of the model, in Hz: recordings are brought to it, and the fixed and mel bands
+            are placed for it.
+        checkpoint: what training keeps for the backward pass: ``none``, everything; ``repetition``,
+            the streams between repetitions, or ``block``, those between the paths of a block. What
+            is not kept is computed again, which takes about a third more time; ``block`` keeps the
+            least.
+        training_dtype: ``float32``, or ``bfloat16``: training computes the separator in it, by
+            autocast, where the device has the instructions. Inference chooses for itself.
+        compile: have ``torch.compile`` fuse the blocks: for training on a GPU, with segments of
+            one length; the first step takes minutes.
+        segment_size: for a learned encoder (``encoder: conv``) instead of a spectrum: frames of a
+            segment, even; segments overlap by half. None: the input is a spectrum.
+    """
+
+    num_spk: int = 2
+    # feature map
+    emb_dim: int = 128
+    norm_type: str = "rmsgroupnorm"
+    num_groups: int = 4
+    # paths
+    tf_order: str = "ft"
+    n_heads: int = 4
+    flash_attention: bool = False
+    attention_dim: int = 128
+    ffn_type: Sequence[str] | str = ("swiglu_conv1d", "swiglu_conv1d")
+    ffn_hidden_dim: Sequence[int] | int = (384, 384)
+    conv1d_kernel: int = 4
+    conv1d_shift: int = 1
+    dropout: float = 0.0
+    eps: float = 1.0e-5
+    # depth
+    encoder_repeat_times: int = 2
+    encoder_n_layers: int = 1
+    reconstructor_repeat_times: int = 6
+    reconstructor_n_layers: int = 1
+    repeat_residual_module: bool = True
+    reconstructor_repeat_residual_module: bool = False
+    speaker_path: bool = True
+    # supervision
+    encoder_decoder: bool = False
+    encoder_multi_decoder: bool = False
+    encoder_n_layers_multi_decoder: bool = False
+    reconstructor_multi_decoder: bool = True
+    reconstructor_n_layers_multi_decoder: bool = True
+    spliter_loss: bool = True
+    # splitter and front end
+    spk_spliter_type: str = "swiglu_conv_deconv2d"
+    split_compress: bool = False
+    mask: bool = False
+    band_split: Sequence[int] | str | None = None
+    band_scale: float = 1.0
+    num_bands: int = 32
+    sample_rate: int = 8000
+    segment_size: int | None = None
+    # training
+    checkpoint: str = "none"
+    training_dtype: str = "float32"
+    compile: bool = False
+
+    @classmethod
+    def from_options(cls, options: dict[str, Any]) -> "TISDiSSConfig":
+        """Build from keyword arguments; an unknown name is an error that lists the known ones."""
+        names = [field.name for field in dataclasses.fields(cls)]
+        for name in options:
+            if name not in names:
+                raise TypeError(f"unknown argument {name!r}; the arguments are {', '.join(names)}")
+        return cls(**options)
+
+    def __post_init__(self):
+        """Check every option; raise ValueError naming the argument and the values allowed."""
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.type is bool:
+                check_flag(field.name, value)
+            elif field.type is int:
+                minimum = 0 if field.name.startswith("reconstructor_") else 1
+                setattr(self, field.name, check_integer(field.name, value, minimum))
+        check_choice("norm_type", self.norm_type, NORM_TYPES)
+        check_choice("tf_order", self.tf_order, TF_ORDERS)
+        check_choice("spk_spliter_type", self.spk_spliter_type, SPLITTER_TYPES)
+        check_choice("checkpoint", self.checkpoint, CHECKPOINTS)
+        check_choice("training_dtype", self.training_dtype, TRAINING_DTYPES)
+        check_number("dropout", self.dropout, 0, 1)
+        check_number("eps", self.eps, 0, 1)
+        self._check_ffn()
+        self._check_widths()
+        self._check_front_end()
+
+    def _check_ffn(self):
+        """Check the feed-forward networks and bring them to lists of the same length."""
+        self.ffn_type, self.ffn_hidden_dim = as_list(self.ffn_type), as_list(self.ffn_hidden_dim)
+        for ffn_type in self.ffn_type:
+            check_choice("ffn_type", ffn_type, FFN_TYPES)
+        for hidden_dim in self.ffn_hidden_dim:
+            check_integer("ffn_hidden_dim", hidden_dim, 1)
+        if len(self.ffn_type) not in (1, 2):
+            raise ValueError(f"ffn_type must be one type or a list of two; got {self.ffn_type}")
+        if len(self.ffn_hidden_dim) != len(self.ffn_type):
+            raise ValueError(
+                f"ffn_hidden_dim must hold one width for each of the {len(self.ffn_type)} "
+                f"networks of ffn_type; got {self.ffn_hidden_dim}"
+            )
+        if self.conv1d_shift > self.conv1d_kernel:
+            raise ValueError(
+                f"conv1d_shift must be at most conv1d_kernel = {self.conv1d_kernel}; "
+                f"got {self.conv1d_shift}"
+            )
+
+    def _check_front_end(self):
+        """Check the options of the band-split front end and of the learned encoder's."""
+        check_number("band_scale", self.band_scale, 1e-3, float("inf"))
+        if isinstance(self.band_split, str):
+            check_choice("band_split", self.band_split, BAND_SPLITS)
+        elif self.band_split is not None:
+            self.band_split = [
+                check_integer("band_split", width, 1) for width in as_list(self.band_split)
+            ]
+        if self.band_split is not None and not self.mask:
+            # the embedding levels the bands, and only a mask brings their levels back
+            raise ValueError("mask must be true with band_split; got False")
+        if self.segment_size is not None:
+            if check_integer("segment_size", self.segment_size, 2) % 2:
+                raise ValueError(f"segment_size must be even; got {self.segment_size}")
+            if self.band_split is not None:
+                raise ValueError(
+                    "band_split must be null with segment_size: a learned encoder has no bins; "
+                    f"got {self.band_split!r}"
+                )
+
+    def _check_widths(self):
+        """Check that heads, groups and streams divide the widths they share."""
+        if self.split_compress:
+            check_divides("num_spk", self.num_spk, "emb_dim", self.emb_dim)
+            check_divides("num_spk", self.num_spk, "attention_dim", self.attention_dim)
+            for hidden_dim in self.ffn_hidden_dim:
+                check_divides("num_spk", self.num_spk, "ffn_hidden_dim", hidden_dim)
+        stream = "" if self.compression == 1 else " / num_spk"
+        for path in (self.mixture_path, self.stream_path):
+            if self.norm_type == "rmsgroupnorm":
+                check_divides("num_groups", self.num_groups, f"emb_dim{stream}", path.emb_dim)
+            check_divides("n_heads", self.n_heads, f"attention_dim{stream}", path.attention_dim)
+            if path.attention_dim // self.n_heads % 2:
+                raise ValueError(
+                    f"attention_dim{stream} / n_heads must be even, for the rotary pairs; "
+                    f"got {path.attention_dim} / {self.n_heads}"
+                )
+
+    @property
+    def structure(self) -> str:
+        """Name of the structure in the paper's notation, sep{layers}x{repeats}-re{...}x{...}."""
+        return (
+            f"sep{self.encoder_n_layers}x{self.encoder_repeat_times}"
+            f"-re{self.reconstructor_n_layers}x{self.reconstructor_repeat_times}"
+        )
+
+    @property
+    def deepest_useful(self) -> int:
+        """N_re beyond which little quality is to be expected: a third beyond the training's.
+
+        A rule of thumb: there the published models have nearly all that depth gives (paper: trained
+        at 3 repetitions best at 4, on WSJ0-2mix at 5; trained at 6 best at 8).
+        """
+        return max(1, math.ceil(self.reconstructor_repeat_times * 4 / 3))
+
+    @property
+    def compression(self) -> int:
+        """By how much a stream is narrower than the mixture's feature map."""
+        return self.num_spk if self.split_compress else 1
+
+    @property
+    def reconstructor_residual(self) -> bool:
+        """Whether the mixture is added before each reconstructor layer.
+
+        As in the published code, the reconstructor's switch is ignored without the separator's.
+        """
+        return self.repeat_residual_module and self.reconstructor_repeat_residual_module
+
+    @property
+    def mixture_path(self) -> PathConfig:
+        """Sizes of the separator's paths."""
+        return PathConfig(
+            **{field.name: getattr(self, field.name) for field in dataclasses.fields(PathConfig)}
+        )
+
+    @property
+    def stream_path(self) -> PathConfig:
+        """Sizes of the reconstructor's paths."""
+        return self.mixture_path.compressed(self.compression)

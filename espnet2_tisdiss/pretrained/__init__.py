@@ -1,0 +1,1 @@
+"""Trained models: those of the package, folders, archives and tags."""

@@ -1,0 +1,67 @@
+"""Models that come with the package: where they are, and that their weights are whole.
+
+A folder of espnet2_tisdiss/models/ holds config.yaml, model.pth, its SHA-256 as ``sha256sum`` writes it, a model
+card (README.md), the results it comes from (RESULTS.md) and an example of its test set: a mixture
+in mix/ and its sources in s1/, s2/. Nothing heavy is imported here: help and completion name the
+default model.
+"""
+
+import hashlib
+from pathlib import Path
+
+from espnet2_tisdiss.errors import TisdissError
+
+MODELS = Path(__file__).parents[1] / "models"
+DEFAULT_MODEL = "mini"
+MODEL_FILE = "model.pth"
+CHECKSUMS = "SHA256SUMS"
+EXAMPLE = "example"
+# by model
+TRAINED_ON = {
+    "mini": "synthesised speech, two speakers at 8 kHz",
+    "voices": "speech of 500 people, two speakers at 16 kHz",
+}
+
+
+def bundled_models() -> list[str]:
+    """Return the names of the models that come with the package."""
+    return sorted(path.parent.name for path in MODELS.glob("*/config.yaml"))
+
+
+def bundled_model(name: str = DEFAULT_MODEL) -> Path:
+    """Return the folder of a model that comes with the package, its weights checked.
+
+    Raises:
+        TisdissError: there is none of this name, or its weights are not those that were packed.
+    """
+    if name not in bundled_models():
+        there = ", ".join(bundled_models()) or "none"
+        raise TisdissError(f"{name}: no model that comes with the package; there: {there}")
+    weights = MODELS / name / MODEL_FILE
+    if not _is_whole(weights):
+        raise TisdissError(
+            f"{weights}: is missing or is not the file that was packed (SHA-256 in {CHECKSUMS}); "
+            "install espnet2_tisdiss again"
+        )
+    return weights.parent
+
+
+def example(name: str = DEFAULT_MODEL) -> Path:
+    """Return the folder of a model's example, with mix/, s1/, s2/."""
+    return MODELS / name / EXAMPLE
+
+
+def checksum_line(weights: Path) -> str:
+    """Return what ``CHECKSUMS`` holds of a file of weights, which ``sha256sum -c`` reads."""
+    with weights.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return f"{digest}  {weights.name}\n"
+
+
+def _is_whole(weights: Path) -> bool:
+    """Whether the weights are those of the record beside them."""
+    try:
+        recorded = weights.with_name(CHECKSUMS).read_text(encoding="utf-8")
+        return recorded == checksum_line(weights)
+    except (OSError, UnicodeDecodeError):
+        return False

@@ -1,0 +1,240 @@
+"""Trained models: where their files are, and how they are loaded for a user of the command line."""
+
+import contextlib
+import functools
+import hashlib
+import io
+import logging
+import pickle
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from os.path import isdir, isfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import platformdirs
+import torch
+import yaml
+from espnet2.main_funcs.pack_funcs import unpack
+from espnet2.utils.pretrained import download_pretrained
+
+from espnet2_tisdiss.errors import TisdissError, first_line
+from espnet2_tisdiss.pretrained.bundled import (
+    DEFAULT_MODEL,
+    MODEL_FILE,
+    bundled_model,
+    bundled_models,
+)
+
+if TYPE_CHECKING:
+    from espnet2_tisdiss.separate.speech import SeparateSpeech
+
+CONFIG = "config.yaml"
+# what broken files, and files that do not fit together, make of ESPnet and PyTorch
+MODEL_ERRORS = (
+    OSError,
+    RuntimeError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    AssertionError,
+    EOFError,
+    yaml.YAMLError,
+)
+# what torch.load raises on files that are damaged, or none of its own
+FILE_ERRORS = (OSError, RuntimeError, ValueError, LookupError, EOFError, pickle.PickleError)
+# what ESPnet's training leaves, best first: averages of the best epochs, the best, the last one
+WEIGHTS = (
+    "valid.loss.ave.pth",
+    "*.ave.pth",
+    "*.ave_*best.pth",
+    "valid.loss.best.pth",
+    "*.best.pth",
+    "latest.pth",
+)
+
+
+def find_model(name: str | Path) -> dict[str, str]:
+    """Return the files of a trained model.
+
+    Args:
+        name: the name of a model that comes with the package, such as ``"mini"``; a folder with
+            config.yaml and weights, as training leaves it; a file of weights with its config.yaml
+            beside it; an archive made by ESPnet's ``pack`` (stage 11 of a recipe); or the tag of a
+            published model, which espnet_model_zoo downloads. The text ``"mini"`` is the package's
+            model wherever the program runs; a folder of that name here is ``"./mini"``, or
+            ``Path("mini")``.
+
+    Returns:
+        ``train_config`` and ``model_file``, as the constructor takes them.
+
+    Raises:
+        TisdissError: there is no such model, or it is not whole.
+    """
+    path = Path(name)
+    if isinstance(name, str) and name in bundled_models():
+        if isdir(path):
+            _warn_of_folder(name)
+        folder = bundled_model(name)
+        return _files(folder, folder / MODEL_FILE)
+    if isdir(path):  # of os.path, which takes what cannot be looked at for missing
+        return _files(path, _weights_in(path))
+    if zipfile.is_zipfile(path) and path.suffix == ".zip":
+        return _unpacked(path)
+    if isfile(path):
+        return _files(path.parent, path)
+    # a tag is a name such as owner/model, or one of espnet_model_zoo's table, with no more slashes
+    is_file = path.suffix in (".pth", ".zip", ".yaml")
+    if path.is_absolute() or str(name).startswith(".") or str(name).count("/") > 1 or is_file:
+        raise TisdissError(f"{name}: no such model folder, weights or archive")
+    return _downloaded(str(name))
+
+
+@functools.cache
+def _warn_of_folder(name: str) -> None:
+    """Say once that a folder here has the name of a model of the package."""
+    logger = logging.getLogger(__name__)
+    logger.warning("%s: taken for the package's model; the folder here is ./%s", name, name)
+
+
+def load_model(name: str | Path, **options: Any) -> "SeparateSpeech":
+    """Load a model quietly; what is wrong with it is told in one line.
+
+    Args:
+        name: as for :func:`find_model`.
+        **options: for the constructor of :class:`~espnet2_tisdiss.SeparateSpeech`.
+
+    Raises:
+        TisdissError: there is no such model, or its files are broken or do not fit together.
+        ValueError: an option has an impossible value.
+    """
+    files = find_model(name)  # before the import, which takes seconds
+    with _quiet():
+        from espnet2_tisdiss.separate.speech import SeparateSpeech
+    return SeparateSpeech(**files, **options)
+
+
+@contextlib.contextmanager
+def loading(file: str | Path) -> Iterator[None]:
+    """Let what is wrong with a model that the block loads from a file be a TisdissError."""
+    try:
+        yield
+    except TisdissError:
+        raise
+    except MODEL_ERRORS as error:
+        reason = first_line(error)
+        raise TisdissError(f"{file}: the model cannot be loaded: {reason}") from error
+
+
+def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
+    """Read a state dict, onto the CPU.
+
+    Raises:
+        TisdissError: the file cannot be opened, or holds something else or more.
+    """
+    try:
+        weights = torch.load(path, map_location="cpu", weights_only=True)
+    except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
+        raise TisdissError(f"{path}: cannot be opened ({error.strerror}); check it") from None
+    except FILE_ERRORS:
+        raise TisdissError(
+            f"{path}: is no file of weights, or is damaged; get or train it again"
+        ) from None
+    if not isinstance(weights, dict):
+        raise TisdissError(f"{path}: holds no weights but a {type(weights).__name__}")
+    if not all(isinstance(value, torch.Tensor) for value in weights.values()):
+        raise TisdissError(
+            f"{path}: holds more than weights, as a training's checkpoint.pth does; give its "
+            "latest.pth or valid.loss.ave.pth"
+        )
+    return weights
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Let ESPnet's import not tell of optional packages that are not there."""
+    before = logging.root.manager.disable
+    logging.disable()
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        logging.disable(before)
+
+
+def _files(folder: Path, weights: Path) -> dict[str, str]:
+    """Return the two files, having seen that there is a configuration."""
+    config = folder / CONFIG
+    if weights.suffix != ".pth":
+        raise TisdissError(f"{weights}: weights are a .pth file; give that, or the model's folder")
+    if not isfile(config):
+        raise TisdissError(f"{config}: missing; a model is its {CONFIG} and its weights (*.pth)")
+    return {"train_config": str(config), "model_file": str(weights)}
+
+
+def _weights_in(folder: Path) -> Path:
+    """Return the weights of a folder: what training says is best, or the only ones there."""
+    for pattern in WEIGHTS:
+        if found := sorted(folder.glob(pattern)):
+            return found[0]
+    found = [path for path in folder.glob("*.pth") if path.name != "checkpoint.pth"]
+    if len(found) != 1:
+        if not found:
+            raise TisdissError(
+                f"{folder}: holds no weights (*.pth); give the folder that a training wrote"
+            )
+        there = ", ".join(sorted(path.name for path in found))
+        raise TisdissError(f"{folder}: which weights? give the file itself; there: {there}")
+    return found[0]
+
+
+def _unpacked(archive: Path) -> dict[str, str]:
+    """Unpack an archive into the user's cache, once for each content, and return its files."""
+    with archive.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    folder = platformdirs.user_cache_path("tisdiss") / "models" / digest[:16]
+    if not isdir(folder):
+        try:
+            _unpack_aside(archive, folder)
+        except (RuntimeError, AssertionError, KeyError, zipfile.BadZipFile) as error:
+            raise TisdissError(f"{archive}: no packed ESPnet model ({error})") from None
+        except OSError as error:
+            raise TisdissError(
+                f"{archive}: cannot be unpacked into {folder.parent}: {error.strerror}"
+            ) from None
+    weights = sorted(folder.rglob("*.pth"))
+    if len(weights) != 1:
+        raise TisdissError(f"{archive}: holds {len(weights)} files of weights, not one")
+    return _files(weights[0].parent, weights[0])
+
+
+def _unpack_aside(archive: Path, folder: Path) -> None:
+    """Unpack an archive into a folder that is not there yet, and is whole once it is."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(prefix=".aside-", dir=folder.parent))
+    try:
+        unpack(archive, aside, use_cache=False)
+        try:
+            aside.replace(folder)
+        except OSError:
+            if not folder.is_dir():  # else another process was faster, with the same content
+                raise
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _downloaded(tag: str) -> dict[str, str]:
+    """Fetch a published model."""
+    try:
+        found = download_pretrained(tag)
+    except Exception as error:  # whatever the network, the hub or the archive does
+        raise TisdissError(
+            f"{tag}: no such file or folder here, and no model of that tag could be fetched "
+            f"({first_line(error)}); give a model's folder or weights, or {DEFAULT_MODEL}"
+        ) from error
+    if found.keys() != {"train_config", "model_file"}:
+        raise TisdissError(f"{tag}: is no model for separation; it has {', '.join(sorted(found))}")
+    return found

@@ -1,0 +1,1 @@
+"""Separating waveforms, recordings and lists of files with a trained model."""

@@ -1,0 +1,200 @@
+"""Recordings of any length and sample rate through a model, in bounded memory.
+
+A :class:`Track` is one channel of a recording on its way: to the model's sample rate, into
+chunks, and, separated, joined and back to the recording's rate. :func:`separate_recording` takes
+one in memory; files.py reads and writes whole lists of files. Axis letters: c channel, j speaker,
+n sample.
+"""
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from espnet2_tisdiss.audio.channels import CHANNELS, take_channels
+from espnet2_tisdiss.audio.resampling import Resampler
+from espnet2_tisdiss.checks import check_choice, check_integer
+from espnet2_tisdiss.errors import TisdissError
+from espnet2_tisdiss.separate.stitching import Chunk, Chunker, Chunking, Stitcher
+
+if TYPE_CHECKING:  # which imports this module
+    from espnet2_tisdiss.separate.speech import SeparateSpeech
+
+
+@dataclass(frozen=True)
+class Depths:
+    """How deep a separation goes.
+
+    Attributes:
+        n_re: the depths at which estimates are wanted, ascending; usually one.
+        stop_db: to stop before the (one) depth when a repetition changes the estimate by less than
+            this; see :meth:`SeparateSpeech.until_stable`. None: go to the end.
+
+    Raises:
+        ValueError: a depth is no integer >= 1, there is none, or several with ``stop_db``.
+    """
+
+    n_re: tuple[int, ...]
+    stop_db: float | None = None
+
+    def __post_init__(self):
+        wanted = sorted({check_integer("n_re", depth, 1) for depth in self.n_re})
+        object.__setattr__(self, "n_re", tuple(wanted))
+        if not wanted or (len(wanted) > 1 and self.stop_db is not None):
+            raise ValueError(f"n_re must be one depth with stop_db, or some; got {self.n_re}")
+
+    def separate(
+        self, model: "SeparateSpeech", waves: Sequence[np.ndarray]
+    ) -> tuple[list[list[np.ndarray]], list[int]]:
+        """Separate mixtures (n,) as one batch.
+
+        Returns:
+            For each of them a list with its estimate (j, n) at every depth of ``n_re``, and the
+            repetitions that each was given.
+        """
+        if self.stop_db is not None:
+            stable = model.until_stable(waves, self.stop_db, self.n_re[-1], scale="estimate")
+            return [[wave] for wave in stable.waves], stable.n_re.tolist()
+        found = model.depths(waves, self.n_re, scale="estimate")
+        takes = [list(take) for take in zip(*(found[d] for d in self.n_re), strict=True)]
+        return takes, [self.n_re[-1]] * len(waves)
+
+
+def change_db(before: np.ndarray, after: np.ndarray) -> float:
+    """Return the energy of a change against that of what came of it, in dB; -inf of no change."""
+    change, energy = (np.square(x, dtype=np.float64).sum() for x in (after - before, after))
+    if change == 0:  # of silence, too
+        return -math.inf
+    # a quotient might overflow
+    return 10 * (math.log10(change) - math.log10(max(energy, np.finfo(np.float64).tiny)))
+
+
+class Track:
+    """One channel of a recording on its way through the model.
+
+    The mixture is handed on beside the speakers as the model heard it: at another rate than the
+    model's it went there and back like the estimates, so that it is what they can add up to.
+
+    Args:
+        rate: the recording's sample rate in Hz.
+        model_rate: the model's.
+        length: samples of the recording; exactly as many come out.
+        chunking: in samples at the model's rate.
+        depths: number of depths.
+        num_spk: number of speakers.
+        sink: takes the next finished samples (1 + depths * num_spk, n): the mixture's, then those
+            of all speakers depth by depth.
+    """
+
+    def __init__(
+        self,
+        rate: int,
+        model_rate: int,
+        length: int,
+        chunking: Chunking,
+        depths: int,
+        num_spk: int,
+        sink: Callable[[np.ndarray], None],
+    ):
+        self._to_model = Resampler(rate, model_rate)
+        self._chunker = Chunker(chunking)
+        # what was cut into chunks and is not joined yet (n,)
+        self._mixture = np.empty(0, np.float32)
+        self._stitchers = [Stitcher(model_rate) for _ in range(depths)]
+        self._from_model = Resampler(model_rate, rate, 1 + depths * num_spk, length)
+        self._sink = sink
+
+    def read(self, block: np.ndarray) -> list[Chunk]:
+        """Take the recording's next samples (n,); return the chunks to be separated now."""
+        return self._cut(self._to_model.push(block[None])[0])
+
+    def end(self) -> list[Chunk]:
+        """End the recording; return its last chunks."""
+        return self._cut(self._to_model.finish()[0]) + self._chunker.finish()
+
+    def join(self, chunk: Chunk, estimates: Sequence[np.ndarray]) -> None:
+        """Take a chunk's estimates (j, n), one for each depth; chunks come in their order."""
+        joined = zip(self._stitchers, estimates, strict=True)
+        self._hand_on([stitcher.push(chunk.start, estimate) for stitcher, estimate in joined])
+
+    def close(self) -> None:
+        """Hand on the rest, once all chunks are joined."""
+        self._hand_on([stitcher.finish() for stitcher in self._stitchers])
+        self._sink(self._from_model.finish())
+
+    def _cut(self, samples: np.ndarray) -> list[Chunk]:
+        self._mixture = np.concatenate((self._mixture, samples))
+        return self._chunker.push(samples)
+
+    def _hand_on(self, estimates: list[np.ndarray]) -> None:
+        """Send on the samples (j, n) that every depth's chunks are joined up to."""
+        mixture, self._mixture = np.split(self._mixture, [estimates[0].shape[1]])
+        self._sink(self._from_model.push(np.concatenate((mixture[None], *estimates))))
+
+
+def channels_of(samples: np.ndarray, channel: str) -> np.ndarray:
+    """Return what is to be separated of a recording.
+
+    Args:
+        samples: (n,), or (n, c) as soundfile reads them.
+        channel: one of :data:`~espnet2_tisdiss.audio.channels.CHANNELS`.
+
+    Returns:
+        float32 (c, n), c = 1 or, with "each", the recording's channels.
+
+    Raises:
+        TisdissError: there are no samples, or some that are not finite, or the axes are exchanged.
+        ValueError: ``channel`` is none of these.
+    """
+    check_choice("channel", channel, CHANNELS)
+    samples = np.asarray(samples, np.float32)
+    channels = samples[None] if samples.ndim == 1 else samples.T
+    if channels.ndim != 2 or not channels.size:
+        raise TisdissError(
+            f"a recording must be samples (n,) or (n, channels); got {samples.shape}"
+        )
+    if not np.isfinite(channels).all():
+        raise TisdissError("a recording must be finite samples; some are nan or infinite")
+    if len(channels) > channels.shape[1]:
+        raise TisdissError(
+            f"a recording with more channels than samples, {samples.shape}: transpose it"
+        )
+    return take_channels(channels, channel)
+
+
+def separate_recording(
+    model: "SeparateSpeech",
+    samples: np.ndarray,
+    rate: int,
+    depths: Depths,
+    chunking: Chunking,
+    batch_size: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Separate one channel that is in memory.
+
+    Args:
+        model: the model.
+        samples: (n,).
+        rate: in Hz.
+        depths: one depth.
+        chunking: in samples at the model's rate.
+        batch_size: the most chunks of one batch.
+
+    Returns:
+        The mixture (n,) as the model heard it, and the estimates (j, n), as the model gives them;
+        float32, at ``rate``.
+    """
+    blocks: list[np.ndarray] = []
+    track = Track(
+        rate, model.sample_rate, len(samples), chunking, 1, model.num_spk, sink=blocks.append
+    )
+    for batch in itertools.batched(itertools.chain(track.read(samples), track.end()), batch_size):
+        takes, _ = depths.separate(model, [chunk.samples for chunk in batch])
+        for chunk, estimates in zip(batch, takes, strict=True):
+            track.join(chunk, estimates)
+    track.close()
+    mixture, *speakers = np.concatenate(blocks, axis=1)
+    return mixture, np.stack(speakers)

@@ -1,0 +1,74 @@
+"""A trained model's way from waveforms to features and back, for batches of different lengths.
+
+Axis letters: b batch, j speaker, t frame, f feature, n sample.
+"""
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+from torch.nn.utils.rnn import pad_sequence
+from torch_complex.tensor import ComplexTensor
+
+from espnet2_tisdiss.evaluate.cost import hop_of
+
+if TYPE_CHECKING:
+    from espnet2.enh.espnet_model import ESPnetEnhancementModel
+
+FRAMES_STEP = 32  # on a CPU, mixtures are padded to a multiple of so many frames
+
+
+class Transforms:
+    """Encoder and decoder of a model, with its normalisation of mixtures.
+
+    Each waveform is transformed alone: to pad it to the others' length would change the frames at
+    its end. With silence it is brought to whole hops, a deviation from ESPnet: where a wave ends
+    between two frames, the inverse STFT divides its last samples by a window's vanishing slope, and
+    makes a click of what is no spectrum of any wave.
+
+    Args:
+        model: ESPnet's model.
+        device: that the model is on.
+        dtype: of its waveforms.
+    """
+
+    def __init__(self, model: "ESPnetEnhancementModel", device: str, dtype: torch.dtype):
+        encoder = model.encoder
+        self._hop = hop_of(encoder)
+        self._encoder, self._decoder = encoder, model.decoder
+        self._device, self._dtype = device, dtype
+        # the STFT's last frame has its middle at the end of a whole number of hops, and is whole;
+        # of a learned encoder's frames the last ones have to lie beyond the end
+        is_stft = hasattr(encoder, "n_fft")
+        self._least = encoder.n_fft if is_stft else encoder.kernel_size
+        self._beyond = 0 if is_stft else encoder.kernel_size - self._hop
+        # whether the model wants mixtures of deviation 1
+        self._normalises = model.normalize_variance or model.normalize_variance_per_ch
+
+    def padded(self, length: int) -> int:
+        """Return the samples that a wave of a length is brought to."""
+        return max(self._least, length + -length % self._hop + self._beyond)
+
+    def encode(self, waves: list[Tensor]) -> tuple[Tensor, Tensor, list[Tensor | float]]:
+        """Return the features (b, t, f) of waves (n,), their frames (b,), and the waves' scales."""
+        features, scales = [], []
+        for wave in waves:
+            wave = wave.to(self._device, self._dtype)
+            wave = pad(wave, (0, self.padded(len(wave)) - len(wave)))
+            scales.append(wave.std() if self._normalises else 1.0)
+            feature, _ = self._encoder(wave[None] / scales[-1], torch.tensor([len(wave)]))
+            if isinstance(feature, ComplexTensor):
+                feature = torch.complex(feature.real, feature.imag)
+            features.append(feature[0])
+        lengths = torch.tensor([len(feature) for feature in features])  # known without a GPU
+        features = pad_sequence(features, batch_first=True)  # (b, t, f)
+        if features.device.type == "cpu":
+            # each new shape costs oneDNN more than a separation of some seconds
+            features = pad(features, (0, 0, 0, -features.shape[1] % FRAMES_STEP))
+        return features, lengths, scales
+
+    def decode(self, features: Tensor, length: int, scale: Tensor | float) -> Tensor:
+        """Return the waves (j, n), of a length in samples, of features (j, t, f)."""
+        waves, _ = self._decoder(features, torch.full((len(features),), self.padded(length)))
+        return waves[:, :length] * scale

@@ -1,0 +1,80 @@
+import subprocess
+import sys
+
+import pytest
+from espnet2.enh.separator.tcn_separator import TCNSeparator
+from espnet2.tasks import enh
+from espnet2.train.class_choices import ClassChoices
+
+import espnet2_tisdiss
+from espnet2_tisdiss.espnet.registration import add_choice
+
+
+def test_import_registers_and_again_is_harmless():
+    espnet2_tisdiss.register()
+    assert enh.separator_choices.get_class("tisdiss") is espnet2_tisdiss.TISDiSSSeparator
+    assert enh.loss_wrapper_choices.get_class("multi_depth_pit") is espnet2_tisdiss.MultiDepthPIT
+
+
+def test_a_name_taken_by_another_class_is_an_error():
+    choices = ClassChoices("separator", {"tisdiss": TCNSeparator}, default="tisdiss")
+    with pytest.raises(RuntimeError, match="separator 'tisdiss': .*TCNSeparator already holds"):
+        add_choice(choices, "tisdiss", espnet2_tisdiss.TISDiSSSeparator)
+    assert choices.get_class("tisdiss") is TCNSeparator
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["-m", "espnet2_tisdiss.bin.enh_train"],
+        ["-m", "espnet2_tisdiss", "-m", "espnet2.bin.enh_train"],
+    ],
+)
+def test_training_commands_know_the_separator(command):
+    run = subprocess.run(
+        [sys.executable, *command, "--separator", "tisdiss", "--print_config"],
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr
+    assert "separator: tisdiss" in run.stdout
+
+
+def test_stock_command_without_the_plugin_does_not():
+    run = subprocess.run(
+        [sys.executable, "-m", "espnet2.bin.enh_train", "--separator", "tisdiss", "--print_config"],
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode != 0 and "invalid choice: 'tisdiss'" in run.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "added"), [("enh_inference", "Depth related:\n"), ("enh_scoring", "")]
+)
+def test_entry_points_take_the_stock_options(command, added):
+    stock, ours = (
+        subprocess.run(
+            [sys.executable, "-m", f"{package}.bin.{command}", "--help"],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.partition("options:")[2]
+        for package in ("espnet2", "espnet2_tisdiss")
+    )
+    assert "--output_dir" in stock and stock == ours[: len(stock)]
+    assert ours[len(stock) :].strip().startswith(added.strip())
+    assert ("--n_re" in ours) == bool(added)
+
+
+def test_stand_in_for_the_interpreter_passes_all_else_to_python(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text("import sys; print(sys.argv[1:])")
+    for arguments, expected in [
+        ([str(script), "--a", "b c"], "['--a', 'b c']"),
+        (["-m", "calendar", "2026", "11"], "November 2026"),
+    ]:
+        run = subprocess.run(
+            [sys.executable, "-m", "espnet2_tisdiss", *arguments], capture_output=True, text=True
+        )
+        assert run.returncode == 0 and expected in run.stdout, run.stderr

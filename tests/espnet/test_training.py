@@ -1,0 +1,363 @@
+"""Trainings: stopped and going on, deeper by steps, on mixtures made as they go, by processes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from argparse import Namespace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from models import TINY
+from recipe_folder import living_processes
+from small_bank import RATE, tone, write_small_bank
+
+from espnet2_tisdiss.bin import enh_train
+from espnet2_tisdiss.errors import TisdissError
+from espnet2_tisdiss.espnet.training import KEPT, ResumableTask, depth_of_epoch, keep, mend
+
+
+def after_epoch(folder: Path, epoch: int) -> dict[str, torch.Tensor]:
+    """Leave in ``folder`` what ESPnet leaves after an epoch; give its weights."""
+    weights = {"a": torch.full((1000,), float(epoch))}
+    states = {"model": weights, "reporter": {"epoch": epoch, "stats": {}}, "optimizers": []}
+    torch.save(states, folder / "checkpoint.pth")
+    torch.save(weights, folder / f"{epoch}epoch.pth")
+    (folder / "latest.pth").unlink(missing_ok=True)
+    (folder / "latest.pth").symlink_to(f"{epoch}epoch.pth")
+    return weights
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def epoch_of(folder: Path) -> int:
+    return torch.load(folder / "checkpoint.pth", weights_only=True)["reporter"]["epoch"]
+
+
+def test_a_cut_checkpoint_is_replaced_by_the_one_before(tmp_path, caplog):
+    first = after_epoch(tmp_path, 1)
+    keep(tmp_path)
+    after_epoch(tmp_path, 2)
+    cut(tmp_path / "checkpoint.pth")
+    mend(tmp_path)
+    assert epoch_of(tmp_path) == 1
+    told = "checkpoint.pth was not whole (it is now checkpoint.pth.broken): going on from the epoch"
+    assert f"{told} before" in caplog.text
+    assert torch.equal(torch.load(tmp_path / "latest.pth", weights_only=True)["a"], first["a"])
+    keep(tmp_path)  # for the next time
+    assert (tmp_path / KEPT).is_file()
+
+
+def test_a_cut_first_checkpoint_begins_anew(tmp_path, caplog):
+    after_epoch(tmp_path, 1)
+    cut(tmp_path / "checkpoint.pth")
+    mend(tmp_path)
+    assert not (tmp_path / "checkpoint.pth").exists()
+    assert (tmp_path / "checkpoint.pth.broken").exists()
+    assert "beginning anew" in caplog.text
+
+
+@pytest.mark.parametrize("damage", [cut, Path.unlink])
+def test_weights_that_an_epoch_lacks_are_written(tmp_path, damage):
+    weights = after_epoch(tmp_path, 3)
+    damage(tmp_path / "3epoch.pth")
+    (tmp_path / "latest.pth").unlink()
+    mend(tmp_path)
+    for name in ("3epoch.pth", "latest.pth"):
+        assert torch.equal(torch.load(tmp_path / name, weights_only=True)["a"], weights["a"])
+    assert (tmp_path / "latest.pth").readlink() == Path("3epoch.pth")
+
+
+def test_what_is_whole_stays(tmp_path):
+    after_epoch(tmp_path, 1)
+    keep(tmp_path)
+    after_epoch(tmp_path, 2)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    mend(tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_kept_checkpoint_survives_a_full_disk(tmp_path, monkeypatch):
+    after_epoch(tmp_path, 1)
+    keep(tmp_path)
+    after_epoch(tmp_path, 2)
+
+    def no_space(source, target):
+        Path(target).write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(shutil, "copyfile", no_space)
+    with pytest.raises(OSError, match="No space"):
+        keep(tmp_path)
+    assert torch.load(tmp_path / KEPT, weights_only=True)["reporter"]["epoch"] == 1
+    assert not list(tmp_path.glob(".aside-*"))
+
+
+def test_nothing_to_go_on_from(tmp_path):
+    keep(tmp_path)
+    mend(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+# --- deeper by steps ------------------------------------------------------------------------------
+
+
+def test_the_depth_of_each_epoch():
+    schedule = {1: 2, 17: 4, 20: 6}
+    depths = [depth_of_epoch(schedule, epoch) for epoch in (1, 2, 16, 17, 19, 20, 500)]
+    assert depths == [2, 2, 2, 4, 4, 6, 6]
+    # as the command line gives it, and in any order
+    assert depth_of_epoch({"5": 3, "1": 1}, 4) == 1
+    assert depth_of_epoch({"5": 3, "1": 1}, 5) == 3
+
+
+@pytest.mark.parametrize(
+    ("schedule", "told"),
+    [
+        ({2: 4}, "depth_schedule must begin with epoch 1; got {2: 4}"),
+        ({1: 2, 0: 1}, "depth_schedule: epoch must be an integer >= 1; got 0"),
+        ({1: 2, "later": 4}, "depth_schedule: epoch must be an integer >= 1; got 'later'"),
+        ({1: 2, 9: "deep"}, "depth_schedule: N_re of epoch 9 must be an integer >= 1; got 'deep'"),
+        ({1: 0}, "depth_schedule: N_re of epoch 1 must be an integer >= 1; got 0"),
+    ],
+)
+def test_a_wrong_schedule_is_told_at_the_first_epoch(schedule, told):
+    with pytest.raises(ValueError) as error:
+        depth_of_epoch(schedule, 1)
+    assert str(error.value) == told
+
+
+# --- real trainings -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def train(tmp_path, monkeypatch):
+    """Return a function that trains a tiny model in this process and gives its folder."""
+    # what this process's other tests measure of memory is to stay as it is
+    monkeypatch.setattr("espnet2_tisdiss.espnet.training.keep_freed_memory", lambda: None)
+    write_config(tmp_path)
+
+    def run(name: str = "exp", task: type[ResumableTask] = ResumableTask, **options) -> Path:
+        task.main(cmd=command(tmp_path, name, **options))
+        return tmp_path / name
+
+    return run
+
+
+def write_config(folder: Path) -> None:
+    """Write a bank, two mixtures for validation, and a training configuration."""
+    write_small_bank(folder / "bank")
+    lists = {"wav": "", "spk1": "", "spk2": "", "shape": ""}
+    for number, name in enumerate(("one", "two")):
+        first, second = tone(300 + 50 * number, 0.5), tone(700, 0.5)
+        for key, samples in (("wav", first + second), ("spk1", first), ("spk2", second)):
+            np.save(folder / f"{name}_{key}.npy", samples / np.float32(32768))
+            lists[key] += f"{name} {folder}/{name}_{key}.npy\n"
+        lists["shape"] += f"{name} {RATE // 2}\n"
+    for key, text in lists.items():
+        (folder / f"{key}.scp").write_text(text)
+    data = (("wav", "speech_mix"), ("spk1", "speech_ref1"), ("spk2", "speech_ref2"))
+    stft = {"n_fft": 128, "hop_length": 64}
+    config = {
+        "separator": "tisdiss",
+        "separator_conf": TINY,
+        "encoder": "stft",
+        "encoder_conf": stft,
+        "decoder": "stft",
+        "decoder_conf": stft,
+        "model_conf": {"normalize_variance": True},
+        "criterions": [
+            {"name": "si_snr", "conf": {}, "wrapper": "multi_depth_pit", "wrapper_conf": {}}
+        ],
+        "iterator_type": "task",
+        "valid_iterator_type": "sequence",
+        "mixing_conf": {"bank": str(folder / "bank"), "seconds": 0.5},
+        "valid_data_path_and_name_and_type": [
+            [str(folder / f"{key}.scp"), name, "npy"] for key, name in data
+        ],
+        "valid_shape_file": [str(folder / "shape.scp")],
+        "batch_type": "unsorted",
+        "batch_size": 4,
+        "valid_batch_size": 2,
+        "num_workers": 0,
+        "num_att_plot": 0,
+        "num_iters_per_epoch": 2,
+        "max_epoch": 2,
+        "optim": "sgd",
+        "optim_conf": {"lr": 1.0e-2},
+        "init": "xavier_uniform",
+        "grad_clip": 5.0,
+        "seed": 0,
+        "use_matplotlib": False,
+        "use_tensorboard": False,
+    }
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+
+
+def command(folder: Path, name: str, **options) -> list[str]:
+    """The command line of a training in ``folder / name``."""
+    words = ["--config", str(folder / "config.yaml"), "--output_dir", str(folder / name)]
+    for option, value in options.items():
+        for each in value if isinstance(value, list) else [value]:
+            words += [f"--{option}", str(each)]
+    return words
+
+
+def weights(folder: Path, name: str = "2epoch.pth") -> dict[str, torch.Tensor]:
+    return torch.load(folder / name, weights_only=True)
+
+
+def assert_equal(found: dict, expected: dict) -> None:
+    assert found.keys() == expected.keys()
+    assert [name for name, value in expected.items() if not torch.equal(found[name], value)] == []
+
+
+def test_each_epoch_trains_at_its_depth(train, caplog):
+    caplog.set_level("INFO")
+    folder = train(depth_schedule=["1=1", "2=2"])
+    told = [record.message for record in caplog.records if "training at N_re" in record.message]
+    assert told == ["training at N_re 1", "training at N_re 2"]
+    states = torch.load(folder / "checkpoint.pth", weights_only=True)
+    for epoch, depths in ((1, 2), (2, 3)):  # the splitter's output and each repetition
+        losses = [k for k in states["reporter"]["stats"][epoch]["train"] if "_depth-" in k]
+        assert sorted(losses) == [f"si_snr_loss_depth-{depth}" for depth in range(depths)]
+    # the model is still one of two repetitions
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    assert config["separator_conf"]["reconstructor_repeat_times"] == 2
+    assert config["depth_schedule"] == {"1": 1, "2": 2}
+
+
+def test_every_depth_is_validated_where_wanted(train):
+    stats = {}
+    for every in ("false", "true"):
+        folder = train(f"every_{every}", valid_every_depth=every, max_epoch=1)
+        states = torch.load(folder / "checkpoint.pth", weights_only=True)
+        stats[every] = states["reporter"]["stats"][1]["valid"]
+    assert not [key for key in stats["false"] if "_depth-" in key]
+    by_depth = [stats["true"][f"si_snr_loss_depth-{depth}"] for depth in range(3)]
+    # the last depth is what is validated by default; the loss is the mean, as in training
+    assert by_depth[2] == pytest.approx(stats["false"]["si_snr_loss"], rel=1e-4)
+    assert stats["true"]["loss"] == pytest.approx(sum(by_depth) / 3, rel=1e-4)
+
+
+def test_stopped_and_resumed_is_as_one_training(train):
+    schedule = {"depth_schedule": ["1=1", "2=2"], "optim": "adamw", "optim_conf": "lr=1.0e-3"}
+    whole = train("whole", **schedule)
+    train("parts", **schedule, max_epoch=1)
+    parts = train("parts", **schedule, resume="true")
+    assert_equal(weights(parts), weights(whole))
+    assert (parts / KEPT).is_file()
+
+
+class Kept(ResumableTask):
+    """A task that writes the weights of each process."""
+
+    @classmethod
+    def build_model(cls, args: Namespace):
+        cls.model = super().build_model(args)
+        return cls.model
+
+    @classmethod
+    def main_worker(cls, args: Namespace) -> None:
+        super().main_worker(args)
+        if torch.distributed.is_initialized():
+            rank = torch.distributed.get_rank()
+            torch.save(cls.model.state_dict(), Path(args.output_dir) / f"rank{rank}.pth")
+
+
+def test_two_processes_train_as_one(train):
+    two_steps = {"max_epoch": 1}
+    alone, untrained = (
+        weights(train(name, **two_steps, optim_conf=f"lr={rate}"), "1epoch.pth")
+        for name, rate in (("alone", 0.01), ("untrained", 0))
+    )
+    folder = train("shared", Kept, **two_steps, cpu_processes=2)
+    first, second = (weights(folder, f"rank{rank}.pth") for rank in (0, 1))
+    assert_equal(first, second)
+    assert_equal(first, weights(folder, "1epoch.pth"))
+    for name, expected in alone.items():
+        torch.testing.assert_close(first[name], expected, rtol=0, atol=2e-5)
+    # so that the agreement is one of what was learned
+    assert max((alone[name] - untrained[name]).abs().max() for name in alone) > 2e-2
+    # nothing of how the two have met is an option of the training
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    assert config["cpu_processes"] == 2 and not config["distributed"]
+    assert config["dist_init_method"] == "env://" and config["dist_world_size"] is None
+    assert "given_before_processes" not in config
+
+
+@pytest.mark.parametrize("told", [signal.SIGKILL, signal.SIGINT])
+def test_processes_end_with_their_parent(tmp_path, told):
+    write_config(tmp_path)
+    options = {"max_epoch": 10_000, "cpu_processes": 2, "log_interval": 1}
+    program = [sys.executable, "-m", "espnet2_tisdiss.bin.enh_train"]
+    with (tmp_path / "log").open("w") as log:
+        process = subprocess.Popen(
+            [*program, *command(tmp_path, "exp", **options)],
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    try:
+        wait_until(lambda: (tmp_path / "exp/1epoch.pth").exists(), process, tmp_path / "log")
+        assert len(living_processes(process.pid)) >= 3
+        process.send_signal(told)  # to the parent alone
+        process.wait(240)
+        wait_until(lambda: not living_processes(process.pid))
+        assert process.returncode != 0
+    finally:
+        for number in living_processes(process.pid):
+            os.kill(number, signal.SIGKILL)
+
+
+def wait_until(is_done, process: subprocess.Popen | None = None, log: Path | None = None) -> None:
+    """Wait four minutes at most, while the process goes on."""
+    end = time.monotonic() + 240
+    while not is_done():
+        assert process is None or process.poll() is None, log.read_text()
+        assert time.monotonic() < end
+        time.sleep(0.2)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"cpu_processes": 0}, "cpu_processes must be an integer >= 1; got 0"),
+        ({"depth_schedule": "3=2"}, "depth_schedule must begin with epoch 1; got {'3': 2}"),
+        ({"mixing_conf": "second=2"}, "an option of mixing_conf must be one of bank, .*'second'"),
+        ({"num_iters_per_epoch": "null"}, "iterator_type task needs num_iters_per_epoch"),
+        (
+            {"valid_iterator_type": "task"},
+            "iterator_type task makes no valid batches: set valid_iterator_type, .*",
+        ),
+        (
+            {"separator": "conformer", "separator_conf": "num_spk=2", "depth_schedule": "1=2"},
+            "depth_schedule needs separator tisdiss; got separator conformer",
+        ),
+    ],
+)
+def test_options_that_make_no_sense_are_one_line(train, options, told):
+    with pytest.raises(ValueError, match=f"^{told}$") as error:
+        train(**options)
+    assert "\n" not in str(error.value)
+
+
+def test_a_training_without_a_bank_is_told(train, tmp_path):
+    with pytest.raises(TisdissError, match=f"^{tmp_path}/no: is not a bank of recordings "):
+        train(mixing_conf=f"bank={tmp_path}/no")
+
+
+def test_the_command_is_that_task(monkeypatch):
+    given = []
+    monkeypatch.setattr(ResumableTask, "main", lambda cmd: given.append(cmd))
+    enh_train.main(["--config", "x"])
+    assert given == [["--config", "x"]]

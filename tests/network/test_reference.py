@@ -1,0 +1,94 @@
+"""The plain implementation is right, and the model equals it."""
+
+import pytest
+import torch
+from models import TINY
+
+from espnet2_tisdiss import TISDiSSConfig, TISDiSSSeparator
+from espnet2_tisdiss.network.blocks import parts
+from espnet2_tisdiss.network.reference import PlainTISDiSS
+
+
+def test_the_oracle_agrees_with_the_published_code(golden):
+    config = TISDiSSConfig.from_options(golden.config)
+    weights = {name: value.double() for name, value in golden.state_dict.items()}
+    plain = PlainTISDiSS(config, weights)
+    for n_re in golden.repeat_times:
+        expected = golden[f"out_re{n_re}"]
+        found = plain(golden["input"].to(torch.complex128), n_re)[-1]
+        assert (found - expected).abs().max() < 1e-6 * expected.abs().max()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"conv1d_shift": 2, "conv1d_kernel": 5},
+        {"conv1d_shift": 3, "conv1d_kernel": 3, "ffn_type": ["conv1d"], "ffn_hidden_dim": [6]},
+        {"norm_type": "layernorm", "tf_order": "tf", "mask": True},
+        {"num_spk": 3, "spk_spliter_type": "conv2d", "reconstructor_n_layers": 2},
+        {"num_spk": 5, "reconstructor_repeat_residual_module": True, "encoder_n_layers": 2},
+        {"split_compress": True, "emb_dim": 16, "attention_dim": 16, "num_groups": 4},
+    ],
+)
+@pytest.mark.parametrize("shape", [(2, 7, 9), (1, 150, 5), (1, 1, 140)])
+@pytest.mark.parametrize("together", [1, 100, 2**40])
+def test_the_model_equals_the_oracle(options, shape, together, monkeypatch):
+    monkeypatch.setattr(parts, "CACHED_NUMBERS", together)
+    options = {**TINY, **options}
+    model = TISDiSSSeparator(shape[2], **options).double().eval()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    spectrum = torch.randn(shape, dtype=torch.complex128)
+    with torch.no_grad():
+        plain = PlainTISDiSS(model.config, model.state_dict())(spectrum, 2)[-1]
+        found = torch.stack(model(spectrum, None)[0], 1)
+    assert (found - plain).abs().max() < 1e-9 * plain.abs().max()
+
+
+@pytest.mark.parametrize("checkpoint", ["none", "repetition", "block"])
+@pytest.mark.parametrize("together", [1, 300, 2**40])
+def test_the_gradients_equal_the_oracles(together, checkpoint, monkeypatch):
+    monkeypatch.setattr(parts, "CACHED_NUMBERS", together)
+    options = {**TINY, "conv1d_kernel": 4, "checkpoint": checkpoint}
+    model = TISDiSSSeparator(9, **options).double().train()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    spectrum = torch.randn(2, 11, 9, dtype=torch.complex128)
+    flat, _, _ = model(spectrum, None)
+    target = torch.randn_like(torch.stack(flat))
+    (torch.stack(flat) - target).abs().square().sum().backward()
+    found = {name: p.grad.clone() for name, p in model.named_parameters()}
+
+    weights = dict(model.named_parameters(), **dict(model.named_buffers()))
+    model.zero_grad()
+    depths = PlainTISDiSS(model.config, weights)(spectrum, 2)
+    plain = torch.cat([depth.unbind(1)[j][None] for depth in depths for j in range(2)])
+    (plain - target).abs().square().sum().backward()
+    for name, parameter in model.named_parameters():
+        scale = parameter.grad.abs().max()
+        assert (found[name] - parameter.grad).abs().max() < 1e-9 * scale, name
+
+
+def kept_for_backward(checkpoint: str) -> int:
+    """Numbers that training keeps until the backward pass, weights left out."""
+    torch.manual_seed(0)
+    model = TISDiSSSeparator(9, **{**TINY, "checkpoint": checkpoint}).train()
+    weights = {p.data_ptr() for p in model.parameters()}
+    kept: dict[int, int] = {}
+
+    def keep(x: torch.Tensor) -> torch.Tensor:
+        storage = x.untyped_storage()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return x
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
+        estimates = model(torch.randn(2, 40, 9, dtype=torch.complex64), None)[0]
+    assert estimates[0].requires_grad
+    return sum(kept.values())
+
+
+def test_checkpoints_keep_less():
+    none, repetition, block = map(kept_for_backward, ("none", "repetition", "block"))
+    assert repetition < block < none / 4

@@ -1,0 +1,235 @@
+"""Recordings of any length, rate and channel count, in memory."""
+
+import numpy as np
+import pytest
+import scipy.signal
+import soxr
+import torch
+from models import TINY
+
+from espnet2_tisdiss import SeparateSpeech, TisdissError
+from espnet2_tisdiss.separate.budget import Calibration, CalibrationStore, Conditions
+from espnet2_tisdiss.separate.recordings import Depths
+
+RATE = 8000
+
+
+@pytest.fixture
+def separate(espnet_model) -> SeparateSpeech:
+    _, config, weights = espnet_model()
+    return SeparateSpeech(config, weights)
+
+
+def noise(length: int, channels: int | None = None) -> np.ndarray:
+    shape = length if channels is None else (length, channels)
+    return (0.1 * np.random.randn(*np.atleast_1d(shape))).astype(np.float32)
+
+
+def whole(separate: SeparateSpeech, samples: np.ndarray, n_re: int) -> np.ndarray:
+    """What the model gives for all of a recording."""
+    return separate.depths([samples], [n_re], "estimate")[n_re][0]
+
+
+def test_what_is_no_longer_than_a_chunk_is_separated_as_it_is(separate):
+    samples = noise(RATE)
+    expected = whole(separate, samples, 3)
+    for chunk_seconds in (1.0, 2.0):
+        options = {"chunk_seconds": chunk_seconds, "overlap_seconds": 0.25, "scale": "estimate"}
+        found = separate.recording(samples, RATE, n_re=3, **options)
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_chunks_are_those_of_the_recording(separate):
+    # the part of a chunk that no other one touches is as the chunk alone gives it
+    samples = noise(3 * RATE)
+    chunked = {"chunk_seconds": 1.0, "overlap_seconds": 0.25, "scale": "estimate"}
+    found = separate.recording(samples, RATE, **chunked)
+    first = whole(separate, samples[:RATE], 2)
+    np.testing.assert_array_equal(found[:, :6000], first[:, :6000])
+    assert found.shape == (2, 3 * RATE)
+    batched = separate.recording(samples, RATE, batch_size=3, **chunked)
+    np.testing.assert_allclose(batched, found, atol=1e-5)
+
+
+@pytest.mark.parametrize("rate", [8000, 11025, 16000, 44100])
+@pytest.mark.parametrize("length", [1, 777, 30011])
+def test_length_and_rate_come_back(separate, rate, length, caplog):
+    samples = noise(length)
+    found = separate.recording(samples, rate, n_re=1, chunk_seconds=1.0, overlap_seconds=0.5)
+    assert found.shape == (2, length) and np.isfinite(found).all()
+    told = f"resampling from {rate} Hz to the model's 8000"
+    assert (told in caplog.text) == (rate != 8000)
+
+
+def test_another_rate_is_the_models_and_back(separate):
+    # nothing is compared near 4 kHz, where the resampling filters cut
+    lowpass = scipy.signal.butter(10, 3000, fs=RATE, output="sos")
+    there = noise(2 * RATE) * scipy.signal.windows.tukey(2 * RATE, 0.2)
+    there = scipy.signal.sosfiltfilt(lowpass, there).astype(np.float32)
+    samples = soxr.resample(there, RATE, 16000)
+    expected = whole(separate, there, 2)
+    found = separate.recording(samples, 16000, scale="estimate")
+    back = soxr.resample(np.ascontiguousarray(found.T), 16000, RATE).T
+    error = scipy.signal.sosfiltfilt(lowpass, back - expected)
+    error = np.square(error).sum() / np.square(expected).sum()
+    assert error < 2e-3
+
+
+def test_channels(separate):
+    stereo = noise(RATE, 2)
+    mono = {name: separate.recording(stereo, RATE, channel=name) for name in ("left", "right")}
+    np.testing.assert_array_equal(mono["left"], separate.recording(stereo[:, 0], RATE))
+    np.testing.assert_array_equal(mono["right"], separate.recording(stereo[:, 1], RATE))
+    each = separate.recording(stereo, RATE, channel="each")
+    np.testing.assert_array_equal(each, [mono["left"], mono["right"]])
+    mean = separate.recording(stereo, RATE)
+    np.testing.assert_allclose(mean, separate.recording(stereo.mean(1), RATE), atol=1e-6)
+
+
+def test_scales(separate):
+    samples = noise(3 * RATE)
+    chunked = {"chunk_seconds": 1.0, "overlap_seconds": 0.25}
+    estimate = separate.recording(samples, RATE, scale="estimate", **chunked)
+    level = separate.recording(samples, RATE, **chunked)
+    gains = (level / estimate)[:, :1]
+    np.testing.assert_allclose(level, estimate * gains, atol=1e-6)
+    assert np.square(samples - level.sum(0)).sum() < np.square(samples - estimate.sum(0)).sum()
+    peak = separate.recording(samples, RATE, scale="peak", **chunked)
+    np.testing.assert_allclose(peak, estimate * 0.9 / np.abs(estimate).max(), rtol=1e-5)
+    mixture = separate.recording(samples, RATE, scale="mixture", **chunked)
+    np.testing.assert_allclose(mixture.sum(0), samples, atol=1e-6)
+    # one gain for both channels, so that they stay as loud beside each other
+    stereo = np.stack((samples, samples[::-1] / 10), axis=1)
+    raw, peak = (
+        separate.recording(stereo, RATE, channel="each", scale=scale, **chunked)
+        for scale in ("estimate", "peak")
+    )
+    np.testing.assert_allclose(peak, raw * (0.9 / np.abs(raw).max()), rtol=1e-5, atol=1e-7)
+
+
+def test_as_deep_as_a_time_allows(separate, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    chunked = {"chunk_seconds": 1.0, "overlap_seconds": 0.25}
+    # RTF 0.01 + 0.02 N_re, measured on chunks of one second, and far slower on others
+    for seconds, rtf in ((1.0, 0.02), (8.0, 20.0)):
+        kept = Calibration(Conditions.of(separate), seconds, 1, 0.01, rtf, 0.0)
+        CalibrationStore().put(kept)
+    samples = noise(2 * RATE + RATE // 2, 2)  # 2.5 s, in three chunks
+    for options, n_re in (
+        ({"rtf": 0.05}, 1),  # 2 repetitions of 3 s for 2.5 s take 0.06
+        ({"rtf": 0.06}, 2),
+        ({"rtf": 100.0}, 3),  # a third beyond the training's 2
+        ({"rtf": 100.0, "n_re": 4}, 4),
+        ({"seconds": 0.15}, 2),
+        ({"seconds": 0.15, "channel": "each"}, None),  # twice as much to do
+        ({"seconds": 0.18, "channel": "each"}, 1),
+    ):
+        if n_re is None:
+            with pytest.raises(TisdissError, match=r"0.15 s for 5 s of audio .* needs 0.18 s"):
+                separate.recording(samples, RATE, **options, **chunked)
+            continue
+        found = separate.recording(samples, RATE, **options, **chunked)
+        alike = {"n_re": n_re, "channel": options.get("channel", "mean"), **chunked}
+        np.testing.assert_array_equal(found, separate.recording(samples, RATE, **alike))
+    with pytest.raises(ValueError, match="either rtf, or seconds"):
+        separate.recording(samples, RATE, rtf=1.0, seconds=1.0)
+
+
+def test_stops_by_itself_chunk_by_chunk(separate):
+    samples = noise(2 * RATE)
+    chunked = {"chunk_seconds": 1.0, "overlap_seconds": 0.0}
+    # any change is small against +200 dB: two repetitions
+    found = separate.recording(samples, RATE, n_re=6, stop_db=200.0, **chunked)
+    np.testing.assert_array_equal(found, separate.recording(samples, RATE, n_re=2, **chunked))
+
+
+def test_what_is_no_recording_is_refused(separate):
+    for samples in (noise(0), np.ones((2, 3, 4))):
+        with pytest.raises(TisdissError, match=r"must be samples \(n,\) or"):
+            separate.recording(samples, RATE)
+    with pytest.raises(TisdissError, match="some are nan or infinite"):
+        separate.recording(np.array([1.0, np.nan]), RATE)
+    for options in ({"n_re": 0}, {"channel": "up"}, {"scale": "loud"}, {"overlap_seconds": 9.0}):
+        with pytest.raises(ValueError, match=next(iter(options)).split("_")[0]):
+            separate.recording(noise(100), RATE, **options)
+
+
+def test_options_are_checked_before_a_calibration(separate, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(
+        "espnet2_tisdiss.separate.budget.calibrate", lambda *args: pytest.fail("measured")
+    )
+    for options in ({"scale": "loud"}, {"batch_size": 0}, {"channel": "up"}):
+        with pytest.raises(ValueError, match=next(iter(options))):
+            separate.recording(noise(100), RATE, rtf=1.0, **options)
+
+
+def test_depths_in_words():
+    assert Depths((3, 1, 3)).n_re == (1, 3)
+    for arguments in (((),), ((1, 2), -30.0), ((0,),)):
+        with pytest.raises(ValueError, match="n_re must be"):
+            Depths(*arguments)
+
+
+@pytest.fixture
+def low_and_high(espnet_model) -> SeparateSpeech:
+    """A whole TISDiSS whose weights are set so that it parts the voices below and above 2 kHz."""
+    options = {"band_split": [33, 32], "mask": True, "spk_spliter_type": "conv2d"}
+    _, config, weights = espnet_model(separator_conf={**TINY, **options})
+    separate = SeparateSpeech(config, weights)
+    separator = separate.separator
+    with torch.no_grad():
+        for part in (separator.encoder_blocks, separator.reconstructor_blocks):
+            for parameter in part.parameters():
+                parameter.zero_()  # nothing but the residual connection is left
+        separator.spk_spliter.conv2d.weight.zero_()
+        # stream j is 1 in channel j, and channel j opens band j
+        separator.spk_spliter.conv2d.bias.copy_(torch.eye(2, TINY["emb_dim"]).flatten())
+        masks = separator.reconstructor_deconv  # (band, h, real and imaginary parts)
+        masks.bias.zero_()
+        masks.weight.zero_()
+        masks.weight[0, 0, ::2] = masks.weight[1, 1, ::2] = 1
+    return separate
+
+
+def talk(band: tuple[int, int], turns: list[tuple[float, float]], seconds: float) -> np.ndarray:
+    """A voice in a band of Hz that is heard from .. to so many seconds."""
+    sos = scipy.signal.butter(6, band, "bandpass", fs=RATE, output="sos")
+    time = np.arange(round(seconds * RATE)) / RATE
+    heard = sum(np.clip(20 * np.minimum(time - a, b - time), 0, 1) for a, b in turns)
+    return (scipy.signal.sosfilt(sos, noise(len(time))) * heard).astype(np.float32)
+
+
+@pytest.mark.parametrize("rate", [8000, 16000])
+def test_chunks_in_any_order_are_the_whole_on_voices_with_pauses(low_and_high, rate, monkeypatch):
+    # chunks of 4 s every 3 s: the overlaps hold both voices, one of them, and (9 to 10 s) none
+    low = talk((200, 1200), [(0, 2), (3, 5.5), (8, 8.9), (11, 15), (18.5, 21)], 22)
+    high = talk((2400, 3400), [(1, 4), (6, 7.5), (8.2, 8.8), (10.2, 12), (15, 20)], 22)
+    mixture = low + high
+    expected = whole(low_and_high, mixture, 2)
+    assert np.square(expected[0] - low).sum() < 1e-2 * np.square(low).sum()  # the plant works
+    if rate != RATE:
+        mixture = soxr.resample(mixture, RATE, rate)
+        expected = soxr.resample(expected.T, RATE, rate).T
+    right_order, calls = low_and_high.depths, []
+
+    def in_any_order(waves, n_re, scale):
+        calls.append(1)
+        turned = len(calls) % 3 == 2
+        return {
+            n: [w[::-1] if turned else w for w in v]
+            for n, v in right_order(waves, n_re, scale).items()
+        }
+
+    monkeypatch.setattr(low_and_high, "depths", in_any_order)
+    found = low_and_high.recording(mixture, rate, chunk_seconds=4.0, overlap_seconds=1.0)
+    assert len(calls) == 7
+    error = np.square(found - expected).sum(1) / np.square(expected).sum(1)
+    assert (10 * np.log10(error) < -80).all()
+
+
+@pytest.mark.parametrize("length", [64 * 100 + 62, 64 * 100 + 1, 64 * 100])
+def test_the_end_of_a_recording_is_no_click(separate, length):
+    # where the last samples lie at the edge of a single frame's window, too
+    found = separate.recording(noise(length), RATE)
+    assert np.abs(found[:, -64:]).max() < 2 * np.abs(found[:, :-64]).max()

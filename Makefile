@@ -9,7 +9,7 @@ help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 demo: .venv/complete  ## separate an example at several depths: table, files, picture, in demo_output/ (20 s)
-	@$(BIN)/python local/demo.py --out demo_output
+	@$(BIN)/python -m espnet2_tisdiss.recipes.tools.demo --out demo_output
 
 train-demo: .venv/complete  ## train a small separator on synthesised speech and score it (10 min)
 	egs2/mini_2mix/enh1/run.sh --size quick
@@ -33,7 +33,7 @@ format: .venv/complete  ## rewrite the Python files in the project's format
 	@local/install.sh
 
 docs: .venv/complete  ## write the pages of docs/ that are made by programs
-	$(BIN)/python local/model_table.py conf/train_*.yaml egs2/*/enh1/conf/train_*.yaml \
+	$(BIN)/python -m espnet2_tisdiss.recipes.tools.model_table conf/train_*.yaml egs2/*/enh1/conf/train_*.yaml \
 		--output docs/configurations.md
 
 benchmarks: .venv/complete  ## measure speed and memory for docs/performance.md, in 25 minutes

@@ -9,6 +9,7 @@ fi
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 readonly here
+readonly programs=espnet2_tisdiss.recipes.stages
 # Mixtures of so many seconds halve a batch of batch_type folded.
 readonly fold_seconds=10
 
@@ -236,11 +237,14 @@ run() {
     ((status == 0)) || exit "${status}"
 }
 
-# tool NAME ARGUMENT...: run one of the Python programs beside this script
+# tool NAME ARGUMENT...: run one of the stages' Python programs
 tool() {
-    local name=$1
-    shift
-    run "${opt[python]}" "${here}/${name}.py" "$@"
+    run "${opt[python]}" -m "${programs}.$1" "${@:2}"
+}
+
+# ask NAME ARGUMENT...: print what such a program answers
+ask() {
+    "${opt[python]}" -m "${programs}.$1" "${@:2}"
 }
 
 # interrupt EXIT_CODE: stop everything that runs
@@ -259,7 +263,7 @@ interrupt() {
 is_done() {
     local marker=$1 what=$2 changed status=0
     shift 2
-    changed=$("${opt[python]}" "${here}/marker.py" check "${marker}" "$@") || status=$?
+    changed=$(ask marker check "${marker}" "$@") || status=$?
     case ${status} in
         0) log "${what}: already done (to do it again, remove ${marker})" ;;
         3)
@@ -271,14 +275,14 @@ is_done() {
 }
 
 mark_done() {
-    "${opt[python]}" "${here}/marker.py" write "$@"
+    ask marker write "$@"
 }
 
 # refuse_changed FOLDER SINCE STAGE FACT...: refuse to go on with a folder that was done otherwise
 refuse_changed() {
     local folder=$1 since=$2 first=$3 changed
     shift 3
-    changed=$("${opt[python]}" "${here}/marker.py" check "${folder}/.done" "$@") ||
+    changed=$(ask marker check "${folder}/.done" "$@") ||
         die "${folder}: changed since ${since} (${changed}): run stage ${first} first"
 }
 
@@ -286,7 +290,7 @@ refuse_changed() {
 claim_work() {
     local work=$1
     shift
-    if ! "${opt[python]}" "${here}/marker.py" check "${work}/facts" "$@" >/dev/null; then
+    if ! ask marker check "${work}/facts" "$@" >/dev/null; then
         rm -rf -- "${work}"
         mark_done "${work}/facts" "$@"
     fi
@@ -536,7 +540,7 @@ stage_6() {
     shape_options
     enh_train_data
     log "training in ${exp}, log ${exp}/train.log"
-    tool train_progress --log "${exp}/train.log" --config "${exp}/config.yaml" -- \
+    tool follow_training --log "${exp}/train.log" --config "${exp}/config.yaml" -- \
         "${opt[python]}" -m espnet2_tisdiss.bin.enh_train --config "${opt[enh_config]}" \
         "${data_options[@]}" "${shapes[@]}" --ngpu "${opt[ngpu]}" --resume true \
         --output_dir "${exp}" "${extra[@]}" "${mixing[@]}"
@@ -578,7 +582,7 @@ need_inference_gpu() {
 # mixing_options: put what makes ESPnet mix single utterances anew in every epoch into mixing
 mixing_options() {
     local segment word
-    segment=$("${opt[python]}" "${here}/dynamic_mixing.py" --config "${opt[enh_config]}" \
+    segment=$(ask check_dynamic_mixing --config "${opt[enh_config]}" \
         --singles "${raw}/${train}" --ref_num "${opt[ref_num]}" -- "${extra[@]}") || exit 1
     mixing=(--preprocessor dynamic_mixing --dynamic_mixing true --utt2spk "${raw}/${train}/utt2spk"
         --iterator_type chunk --chunk_length "${segment}" --chunk_shift_ratio 1.0
@@ -595,7 +599,7 @@ mixing_options() {
 begin_training() {
     local marker=${exp}/.begun changed status=0
     if [[ -f ${marker} && -f ${exp}/checkpoint.pth ]]; then
-        changed=$("${opt[python]}" "${here}/marker.py" check "${marker}" "$@") || status=$?
+        changed=$(ask marker check "${marker}" "$@") || status=$?
         ((status == 0 || status == 3)) || exit "${status}"
         ((status == 0)) || die "${exp} holds a training that began otherwise (${changed}):" \
             "name this one with --enh_tag, or remove ${exp} to begin anew," \
@@ -659,7 +663,7 @@ check_inference_config() {
     [[ -z ${opt[inference_enh_config]} ]] ||
         options+=(--inference_config "${opt[inference_enh_config]}")
     [[ -z ${depths[*]} ]] || options+=(--n_re)
-    ((${#options[@]} == 2)) || tool inference_config "${options[@]}"
+    ((${#options[@]} == 2)) || tool check_inference "${options[@]}"
 }
 
 # separate SET: run inference on a test set, once for all depths that are not done
@@ -681,12 +685,12 @@ separate() {
     work=${exp}/inference/$(separation_name "$1" "")
     claim_work "${work}" "${facts[@]}"
     where=(--work "${work}" --data_dir "${data}" --num_spk "${opt[ref_num]}")
-    left=$("${opt[python]}" "${here}/separated.py" todo "${where[@]}" "${parts[@]}") || exit 1
+    left=$(ask collect_separated todo "${where[@]}" "${parts[@]}") || exit 1
     ((left == 0)) || run_inference "${data}" "${work}" "${output}" "${pending[@]}"
     for index in "${!pending[@]}"; do
         folder=$(separated_dir "$1" "${pending[index]}")
         separation_results "${folder}" "${pending[index]}"
-        tool separated collect "${where[@]}" --folder "${folder}" "${parts[index]}"
+        tool collect_separated collect "${where[@]}" --folder "${folder}" "${parts[index]}"
         mark_done "${folder}/.done" "${facts[@]}" "${results[@]}"
     done
 }
@@ -756,10 +760,10 @@ stage_8() {
     read -r -a metrics <<<"${opt[scoring_protocol]}"
     report+=(--metrics "${metrics[@]}")
     if is_done "${exp}/.results" "${exp}/RESULTS.md" "${facts[@]}"; then
-        tool report "${report[@]}" --only_print
+        tool write_results "${report[@]}" --only_print
         return
     fi
-    tool report "${report[@]}"
+    tool write_results "${report[@]}"
     mark_done "${exp}/.results" "${facts[@]}"
 }
 
@@ -814,7 +818,7 @@ score() {
         --label "scoring ${out}" --count 'Scoring ' -- \
         "${opt[python]}" -m espnet2_tisdiss.bin.enh_scoring "${pairs[@]}" \
         --key_file '{keys}' --output_dir '{out}'
-    tool scores "${work}/jobs" "${out}"
+    tool join_scores "${work}/jobs" "${out}"
     mark_done "${out}/.done" "${facts[@]}" "${result[@]}"
     rm -rf -- "${work}"
 }
@@ -876,7 +880,7 @@ main() {
     complete_options
     command -v "${opt[python]}" >/dev/null || die "--python ${opt[python]}: no such program"
     export PYTHON=${opt[python]} PYTHONUNBUFFERED=1
-    export PYTHONPATH=${here}:${here%/*}${PYTHONPATH:+:${PYTHONPATH}}
+    export PYTHONPATH=${here%/*}${PYTHONPATH:+:${PYTHONPATH}}
     trap 'interrupt 130' INT
     trap 'interrupt 143' TERM HUP
     # before the hours that the data may take

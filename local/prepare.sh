@@ -1,26 +1,26 @@
 #!/usr/bin/env bash
-# Run the program that prepares a recipe's data: prepare.sh PROGRAM OPTION...
-# A recipe's local/data.sh calls this with the Python program beside it. The program finds the modules
-# of this folder, and the corpora's locations of the recipe's db.sh in its environment.
+# Prepare a corpus: prepare.sh RECIPE_FOLDER CORPUS OPTION...
+# A recipe's local/data.sh calls this with its recipe's folder, whose db.sh tells where the corpora
+# are, and the corpus's package in espnet2_tisdiss/recipes.
 set -euo pipefail
 
-shared=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-program=$1
-shift
+repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+recipe=$1
+corpus=$2
+shift 2
 python=${PYTHON:-python3}
 
-if ! "${python}" -c 'import numpy, scipy, soundfile, soxr, tqdm' 2>/dev/null; then
-    echo "local/data.sh: ${python} lacks numpy, scipy, soundfile, soxr or tqdm: install them, or name this project's interpreter: ./run.sh --python, or here PYTHON" >&2
+if ! "${python}" -c 'import numpy, scipy, soundfile, soxr, tqdm, wrapt' 2>/dev/null; then
+    echo "local/data.sh: ${python} lacks numpy, scipy, soundfile, soxr, tqdm or wrapt: install them, or name this project's interpreter: ./run.sh --python, or here PYTHON" >&2
     exit 1
 fi
 
-locations=${program%/*}/../db.sh
-if [[ -f ${locations} ]]; then
+if [[ -f ${recipe}/db.sh ]]; then
     # shellcheck source=/dev/null
-    source "${locations}"
+    source "${recipe}/db.sh"
 fi
-export PYTHONPATH="${shared}${PYTHONPATH:+:${PYTHONPATH}}"
+export PYTHONPATH="${repository}${PYTHONPATH:+:${PYTHONPATH}}"
 # The work is split over processes (--nj), not over threads.
 export OMP_NUM_THREADS=1
 
-exec "${python}" "${program}" "$@"
+exec "${python}" -m "espnet2_tisdiss.recipes.${corpus}.prepare" "$@"

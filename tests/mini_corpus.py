@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 from recipe_folder import REPOSITORY
-from speech_files import SAMPLE_RATE
+
+from espnet2_tisdiss.recipes.mini_2mix.speech_files import SAMPLE_RATE
 
 LOCAL = REPOSITORY / "egs2" / "mini_2mix" / "enh1" / "local"
 

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import psutil
 import soundfile
-from datadir import write_scp, write_speakers
+
+from espnet2_tisdiss.recipes.data_directories import write_scp, write_speakers
 
 REPOSITORY = Path(__file__).parents[1]
 RATE = 8000

@@ -30,7 +30,12 @@ def test_wheel_and_sdist_hold_every_module_and_model(tmp_path):
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     models = [path for path in (package / "models").rglob("*") if path.is_file()]
-    wanted = {str(path.relative_to(REPOSITORY)) for path in [*package.rglob("*.py"), *models]}
+    data = [
+        path for path in (package / "recipes").rglob("*.*") if path.parent.name != "__pycache__"
+    ]
+    wanted = {
+        str(path.relative_to(REPOSITORY)) for path in {*package.rglob("*.py"), *models, *data}
+    }
     assert packed == wanted and wanted <= names
     assert {"config.yaml", "model.pth", "SHA256SUMS"} <= {path.name for path in models}
 

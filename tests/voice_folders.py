@@ -7,9 +7,10 @@ from random import Random
 
 import numpy as np
 import soundfile
-from sentences import sentence
-from synthesis import _engine
-from voices import HIGH_VARIANTS, Voice, plan_voices
+
+from espnet2_tisdiss.recipes.mini_2mix.sentences import sentence
+from espnet2_tisdiss.recipes.mini_2mix.synthesis import _engine
+from espnet2_tisdiss.recipes.mini_2mix.voices import HIGH_VARIANTS, Voice, plan_voices
 
 # what soundfile writes into a file of each suffix
 SUFFIXES = ("wav", "flac", "ogg", "mp3")

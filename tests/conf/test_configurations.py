@@ -2,11 +2,11 @@
 
 import pytest
 import yaml
-from model_table import measure, table
 from recipe_folder import REPOSITORY
 
 from espnet2_tisdiss import MultiDepthPIT, TISDiSSSeparator
 from espnet2_tisdiss.espnet.training import ResumableTask
+from espnet2_tisdiss.recipes.tools.model_table import measure, table
 
 CONFIGS = sorted([*REPOSITORY.glob("conf/*.yaml"), *REPOSITORY.glob("egs2/*/enh1/conf/*.yaml")])
 

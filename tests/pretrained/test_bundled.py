@@ -8,7 +8,6 @@ import pytest
 import soundfile
 import torch
 import yaml
-from bundle import MODEL_KEYS
 from recipe_folder import REPOSITORY
 
 from espnet2_tisdiss import SeparateSpeech, TisdissError
@@ -19,6 +18,7 @@ from espnet2_tisdiss.pretrained.bundled import (
     bundled_models,
     example,
 )
+from espnet2_tisdiss.recipes.tools.bundle_model import MODEL_KEYS
 
 FOLDER = MODELS / DEFAULT_MODEL
 

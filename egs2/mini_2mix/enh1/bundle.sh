@@ -50,6 +50,7 @@ python=../../../.venv/bin/python
 [[ -x ${python} ]] || python=python3
 python=${PYTHON:-${python}}
 ./run.sh --size full --seed 0 --python "${python}" "${options[@]}"
-exec "${python}" ../../../local/bundle.py "exp/${corpus}/enh_train_full_raw" --name mini \
+export PYTHONPATH=../../..${PYTHONPATH:+:${PYTHONPATH}}
+exec "${python}" -m espnet2_tisdiss.recipes.tools.bundle_model "exp/${corpus}/enh_train_full_raw" --name mini \
     --test_sets test_{voices,engines,noisy,reverb}_"${corpus}" \
     --about local/about.yaml

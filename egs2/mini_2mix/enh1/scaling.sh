@@ -6,5 +6,5 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "${here}/../../.." && pwd)
 python=${root}/.venv/bin/python
 [[ -x ${python} ]] || python=python3
-export PYTHONPATH=${root}/local:${root}:${root}/benchmarks${PYTHONPATH:+:${PYTHONPATH}}
-exec "${PYTHON:-${python}}" "${here}/local/scaling.py" "$@"
+export PYTHONPATH=${root}${PYTHONPATH:+:${PYTHONPATH}}
+exec "${PYTHON:-${python}}" "${root}/benchmarks/scaling.py" "$@"

@@ -51,5 +51,6 @@ if [[ -z ${exp} ]]; then
     ./run.sh --size default --seed 0 --python "${python}" "${options[@]}"
     exp=exp/${corpus}/enh_train_default_raw
 fi
-exec "${python}" ../../../local/bundle.py "${exp}" --name voices \
+export PYTHONPATH=../../..${PYTHONPATH:+:${PYTHONPATH}}
+exec "${python}" -m espnet2_tisdiss.recipes.tools.bundle_model "${exp}" --name voices \
     --test_sets test_{clean,noisy,rooms,partial}_"${corpus}" --about local/about.yaml

@@ -3,5 +3,5 @@
 # Run from the recipe folder; `local/data.sh --help` lists the options.
 set -euo pipefail
 
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-exec "${here}/../../../../local/prepare.sh" "${here}/whamr_data.py" "$@"
+recipe=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+exec "${recipe}/../../../local/prepare.sh" "${recipe}" whamr "$@"

@@ -1,0 +1,329 @@
+"""Train the same small model at several depths, and without multi-loss or sharing of weights.
+
+Every model is trained with every seed under equal conditions, separated at all depths from one run,
+and scored; tables and picture compare them. What is finished is skipped and what was interrupted
+goes on, so the same command is simply given again. Options that are not listed here are handed to
+run.sh, such as --ngpu 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from depth_gain import read_epochs
+from results import check_page, record
+from scaling_report import PICTURE, collect, draw, tell, trainings
+from scaling_variants import VARIANTS, Run, plan
+from tqdm import tqdm
+
+from espnet2_tisdiss.atomic import write_whole
+from espnet2_tisdiss.recipes.child_processes import LogTail, failure, stop
+from espnet2_tisdiss.recipes.corpora.files import positive
+from espnet2_tisdiss.recipes.data_directories import DataError, run_main
+from espnet2_tisdiss.recipes.stages.check_inference import read_yaml
+
+RECIPE = Path(__file__).resolve().parents[1] / "egs2/mini_2mix/enh1"
+CONFIG = "conf/train_scaling.yaml"
+SECTION = "scaling"
+POLL_S = 0.5
+EPOCH = re.compile(r"epoch \d+/\d+: train loss")
+BAR = "{n_fmt}/{total_fmt} runs |{bar:20}| {elapsed} {desc}"
+
+
+@dataclass
+class Task:
+    """A step of a run under way: a process of run.sh with its output in a log.
+
+    Attributes:
+        run: whose step it is.
+        step: "train" or "evaluate".
+        process: of run.sh.
+        tail: what it adds to its log.
+        latest: the last line of it.
+    """
+
+    run: Run
+    step: str
+    process: subprocess.Popen[bytes]
+    tail: LogTail
+    latest: str = ""
+
+    def follow(self) -> None:
+        """Take in what the log has got, and tell every epoch."""
+        for line in self.tail.new_lines():
+            self.latest = line.rpartition("(enh.sh) ")[2].strip() or self.latest
+            if EPOCH.match(line):
+                tqdm.write(f"{self.run.name}: {line}", file=sys.stderr)
+
+
+class Experiment:
+    """How the runs are started.
+
+    Args:
+        args: of the command line.
+        options: those for run.sh.
+    """
+
+    def __init__(self, args: argparse.Namespace, options: Sequence[str]):
+        self.args = args
+        self.steps_args = steps_args(args.steps, read_yaml(RECIPE / CONFIG)["num_iters_per_epoch"])
+        steps = f"_{args.steps}steps" if args.steps else ""
+        self.folder = Path("exp") / f"{args.size}_{args.seed}" / f"scaling{steps}"
+        self.command = ["./run.sh", "--python", sys.executable, "--size", args.size]
+        self.command += ["--seed", str(args.seed), "--enh_config", CONFIG, *options]
+
+    def options_of(self, run: Run, step: str) -> list[str]:
+        """Options of run.sh for a step of a run."""
+        words = [*run.variant.enh_args(), f"--seed {run.seed}", *self.steps_args]
+        depths = run.variant.separated_at(self.args.n_re)
+        stages = ("6", "6") if step == "train" else ("7", "8")
+        return [
+            *("--enh_exp", str(self.folder / run.name), "--enh_args", " ".join(words)),
+            *("--n_re", " ".join(map(str, depths))),
+            *("--stage", stages[0], "--stop_stage", stages[1]),
+        ]
+
+    def environment_of(self, step: str) -> Mapping[str, str]:
+        """Environment of a step: trainings side by side share the threads.
+
+        One run at a time is evaluated, in processes that run.sh gives their threads.
+        """
+        if step != "train" or self.args.jobs == 1:
+            return os.environ
+        threads = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+        threads = int(threads) if threads.isdecimal() else os.cpu_count() or 1
+        return os.environ | {"OMP_NUM_THREADS": str(max(1, threads // self.args.jobs))}
+
+    def prepare(self) -> None:
+        """Make the corpus and its statistics, which all runs share.
+
+        Raises:
+            DataError: it failed; run.sh has said why.
+        """
+        command = [*self.command, "--stop_stage", "5"]
+        process = subprocess.Popen(command, cwd=RECIPE, stdout=sys.stderr)
+        try:
+            if process.wait():
+                raise DataError("the corpus could not be prepared")
+        finally:
+            stop([process])
+
+    def begin(self, run: Run, step: str) -> Task:
+        """Start a step of a run."""
+        log = log_of(run)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as output:
+            start = output.tell()
+            process = subprocess.Popen(
+                [*self.command, *self.options_of(run, step)],
+                cwd=RECIPE,
+                env=self.environment_of(step),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+            )
+        return Task(run, step, process, LogTail(log, start))
+
+
+def log_of(run: Run) -> Path:
+    """The log of a run, to which every start adds."""
+    return run.folder / "scaling.log"
+
+
+def steps_args(steps: int | None, epoch_steps: int) -> list[str]:
+    """Options of enh_train for about so many steps, in epochs of at most ``epoch_steps``."""
+    if steps is None:
+        return []
+    epochs = -(-steps // epoch_steps)
+    each = -(-steps // epochs)
+    return [
+        f"--max_epoch {epochs}",
+        f"--num_iters_per_epoch {each}",
+        f"--scheduler_conf max_steps={epochs * each}",
+    ]
+
+
+def carry_out(runs: Sequence[Run], jobs: int, begin: Callable[[Run, str], Task]) -> list[str]:
+    """Train and evaluate all runs, the first ones first.
+
+    As many as ``jobs`` are under way at once; they share a folder of scores, so one of them at a
+    time is evaluated.
+
+    Returns:
+        What failed; the other runs are done all the same.
+    """
+    waiting, failures = deque(runs), []
+    active: list[Task] = []
+    show = {"bar_format": BAR, "dynamic_ncols": True, "disable": not sys.stderr.isatty()}
+    with tqdm(total=len(runs), **show) as bar:
+        try:
+            while waiting or active:
+                while waiting and len(active) < jobs:
+                    active.append(begin(waiting.popleft(), "train"))
+                active = _advance(active, begin, failures)
+                bar.n = len(runs) - len(waiting) - len(active)
+                bar.set_description_str("; ".join(f"{t.run.name}: {t.latest}" for t in active))
+                time.sleep(POLL_S)
+        finally:
+            stop([task.process for task in active])
+            for task in active:
+                task.tail.close()
+    return failures
+
+
+def _advance(
+    active: Sequence[Task], begin: Callable[[Run, str], Task], failures: list[str]
+) -> list[Task]:
+    """Look at all steps under way, start those that follow, and give those under way then."""
+    left: list[Task] = []
+    evaluating = any(task.step == "evaluate" for task in active)
+    for task in active:
+        ended = task.process.poll() is not None
+        task.follow()
+        if not ended or (task.step == "train" and task.process.returncode == 0 and evaluating):
+            left.append(task)
+            continue
+        task.tail.close()
+        if task.process.returncode:
+            failures.append(
+                failure(f"{task.run.name}: {task.step}", task.process, log_of(task.run))
+            )
+            tqdm.write(f"{task.run.name}: failed", file=sys.stderr)
+        elif task.step == "train":
+            evaluating = True
+            left.append(begin(task.run, "evaluate"))
+        else:
+            try:
+                tqdm.write(f"{task.run.name}: {scores_line(task.run)}", file=sys.stderr)
+            except DataError as error:  # as if it had failed: the others go on
+                failures.append(f"{task.run.name}: {error}")
+    return left
+
+
+def scores_line(run: Run) -> str:
+    """What a finished run gave, in a few words."""
+    (outcome,) = collect([run])
+    each = ", ".join(f"{outcome.mean(n_re):.2f} dB at N_re {n_re}" for n_re in outcome.depths)
+    return f"finished: SI-SNRi {each}"
+
+
+def write_report(runs: Sequence[Run], longer: Sequence[Path], page: Path | None) -> None:
+    """Print the tables of the finished runs, and write them and the picture to a page.
+
+    Args:
+        runs: of the experiment.
+        longer: folders of other experiments, to tell what depth brings as they go on.
+        page: a page with the section, or None.
+    """
+    outcomes, trained = collect(runs), trainings(runs, longer)
+    content = tell(runs, outcomes, trained)
+    print(content)
+    if page is not None:
+        write_whole(page.parent / "images" / PICTURE, draw(outcomes, trained))
+        picture = f"![SI-SNRi against N_re, a line for each model](images/{PICTURE})"
+        record(page, SECTION, f"{content}\n{picture}")
+
+
+def _names(text: str) -> list[str]:
+    names = text.split()
+    for name in names:
+        if name not in VARIANTS:
+            raise argparse.ArgumentTypeError(f"{name!r}: must be of {', '.join(VARIANTS)}")
+    return _not_empty(names)
+
+
+def _numbers(text: str) -> list[int]:
+    if not all(word.isascii() and word.isdigit() for word in text.split()):
+        raise argparse.ArgumentTypeError(f"{text!r}: must be whole numbers")
+    return _not_empty([int(word) for word in text.split()])
+
+
+def _depths(text: str) -> list[int]:
+    if 0 in (depths := _numbers(text)):
+        raise argparse.ArgumentTypeError(f"{text!r}: must be numbers from 1 on")
+    return depths
+
+
+def _not_empty(values: list) -> list:
+    if not values:
+        raise argparse.ArgumentTypeError("nothing is named")
+    return list(dict.fromkeys(values))
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """Build the command line."""
+    parser = argparse.ArgumentParser(
+        "scaling.sh",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--size", default="full", help="of the corpus, as for run.sh (%(default)s)")
+    add("--seed", type=int, default=0, help="of the corpus (%(default)s)")
+    add("--seeds", type=_numbers, default="0 1", help='of the trainings ("%(default)s")')
+    add(
+        "--variants",
+        type=_names,
+        default=" ".join(VARIANTS),
+        help='models to train ("%(default)s"); --list says what they are',
+    )
+    add("--n_re", type=_depths, default="1 2 3 4 5 6 7 8", help='depths ("%(default)s")')
+    add("--steps", type=positive, help="of training, instead of the configuration's")
+    add(
+        "--jobs",
+        type=positive,
+        default=1,
+        help="runs at a time, each with its share of the threads (%(default)s)",
+    )
+    add(
+        "--longer",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="EXP_DIR",
+        help="other trainings, such as that of the full size: tell what depth brings in them",
+    )
+    add("--page", type=Path, help=f"write the report to the section {SECTION!r} of this page")
+    add("--report_only", action="store_true", help="of what is finished; train nothing")
+    add("--list", action="store_true", help="print models and their options; train nothing")
+    return parser
+
+
+def main() -> None:
+    """Run the command line."""
+    args, options = get_parser().parse_known_args()
+    if args.list:
+        for variant in VARIANTS.values():
+            print(f"{variant.name}: {variant.meaning}\n    {' '.join(variant.enh_args())}")
+        return
+    check_page(args.page, SECTION)
+    for folder in args.longer:
+        read_epochs(folder)  # what is wrong with it is told before the work
+    experiment = Experiment(args, options)
+    runs = plan(RECIPE / experiment.folder, args.variants, args.seeds)
+    failures = []
+    if not args.report_only:
+        experiment.prepare()
+        failures = carry_out(runs, args.jobs, experiment.begin)
+    try:
+        if not failures or any(run.finished for run in runs):
+            # what failed may have older scores: they are told, but are no page's
+            write_report(runs, args.longer, None if failures else args.page)
+    except DataError as error:
+        failures.append(str(error))
+    if failures:
+        raise DataError("\n".join(failures))
+
+
+if __name__ == "__main__":
+    sys.exit(run_main("scaling.sh", main))

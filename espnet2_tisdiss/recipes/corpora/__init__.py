@@ -1,0 +1,1 @@
+"""What the data preparations of the benchmark corpora share."""

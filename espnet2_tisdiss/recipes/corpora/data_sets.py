@@ -1,0 +1,242 @@
+"""From the finished files of a corpus to data directories: checked first, then written.
+
+A preparation describes its sets as :class:`DataSet` and calls :func:`make_data_dirs`, which refuses
+whatever is not the corpus that the set's name promises: a wrong number of mixtures, speakers in
+both training and test, files of unequal length, references that are not the mixture's.
+Axis letter: n sample.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from espnet2_tisdiss.recipes.corpora.files import CHANNEL_ADVICE, FULL_SCALE, do_all, frames_of
+from espnet2_tisdiss.recipes.data_directories import (
+    DataError,
+    build_aside,
+    write_scp,
+    write_speakers,
+)
+from espnet2_tisdiss.recipes.signals import read_signal
+
+# Every signal is rounded to 16 bits by itself, so a mixture and the sum of its references differ.
+ROUNDING_LSB = 2
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One mixture.
+
+    Attributes:
+        key: the utterance's name in the lists.
+        speaker: its speaker in ``utt2spk``, with which the key must begin.
+        voices: the speakers that are heard, for the check that test speakers are new.
+        files: list name -> file, the mixture first, e.g. ``wav.scp``, ``spk1.scp``, ``spk2.scp``.
+    """
+
+    key: str
+    speaker: str
+    voices: tuple[str, ...]
+    files: dict[str, Path]
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """One data directory to make.
+
+    Attributes:
+        name: its folder below ``data``.
+        entries: its mixtures.
+        known_count: how many mixtures the whole corpus has there; None if that is not known.
+    """
+
+    name: str
+    entries: Sequence[Entry]
+    known_count: int | None = None
+
+
+@dataclass(frozen=True)
+class AudioCheck:
+    """What the audio of every mixture has to fulfil.
+
+    Attributes:
+        rate: sample rate in Hz.
+        addends: the lists whose signals add up to the first list's; empty for no such check. Of
+            entries with one file alone none is asked.
+        channel: the channel (from 0) that is compared; None refuses files with several.
+        tolerance: largest difference of mixture and sum, in steps of 16 bits.
+    """
+
+    rate: int
+    addends: tuple[str, ...] = ()
+    channel: int | None = None
+    tolerance: float = ROUNDING_LSB
+
+
+def make_data_dirs(
+    data: Path,
+    sets: Sequence[DataSet],
+    audio: AudioCheck,
+    nj: int,
+    allow_subset: bool,
+    test_sets: Collection[str],
+) -> dict[str, int]:
+    """Check all sets, then write their data directories.
+
+    Args:
+        data: folder for the data directories.
+        sets: what to make.
+        audio: what the files have to fulfil.
+        nj: number of processes.
+        allow_subset: accept fewer mixtures than the corpus has.
+        test_sets: names of the sets whose speakers may be in no other one.
+
+    Returns:
+        Number of samples by set.
+
+    Raises:
+        DataError: something is not as it should be; nothing is written then.
+    """
+    check_plan(sets, test_sets, allow_subset)
+    entries = [entry for part in sets for entry in part.entries]
+    lengths = iter(do_all(partial(check_entry, audio), entries, nj, "check"))
+    samples = {part.name: sum(islice(lengths, len(part.entries))) for part in sets}
+    for part in sets:
+        write_data_dir(data / part.name, part)
+    return samples
+
+
+def check_plan(sets: Sequence[DataSet], test_sets: Collection[str], allow_subset: bool) -> None:
+    """Check what can be checked before any audio is there: counts, keys and speakers.
+
+    Args:
+        sets: what is to be made.
+        test_sets: names of the sets whose speakers may be in no other one.
+        allow_subset: accept fewer mixtures than the corpus has.
+
+    Raises:
+        DataError: something is not as it should be.
+    """
+    for part in sets:
+        check_count(part, allow_subset)
+        check_keys(part)
+    check_voices(sets, test_sets)
+
+
+def check_count(part: DataSet, allow_subset: bool) -> None:
+    """Check the number of mixtures against the known one.
+
+    Raises:
+        DataError: there are none, too many, or too few without ``allow_subset``.
+    """
+    found, known = len(part.entries), part.known_count
+    if found == 0:
+        raise DataError(f"{part.name}: no mixtures")
+    if known is None or found == known or (allow_subset and found < known):
+        return
+    advice = ""
+    if found < known:
+        advice = ': if a part of the corpus is meant, give --local_data_opts "--allow_subset"'
+    raise DataError(f"{part.name}: {found} mixtures, but the corpus has {known} there{advice}")
+
+
+def check_keys(part: DataSet) -> None:
+    """Check that every key is unique, begins with its speaker and holds no space or slash.
+
+    Raises:
+        DataError: a key does not.
+    """
+    seen: set[str] = set()
+    for entry in part.entries:
+        if entry.key in seen:
+            raise DataError(f"{part.name}: mixture {entry.key} is there twice")
+        if not entry.key.startswith(entry.speaker):
+            raise DataError(f"{part.name}: {entry.key} does not begin with {entry.speaker}")
+        if any(character in entry.key for character in " \t/"):
+            raise DataError(f"{part.name}: name {entry.key!r} holds a space or a slash")
+        seen.add(entry.key)
+
+
+def check_voices(sets: Sequence[DataSet], test_sets: Collection[str]) -> None:
+    """Check that test speakers are in no other set and that no speaker is mixed with itself.
+
+    Raises:
+        DataError: one is.
+    """
+    elsewhere: dict[str, str] = {}
+    for part in sorted(sets, key=lambda part: part.name in test_sets):  # test sets last
+        for entry in part.entries:
+            if len(set(entry.voices)) < len(entry.voices):
+                raise DataError(f"{part.name}: {entry.key} mixes a speaker with itself")
+            for voice in entry.voices:
+                if part.name not in test_sets:
+                    elsewhere.setdefault(voice, part.name)
+                elif voice in elsewhere:
+                    raise DataError(
+                        f"speaker {voice} is in {elsewhere[voice]} and, with {entry.key}, in the "
+                        f"test set {part.name}"
+                    )
+
+
+def check_entry(audio: AudioCheck, entry: Entry) -> int:
+    """Check the files of a mixture; the headers first.
+
+    Returns:
+        The length in samples.
+
+    Raises:
+        DataError: a file is missing, unreadable, truncated, at another rate or of another length,
+            or the mixture is not the sum of its references. The message names the file.
+    """
+    mixture, *_ = entry.files.values()
+    lengths = {path: frames_of(path, audio.rate) for path in entry.files.values()}
+    for path, length in lengths.items():
+        if length != lengths[mixture]:
+            raise DataError(f"{path}: {length} samples, but {mixture} has {lengths[mixture]}")
+    if audio.addends and len(entry.files) > 1:
+        addends = [entry.files[name] for name in audio.addends]
+        check_sum(mixture, addends, audio.channel, audio.tolerance)
+    return lengths[mixture]
+
+
+def check_sum(
+    mixture: Path, addends: Sequence[Path], channel: int | None, tolerance: float
+) -> None:
+    """Check that the signals of ``addends`` add up to that of ``mixture``.
+
+    Args:
+        mixture: file of n samples.
+        addends: files of n samples.
+        channel: the channel (from 0) to compare of files with several.
+        tolerance: in steps of 16 bits.
+
+    Raises:
+        DataError: they do not, or a file cannot be read whole.
+    """
+    paths = (mixture, *addends)
+    signals = [read_signal(str(path), channel, CHANNEL_ADVICE) for path in paths]
+    whole, *parts = (signal.samples * FULL_SCALE for signal in signals)
+    error = np.abs(whole - sum(parts))
+    for signal, samples in zip(signals, (whole, *parts), strict=True):
+        if signal.subtype.startswith("PCM"):  # a saturated sample is not what was added
+            error[np.abs(samples) >= FULL_SCALE - 1] = 0
+    # written so that a NaN, which read_signal refuses, would not pass
+    if not error.max() <= tolerance:
+        names = " + ".join(str(path) for path in addends)
+        worst = int(error.argmax())
+        raise DataError(
+            f"{mixture}: not the sum of its references {names}: sample {worst} is "
+            f"{error[worst]:.0f} steps of 16 bits off"
+        )
+
+
+def write_data_dir(folder: Path, part: DataSet) -> None:
+    """Write the lists of a set, sorted in byte order; an older folder is replaced when they are."""
+    with build_aside(folder) as aside:
+        for name in part.entries[0].files:
+            write_scp(aside / name, {entry.key: str(entry.files[name]) for entry in part.entries})
+        write_speakers(aside, {entry.key: entry.speaker for entry in part.entries})

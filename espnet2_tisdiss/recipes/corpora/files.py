@@ -1,0 +1,314 @@
+"""The files of a corpus: where it is, reading its audio, writing ours, and many of them at once.
+
+What the data preparations of the benchmarks share; :mod:`corpus_sets` turns the finished files into
+data directories.  Every failure is a :class:`datadir.DataError` that names the file in one line.
+Axis letter: n sample.
+"""
+
+import argparse
+import http.client
+import math
+import os
+import sys
+import urllib.request
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import soundfile
+from scipy.signal import resample_poly
+
+from espnet2_tisdiss.recipes.data_directories import DataError, write_aside
+from espnet2_tisdiss.recipes.parallel import map_in_processes
+from espnet2_tisdiss.recipes.signals import read_signal, write_encoded
+
+FULL_SCALE = 2**15  # of 16-bit samples
+MAX_PROBLEMS = 10
+DOWNLOAD_TIMEOUT_S = 20
+CHANNEL_ADVICE = "the corpus has one there: put its own file back"
+
+Version = Literal["min", "max"]
+
+
+class StorageError(DataError):
+    """A file could not be written; what else is to be written would fail in the same way."""
+
+
+def location(given: Path | None, option: str, variable: str) -> Path | None:
+    """Return the folder that an option or else a variable of db.sh or the environment names.
+
+    Args:
+        given: the option's value.
+        option: its name, for messages, e.g. ``--wsj0``.
+        variable: name of the variable, e.g. ``WSJ0``.
+
+    Returns:
+        The folder, absolute; None if neither is set.
+
+    Raises:
+        DataError: there is no such folder.
+    """
+    name, folder = (option, given) if given else (variable, os.environ.get(variable))
+    if not folder:
+        return None
+    folder = Path(folder).absolute()
+    if not folder.is_dir():
+        raise DataError(f"{name} {folder}: no such folder")
+    return folder
+
+
+def find_root(given: Path | None, option: str, variable: str, what: str) -> Path:
+    """Return the folder of a corpus that is needed; see :func:`location`.
+
+    Args:
+        given: the option's value.
+        option: its name, e.g. ``--wsj0``.
+        variable: name of the variable in db.sh, e.g. ``WSJ0``.
+        what: what the folder holds and where it comes from, e.g. ``WSJ0 (LDC93S6A)``.
+
+    Raises:
+        DataError: it is not given, or there is no such folder.
+    """
+    if (folder := location(given, option, variable)) is None:
+        raise DataError(
+            f"where is {what}? Set {variable} in db.sh or in the environment, or give "
+            f'--local_data_opts "{option} FOLDER"'
+        )
+    return folder
+
+
+def fetch(target: Path, url: str, advice: str) -> Path:
+    """Return ``target``, a list or a table, downloaded unless it is there already.
+
+    Args:
+        target: where the file is kept.
+        url: where it comes from.
+        advice: how else the file can be given, e.g. ``give the folder of the lists with --lists``.
+
+    Raises:
+        DataError: it cannot be downloaded.
+    """
+    if target.is_file():
+        return target
+    try:
+        with urllib.request.urlopen(url, timeout=DOWNLOAD_TIMEOUT_S) as answer:
+            content = answer.read()
+    # URLError is an OSError; ValueError: not a URL; HTTPException: ended too early
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        reason = getattr(error, "reason", error)
+        raise DataError(
+            f"{target.name}: not there, and cannot be downloaded from {url} ({reason}): {advice}"
+        ) from None
+    with write_aside(target) as aside:
+        aside.write_bytes(content)
+    return target
+
+
+def require_package(module: str, who: str, name: str, distribution: str) -> None:
+    """Check that a Python package is installed.
+
+    Args:
+        module: that it is imported as.
+        who: needs it, in words.
+        name: of what is needed.
+        distribution: that pip installs.
+
+    Raises:
+        DataError: it is not; the message says what to install.
+    """
+    if find_spec(module) is None:
+        raise DataError(
+            f"{who} need {name}, which is not installed: "
+            f"{sys.executable} -m pip install {distribution}"
+        )
+
+
+def positive(text: str) -> int:
+    """Read a number of 1 or more from the command line: a type for argparse."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of 1 or more, found {text!r}")
+    return int(text)
+
+
+def absolute_path(text: str) -> Path:
+    """Read a path from the command line, absolute: a type for argparse."""
+    return Path(text).absolute()
+
+
+def frames_of(path: Path, rate: int) -> int:
+    """Return the number of samples that the header of an audio file tells.
+
+    Raises:
+        DataError: no such file, not audio, or not at ``rate`` Hz.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: no such file")
+    try:
+        info = soundfile.info(path)
+    except soundfile.SoundFileError as error:
+        raise DataError(f"{path}: not a readable audio file ({_reason(error, path)})") from None
+    _check_rate(path, info.samplerate, rate)
+    return info.frames
+
+
+def _reason(error: Exception, path: Path) -> str:
+    return str(error).removeprefix(f"Error opening {str(path)!r}: ").rstrip(".")
+
+
+def _check_rate(path: Path, found: int, rate: int) -> None:
+    if found != rate:
+        raise DataError(f"{path}: is at {found} Hz, not {rate} Hz")
+
+
+def read_source(path: Path, rate: int, channel: int | None = None) -> np.ndarray:
+    """Read one channel of an audio file of a corpus.
+
+    Args:
+        path: the file.
+        rate: the sample rate in Hz that it must have.
+        channel: the channel (from 0) of a file with several; None refuses such a file.
+
+    Returns:
+        float64 of shape (n,); full scale of integer formats is 1.
+
+    Raises:
+        DataError: no such file, not audio, truncated, at another rate, or a sample that is no
+            finite number.
+    """
+    signal = read_signal(str(path), channel, CHANNEL_ADVICE)
+    _check_rate(path, signal.rate, rate)
+    return signal.samples
+
+
+def read_unpadded(path: Path, rate: int) -> np.ndarray:
+    """Read a source of a mixture without the zeros that it was padded with at its end (max).
+
+    Args:
+        path: the file.
+        rate: the sample rate in Hz that it must have.
+
+    Returns:
+        float64 of shape (n,), n > 0.
+
+    Raises:
+        DataError: the file cannot be used (see :func:`read_source`), or is silent.
+    """
+    samples = np.trim_zeros(read_source(path, rate), "b")
+    if len(samples) == 0:
+        raise DataError(f"{path}: the signal is silent")
+    return samples
+
+
+def to_rate(samples: np.ndarray, rate: int, wanted: int) -> np.ndarray:
+    """Resample samples (n,) from ``rate`` to ``wanted`` Hz, to ceil(n * wanted / rate) samples."""
+    if rate == wanted:
+        return samples
+    common = math.gcd(rate, wanted)
+    return resample_poly(samples, wanted // common, rate // common)
+
+
+def frames_at(frames: int, rate: int, wanted: int) -> int:
+    """Return how many samples :func:`to_rate` makes of ``frames``."""
+    return -(-frames * wanted // rate)
+
+
+def fit(signals: Sequence[np.ndarray], version: Version) -> list[np.ndarray]:
+    """Bring signals (n,) to one length: cut to the shortest (min) or zero-padded to the longest."""
+    lengths = [len(signal) for signal in signals]
+    if version == "min":
+        return [signal[: min(lengths)] for signal in signals]
+    return [np.pad(signal, (0, max(lengths) - len(signal))) for signal in signals]
+
+
+def quantise(samples: np.ndarray) -> np.ndarray:
+    """Return samples as int16, round(2^15 x), saturating; the shape stays."""
+    return np.clip(np.round(FULL_SCALE * samples), -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
+
+
+def write_audio(path: Path, samples: np.ndarray, rate: int) -> None:
+    """Write a wav file, aside, and rename it when it is whole.
+
+    Args:
+        path: the file.
+        samples: (n,) or (n, channels); int16 becomes PCM_16, floating point FLOAT.
+        rate: sample rate in Hz.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    subtype = "PCM_16" if samples.dtype == np.int16 else "FLOAT"
+    try:
+        write_encoded(path, samples, rate, subtype, "WAV")
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be written: {error.strerror}") from None
+
+
+def is_whole(path: Path, rate: int, frames: int) -> bool:
+    """Whether an audio file is there with this rate (Hz) and number of samples."""
+    try:
+        info = soundfile.info(path)
+    except (soundfile.SoundFileError, OSError):
+        return False
+    # libsndfile counts the samples that are there, not those that the header of a wav promises
+    return info.samplerate == rate and info.frames == frames
+
+
+def do_all[Item, Result](
+    function: Callable[[Item], Result], items: Sequence[Item], nj: int, label: str
+) -> list[Result]:
+    """Apply a function to all items, whatever becomes of some of them.
+
+    Args:
+        function: a picklable function (module level, or a partial of one).
+        items: picklable arguments.
+        nj: number of processes.
+        label: shown with the progress and in messages.
+
+    Returns:
+        The results in the order of the items.
+
+    Raises:
+        DataError: up to ten lines about items that failed with a DataError or an OSError; all
+            others are done. After a :class:`StorageError` the rest is not tried.
+    """
+    results: list[Result] = []
+    problems: list[str] = []
+    outcomes = map_in_processes(partial(_attempt, function), items, nj, label)
+    for outcome in outcomes:
+        if outcome.problem is None:
+            results.append(outcome.result)
+            continue
+        problems.append(outcome.problem)
+        if outcome.final:
+            outcomes.close()
+            raise DataError(f"{outcome.problem}; mend that and run again, it goes on from here")
+    if problems:
+        told = problems[:MAX_PROBLEMS]
+        if more := len(problems) - len(told):
+            told.append(f"and {more} more like these")
+        told.append(
+            f"{label}: {len(problems)} of {len(items)} failed, the others are done; mend these "
+            "and run again"
+        )
+        raise DataError("\n".join(told))
+    return results
+
+
+@dataclass(frozen=True)
+class _Outcome[Result]:
+    """A result, or the problem there was, and whether it concerns the other items too."""
+
+    result: Result | None = None
+    problem: str | None = None
+    final: bool = False
+
+
+def _attempt[Item, Result](function: Callable[[Item], Result], item: Item) -> _Outcome[Result]:
+    try:
+        return _Outcome(result=function(item))
+    except (DataError, OSError) as error:
+        return _Outcome(problem=str(error), final=isinstance(error, StorageError))

@@ -1,0 +1,1 @@
+"""The corpora Libri2Mix and Libri3Mix."""

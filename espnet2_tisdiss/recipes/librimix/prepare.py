@@ -1,0 +1,203 @@
+#!/usr/bin/env python3
+"""Data directories of LibriMix: from a tree that is there, or one that is made for it (stage 1).
+
+Only what is asked for is made, and not again what is finished, so that an interrupted run is
+simply started again.  Where the corpora are: db.sh.
+"""
+
+import argparse
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from espnet2_tisdiss.recipes.corpora.data_sets import (
+    AudioCheck,
+    DataSet,
+    Entry,
+    check_keys,
+    check_plan,
+    make_data_dirs,
+    write_data_dir,
+)
+from espnet2_tisdiss.recipes.corpora.files import (
+    absolute_path,
+    do_all,
+    is_whole,
+    location,
+    positive,
+    quantise,
+    read_unpadded,
+    write_audio,
+)
+from espnet2_tisdiss.recipes.data_directories import DataError, run_main
+from espnet2_tisdiss.recipes.librimix.metadata import find_metadata, read_metadata
+from espnet2_tisdiss.recipes.librimix.mixing import Maker, find_librispeech, find_wham_noise
+from espnet2_tisdiss.recipes.librimix.tree import (
+    CONDITIONS,
+    KNOWN_COUNTS,
+    Task,
+    find_sets,
+    mixtures_in_tree,
+    write_mixture_table,
+)
+
+RATES = {"8k": 8000, "16k": 16000}
+UTTERANCE = re.compile(r"(\d+)-\d+-\d+")
+
+
+def prepare(args: argparse.Namespace) -> None:
+    """Make the data directories of a training, the validation and the test set.
+
+    Raises:
+        DataError: something is missing or not as it should be.
+    """
+    task = Task(args.num_spk, args.condition, RATES[args.fs], args.min_or_max)
+    names = ("dev", "test", args.train_set)  # the small ones first: they show soon what is wrong
+    if args.dynamic_mixing and task.noisy:
+        raise DataError(f"--dynamic_mixing mixes speakers alone: not for {task.condition}")
+    if tree := location(args.librimix, "--librimix", "LIBRIMIX"):
+        sets = find_sets(tree, task, names)
+        mixtures = {name: mixtures_in_tree(sets, task, name) for name in names}
+        parts = _describe(task, sets, mixtures, args.suffix)
+    else:
+        parts = make_mixtures(task, names, args)
+    addends = tuple(task.lists)[1:]
+    # each is rounded down, so their sum lacks up to one step of 16 bits for each
+    audio = AudioCheck(task.rate, addends, tolerance=len(addends))
+    test_set = f"test{args.suffix}"
+    samples = make_data_dirs(args.data, parts, audio, args.nj, args.allow_subset, [test_set])
+    if args.dynamic_mixing:
+        write_singles(task, parts[-1], f"{args.train_set}_single{args.suffix}", args)
+    for part in parts:
+        hours = samples[part.name] / task.rate / 3600
+        print(f"{args.data / part.name}: {len(part.entries)} mixtures, {hours:.2f} hours")
+
+
+def make_mixtures(task: Task, names: Sequence[str], args: argparse.Namespace) -> list[DataSet]:
+    """Make the mixtures of the sets below ``args.output``, where they are not there.
+
+    Raises:
+        DataError: a corpus, a table or a file is missing or not usable.
+    """
+    librispeech = find_librispeech(args.librispeech, names)
+    wham_noise = find_wham_noise(args.wham_noise) if task.noisy else None
+    folder = location(args.metadata, "--metadata", "LIBRIMIX_METADATA")
+    metadata = {
+        name: read_metadata(
+            find_metadata(folder, args.output / "metadata", task, name), task.num_spk
+        )
+        for name in names
+    }
+    sets = args.output / task.folder
+    mixtures = {name: [mixture.name for mixture in metadata[name]] for name in names}
+    parts = _describe(task, sets, mixtures, args.suffix)
+    # before hours of work, not only after them
+    check_plan(parts, [f"test{args.suffix}"], args.allow_subset)
+    for name in names:
+        maker = Maker(task, librispeech, wham_noise, sets, name)
+        lengths = do_all(maker, metadata[name], args.nj, f"mix {name}")
+        write_mixture_table(sets, task, name, list(zip(mixtures[name], lengths, strict=True)))
+    return parts
+
+
+def write_singles(task: Task, train: DataSet, name: str, args: argparse.Namespace) -> None:
+    """Write the data directory of dynamic mixing: the training set's sources one by one.
+
+    Args:
+        task: which mixtures.
+        train: the training set, already checked.
+        name: of the data directory.
+        args: the options.
+
+    Raises:
+        DataError: a source is silent, or a file cannot be written.
+    """
+    singles = {}
+    for entry in train.entries:
+        _, *sources = entry.files.values()
+        for voice, utterance, path in zip(
+            entry.voices, entry.files["wav.scp"].stem.split("_"), sources, strict=True
+        ):
+            singles[utterance] = Entry(utterance, voice, (voice,), {"wav.scp": path})
+    if task.version == "max":
+        folder = args.output / "singles" / task.folder / args.train_set
+        unpad = partial(make_unpadded, folder, task.rate)
+        entries = do_all(unpad, list(singles.values()), args.nj, "single utterances")
+    else:
+        entries = list(singles.values())
+    part = DataSet(name, entries)
+    check_keys(part)
+    write_data_dir(args.data / name, part)
+
+
+def make_unpadded(folder: Path, rate: int, single: Entry) -> Entry:
+    """Write a source without its padding, of which training would take silent segments.
+
+    Args:
+        folder: for the file, which stays where it is there and whole.
+        rate: in Hz.
+        single: the source.
+
+    Returns:
+        The same with the new file.
+
+    Raises:
+        DataError: the source is silent, or the file cannot be written.
+    """
+    target = folder / f"{single.key}.wav"
+    samples = read_unpadded(single.files["wav.scp"], rate)
+    if not is_whole(target, rate, len(samples)):
+        write_audio(target, quantise(samples), rate)
+    return replace(single, files={"wav.scp": target})
+
+
+def _describe(task: Task, sets: Path, mixtures: dict[str, list[str]], suffix: str) -> list[DataSet]:
+    counts = KNOWN_COUNTS[task.num_spk]
+    return [
+        DataSet(f"{name}{suffix}", [_entry(task, sets, name, each) for each in found], counts[name])
+        for name, found in mixtures.items()
+    ]
+
+
+def _entry(task: Task, sets: Path, name: str, mixture: str) -> Entry:
+    utterances = [UTTERANCE.fullmatch(part) for part in mixture.split("_")]
+    if len(utterances) != task.num_spk or None in utterances:
+        raise DataError(f"{sets / name}: {mixture!r} is no name of a mixture of {task.num_spk}")
+    voices = tuple(utterance[1] for utterance in utterances)
+    speaker = "_".join(voices)
+    return Entry(f"{speaker}_{mixture}", speaker, voices, task.files(sets, name, mixture))
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """Build the command line."""
+    parser = argparse.ArgumentParser(prog="local/data.sh", description=__doc__)
+    add = parser.add_argument
+    add("--librimix", type=Path, metavar="DIR", help="a LibriMix tree, used as it is (LIBRIMIX)")
+    add("--librispeech", type=Path, metavar="DIR", help="folder of LibriSpeech (LIBRISPEECH)")
+    add("--metadata", type=Path, metavar="DIR", help="LibriMix's tables (LIBRIMIX_METADATA)")
+    add("--wham_noise", type=Path, metavar="DIR", help="folder of WHAM!'s noise (WHAM_NOISE)")
+    add(
+        "--output",
+        type=absolute_path,
+        metavar="DIR",
+        default="downloads",
+        help="for what is made [downloads]",
+    )
+    add("--train_set", choices=("train-360", "train-100"), default="train-360")
+    add("--num_spk", type=int, choices=KNOWN_COUNTS, default=2, help="Libri2Mix or Libri3Mix")
+    add("--condition", choices=CONDITIONS, default="mix_clean", help="what is in a mixture")
+    add("--fs", choices=RATES, default="8k", help="sample rate")
+    add("--min_or_max", choices=("min", "max"), default="min", help="length of a mixture")
+    add("--suffix", default="", help="added to the names of the data directories")
+    add("--data", type=Path, metavar="DIR", default=Path("data"), help="for the data directories")
+    add("--dynamic_mixing", action="store_true", help="also make data/<train_set>_single")
+    add("--nj", type=positive, default=4, help="number of processes")
+    add("--allow_subset", action="store_true", help="accept fewer mixtures than LibriMix has")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(run_main("local/data.sh", lambda: prepare(get_parser().parse_args())))

@@ -1,0 +1,1 @@
+"""The corpus mini_2mix: mixtures of synthesised speech."""

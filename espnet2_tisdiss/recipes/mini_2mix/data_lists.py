@@ -1,0 +1,101 @@
+"""ESPnet data directories of the corpus: written aside, checked, then put in place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from espnet2_tisdiss.recipes.data_directories import (
+    DataError,
+    build_aside,
+    read_data_dir,
+    read_scp,
+    write_scp,
+    write_speakers,
+)
+from espnet2_tisdiss.recipes.mini_2mix.mixtures import SIGNALS, signal_paths
+from espnet2_tisdiss.recipes.mini_2mix.plan import Mixture, split_of_set
+
+# Which list of a data directory holds which signal.
+LIST_OF_SIGNAL = {"mix": "wav.scp", "s1": "spk1.scp", "s2": "spk2.scp"}
+# Speaker of the first source, by utterance; the lists' own speaker is the pair of both.
+FIRST_SPEAKERS = "utt2spk_ref1"
+
+
+def make_data_dirs(
+    corpus: Path, data: Path, recipe: Path, by_set: Mapping[str, Sequence[Mixture]], suffix: str
+) -> dict[str, int]:
+    """Make ``data/train``, ``data/valid`` and so on: a data directory for each set.
+
+    Args:
+        corpus: folder of the corpus.
+        data: folder for the data directories; a directory of an earlier corpus is replaced.
+        recipe: paths inside this folder are written relative to it, other ones absolute.
+        by_set: the mixtures of each set of the corpus.
+        suffix: added to the directories' names.
+
+    Returns:
+        The number of utterances, by data directory.
+
+    Raises:
+        DataError: the lists would not be usable.
+    """
+    check_speakers(by_set)
+    counts = {}
+    for name, members in by_set.items():
+        with build_aside(data / f"{name}{suffix}") as aside:
+            _write_lists(corpus, aside, recipe, members)
+            if name == "train":
+                write_scp(aside / FIRST_SPEAKERS, {m.key: m.speakers[0] for m in members})
+            check_lists(aside, members)
+        counts[f"{name}{suffix}"] = len(members)
+    return counts
+
+
+def _write_lists(corpus: Path, folder: Path, recipe: Path, members: Sequence[Mixture]) -> None:
+    tables: dict[str, dict[str, str]] = {signal: {} for signal in SIGNALS}
+    for mixture in members:
+        for signal, path in signal_paths(corpus, mixture).items():
+            tables[signal][mixture.key] = _scp_path(path, recipe)
+    for signal, table in tables.items():
+        write_scp(folder / LIST_OF_SIGNAL[signal], table)
+    write_speakers(folder, {mixture.key: mixture.speaker for mixture in members})
+
+
+def _scp_path(path: Path, recipe: Path) -> str:
+    path, recipe = path.absolute(), recipe.absolute()
+    return str(path.relative_to(recipe) if path.is_relative_to(recipe) else path)
+
+
+def check_speakers(by_set: Mapping[str, Sequence[Mixture]]) -> None:
+    """Check that keys are unique, no speaker is in two splits and none is mixed with itself.
+
+    Raises:
+        DataError: one of these does not hold.
+    """
+    split_of_speaker: dict[str, str] = {}
+    for name, members in by_set.items():
+        split = split_of_set(name)
+        if len({mixture.key for mixture in members}) < len(members):
+            raise DataError(f"data/{name}: the same mixture is there twice")
+        for mixture in members:
+            if mixture.speakers[0] == mixture.speakers[1]:
+                raise DataError(f"data/{name}: {mixture.key} mixes a speaker with itself")
+            for speaker in mixture.speakers:
+                other = split_of_speaker.setdefault(speaker, split)
+                if other != split:
+                    raise DataError(f"speaker {speaker} is both in {other} and in {split}")
+
+
+def check_lists(folder: Path, members: Sequence[Mixture]) -> None:
+    """Read the written lists back and check their keys and numbers.
+
+    Raises:
+        DataError: a list lacks an utterance, or ``spk2utt`` does not hold every one.
+    """
+    tables = read_data_dir(folder, [*LIST_OF_SIGNAL.values(), "utt2spk"])
+    if tables["wav.scp"].keys() != {mixture.key for mixture in members}:
+        raise DataError(f"{folder / 'wav.scp'}: not the utterances that were planned")
+    listed = [u for utts in read_scp(folder / "spk2utt").values() for u in utts.split()]
+    if sorted(listed) != sorted(tables["utt2spk"]):
+        raise DataError(f"{folder / 'spk2utt'}: not the utterances of utt2spk")

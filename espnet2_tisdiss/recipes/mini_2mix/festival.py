@@ -1,0 +1,120 @@
+"""The voices of the festival command, an engine that is heard in a test set only.
+
+Left out are the voices that are the same people as flite's, and those that do not run as they are
+packaged.  A voice of another language reads sentences of its own language.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+import soundfile
+
+from espnet2_tisdiss.recipes.data_directories import DataError
+from espnet2_tisdiss.recipes.mini_2mix.voices import Speak, Voice
+
+# Name of the voice -> name of the speaker, language.
+VOICES = MappingProxyType(
+    {
+        "ked_diphone": ("tked", "en-us"),
+        "lp_diphone": ("tlp", "it"),
+        "pc_diphone": ("tpc", "it"),
+        "upc_ca_ona_hts": ("tona", "ca"),
+        "czech_dita": ("tdita", "cs"),
+        "czech_krb": ("tkrb", "cs"),
+        "czech_machac": ("tmachac", "cs"),
+        "czech_ph": ("tph", "cs"),
+        "hy_fi_mv_diphone": ("tmv", "fi"),
+        "suo_fi_lj_diphone": ("tlj", "fi"),
+        "msu_ru_nsh_clunits": ("tnsh", "ru"),
+    }
+)
+
+# What the voices of a language read their text in.
+ENCODINGS = MappingProxyType(
+    {
+        "en": "ascii",
+        "it": "latin-1",
+        "ca": "latin-1",
+        "cs": "iso8859-2",
+        "fi": "latin-1",
+        "ru": "utf-8",
+    }
+)
+
+
+def installed() -> list[str]:
+    """Ask the ``festival`` command, if there is one, which of ``VOICES`` it has."""
+    if shutil.which("festival") is None:
+        return []
+    with tempfile.TemporaryDirectory() as folder:
+        script = Path(folder) / "list.scm"
+        script.write_text('(mapcar (lambda (name) (format t "%s\\n" name)) (voice.list))\n')
+        listing = subprocess.run(
+            ["festival", "--batch", script],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+        ).stdout
+    return [name for name in VOICES if name in listing.split()]
+
+
+def plan_voices(names: Sequence[str]) -> list[Voice]:
+    """Describe these voices of festival, all for testing; pitch and rate are the engine's own."""
+    return [
+        Voice(
+            speaker=VOICES[name][0],
+            engine="festival",
+            accent=VOICES[name][1],
+            variant=name,
+            pitch=0,
+            pitch_range=0,
+            rate=0,
+            split="test",
+        )
+        for name in names
+    ]
+
+
+@contextmanager
+def engine(voice: Voice) -> Iterator[Speak]:
+    """Run the festival command once for each text.
+
+    Raises:
+        DataError: it failed.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        script, spoken = Path(folder) / "say.scm", Path(folder) / "spoken.wav"
+
+        def speak(text: str) -> tuple[np.ndarray, float]:
+            script.write_bytes(_script(voice, text, spoken.name).encode(ENCODINGS[voice.language]))
+            spoken.unlink(missing_ok=True)
+            result = subprocess.run(
+                ["festival", "--batch", script.name],
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+            )
+            if result.returncode != 0 or not spoken.exists():
+                errors = result.stderr.decode(errors="replace").split("\n")[0].strip()
+                reason = errors or f"status {result.returncode}"
+                raise DataError(f"festival, voice {voice.variant}, on {text!r}: {reason}")
+            return soundfile.read(spoken, dtype="float32")
+
+        yield speak
+
+
+def _script(voice: Voice, text: str, file_name: str) -> str:
+    """Write the commands that speak a text, in which backslash and quotation mark are escaped."""
+    quoted = text.replace("\\", r"\\").replace('"', r"\"")
+    return (
+        f"(voice_{voice.variant})\n"
+        f'(utt.save.wave (utt.synth (Utterance Text "{quoted}")) "{file_name}" \'riff)\n'
+    )

@@ -1,0 +1,118 @@
+"""The voices of the flite command: four people, and versions of them that sound like others.
+
+They join the training voices only, so that the speakers of validation and test are the same whether
+flite is installed or not.  (At the full size their rooms and noises are not: babble is of training
+voices, and what is drawn for it shifts what is drawn next.)  A version has a mean pitch, a rate and
+a length of the vocal tract of its own.  The length is changed by playing the samples faster or
+slower, pitch and rate being chosen so that they come out as wanted.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from random import Random
+from types import MappingProxyType
+
+import numpy as np
+import soundfile
+
+from espnet2_tisdiss.recipes.data_directories import DataError
+from espnet2_tisdiss.recipes.mini_2mix.voices import Speak, Voice
+
+VOICES = ("awb", "kal", "rms", "slt")
+
+# Mean pitch of the versions, in hertz; rms does not heed the option: its pitch follows the tract.
+PITCHES = MappingProxyType({"awb": (90.0, 190.0), "kal": (80.0, 180.0), "slt": (125.0, 260.0)})
+# In percent of the voice's own: long for low versions and short for high ones, give or take.
+TRACT_BY_PITCH, TRACT_SPREAD = 6.0, 6.0
+TRACT_ALONE = 16.0
+DURATIONS = (85, 120)
+
+
+def installed() -> list[str]:
+    """Ask the ``flite`` command, if there is one, which of ``VOICES`` it has."""
+    if shutil.which("flite") is None:
+        return []
+    listing = subprocess.run(["flite", "-lv"], capture_output=True, text=True).stdout
+    return [name for name in VOICES if name in listing.split()]
+
+
+def plan_voices(names: Sequence[str], versions: int, seed: int) -> list[Voice]:
+    """Describe the speakers that are made of these voices of flite, all for training.
+
+    A single version is the voice as it is.  Several lie apart in pitch, each in a part of the
+    range of its own.
+    """
+    rng = Random(f"{seed}/flite")
+    cast = []
+    for name in names:
+        plain = Voice(
+            speaker=f"f{name}",
+            engine="flite",
+            accent="en-gb-scotland" if name == "awb" else "en-us",
+            variant=name,
+            pitch=0,
+            pitch_range=0,
+            rate=0,
+            split="train",
+        )
+        if versions == 1:
+            cast.append(plain)
+        else:
+            cast += [_version(plain, number, versions, rng) for number in range(1, versions + 1)]
+    return cast
+
+
+def _version(plain: Voice, number: int, versions: int, rng: Random) -> Voice:
+    height = (number - rng.uniform(0.25, 0.75)) / versions  # 0: the lowest, 1: the highest
+    if plain.variant in PITCHES:
+        low, high = PITCHES[plain.variant]
+        pitch = round(low * (high / low) ** height)
+        tract = TRACT_BY_PITCH * (1 - 2 * height) + rng.uniform(-TRACT_SPREAD, TRACT_SPREAD)
+    else:
+        pitch = 0
+        tract = TRACT_ALONE * (1 - 2 * height)
+    return Voice(
+        speaker=f"{plain.speaker}{number:02d}",
+        engine=plain.engine,
+        accent=plain.accent,
+        variant=plain.variant,
+        pitch=pitch,
+        pitch_range=0,
+        rate=rng.randint(*DURATIONS),
+        split=plain.split,
+        tract=round(100 + tract),
+    )
+
+
+@contextmanager
+def engine(voice: Voice) -> Iterator[Speak]:
+    """Run the flite command once for each text.
+
+    Raises:
+        DataError: it failed.
+    """
+    options = []
+    tract = voice.tract / 100
+    if voice.pitch:
+        options += ["--setf", f"int_f0_target_mean={voice.pitch * tract:.2f}"]
+    if voice.rate:
+        options += ["--setf", f"duration_stretch={voice.rate / 100 / tract:.4f}"]
+    with tempfile.TemporaryDirectory() as folder:
+        spoken = Path(folder) / "spoken.wav"
+
+        def speak(text: str) -> tuple[np.ndarray, float]:
+            command = ["flite", "-voice", voice.variant, *options, "-t", text, "-o", str(spoken)]
+            result = subprocess.run(command, capture_output=True, text=True)
+            if result.returncode != 0 or not spoken.exists():
+                reason = result.stderr.strip() or f"status {result.returncode}"
+                raise DataError(f"flite, voice {voice.variant}: {reason}")
+            samples, sample_rate = soundfile.read(spoken, dtype="float32")
+            return samples, sample_rate / tract
+
+        yield speak

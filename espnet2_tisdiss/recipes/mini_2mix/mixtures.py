@@ -1,0 +1,189 @@
+"""Mix two utterances as WSJ0-2mix does (`min` version), list the mixtures, and check the files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from scipy.signal import oaconvolve
+
+from espnet2_tisdiss.mixing.levels import frame_level
+from espnet2_tisdiss.recipes.data_directories import write_aside
+from espnet2_tisdiss.recipes.mini_2mix.noises import make_noise
+from espnet2_tisdiss.recipes.mini_2mix.plan import WSJ0_SPLIT, Mixture, split_of_set
+from espnet2_tisdiss.recipes.mini_2mix.rooms import read_responses
+from espnet2_tisdiss.recipes.mini_2mix.speech_files import (
+    SAMPLE_RATE,
+    read_speech,
+    unusable,
+    write_speech,
+)
+from espnet2_tisdiss.recipes.mini_2mix.synthesis import utterance_path
+
+PEAK = 0.9
+SIGNALS = ("mix", "s1", "s2")
+SCENE_COLUMNS = ("mixture", "room", "positions", "noise", "snr_db")
+# Each signal is rounded to 16 bits by itself, so mix and s1 + s2 may differ by this many steps.
+ROUNDING_LSB = 2
+SNR_TOLERANCE_DB = 0.1
+
+
+def wsj0_name(set_name: str) -> str:
+    """Return the folder of a set: ``tr``, ``cv``, ``tt`` or, of ``test_noisy``, ``tt_noisy``."""
+    split = split_of_set(set_name)
+    return WSJ0_SPLIT[split] + set_name.removeprefix(split)
+
+
+def signal_paths(corpus: Path, mixture: Mixture) -> dict[str, Path]:
+    """Return where the mixture and its sources are kept, by the names in ``SIGNALS``."""
+    folder = corpus / "wav8k" / "min" / wsj0_name(mixture.set_name)
+    return {signal: folder / signal / f"{mixture.name}.wav" for signal in SIGNALS}
+
+
+def mix(
+    first: np.ndarray,
+    second: np.ndarray,
+    snrs_db: tuple[float, float],
+    noise: tuple[np.ndarray, float] | None = None,
+) -> dict:
+    """Mix two signals, shape (n,) each, of any length and level.
+
+    Both are cut to the shorter one and brought to the same level of active speech, then to
+    ``snrs_db`` dB relative to that; mixture and sources are scaled so that the largest sample of
+    the three is 0.9.
+
+    Args:
+        first: the first source.
+        second: the second source.
+        snrs_db: their levels.
+        noise: added to the mixture alone: its samples, at least as many as the sources have, and
+            how many dB the speech of both is above it.
+
+    Returns:
+        ``mix``, ``s1``, ``s2``: int16 arrays of the length of the shorter signal.
+    """
+    length = min(len(first), len(second))
+    s1, s2 = (
+        signal[:length] / np.sqrt(frame_level(signal[:length], SAMPLE_RATE)) * 10 ** (snr / 20)
+        for signal, snr in zip((first, second), snrs_db, strict=True)
+    )
+    signals = {"mix": s1 + s2, "s1": s1, "s2": s2}
+    if noise is not None:
+        samples, snr = noise[0][:length], noise[1]
+        gain = 10 ** ((_snr_db(signals["mix"], samples) - snr) / 20)
+        signals["mix"] = signals["mix"] + gain * samples
+    scale = PEAK / max(np.abs(signal).max() for signal in signals.values())
+    return {
+        name: np.round(32768 * scale * signal).astype(np.int16) for name, signal in signals.items()
+    }
+
+
+def _snr_db(speech: np.ndarray, noise: np.ndarray) -> float:
+    """Return the level of the active parts of ``speech`` above that of ``noise``, in dB."""
+    noise_power = np.mean(np.square(noise, dtype=np.float64))
+    return float(10 * np.log10(frame_level(speech, SAMPLE_RATE) / noise_power))
+
+
+def make_mixture(corpus: Path, mixture: Mixture) -> None:
+    """Make the three files of a mixture from its utterances, unless they are there already.
+
+    The sources are as they reach the microphone: in a room, with its echoes.
+    """
+    paths = signal_paths(corpus, mixture)
+    if all(path.exists() for path in paths.values()):
+        return
+    sources = [
+        _utterance(corpus, speaker, utterance)
+        for speaker, utterance in zip(mixture.speakers, mixture.utterances, strict=True)
+    ]
+    if mixture.place is not None:
+        responses = read_responses(corpus, mixture.place.room)
+        sources = [
+            oaconvolve(source, responses[position])[: len(source)]
+            for source, position in zip(sources, mixture.place.positions, strict=True)
+        ]
+    noise = None
+    if mixture.noise is not None:
+        babble = [_utterance(corpus, *who) for who in mixture.noise.babble]
+        length = min(map(len, sources))
+        samples = make_noise(mixture.noise.kinds, length, mixture.noise.seed, babble)
+        noise = (samples, mixture.noise.snr_db)
+    snr1, snr2 = mixture.snrs
+    for name, signal in mix(*sources, (float(snr1), float(snr2)), noise).items():
+        write_speech(paths[name], signal)
+
+
+def _utterance(corpus: Path, speaker: str, utterance: str) -> np.ndarray:
+    return read_speech(utterance_path(corpus, speaker, utterance)) / 32768
+
+
+def check_mixture(corpus: Path, mixture: Mixture) -> int:
+    """Check the files of a mixture.
+
+    Returns:
+        The length in samples.
+
+    Raises:
+        DataError: a file is missing, unreadable, at another rate, silent or of another length, or
+            the mixture is not the sum of its sources, or its noise is not at the level that was
+            planned.  The message names the file.
+    """
+    paths = signal_paths(corpus, mixture)
+    signals = {name: read_speech(path).astype(np.int32) for name, path in paths.items()}
+    for name in ("s1", "s2"):
+        if len(signals[name]) != len(signals["mix"]):
+            raise unusable(
+                paths[name],
+                f"{len(signals[name])} samples, but its mixture has {len(signals['mix'])}",
+            )
+    speech = signals["s1"] + signals["s2"]
+    rest = signals["mix"] - speech
+    if mixture.noise is None:
+        error = np.abs(rest)
+        if error.max() > ROUNDING_LSB:
+            raise unusable(
+                paths["mix"],
+                f"sample {error.argmax()} is {error.max()} steps off s1 + s2 of that name",
+            )
+    else:
+        planned, found = mixture.noise.snr_db, _snr_db(speech, rest) if rest.any() else np.inf
+        if abs(found - planned) > SNR_TOLERANCE_DB:
+            raise unusable(
+                paths["mix"],
+                f"its noise is {found:.2f} dB below s1 + s2 of that name, not {planned:.2f} dB",
+            )
+    return len(speech)
+
+
+def write_mixture_lists(corpus: Path, set_name: str, mixtures: Iterable[Mixture]) -> None:
+    """Write ``mix_2_spk_<tr,cv,tt>.txt`` in WSJ0-2mix's format, with a space at each line's end.
+
+    If any of the mixtures has a room or noise, ``scenes_<tr,cv,tt>.tsv`` says which.
+    """
+    mixtures = sorted(mixtures, key=lambda mixture: mixture.name)
+    lines = []
+    for mixture in mixtures:
+        columns = []
+        for speaker, utterance, snr in zip(
+            mixture.speakers, mixture.utterances, mixture.snrs, strict=True
+        ):
+            path = utterance_path(corpus, speaker, utterance).relative_to(corpus)
+            columns += [path.as_posix(), snr]
+        lines.append(" ".join(columns) + " \n")
+    with write_aside(corpus / f"mix_2_spk_{wsj0_name(set_name)}.txt") as aside:
+        aside.write_text("".join(lines), encoding="utf-8")
+    if any(mixture.place or mixture.noise for mixture in mixtures):
+        rows = ["\t".join(SCENE_COLUMNS), *map(_scene, mixtures)]
+        with write_aside(corpus / f"scenes_{wsj0_name(set_name)}.tsv") as aside:
+            aside.write_text("\n".join(rows) + "\n", encoding="utf-8")
+
+
+def _scene(mixture: Mixture) -> str:
+    place, noise = mixture.place, mixture.noise
+    columns = [mixture.name, "-", "-", "-", "-"]
+    if place:
+        columns[1:3] = place.room, ",".join(map(str, place.positions))
+    if noise:
+        columns[3:5] = "+".join(noise.kinds), f"{noise.snr_db:.2f}"
+    return "\t".join(columns)

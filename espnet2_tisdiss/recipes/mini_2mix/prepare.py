@@ -1,0 +1,223 @@
+"""Make the mini_2mix corpus: two-speaker mixtures of synthesised speech, and its data directories.
+
+Run by ``local/data.sh`` from the recipe folder.  What is finished is not made again, so an
+interrupted run is simply started again; the same size and seed give the same files however many
+processes make them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from types import MappingProxyType
+
+from espnet2_tisdiss.recipes.corpora.files import positive
+from espnet2_tisdiss.recipes.data_directories import DataError, run_main, write_aside, write_scp
+from espnet2_tisdiss.recipes.mini_2mix import festival, flite, voices
+from espnet2_tisdiss.recipes.mini_2mix.data_lists import make_data_dirs
+from espnet2_tisdiss.recipes.mini_2mix.mixtures import (
+    check_mixture,
+    make_mixture,
+    write_mixture_lists,
+)
+from espnet2_tisdiss.recipes.mini_2mix.plan import SIZES, Plan, Size, made_sets, make_plan
+from espnet2_tisdiss.recipes.mini_2mix.rooms import make_room, require_rooms
+from espnet2_tisdiss.recipes.mini_2mix.speech_files import SAMPLE_RATE
+from espnet2_tisdiss.recipes.mini_2mix.synthesis import require_espeak, speak_utterances
+from espnet2_tisdiss.recipes.parallel import map_in_processes
+
+# To be raised whenever the same size and seed begin to give other files than before.
+RECIPE_VERSION = 1
+
+# Those that take part where they are installed.
+ENGINES = MappingProxyType({"flite": flite, "festival": festival})
+
+
+def make_corpus(
+    size: Size, seed: int, corpus: Path, data: Path, recipe: Path, processes: int, suffix: str = ""
+) -> str:
+    """Make the corpus in ``corpus`` and its data directories in ``data``.
+
+    Paths in the data directories are relative to ``recipe`` if the corpus is inside that folder;
+    ``suffix`` is added to their names.
+
+    Returns:
+        A line that says what there is now, and one for each engine that is missing.
+
+    Raises:
+        DataError: the folder holds another corpus, or something could not be made.
+    """
+    require_espeak()
+    engines = open_corpus(corpus, size, seed)
+    plan = make_plan(size, seed, **engines)
+    if any(mixture.place for mixture in plan.mixtures):
+        require_rooms()
+    seconds = fill_corpus(plan, corpus, seed, processes)
+    counts = make_data_dirs(corpus, data, recipe, plan.by_set, suffix)
+    sets = ", ".join(f"{data / split} {count}" for split, count in counts.items())
+    made = f"{corpus}: {len(plan.voices)} voices, {seconds / 3600:.2f} hours of mixtures ({sets})"
+    return "\n".join([made, *_missing_engines(size, engines)])
+
+
+def _missing_engines(size: Size, engines: Mapping[str, Sequence[str]]) -> list[str]:
+    lines = []
+    if not engines["flite"]:
+        lines.append("without flite: the training voices are of espeak-ng alone")
+    made = made_sets(size, engines.get("festival", ()))
+    lines += [f"without festival: {s.name} is not made" for s in size.sets if s not in made]
+    return lines
+
+
+def test_set_names(corpus: Path, size: Size, seed: int, suffix: str) -> list[str]:
+    """Return the test sets that a corpus has or would have; nothing is made.
+
+    Raises:
+        DataError: the folder holds another corpus.
+    """
+    engines = settled_engines(corpus, size, seed)
+    if engines is None:
+        engines = installed_engines(size)
+    made = made_sets(size, engines.get("festival", ()))
+    return [f"{s.name}{suffix}" for s in made if s.split == "test"]
+
+
+def installed_engines(size: Size) -> dict[str, list[str]]:
+    """Ask each engine that may take part for its voices."""
+    return {name: ENGINES[name].installed() for name in size.optional_engines}
+
+
+def open_corpus(corpus: Path, size: Size, seed: int) -> dict[str, list[str]]:
+    """Note in the folder which corpus it holds, or check that it is this one.
+
+    Returns:
+        The voices of flite and festival that take part, which is settled when the folder is new.
+
+    Raises:
+        DataError: the folder holds another corpus, or was begun with voices that are gone.
+    """
+    note = corpus / "corpus.json"
+    settled = settled_engines(corpus, size, seed)
+    present = installed_engines(size)
+    if settled is None:
+        with write_aside(note) as aside:
+            aside.write_text(json.dumps(_identity(size, seed) | present) + "\n", encoding="utf-8")
+        return present
+    for name, begun_with in settled.items():
+        if missing := set(begun_with) - set(present[name]):
+            raise DataError(
+                f"{corpus} was begun with {name}'s voices, but {name} no longer has "
+                f"{', '.join(sorted(missing))}: install it again, or give another folder with "
+                "--corpus"
+            )
+    return settled
+
+
+def settled_engines(corpus: Path, size: Size, seed: int) -> dict[str, list[str]] | None:
+    """Read which voices of flite and festival take part in a corpus; ``None`` if it is new.
+
+    Raises:
+        DataError: the folder holds another corpus.
+    """
+    identity = _identity(size, seed)
+    note = corpus / "corpus.json"
+    if not note.exists():
+        return None
+    try:
+        found = json.loads(note.read_text(encoding="utf-8"))
+        engines = {name: found.pop(name) for name in ENGINES if name in found}
+    except (ValueError, KeyError, AttributeError):
+        raise DataError(f"{note}: not readable: remove the folder {corpus}") from None
+    if found != identity:
+        raise DataError(
+            f"{corpus} holds another corpus ({_words(found)}; wanted: {_words(identity)}): "
+            "give another folder with --corpus, or remove this one, and what was made of it in "
+            "data, dump and exp"
+        )
+    if engines.keys() != set(size.optional_engines):
+        raise DataError(f"{note}: not readable: remove the folder {corpus}")
+    return engines
+
+
+def _identity(size: Size, seed: int) -> dict[str, object]:
+    return {"size": size.name, "seed": seed, "recipe_version": RECIPE_VERSION}
+
+
+def _words(identity: Mapping[str, object]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in identity.items())
+
+
+def fill_corpus(plan: Plan, corpus: Path, seed: int, processes: int) -> float:
+    """Make and check everything in the corpus folder that is not there yet.
+
+    Returns:
+        Seconds of mixtures.
+
+    Raises:
+        DataError: something could not be made, or a file does not pass its check.
+    """
+    speak = partial(speak_utterances, corpus, size=plan.size, seed=seed)
+    turns = [(voice, plan.utterances[voice.speaker]) for voice in plan.voices]
+    text: dict[str, str] = {}
+    for said in map_in_processes(speak, turns, processes, "voices"):
+        text.update(said)
+    rooms = sorted({mixture.place.room for mixture in plan.mixtures if mixture.place})
+    for _ in map_in_processes(partial(make_room, corpus, seed=seed), rooms, processes, "rooms"):
+        pass
+    for _ in map_in_processes(partial(make_mixture, corpus), plan.mixtures, processes, "mixtures"):
+        pass
+    check = partial(check_mixture, corpus)
+    samples = sum(map_in_processes(check, plan.mixtures, processes, "check"))
+    write_scp(corpus / "text", text)
+    voices.write_voices(corpus / "voices.tsv", list(plan.voices))
+    for name, members in plan.by_set.items():
+        write_mixture_lists(corpus, name, members)
+    return samples / SAMPLE_RATE
+
+
+def _parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="local/data.sh",
+        description="Make a two-speaker corpus of synthesised speech and its data directories "
+        "data/train, data/valid and data/test (full: several test sets). A run that was "
+        "interrupted is simply repeated.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    sizes = "; ".join(
+        f"{name}: {size.voices} voices, {size.train} / {size.valid} / "
+        f"{' + '.join([str(size.test)] * len(size.test_sets))} mixtures"
+        for name, size in SIZES.items()
+    )
+    parser.add_argument("--size", choices=SIZES, default="default", help=sizes)
+    parser.add_argument("--seed", type=int, default=0, help="another seed, another corpus")
+    parser.add_argument("--nj", type=positive, default=2, help="number of processes")
+    parser.add_argument(
+        "--corpus", type=Path, help="folder of the corpus (default: downloads/mini_<size>_<seed>)"
+    )
+    parser.add_argument("--suffix", default="", help="added to the names of the data directories")
+    parser.add_argument(
+        "--list_test_sets",
+        action="store_true",
+        help="only print the names of the test sets that there are or would be",
+    )
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Run the command line; a line on stdout says what was made."""
+    arguments = _parse_arguments()
+    recipe = Path.cwd()
+    corpus = arguments.corpus or Path("downloads") / f"mini_{arguments.size}_{arguments.seed}"
+    size = SIZES[arguments.size]
+    data, nj, suffix = Path("data"), arguments.nj, arguments.suffix
+    if arguments.list_test_sets:
+        print(*test_set_names(corpus, size, arguments.seed, suffix))
+        return
+    print(make_corpus(size, arguments.seed, corpus, data, recipe, nj, suffix))
+
+
+if __name__ == "__main__":
+    sys.exit(run_main("local/data.sh", main))

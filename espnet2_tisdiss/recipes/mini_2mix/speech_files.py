@@ -1,0 +1,49 @@
+"""The corpus's audio files: mono, 8 kHz, 16-bit, never half-written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from espnet2_tisdiss.recipes.data_directories import DataError
+from espnet2_tisdiss.recipes.signals import write_encoded
+
+SAMPLE_RATE = 8000
+
+
+def write_speech(path: Path, signal: np.ndarray) -> None:
+    """Write ``signal``, shape (n,), int16 or float within +-1, and rename it when it is whole.
+
+    libsndfile makes 16 bits of float: ``corpus_files.write_audio`` would keep it as it is.
+
+    Raises:
+        DataError: the file cannot be written.
+    """
+    try:
+        write_encoded(path, signal, SAMPLE_RATE, "PCM_16", "WAV")
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written: {error.strerror}") from None
+
+
+def read_speech(path: Path) -> np.ndarray:
+    """Read the samples of a file of the corpus, int16, shape (n,).
+
+    Raises:
+        DataError: the file is missing, unreadable, or not mono speech at 8 kHz.
+    """
+    try:
+        signal, sample_rate = soundfile.read(path, dtype="int16")
+    except (soundfile.LibsndfileError, OSError) as error:
+        raise unusable(path, f"not readable ({error})") from None
+    if sample_rate != SAMPLE_RATE or signal.ndim != 1:
+        raise unusable(path, f"expected one channel at {SAMPLE_RATE} Hz")
+    if not signal.any():
+        raise unusable(path, "silent")
+    return signal
+
+
+def unusable(path: Path, reason: str) -> DataError:
+    """Return the error that names a bad file and says how it is made anew."""
+    return DataError(f"{path}: {reason}: remove this file and run again")

@@ -1,0 +1,66 @@
+"""Apply a function to many items in worker processes, with progress and a prompt stop."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+
+from espnet2_tisdiss.processes import leave_with_parent
+from espnet2_tisdiss.recipes.data_directories import DataError
+from espnet2_tisdiss.recipes.progress import Progress
+
+
+def map_in_processes[Item, Result](
+    function: Callable[[Item], Result], items: Sequence[Item], nj: int, label: str
+) -> Generator[Result, None, None]:
+    """Yield ``function(item)`` in the order of ``items``.
+
+    Args:
+        function: a picklable function (module level, or a partial of one).
+        items: picklable arguments.
+        nj: number of worker processes; 1 works in this process.
+        label: shown with the progress.
+
+    Raises:
+        DataError: a worker process was killed.
+
+    Closing the generator early drops the items that were not begun.
+    """
+    with Progress(len(items), label) as progress:
+        if nj == 1 or len(items) < 2:
+            for done, item in enumerate(items, start=1):
+                yield function(item)
+                progress.reach(done)
+            return
+        # Spawned, not forked: the progress bar has a thread, which a fork would not survive.
+        context = multiprocessing.get_context("spawn")
+        pool = ProcessPoolExecutor(
+            min(nj, len(items)), mp_context=context, initializer=leave_with_parent
+        )
+        try:
+            chunk = max(1, min(32, len(items) // (4 * nj)))
+            with _interrupts_ignored():
+                results = pool.map(function, items, chunksize=chunk)
+            for done, result in enumerate(results, start=1):
+                yield result
+                progress.reach(done)
+        except BrokenProcessPool:
+            raise DataError(
+                f"{label}: a process was killed; is memory short? Try fewer (--nj)"
+            ) from None
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """Ignore Ctrl-C; processes started meanwhile ignore it for good: their parent stops them."""
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)

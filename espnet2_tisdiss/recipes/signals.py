@@ -1,0 +1,148 @@
+"""Read single-channel audio for a data directory and refuse what cannot be trained on.
+
+Every refusal is a :class:`datadir.DataError` of one line that names the file and the cause.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from espnet2_tisdiss.audio.reading import declared_size
+from espnet2_tisdiss.recipes.data_directories import DataError, write_aside
+
+MIN_DURATION_S = 0.02
+FLOAT_SUBTYPES = ("FLOAT", "DOUBLE")
+PCM_SUBTYPES = ("PCM_U8", "PCM_16", "PCM_24", "PCM_32")
+CONTAINERS = {"wav": ("WAV", "WAVEX"), "flac": ("FLAC",)}
+
+
+@dataclass(frozen=True)
+class Signal:
+    """One channel of one audio file.
+
+    Attributes:
+        samples: float64 of shape (n,); full scale of integer formats is 1.
+        rate: samples per second.
+        subtype: libsndfile's name of the sample format, e.g. PCM_16 or FLOAT.
+        container: libsndfile's name of the file format, e.g. WAV or FLAC.
+        channels: number of channels of the file.
+    """
+
+    samples: np.ndarray
+    rate: int
+    subtype: str
+    container: str
+    channels: int
+
+    @property
+    def silent(self) -> bool:
+        """Whether every sample is zero."""
+        return not np.any(self.samples)
+
+
+def read_signal(
+    path: str, ref_channel: int | None = None, advice: str = "choose one with --ref_channel N"
+) -> Signal:
+    """Read one channel of a file and check it.
+
+    Args:
+        path: the audio file.
+        ref_channel: channel to take (from 0) of a file with several; None refuses such a file.
+        advice: what to do about a file with other channels, for messages.
+
+    Raises:
+        DataError: no such file, a command in place of a file, not audio, truncated, shorter than
+            20 ms, several channels without ``ref_channel``, or a NaN or infinite sample.
+    """
+    if path.rstrip().endswith("|"):
+        raise DataError(f"{path}: is a command, not a file; unpack the audio into files first")
+    if not Path(path).is_file():
+        raise DataError(f"{path}: no such file")
+    _check_declared_size(path)
+    try:
+        with soundfile.SoundFile(path) as file:
+            samples = file.read(dtype="float64", always_2d=True)
+            rate, subtype, container = file.samplerate, file.subtype, file.format
+            expected = file.frames
+    except (soundfile.SoundFileError, OSError) as error:
+        reason = str(error).removeprefix(f"Error opening {path!r}: ").rstrip(".")
+        raise DataError(f"{path}: not a readable audio file ({reason})") from None
+    if len(samples) != expected:
+        raise DataError(f"{path}: truncated: {len(samples)} of {expected} samples are there")
+    signal = Signal(
+        _one_channel(path, samples, ref_channel, advice), rate, subtype, container, samples.shape[1]
+    )
+    _check_samples(path, signal)
+    return signal
+
+
+def _check_declared_size(path: str) -> None:
+    """Refuse a RIFF, AIFF or RF64 file that is shorter than its header says.
+
+    libsndfile reads such a file as if it were meant to be short.
+    """
+    with open(path, "rb") as file:
+        size = declared_size(file.read(28))
+    there = Path(path).stat().st_size
+    if size is not None and size > there + 1:  # a pad byte may lack
+        raise DataError(f"{path}: truncated: {there} of {size} bytes are there")
+
+
+def _one_channel(
+    path: str, samples: np.ndarray, ref_channel: int | None, advice: str
+) -> np.ndarray:
+    channels = samples.shape[1]
+    if channels == 1:
+        return samples[:, 0]
+    if ref_channel is None:
+        raise DataError(f"{path}: has {channels} channels; {advice}")
+    if ref_channel >= channels:
+        raise DataError(
+            f"{path}: has channels 0 to {channels - 1}, but not channel {ref_channel}; {advice}"
+        )
+    return np.ascontiguousarray(samples[:, ref_channel])
+
+
+def _check_samples(path: str, signal: Signal) -> None:
+    if len(signal.samples) < MIN_DURATION_S * signal.rate:
+        raise DataError(
+            f"{path}: too short: {len(signal.samples)} samples, at least "
+            f"{MIN_DURATION_S * 1000:.0f} ms are needed"
+        )
+    finite = np.isfinite(signal.samples)
+    if not finite.all():
+        first = int(np.argmin(finite))
+        raise DataError(f"{path}: sample {first} is {signal.samples[first]}, not a finite number")
+
+
+def write_signal(path: Path, samples: np.ndarray, rate: int, subtype: str) -> None:
+    """Write samples of shape (n,) aside, in the format of the suffix, and rename the whole file.
+
+    Raises:
+        DataError: the file format cannot hold the sample format, or samples would be clipped.
+        OSError: the file cannot be written.
+    """
+    container = path.suffix.removeprefix(".").upper()
+    if not soundfile.check_format(container, subtype):
+        raise DataError(f"{path}: {container} cannot hold {subtype} samples")
+    peak = np.max(np.abs(samples), initial=0.0)
+    if subtype not in FLOAT_SUBTYPES and peak > 1:
+        raise DataError(f"{path}: {subtype} would clip its samples, whose peak is {peak:.3g}")
+    write_encoded(path, samples, rate, subtype, container)
+
+
+def write_encoded(path: Path, samples: np.ndarray, rate: int, subtype: str, container: str) -> None:
+    """Write samples of shape (n,) or (n, channels) aside and rename the file when it is whole.
+
+    Raises:
+        OSError: the file cannot be written; it names the file.
+    """
+    whole = io.BytesIO()  # encoded in memory: so the system's own error tells what is wrong
+    soundfile.write(whole, samples, rate, subtype=subtype, format=container)
+    with write_aside(path) as aside:
+        aside.write_bytes(whole.getbuffer())

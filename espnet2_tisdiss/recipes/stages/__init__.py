@@ -1,0 +1,1 @@
+"""The programs that the stages of local/enh.sh run."""

@@ -1,0 +1,91 @@
+#!/usr/bin/env python3
+"""Check an inference configuration before the jobs start, and that the model has a depth to choose.
+
+Finds what ESPnet would end with a traceback, and depths asked of a separator that has none.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from espnet2_tisdiss.recipes.data_directories import DataError, run_main
+
+# what ESPnet lets an inference configuration change
+CHANGEABLE = [
+    f"{part}{suffix}" for part in ("encoder", "separator", "decoder") for suffix in ("", "_conf")
+]
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML file that holds a mapping.
+
+    Raises:
+        DataError: the file is missing, is not YAML, or holds something else.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise DataError(f"{path}: expected 'key: value' lines")
+    return content
+
+
+def check_inference_config(path: Path) -> dict[str, Any]:
+    """Read an inference configuration.
+
+    Raises:
+        DataError: the file is no mapping, is empty, or names something that ESPnet does not let it
+            change.
+    """
+    changes = read_yaml(path)
+    if not changes:
+        raise DataError(f"{path}: is empty; leave --inference_enh_config out for no change")
+    if unknown := sorted(changes.keys() - set(CHANGEABLE)):
+        raise DataError(f"{path}: unknown key {unknown[0]!r}; keys are {', '.join(CHANGEABLE)}")
+    return changes
+
+
+def check_depth(train_config: dict[str, Any], changes: dict[str, Any]) -> None:
+    """Check that a model has a depth to choose.
+
+    Args:
+        train_config: the model's configuration.
+        changes: what the inference configuration changes of it.
+
+    Raises:
+        DataError: its separator has no depth.
+    """
+    separator = changes.get("separator", train_config.get("separator"))
+    if separator != "tisdiss":
+        raise DataError(f"--n_re needs a model with the tisdiss separator, not {separator!r}")
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """Build the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--train_config", type=Path, required=True, help="the model's config.yaml")
+    parser.add_argument("--inference_config", type=Path, help="inference configuration")
+    parser.add_argument("--n_re", action="store_true", help="depths are asked for")
+    return parser
+
+
+def main() -> None:
+    """Run the command line."""
+    args = get_parser().parse_args()
+    changes = check_inference_config(args.inference_config) if args.inference_config else {}
+    if args.n_re:
+        check_depth(read_yaml(args.train_config), changes)
+
+
+if __name__ == "__main__":
+    sys.exit(run_main("check_inference", main))

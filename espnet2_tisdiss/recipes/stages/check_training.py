@@ -1,0 +1,178 @@
+#!/usr/bin/env python3
+"""Check a training configuration before hours go into it.
+
+Finds what ESPnet would pass over in silence or end with a traceback: a separator that refuses its
+options, a criterion for one depth only, another sample rate than the data's, segments of another
+length than they are, mixtures that cannot be drawn, and initial weights that do not fit the model.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from espnet2.train.abs_espnet_model import AbsESPnetModel
+
+from espnet2_tisdiss import MultiDepthPIT, TISDiSSSeparator
+from espnet2_tisdiss.checks import some_of
+from espnet2_tisdiss.errors import TisdissError
+from espnet2_tisdiss.espnet.training import ResumableTask, depth_of_epoch
+from espnet2_tisdiss.mixing.bank import Bank
+from espnet2_tisdiss.mixing.scenes import MixingConfig, SceneDrawer
+from espnet2_tisdiss.pretrained.finding import read_weights
+from espnet2_tisdiss.recipes.data_directories import DataError, run_main
+
+
+def training_options(config: Path, enh_args: Sequence[str]) -> argparse.Namespace:
+    """Read the options that enh_train has with a configuration and options that come after it."""
+    command = ["--config", str(config), "--output_dir", "none", *enh_args]
+    return ResumableTask.get_parser().parse_args(command)
+
+
+def build(options: argparse.Namespace) -> AbsESPnetModel:
+    """Build the model as enh_train would.
+
+    Raises:
+        DataError: an option of the model is refused.
+    """
+    try:
+        return ResumableTask.build_model(options)
+    except (ValueError, TypeError) as error:
+        raise DataError(f"{options.config}: {error}") from None
+
+
+def check_model(model: AbsESPnetModel, fs: int) -> None:
+    """Check what a TISDiSS needs of the rest of the configuration.
+
+    Args:
+        model: the model to be trained.
+        fs: sample rate of the data in Hz.
+
+    Raises:
+        DataError: the criterion takes one depth only, or the model is for another sample rate.
+    """
+    separator = model.separator
+    if not isinstance(separator, TISDiSSSeparator):
+        return
+    for wrapper in model.loss_wrappers:
+        if not isinstance(wrapper, MultiDepthPIT):
+            raise DataError(
+                f"criterion {wrapper.criterion.name}: its wrapper takes one depth, but TISDiSS is "
+                "trained at several: write 'wrapper: multi_depth_pit'"
+            )
+    told = separator.config.sample_rate
+    if told != fs:
+        # inference brings recordings to this rate, and the bands are placed for it
+        raise DataError(
+            f"the model is for {told} Hz, but the data has {fs} Hz: set sample_rate in "
+            f"separator_conf, or add --fit_args '--separator_conf sample_rate={fs}'"
+        )
+
+
+def check_segments(options: argparse.Namespace) -> None:
+    """Check that training takes the segments and batches that the configuration asks for.
+
+    Dynamic mixing takes both as they are written. Batches that will be smaller are told.
+
+    Raises:
+        DataError: ESPnet would take segments of another length.
+    """
+    if not options.speech_segment or options.preprocessor != "enh":
+        return
+    step = options.sample_rate  # of the preprocessor, whatever the data's is
+    if options.speech_segment % step:
+        raise DataError(
+            f"{options.config}: speech_segment {options.speech_segment}: ESPnet takes whole "
+            f"multiples of {step} samples alone; write "
+            f"{max(1, round(options.speech_segment / step)) * step}"
+        )
+    if options.batch_type == "folded" and options.iterator_type == "sequence":
+        print(
+            f"{options.config}: batch_type folded goes by the length of whole mixtures, so batches "
+            f"of long ones have fewer than {options.batch_size} segments; sorted always has as "
+            "many",
+            file=sys.stderr,
+        )
+
+
+def check_mixing(options: argparse.Namespace, fs: int) -> None:
+    """Check a training on mixtures that it makes itself, and the depths of its epochs.
+
+    Args:
+        options: of enh_train.
+        fs: sample rate of the validation data in Hz.
+
+    Raises:
+        DataError: an option is wrong, the recordings cannot be used, or are at another rate.
+    """
+    try:
+        if options.depth_schedule:
+            depth_of_epoch(options.depth_schedule, 1)
+        if options.iterator_type != "task":
+            return
+        if not options.num_iters_per_epoch:
+            raise ValueError("iterator_type task needs num_iters_per_epoch")
+        if options.valid_iterator_type in (None, "task") or options.num_att_plot:
+            raise ValueError(
+                "iterator_type task makes training batches alone: set valid_iterator_type to "
+                "sequence, and num_att_plot to 0"
+            )
+        mixing = MixingConfig.from_options(options.mixing_conf)
+        drawer = SceneDrawer(Bank(mixing.bank, "train"), mixing)
+        drawer.draw(np.random.default_rng(0))
+    except (ValueError, TypeError) as error:
+        raise DataError(f"{options.config}: {error}") from None
+    if drawer.bank.rate != fs:
+        raise DataError(
+            f"{mixing.bank} holds recordings at {drawer.bank.rate} Hz, but the data has {fs} Hz"
+        )
+
+
+def check_weights(model: AbsESPnetModel, weights: Path) -> None:
+    """Check that a file of weights fits the model, name by name.
+
+    Raises:
+        DataError: the file cannot be read or holds something else, or weights are missing, left
+            over or of another shape.
+    """
+    own = {name: value.shape for name, value in model.state_dict().items()}
+    try:
+        found = {name: value.shape for name, value in read_weights(weights).items()}
+    except TisdissError as error:
+        raise DataError(f"--init_param {error}") from None
+    problems = {
+        "missing": own.keys() - found.keys(),
+        "left over": found.keys() - own.keys(),
+        "of another shape": {
+            name for name in own.keys() & found.keys() if own[name] != found[name]
+        },
+    }
+    told = [f"{what}: {some_of(names)}" for what, names in problems.items() if names]
+    if told:
+        raise DataError(f"--init_param {weights} does not fit the model: {'; '.join(told)}")
+
+
+def main() -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--config", type=Path, required=True, help="training configuration")
+    parser.add_argument("--fs", type=int, required=True, help="sample rate of the data in Hz")
+    parser.add_argument("--init_param", nargs="*", default=[], help="weights to start from")
+    parser.add_argument("enh_args", nargs="*", help="options of enh_train, after --")
+    args = parser.parse_args()
+    options = training_options(args.config, args.enh_args)
+    check_segments(options)
+    check_mixing(options, args.fs)
+    model = build(options)
+    check_model(model, args.fs)
+    for weights in args.init_param:
+        # file:source:target takes parts on purpose; a file alone is the whole model
+        if ":" not in weights:
+            check_weights(model, Path(weights))
+
+
+if __name__ == "__main__":
+    sys.exit(run_main("check_training", main))

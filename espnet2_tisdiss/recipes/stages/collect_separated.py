@@ -1,0 +1,127 @@
+#!/usr/bin/env python3
+"""Keep what inference has finished, tell what is left to do, and put the results in place.
+
+Inference jobs write ``<work>/jobs/<n>/out/<part>/wavs/<speaker>/<utterance>.wav`` (or another
+format); a part is what a run makes at one depth.  ``todo`` moves the utterances that are whole for
+all speakers to ``<work>/kept/<part>`` and lists those that some part still lacks; ``collect`` makes
+``<folder>/wavs`` and ``<folder>/spk<i>.scp`` of a part that lacks nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import soundfile
+
+from espnet2_tisdiss.recipes.data_directories import DataError, read_scp, run_main, write_scp
+
+
+def is_whole(wav: Path, num_samples: int) -> bool:
+    """Whether an audio file is there with its full length."""
+    try:
+        return soundfile.info(wav).frames == num_samples
+    except (soundfile.SoundFileError, OSError):
+        return False
+
+
+def salvage(work: Path, lengths: dict[str, int], num_spk: int) -> None:
+    """Move finished utterances of all parts from the jobs' folders to ``<work>/kept``.
+
+    Args:
+        work: the work folder of inference.
+        lengths: utterance -> number of samples of its mixture.
+        num_spk: number of separated files each utterance has.
+    """
+    speakers = [str(number) for number in range(1, num_spk + 1)]
+    for wavs in sorted(work.glob("jobs/*/out/*/wavs")):
+        kept = work / "kept" / wavs.parent.name
+        for speaker in speakers:
+            (kept / speaker).mkdir(parents=True, exist_ok=True)
+        for first in sorted((wavs / "1").iterdir()):
+            made = [wavs / speaker / first.name for speaker in speakers]
+            length = lengths.get(first.stem)
+            if length is not None and all(is_whole(wav, length) for wav in made):
+                for wav, speaker in zip(made, speakers, strict=True):
+                    wav.replace(kept / speaker / first.name)
+
+
+def finished(work: Path, part: str, num_spk: int) -> set[str]:
+    """Name the utterances that are finished for a part, in this run and in earlier ones."""
+    # All files of an utterance are moved one after the other: the last speaker's tells.
+    return {wav.stem for wav in (work / "kept" / part / str(num_spk)).glob("*")}
+
+
+def todo(work: Path, data_dir: Path, num_spk: int, parts: Sequence[str]) -> int:
+    """Write ``<work>/todo.scp`` with the mixtures that a part lacks; give their number."""
+    mixtures = read_scp(data_dir / "wav.scp")
+    salvage(work, _lengths(data_dir), num_spk)
+    done = set.intersection(*(finished(work, part, num_spk) for part in parts))
+    left = {key: path for key, path in mixtures.items() if key not in done}
+    write_scp(work / "todo.scp", left)
+    return len(left)
+
+
+def collect(work: Path, data_dir: Path, num_spk: int, part: str, folder: Path) -> int:
+    """Put a part's separated files and their lists into ``folder``; give their number.
+
+    ``work`` is removed once nothing is kept there for another part.
+
+    Raises:
+        DataError: some utterance is not separated, or not into ``num_spk`` files.
+    """
+    lengths = _lengths(data_dir)
+    salvage(work, lengths, num_spk)
+    if missing := sorted(lengths.keys() - finished(work, part, num_spk)):
+        raise DataError(
+            f"{work}: {len(missing)} utterances lack {num_spk} separated files as long as their "
+            f"mixture ({missing[0]}, ...); does the model separate {num_spk} speakers (--ref_num)?"
+        )
+    shutil.rmtree(folder / "wavs", ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    (work / "kept" / part).rename(folder / "wavs")
+    for number in range(1, num_spk + 1):
+        wavs = sorted((folder / "wavs" / str(number)).iterdir())
+        write_scp(folder / f"spk{number}.scp", {wav.stem: str(wav) for wav in wavs})
+    if not any(work.glob("kept/*/*/*")):
+        shutil.rmtree(work)
+    return len(lengths)
+
+
+def _lengths(data_dir: Path) -> dict[str, int]:
+    return {key: int(text) for key, text in read_scp(data_dir / "utt2num_samples").items()}
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """Build the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    actions = parser.add_subparsers(dest="action", required=True)
+    count = actions.add_parser("todo", help="print how many mixtures are left")
+    place = actions.add_parser("collect", help="put the results in place")
+    for action in (count, place):
+        action.add_argument("--work", type=Path, required=True, help="work folder of inference")
+        action.add_argument("--data_dir", type=Path, required=True, help="the formatted test set")
+        action.add_argument("--num_spk", type=int, required=True, help="number of speakers")
+    count.add_argument("parts", nargs="+", help="the parts wanted")
+    place.add_argument("--folder", type=Path, required=True, help="where the results go")
+    place.add_argument("part", help="the part to collect")
+    return parser
+
+
+def main() -> None:
+    """Run the command line."""
+    args = get_parser().parse_args()
+    if args.action == "todo":
+        print(todo(args.work, args.data_dir, args.num_spk, args.parts))
+    else:
+        made = collect(args.work, args.data_dir, args.num_spk, args.part, args.folder)
+        print(f"{args.folder}: {made} mixtures separated", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(run_main("collect_separated", main))

@@ -1,0 +1,91 @@
+#!/usr/bin/env python3
+"""Draw how a training went: SI-SNR in dB by step and depth, from the experiment's checkpoint.
+
+Shown are the means of each epoch: of the validation set at every depth that was validated, and of
+the training mixtures at the deepest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from espnet2_tisdiss.evaluate.pictures import Curve, draw_curves
+from espnet2_tisdiss.recipes.data_directories import DataError, run_main, write_aside
+from espnet2_tisdiss.recipes.stages.check_inference import read_yaml
+
+PICTURE = "training_curve.png"
+LOSS = "si_snr_loss"
+
+
+def read_epochs(exp: Path) -> dict[int, dict[str, Any]]:
+    """Return the statistics of each epoch that ESPnet's checkpoint holds.
+
+    Raises:
+        DataError: there is no checkpoint, or it cannot be read.
+    """
+    checkpoint = exp / "checkpoint.pth"
+    try:
+        states = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        return states["reporter"]["stats"]
+    except FileNotFoundError:
+        raise DataError(f"{checkpoint}: no such file: train first") from None
+    except Exception as error:  # torch.load raises errors of many types for damaged files
+        raise DataError(f"{checkpoint}: is not a training's checkpoint ({error})") from None
+
+
+def shallowest(config: Mapping[str, Any]) -> int:
+    """Return N_re of a training's first supervised estimate, 0 for the splitter's."""
+    return 0 if config.get("separator_conf", {}).get("spliter_loss", True) else 1
+
+
+def curves(epochs: Mapping[int, Mapping[str, Any]], first: int = 0) -> dict[str, Curve]:
+    """Return SI-SNR by step: of the validation set by depth, and of training at the last depth.
+
+    Empty where the training has another loss.
+
+    Args:
+        epochs: statistics of each epoch.
+        first: N_re of the first estimate.
+    """
+    found: dict[str, Curve] = {}
+    for _, parts in sorted(epochs.items()):
+        step = parts["train"]["total_count"]
+        by_depth = _by_depth(parts["valid"])
+        for depth, loss in sorted(by_depth.items()):
+            found.setdefault(f"validation, N_re {first + depth}", Curve()).add(step, -loss)
+        if not by_depth and LOSS in parts["valid"]:
+            found.setdefault("validation", Curve()).add(step, -parts["valid"][LOSS])
+        trained = _by_depth(parts["train"])
+        if trained:
+            found.setdefault("training, deepest", Curve()).add(step, -trained[max(trained)])
+    return found
+
+
+def _by_depth(statistics: Mapping[str, float]) -> dict[int, float]:
+    """Return the loss of each estimate, from 0, the shallowest."""
+    matches = ((re.fullmatch(rf"{LOSS}_depth-(\d+)", key), key) for key in statistics)
+    return {int(match[1]): statistics[key] for match, key in matches if match}
+
+
+def main() -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("exp", type=Path, metavar="EXP_DIR", help="the experiment's folder")
+    exp = parser.parse_args().exp
+    found = curves(read_epochs(exp), shallowest(read_yaml(exp / "config.yaml")))
+    if not found:
+        return
+    picture = draw_curves(found, "training steps", "SI-SNR [dB]", "Means of each epoch")
+    with write_aside(exp / PICTURE) as aside:
+        aside.write_bytes(picture)
+
+
+if __name__ == "__main__":
+    sys.exit(run_main("draw_training", main))

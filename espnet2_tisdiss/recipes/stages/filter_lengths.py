@@ -1,0 +1,76 @@
+#!/usr/bin/env python3
+"""Drop the utterances of a data directory that are too short or too long (stage 4)."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from espnet2_tisdiss.recipes.data_directories import (
+    DataError,
+    build_aside,
+    copy_lists,
+    read_scp,
+    run_main,
+)
+
+
+def filter_lengths(
+    data_dir: Path, out_dir: Path, rate: int, min_duration_s: float, max_duration_s: float
+) -> tuple[int, int]:
+    """Make ``out_dir`` from the utterances of ``data_dir`` with a duration within the limits.
+
+    Args:
+        data_dir: a directory made by format_audio (it has ``utt2num_samples``).
+        out_dir: data directory to make; appears when it is whole.
+        rate: samples per second.
+        min_duration_s: shortest duration kept, in seconds.
+        max_duration_s: longest duration kept, in seconds.
+
+    Returns:
+        The numbers of utterances kept and dropped.
+
+    Raises:
+        DataError: unusable lists, or nothing would be left.
+    """
+    durations = {
+        key: int(samples) / rate for key, samples in read_scp(data_dir / "utt2num_samples").items()
+    }
+    kept = {key for key, s in durations.items() if min_duration_s <= s <= max_duration_s}
+    if not kept:
+        raise DataError(
+            f"{data_dir}: none of {len(durations)} utterances lasts {min_duration_s:g} to "
+            f"{max_duration_s:g} s (--min_wav_duration, --max_wav_duration)"
+        )
+    with build_aside(out_dir) as aside:
+        copy_lists(sorted([*data_dir.glob("*.scp"), *data_dir.glob("utt2*")]), aside, kept)
+    return len(kept), len(durations) - len(kept)
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """Build the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data_dir", type=Path, help="data directory made by format_audio")
+    parser.add_argument("out_dir", type=Path, help="data directory to make")
+    parser.add_argument("--fs", type=int, required=True, help="samples per second")
+    parser.add_argument("--min_duration", type=float, required=True, help="seconds")
+    parser.add_argument("--max_duration", type=float, required=True, help="seconds")
+    return parser
+
+
+def main() -> None:
+    """Run the command line."""
+    args = get_parser().parse_args()
+    kept, dropped = filter_lengths(
+        args.data_dir, args.out_dir, args.fs, args.min_duration, args.max_duration
+    )
+    print(
+        f"{args.out_dir}: {kept} utterances kept, {dropped} dropped (shorter than "
+        f"{args.min_duration:g} s or longer than {args.max_duration:g} s)",
+        file=sys.stderr,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(run_main("filter_lengths", main))

@@ -1,0 +1,168 @@
+#!/usr/bin/env python3
+"""Run a training with its output in a log, and tell its progress from ESPnet's log lines.
+
+A line is written for each epoch, with the losses and the time left; in between, a terminal shows
+a bar and anything else gets a line now and then.  The log is appended to, so a resumed training
+keeps what was there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tqdm import tqdm
+
+from espnet2_tisdiss.recipes.child_processes import LogTail, failure, stop
+from espnet2_tisdiss.recipes.data_directories import DataError, run_main
+from espnet2_tisdiss.recipes.progress import LINE_EVERY_S
+from espnet2_tisdiss.recipes.stages.check_inference import read_yaml
+
+POLL_S = 0.5
+BAR = "{percentage:3.0f}%|{bar:20}| {desc}"
+
+SAMPLER = re.compile(r"\[train\] Batch sampler: .*N-batch=(\d+)")
+STARTED = re.compile(r"(\d+)/(\d+)epoch started")
+BATCHES = re.compile(r"\d+epoch:train:\d+-(\d+)batch: .*\bloss=([^,\s]+)")
+RESULTS = re.compile(r"(\d+)epoch results: (.*)")
+LOSS = re.compile(r"\[(train|valid)\] (?:[^\[]*, )?loss=([^,\s]+)")
+
+
+@dataclass
+class TrainingLog:
+    """What ESPnet's log has told so far.
+
+    Attributes:
+        config: the experiment's config.yaml, for the batches in an epoch; may not be there yet.
+    """
+
+    config: Path
+    epoch: int = 0
+    max_epoch: int = 0
+    batch: int = 0
+    batches: int | None = None
+    loss: str = ""
+    _sampled: int | None = None
+    _first: int | None = None
+    _began: float = field(default=0.0)
+
+    def feed(self, line: str, now: float) -> str | None:
+        """Take in a log line at time ``now`` (seconds); give the text to show for an epoch."""
+        if match := SAMPLER.search(line):
+            self._sampled = int(match[1])
+        elif match := STARTED.search(line):
+            self.epoch, self.max_epoch, self.batch = int(match[1]), int(match[2]), 0
+            if self._first is None:
+                self._first, self._began = self.epoch, now
+                self.batches = self._batches_in_epoch()
+        elif match := BATCHES.search(line):
+            self.batch, self.loss = int(match[1]), match[2]
+        elif (match := RESULTS.search(line)) and self._first is not None:
+            losses = ", ".join(f"{phase} loss {loss}" for phase, loss in LOSS.findall(match[2]))
+            spent = (now - self._began) / (self.epoch - self._first + 1)
+            left = spent * (self.max_epoch - self.epoch)
+            return (
+                f"epoch {self.epoch}/{self.max_epoch}: {losses}; an epoch takes "
+                f"{tqdm.format_interval(spent)}, at most {tqdm.format_interval(left)} left"
+            )
+        return None
+
+    def _batches_in_epoch(self) -> int | None:
+        """Number of batches, if it is known before the first epoch has ended."""
+        if not self.config.is_file():
+            return None
+        config = read_yaml(self.config)
+        if config.get("num_iters_per_epoch"):
+            return int(config["num_iters_per_epoch"])
+        return self._sampled if config.get("iterator_type") == "sequence" else None
+
+    def within_epoch(self, now: float) -> str:
+        """Text about the epoch under way."""
+        text = f"epoch {self.epoch}/{self.max_epoch}"
+        if self.batch:
+            total = f" of {self.batches}" if self.batches else ""
+            text += f": batch {self.batch}{total}, loss {self.loss}"
+        done = self.epochs_done
+        if done is not None and self._first is not None and done > self._first - 1:
+            spent = (now - self._began) / (done - self._first + 1)
+            left = spent * (self.max_epoch - done)
+            text += f", at most {tqdm.format_interval(left)} left"
+        return text
+
+    @property
+    def epochs_done(self) -> float | None:
+        """Epochs finished, with the share of the one under way, or None if that is unknown."""
+        share = self.batch / self.batches if self.batches else 0.0
+        return self.epoch - 1 + min(share, 1.0) if self.epoch else None
+
+
+def follow(process: subprocess.Popen[bytes], tail: LogTail, state: TrainingLog) -> None:
+    """Show progress until the process ends."""
+    bar = None
+    shown_at, shown = time.monotonic(), (0, 0)
+    running = True
+    while running:
+        running = process.poll() is None
+        for line in tail.new_lines():
+            if text := state.feed(line, time.monotonic()):
+                tqdm.write(text, file=sys.stderr)
+                shown_at, shown = time.monotonic(), (state.epoch, state.batch)
+        now, at = time.monotonic(), (state.epoch, state.batch)
+        if sys.stderr.isatty() and state.max_epoch:
+            bar = bar or tqdm(total=state.max_epoch, bar_format=BAR)
+            bar.n = state.epochs_done
+            bar.set_description_str(state.within_epoch(now))
+        elif at != shown and state.batch and now - shown_at >= LINE_EVERY_S:
+            print(state.within_epoch(now), file=sys.stderr, flush=True)
+            shown_at, shown = now, at
+        if running:
+            time.sleep(POLL_S)
+    if bar is not None:
+        bar.close()
+
+
+def train(command: list[str], log: Path, config: Path) -> None:
+    """Run the training command.
+
+    Raises:
+        DataError: the command failed; the text has the log's path and last lines.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as output:
+        begin = output.tell()
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+    tail = LogTail(log, begin)
+    try:
+        follow(process, tail, TrainingLog(config))
+    finally:
+        stop([process])
+        tail.close()
+    if process.returncode:
+        raise DataError(failure("training", process, log))
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """Build the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--log", type=Path, required=True, help="log file, appended to")
+    parser.add_argument("--config", type=Path, required=True, help="config.yaml ESPnet will write")
+    parser.add_argument("command", nargs=argparse.REMAINDER, help="after --")
+    return parser
+
+
+def main() -> None:
+    """Run the command line."""
+    args = get_parser().parse_args()
+    command = args.command[1:] if args.command[:1] == ["--"] else args.command
+    train(command, args.log, args.config)
+
+
+if __name__ == "__main__":
+    sys.exit(run_main("follow_training", main))

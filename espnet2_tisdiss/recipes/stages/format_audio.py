@@ -1,0 +1,232 @@
+#!/usr/bin/env python3
+"""Check the audio of a data directory and bring it to one rate and format (stage 3).
+
+A file that already is single-channel, at the right rate and in the right format stays where it
+is; any other is written below the output directory, which appears only when it is whole.
+Floating-point files stay floating-point, and resampled ones become so: nothing is clipped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import soxr
+
+from espnet2_tisdiss.recipes.corpora.files import positive
+from espnet2_tisdiss.recipes.data_directories import (
+    DataError,
+    build_aside,
+    copy_lists,
+    read_data_dir,
+    run_main,
+    write_scp,
+)
+from espnet2_tisdiss.recipes.parallel import map_in_processes
+from espnet2_tisdiss.recipes.signals import (
+    CONTAINERS,
+    PCM_SUBTYPES,
+    Signal,
+    read_signal,
+    write_signal,
+)
+
+MAX_PROBLEMS = 10
+
+
+@dataclass(frozen=True)
+class Format:
+    """What every audio file shall be.
+
+    Attributes:
+        rate: samples per second.
+        audio_format: "wav" or "flac".
+        resample: convert files of another rate rather than refuse them.
+        ref_channel: channel to take of files with several; None refuses them.
+        allow_silence: accept an all-zero signal (and tell) rather than refuse it.
+    """
+
+    rate: int
+    audio_format: str
+    resample: bool
+    ref_channel: int | None
+    allow_silence: bool
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """The files of one utterance: list name -> source path, and where new files go.
+
+    ``aside`` is the folder to write into now, ``final`` the same folder's later name.
+    """
+
+    key: str
+    sources: dict[str, str]
+    aside: Path
+    final: Path
+
+
+@dataclass
+class Outcome:
+    """What became of one utterance: problems, or the paths and the number of samples."""
+
+    key: str
+    problems: list[str] = field(default_factory=list)
+    paths: dict[str, str] = field(default_factory=dict)
+    num_samples: int = 0
+    silent: list[str] = field(default_factory=list)
+    written: int = 0
+    resampled: int = 0
+
+
+def format_utterance(utterance: Utterance, wanted: Format) -> Outcome:
+    """Check and convert all files of one utterance; problems are collected, not raised."""
+    outcome = Outcome(utterance.key)
+    lengths: dict[str, int] = {}
+    for name, source in utterance.sources.items():
+        try:
+            signal = read_signal(source, wanted.ref_channel)
+            if signal.silent:
+                outcome.silent.append(name)
+                if not wanted.allow_silence:
+                    raise DataError(f"{source}: silent (every sample is zero)")
+            path, lengths[name] = _place(signal, name, utterance, wanted)
+            outcome.resampled += signal.rate != wanted.rate
+        except DataError as error:
+            outcome.problems.append(f"utterance {utterance.key!r}, {name}: {error}")
+            continue
+        outcome.paths[name] = path
+        outcome.written += path != source
+    norm = next(iter(utterance.sources))
+    for name, length in lengths.items():
+        if norm in lengths and length != lengths[norm]:
+            outcome.problems.append(
+                f"utterance {utterance.key!r}, {name}: {utterance.sources[name]}: has {length} "
+                f"samples, {utterance.sources[norm]} has {lengths[norm]}"
+            )
+    outcome.num_samples = lengths.get(norm, 0)
+    return outcome
+
+
+def _place(signal: Signal, name: str, utterance: Utterance, wanted: Format) -> tuple[str, int]:
+    """Give the path of the file to use and its length; write the file if it must change."""
+    source = utterance.sources[name]
+    right_rate = signal.rate == wanted.rate
+    right_format = signal.container in CONTAINERS[wanted.audio_format]
+    if right_rate and right_format and signal.channels == 1:
+        return source, len(signal.samples)
+    samples, subtype = signal.samples, signal.subtype
+    if not right_rate:
+        if not wanted.resample:
+            raise DataError(
+                f"{source}: is at {signal.rate} Hz, not {wanted.rate} Hz; "
+                "convert it with --resample true, or give its rate with --fs"
+            )
+        samples = soxr.resample(samples, signal.rate, wanted.rate)
+    if wanted.audio_format == "wav" and not (right_rate and subtype in PCM_SUBTYPES):
+        # Resampled and decoded signals can pass full scale, which only floating point holds.
+        subtype = "DOUBLE" if subtype == "DOUBLE" else "FLOAT"
+    relative = Path("audio", Path(name).stem, f"{utterance.key}.{wanted.audio_format}")
+    try:
+        write_signal(utterance.aside / relative, samples, wanted.rate, subtype)
+    except DataError as error:
+        raise DataError(f"{error}; use --audio_format wav") from None  # which holds everything
+    return str(utterance.final / relative), len(samples)
+
+
+def format_data_dir(
+    data_dir: Path, out_dir: Path, lists: list[str], wanted: Format, nj: int
+) -> list[Outcome]:
+    """Make ``out_dir`` from ``data_dir``; see the module docstring.
+
+    Besides the lists it writes ``utt2num_samples``, copies every other ``utt2*``, and,
+    where silence is allowed, names the utterances with a silent signal in ``silent_utts``.
+
+    Raises:
+        DataError: unusable lists, or up to ten lines about unusable files.
+    """
+    tables = read_data_dir(data_dir, lists)
+    keys = list(tables[lists[0]])
+    if bad := next((key for key in keys if "/" in key), None):
+        raise DataError(f"{data_dir / lists[0]}: key {bad!r} holds a '/', which names a folder")
+    with build_aside(out_dir) as aside:
+        utterances = [
+            Utterance(key, {name: tables[name][key] for name in lists}, aside, out_dir)
+            for key in keys
+        ]
+        outcomes = _format_all(utterances, wanted, nj, f"format {data_dir}")
+        for name in lists:
+            write_scp(aside / name, {outcome.key: outcome.paths[name] for outcome in outcomes})
+        write_scp(
+            aside / "utt2num_samples",
+            {outcome.key: str(outcome.num_samples) for outcome in outcomes},
+        )
+        silent = {out.key: " ".join(out.silent) for out in outcomes if out.silent}
+        if silent:
+            write_scp(aside / "silent_utts", silent)
+        # utt2spk (for dynamic mixing), utt2category, ...
+        extra = {path for path in data_dir.glob("utt2*") if path.name != "utt2num_samples"}
+        copy_lists(sorted(extra), aside, keys)
+    return outcomes
+
+
+def _format_all(utterances: list[Utterance], wanted: Format, nj: int, label: str) -> list[Outcome]:
+    outcomes: list[Outcome] = []
+    problems: list[str] = []
+    results = map_in_processes(partial(format_utterance, wanted=wanted), utterances, nj, label)
+    for outcome in results:
+        outcomes.append(outcome)
+        problems += outcome.problems
+        if len(problems) >= MAX_PROBLEMS:
+            results.close()
+            problems[MAX_PROBLEMS:] = [f"stopped after {MAX_PROBLEMS} problems"]
+            break
+    if problems:
+        raise DataError("\n".join(problems))
+    return outcomes
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """Build the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data_dir", type=Path, help="data directory to read")
+    parser.add_argument("out_dir", type=Path, help="data directory to make")
+    parser.add_argument("--lists", nargs="+", required=True, help="lists, the mixture's first")
+    parser.add_argument("--fs", type=positive, required=True, help="samples per second")
+    parser.add_argument("--audio_format", choices=sorted(CONTAINERS), required=True)
+    parser.add_argument("--resample", action="store_true", help="convert files of another rate")
+    parser.add_argument("--ref_channel", type=int, help="channel to take of files with several")
+    parser.add_argument("--allow_silence", action="store_true", help="for test sets: only warn")
+    parser.add_argument("--nj", type=positive, required=True, help="number of processes")
+    return parser
+
+
+def main() -> None:
+    """Run the command line."""
+    args = get_parser().parse_args()
+    wanted = Format(args.fs, args.audio_format, args.resample, args.ref_channel, args.allow_silence)
+    outcomes = format_data_dir(args.data_dir, args.out_dir, args.lists, wanted, args.nj)
+    written = sum(outcome.written for outcome in outcomes)
+    resampled = sum(outcome.resampled for outcome in outcomes)
+    notice = f" ({resampled} of them resampled to {args.fs} Hz)" if resampled else ""
+    hours = sum(outcome.num_samples for outcome in outcomes) / args.fs / 3600
+    print(
+        f"{args.out_dir}: {len(outcomes)} utterances, {hours:.2f} h; "
+        f"{written} files written{notice}, "
+        f"{len(outcomes) * len(args.lists) - written} used where they are",
+        file=sys.stderr,
+    )
+    silent = [outcome for outcome in outcomes if outcome.silent]
+    if silent:
+        print(
+            f"{args.out_dir}: warning: {len(silent)} utterances with a silent signal "
+            f"({silent[0].key}: {', '.join(silent[0].silent)}, ...); they are not scored",
+            file=sys.stderr,
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(run_main("format_audio", main))

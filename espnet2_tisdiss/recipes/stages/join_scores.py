@@ -1,0 +1,97 @@
+#!/usr/bin/env python3
+"""Join the score lists of parallel scoring jobs and average them.
+
+A scoring folder holds ``<METRIC>_spk<i>`` (``<utterance> <value>``), ``wav_spk<i>`` (the separated
+files in the order of the references) and ``result_<metric>.txt``, the mean over the speakers of
+each utterance, then over the utterances.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from espnet2_tisdiss.recipes.data_directories import (
+    DataError,
+    build_aside,
+    read_scp,
+    run_main,
+    write_scp,
+)
+
+METRICS = ("STOI", "ESTOI", "SAR", "SDR", "SIR", "SI_SNR")
+
+
+def read_scores(folder: Path, metric: str) -> dict[str, float]:
+    """Utterance -> score, the mean over its speakers.
+
+    Raises:
+        DataError: the lists of the metric are missing, malformed or differ in their utterances.
+    """
+    tables = [
+        read_scp(path)
+        for path in sorted(folder.glob(f"{metric}_spk*"))
+        if re.fullmatch(rf"{metric}_spk\d+", path.name)
+    ]
+    if not tables:
+        raise DataError(f"{folder}: has no {metric} scores")
+    if any(table.keys() != tables[0].keys() for table in tables):
+        raise DataError(f"{folder}: the speakers' {metric} lists differ in their utterances")
+    try:
+        return {key: float(np.mean([float(table[key]) for table in tables])) for key in tables[0]}
+    except ValueError as error:
+        raise DataError(f"{folder}: {metric} is not a number: {error}") from None
+
+
+def join_scores(jobs: Path, out_dir: Path) -> dict[str, float]:
+    """Join ``<jobs>/<n>/out`` into ``out_dir`` and write the means.
+
+    Returns:
+        Metric -> mean.
+
+    Raises:
+        DataError: a job's lists are missing or malformed.
+    """
+    outs = sorted(jobs.glob("*/out"))
+    if not outs:
+        raise DataError(f"{jobs}: no scores were written")
+    with build_aside(out_dir) as aside:
+        for path in sorted(outs[0].iterdir()):
+            joined: dict[str, str] = {}
+            for out in outs:
+                joined |= read_scp(out / path.name)
+            write_scp(aside / path.name, joined)
+        means = {
+            metric: float(np.mean(list(read_scores(aside, metric).values()))) for metric in METRICS
+        }
+        for metric, mean in means.items():
+            (aside / f"result_{metric.lower()}.txt").write_text(f"{mean:.4f}\n", encoding="utf-8")
+    return means
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """Build the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("jobs", type=Path, help="folder of the jobs, as run_jobs made it")
+    parser.add_argument("out_dir", type=Path, help="scoring folder to make")
+    return parser
+
+
+def main() -> None:
+    """Run the command line."""
+    args = get_parser().parse_args()
+    means = join_scores(args.jobs, args.out_dir)
+    print(
+        f"{args.out_dir}: " + ", ".join(f"{name} {mean:.2f}" for name, mean in means.items()),
+        file=sys.stderr,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(run_main("join_scores", main))

@@ -1,0 +1,147 @@
+#!/usr/bin/env python3
+"""Speed perturbation of a data directory (stage 2).
+
+Every signal of an utterance, mixture and sources alike, is played at the same speed.  Resampling
+is linear, so a mixture that was the sum of its sources still is.  Factor 1 keeps the original
+files and names; another factor f names utterances and speakers ``sp<f>-...``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+
+import soxr
+
+from espnet2_tisdiss.recipes.corpora.files import positive
+from espnet2_tisdiss.recipes.data_directories import (
+    DataError,
+    build_aside,
+    read_data_dir,
+    read_scp,
+    run_main,
+    write_scp,
+    write_speakers,
+)
+from espnet2_tisdiss.recipes.parallel import map_in_processes
+from espnet2_tisdiss.recipes.signals import FLOAT_SUBTYPES, read_signal, write_signal
+
+
+@dataclass(frozen=True)
+class Job:
+    """One file to make: ``source`` played ``factor`` times as fast, written to ``target``."""
+
+    key: str
+    source: str
+    target: Path
+    factor: float
+    ref_channel: int | None
+
+
+def perturb_file(job: Job) -> str | None:
+    """Make one file; give the problem as a line, or None."""
+    try:
+        signal = read_signal(job.source, job.ref_channel)
+        # Faster by f is the same as recorded at f times the rate.
+        samples = soxr.resample(signal.samples, signal.rate * job.factor, signal.rate)
+        # The interpolated signal can pass full scale, so it is kept in floating point.
+        subtype = signal.subtype if signal.subtype in FLOAT_SUBTYPES else "FLOAT"
+        write_signal(job.target, samples, signal.rate, subtype)
+    except DataError as error:
+        return f"utterance {job.key!r}: {error}"
+    return None
+
+
+def perturbed_name(name: str, factor: str) -> str:
+    """Name of an utterance or a speaker at a speed; the original name at speed 1."""
+    return name if Decimal(factor) == 1 else f"sp{factor}-{name}"
+
+
+def perturb_data_dir(
+    data_dir: Path,
+    out_dir: Path,
+    lists: list[str],
+    factors: list[str],
+    nj: int,
+    ref_channel: int | None,
+) -> int:
+    """Make ``out_dir`` with every utterance of ``data_dir`` at every speed.
+
+    Args:
+        data_dir: data directory to read.
+        out_dir: data directory to make; appears when it is whole.
+        lists: scp lists, the mixture's first.
+        factors: speeds as text, e.g. ``["0.9", "1.0", "1.1"]``.
+        nj: number of processes.
+        ref_channel: channel to take of files with several.
+
+    Returns:
+        The number of utterances made.
+
+    Raises:
+        DataError: unusable lists, factors or files.
+    """
+    if len({Decimal(factor) for factor in factors}) != len(factors):
+        raise DataError(f"speed factors must differ: {' '.join(factors)}")
+    tables = read_data_dir(data_dir, lists)
+    with build_aside(out_dir) as aside:
+        jobs: list[Job] = []
+        made: dict[str, dict[str, str]] = {name: {} for name in lists}
+        for name in lists:
+            for key, source in tables[name].items():
+                for factor in factors:
+                    new_key = perturbed_name(key, factor)
+                    relative = Path("audio", name.removesuffix(".scp"), f"{new_key}.wav")
+                    made[name][new_key] = source if new_key == key else str(out_dir / relative)
+                    if new_key != key:
+                        job = Job(key, source, aside / relative, float(factor), ref_channel)
+                        jobs.append(job)
+        label = f"speed perturbation of {data_dir}"
+        problems = [line for line in map_in_processes(perturb_file, jobs, nj, label) if line]
+        if problems:
+            raise DataError("\n".join(problems))
+        for name in lists:
+            write_scp(aside / name, made[name])
+        _write_speaker_lists(data_dir, aside, factors)
+    return len(made[lists[0]])
+
+
+def _write_speaker_lists(data_dir: Path, out_dir: Path, factors: list[str]) -> None:
+    for path in sorted(data_dir.glob("utt2spk*")):
+        table = {
+            perturbed_name(key, factor): perturbed_name(speaker, factor)
+            for key, speaker in read_scp(path).items()
+            for factor in factors
+        }
+        if path.name == "utt2spk":
+            write_speakers(out_dir, table)
+        else:
+            write_scp(out_dir / path.name, table)
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """Build the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data_dir", type=Path, help="data directory to read")
+    parser.add_argument("out_dir", type=Path, help="data directory to make")
+    parser.add_argument("--lists", nargs="+", required=True, help="lists, the mixture's first")
+    parser.add_argument("--factors", nargs="+", required=True, help="speeds, e.g. 0.9 1.0 1.1")
+    parser.add_argument("--ref_channel", type=int, help="channel to take of files with several")
+    parser.add_argument("--nj", type=positive, required=True, help="number of processes")
+    return parser
+
+
+def main() -> None:
+    """Run the command line."""
+    args = get_parser().parse_args()
+    made = perturb_data_dir(
+        args.data_dir, args.out_dir, args.lists, args.factors, args.nj, args.ref_channel
+    )
+    print(f"{args.out_dir}: {made} utterances", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(run_main("perturb_speed", main))

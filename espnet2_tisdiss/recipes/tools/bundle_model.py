@@ -1,0 +1,399 @@
+#!/usr/bin/env python3
+"""Put a recipe's trained model into the package: espnet2_tisdiss/models/NAME.
+
+Run it in the recipe's folder, where the paths of its data directories start. Written are the
+weights alone, a configuration without paths, a model card and RESULTS.md with the figures of the
+experiment, an example to try it with, and conf/finetune_NAME.yaml, which trains the model on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import io
+import re
+import sys
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from string import Template
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import yaml
+
+from espnet2_tisdiss.errors import TisdissError
+from espnet2_tisdiss.pretrained.bundled import CHECKSUMS, EXAMPLE, MODEL_FILE, MODELS, checksum_line
+from espnet2_tisdiss.pretrained.finding import CONFIG, find_model, load_model, read_weights
+from espnet2_tisdiss.recipes.data_directories import DataError, build_aside, run_main, write_aside
+from espnet2_tisdiss.recipes.signals import read_signal, write_signal
+from espnet2_tisdiss.recipes.stages import write_results
+from espnet2_tisdiss.recipes.stages.check_inference import read_yaml
+
+if TYPE_CHECKING:
+    from espnet2_tisdiss import SeparateSpeech
+
+HERE = Path(__file__).resolve().parent
+MOST_PARAMETERS, MOST_BYTES = 3_000_000, 12_000_000
+EXAMPLE_SECONDS = 6.0  # so that the three files stay below 600 kB
+EXAMPLE_NAME = "two_voices"
+RESULTS = "RESULTS.md"
+
+# of a configuration: what belongs to the machine and the data that a training ran with
+LOCAL = re.compile(
+    r"(output_dir|.*_shape_file|.*_data_path_and_name_and_type|fold_length|utt2spk|.*_scp"
+    r"|init_param|pretrain_path|num_workers|dist_.*|multiprocessing_distributed|.*wandb.*"
+    r"|dynamic_mixing.*|iterator_type|chunk_length|chunk_shift_ratio|valid_iterator_type|resume)"
+)
+# what ESPnet's command line adds, or this package's for its own training, and no model needs
+DROPPED = (
+    *("config", "print_config", "ngpu", "required", "distributed"),
+    *("mixing_conf", "cpu_processes", "depth_schedule", "valid_every_depth"),
+)
+# what makes a model; the rest of a configuration is how it is trained
+MODEL_KEYS = (
+    *("encoder", "encoder_conf", "decoder", "decoder_conf", "separator", "separator_conf"),
+    *("model_conf", "criterions", "num_spk"),
+)
+
+
+@dataclass(frozen=True)
+class Gains:
+    """SI-SNR improvements of a test set, in dB: depth -> mixture -> improvement.
+
+    Attributes:
+        name: of the set.
+        heading: what it is, in a word or two.
+        meaning: what it is, in a sentence.
+    """
+
+    name: str
+    by_depth: dict[int, dict[str, float]]
+    heading: str
+    meaning: str
+
+
+@dataclass(frozen=True)
+class About:
+    """What a recipe says of its model, in a YAML file.
+
+    Attributes:
+        trained_on: the speech.
+        good_for: what to use the model for,
+        not_good_for: and what not.
+        sets: heading and meaning of each test set, by the beginning of its name.
+    """
+
+    trained_on: str
+    good_for: str
+    not_good_for: str
+    sets: dict[str, list[str]]
+
+    @classmethod
+    def read(cls, path: Path) -> About:
+        """Read the file; raise DataError where it is not of this form."""
+        content = read_yaml(path)
+        expected = [field.name for field in dataclasses.fields(cls)]
+        if sorted(content) != sorted(expected):
+            raise DataError(f"{path}: expected the keys {', '.join(expected)}")
+        for name, words in content["sets"].items():
+            if not isinstance(words, list) or len(words) != 2:
+                raise DataError(f"{path}: sets: {name}: expected [heading, meaning], got {words}")
+        return cls(**content)
+
+
+def read_gains(path: Path, test_sets: Sequence[str], about: About) -> list[Gains]:
+    """Read the SI-SNR improvements of test sets from an experiment's RESULTS.csv.
+
+    Raises:
+        DataError: there is no such table, or it or ``about`` lacks one of the sets.
+    """
+    try:
+        read = write_results.read_gains(path)
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file; stage 8 of the recipe writes it") from None
+    tables = {
+        name: {int(label): gains for label, gains in depths.items() if label.isdecimal()}
+        for name, depths in read.items()
+    }
+    tables = {name: depths for name, depths in tables.items() if depths}
+    for name in test_sets:
+        if name not in tables:
+            there = ", ".join(tables) or "none"
+            raise DataError(f"{path}: no depths of {name} were scored; sets there: {there}")
+    described = {
+        name: words
+        for name in test_sets
+        for start, words in about.sets.items()
+        if name.startswith(start)
+    }
+    if missing := sorted(set(test_sets) - described.keys()):
+        raise DataError(f"--about: sets: says nothing of {missing[0]}")
+    return [Gains(name, tables[name], *described[name]) for name in test_sets]
+
+
+def portable_config(config: dict[str, Any]) -> dict[str, Any]:
+    """Return a training's configuration without what belongs to its machine and data.
+
+    ESPnet's defaults stand in the place of that; a mixture made while training is read as others
+    are.
+
+    Raises:
+        DataError: a path is left.
+    """
+    from espnet2.tasks.enh import EnhancementTask
+
+    from espnet2_tisdiss.network.config import TISDiSSConfig
+
+    defaults = vars(EnhancementTask.get_parser().parse_args(["--output_dir", "none"]))
+    defaults["output_dir"] = None
+    portable = {
+        key: defaults[key] if LOCAL.fullmatch(key) else value
+        for key, value in config.items()
+        if key not in DROPPED
+    }
+    portable |= {"preprocessor": "enh", "preprocessor_conf": {}}
+    # what the default is today, a model must not depend on
+    rate = TISDiSSConfig.from_options(portable["separator_conf"]).sample_rate
+    portable["separator_conf"] = {**portable["separator_conf"], "sample_rate": rate}
+    for key, value in portable.items():
+        if value != defaults.get(key) and "/" in yaml.safe_dump(value):
+            raise DataError(f"{CONFIG}: {key}: a path would go into the package: {value}")
+    return portable
+
+
+def weights_alone(path: Path) -> bytes:
+    """Return a state dict of float32 as the content of a file, the same for the same weights.
+
+    Raises:
+        DataError: they are of another type, or too large for the package.
+        TisdissError: the file holds something else.
+    """
+    weights = read_weights(path)
+    kinds = {value.dtype for value in weights.values()}
+    if kinds != {torch.float32}:
+        raise DataError(f"{path}: holds {', '.join(map(str, kinds))}; expected float32 alone")
+    content = io.BytesIO()  # a file's name would become part of the archive
+    torch.save({name: value.contiguous() for name, value in weights.items()}, content)
+    if content.tell() > MOST_BYTES:
+        raise DataError(f"{path}: {content.tell()} bytes, more than the {MOST_BYTES} of a package")
+    return content.getvalue()
+
+
+def check_model(folder: Path, exp: Path) -> SeparateSpeech:
+    """Load the packed model.
+
+    Raises:
+        DataError: it does not load, or is too large for the package.
+    """
+    from espnet2_tisdiss.evaluate.cost import parameters
+
+    try:
+        model = load_model(folder)
+    except TisdissError as error:
+        raise DataError(str(error).replace(str(folder), str(exp))) from None
+    if (count := parameters(model.enh_model)) > MOST_PARAMETERS:
+        raise DataError(f"{exp}: {count} parameters, more than the {MOST_PARAMETERS} of a package")
+    return model
+
+
+def portable_results(text: str, test_sets: Sequence[str]) -> str:
+    """Return a RESULTS.md of stage 8 with these sets alone, without paths and single mixtures.
+
+    Raises:
+        DataError: it lacks one of the sets.
+    """
+    head, *sections = re.split(r"^## ", text, flags=re.MULTILINE)
+    by_name = {section.partition("\n")[0]: section for section in sections}
+    names = ["Environments", *test_sets]
+    for name in names:
+        if name not in by_name:
+            raise DataError(f"{RESULTS}: has no section {name}; run stage 8 of the recipe again")
+    kept = [by_name[name].partition("\n### By mixture")[0].rstrip() for name in names]
+    return head + "\n\n".join(f"## {section}" for section in kept) + "\n"
+
+
+def check_scored(exp: Path, results: str, weights: Path) -> None:
+    """Check that RESULTS.md has the scores of these weights.
+
+    Raises:
+        DataError: it has those of others, or does not say whose.
+    """
+    found = re.search(r"^- model: `(.+)`$", results, flags=re.MULTILINE)
+    scored = found and Path(found[1])
+    if scored is None or scored.resolve() != weights.resolve():
+        whose = f"has the scores of {scored}" if scored else "does not say whose scores it has"
+        raise DataError(
+            f"{exp / RESULTS}: {whose}; {weights} would be packed: run stages 7 and 8 with "
+            f"--inference_model {weights.name}, in this folder"
+        )
+
+
+def model_card(name: str, model: SeparateSpeech, all_gains: Sequence[Gains], about: About) -> str:
+    """Return the model card: local/model_card.md, filled in."""
+    from espnet2_tisdiss.evaluate.by_depth import count_cost
+    from espnet2_tisdiss.evaluate.cost import parameters
+
+    depths = sorted(set.intersection(*(set(gains.by_depth) for gains in all_gains)))
+    cost = count_cost(model, depths)
+    rows = [
+        [
+            str(n_re),
+            *(f"{np.mean(list(gains.by_depth[n_re].values())):.2f}" for gains in all_gains),
+            f"{cost[n_re] / 1e9:.2f}",
+        ]
+        for n_re in depths
+    ]
+    header = ["N_re", *(gains.heading for gains in all_gains), "GMAC/s"]
+    counts = [
+        _wrapped(f"- {gains.heading}: {gains.meaning}; {len(gains.by_depth[depths[0]])} mixtures")
+        for gains in all_gains
+    ]
+    first = all_gains[0]
+    config = model.separator.config
+    return Template((HERE / "model_card.md").read_text(encoding="utf-8")).substitute(
+        name=name,
+        structure=config.structure,
+        rate=model.sample_rate,
+        parameters=f"{parameters(model.enh_model) / 1e6:.2f}",
+        trained_n_re=config.reconstructor_repeat_times,
+        trained_on=_wrapped(f"**Trained on** {about.trained_on}"),
+        good_for=_wrapped(f"**Good for** {about.good_for}"),
+        not_good_for=_wrapped(f"**Not good for** {about.not_good_for}"),
+        detail=detail_table(first, depths),
+        first=first.heading,
+        table=write_results.markdown_table(header, rows),
+        sets="\n".join(counts),
+    )
+
+
+def detail_table(gains: Gains, depths: Sequence[int]) -> str:
+    """Return a set's improvements by sex, its median and the share of mixtures made worse."""
+    pairs = {
+        pair: [key for key in gains.by_depth[depths[0]] if key.startswith(f"{pair}_")]
+        for pair in write_results.PAIRS
+    }
+    pairs = {pair: keys for pair, keys in pairs.items() if keys}
+    rows = []
+    for n_re in depths:
+        by_mixture = gains.by_depth[n_re]
+        values = list(by_mixture.values())
+        means = [np.mean([by_mixture[key] for key in keys]) for keys in pairs.values()]
+        numbers = (f"{value:.2f}" for value in (*means, np.median(values)))
+        rows.append([str(n_re), *numbers, f"{np.mean(np.less(values, 0)):.0%}"])
+    header = ["N_re", *(write_results.PAIRS[pair] for pair in pairs), "median", "made worse"]
+    return write_results.markdown_table(header, rows)
+
+
+def _wrapped(text: str) -> str:
+    return textwrap.fill(text, 100, subsequent_indent="  " * text.startswith("- "))
+
+
+def write_example(folder: Path, source: Path, rate: int) -> None:
+    """Copy an example, a mixture and its sources, into a folder.
+
+    Args:
+        folder: where mix/, s1/ and s2/ go.
+        source: a folder that holds these three, with one .wav file each.
+        rate: the model's, in Hz.
+
+    Raises:
+        DataError: a file is missing, of another rate or length, or too long.
+    """
+    signals = {}
+    for part in ("mix", "s1", "s2"):
+        files = sorted((source / part).glob("*.wav"))
+        if len(files) != 1:
+            raise DataError(f"{source / part}: expected one .wav file, found {len(files)}")
+        signals[part] = read_signal(str(files[0]))
+        if signals[part].rate != rate:
+            raise DataError(f"{files[0]}: is not at the model's {rate} Hz")
+    lengths = {len(signal.samples) for signal in signals.values()}
+    if len(lengths) > 1 or max(lengths) > EXAMPLE_SECONDS * rate:
+        raise DataError(
+            f"{source}: mixture and sources must have one length, up to {EXAMPLE_SECONDS:g} s"
+        )
+    for part, signal in signals.items():
+        path = folder / part / f"{EXAMPLE_NAME}.wav"
+        path.parent.mkdir(parents=True)
+        write_signal(path, signal.samples, rate, "PCM_16")
+
+
+def finetune_config(name: str, config: dict[str, Any]) -> str:
+    """Return a configuration that trains the model on: its model part, then finetune.yaml."""
+    model = {key: config[key] for key in MODEL_KEYS}
+    return (
+        f"# Fine-tuning of the package's model {name} (docs/finetuning.md); written by\n"
+        "# its recipe's bundle.sh. Run with --init_param .../espnet2_tisdiss/models/"
+        f"{name}/{MODEL_FILE}\n\n"
+        "# the model, as it was trained\n"
+        + yaml.safe_dump(model, sort_keys=False, default_flow_style=None, width=96)
+        + (HERE / "finetune.yaml").read_text(encoding="utf-8")
+    )
+
+
+def bundle(args: argparse.Namespace) -> str:
+    """Write the model's folder and its fine-tuning configuration; return a line about them."""
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", args.name):
+        raise DataError(f"--name {args.name}: expected small letters, digits and _")
+    files = find_model(args.exp)
+    about = About.read(args.about)
+    all_gains = read_gains(args.exp / "RESULTS.csv", args.test_sets, about)
+    results = (args.exp / RESULTS).read_text(encoding="utf-8")
+    check_scored(args.exp, results, Path(files["model_file"]))
+    config = portable_config(read_yaml(Path(files["train_config"])))
+    folder = args.models / args.name
+    with build_aside(folder) as aside:
+        (aside / MODEL_FILE).write_bytes(weights_alone(Path(files["model_file"])))
+        (aside / CHECKSUMS).write_text(checksum_line(aside / MODEL_FILE), encoding="utf-8")
+        text = yaml.safe_dump(config, sort_keys=False, default_flow_style=None, width=96)
+        (aside / CONFIG).write_text(text, encoding="utf-8")
+        model = check_model(aside, args.exp)
+        text = portable_results(results, args.test_sets)
+        (aside / RESULTS).write_text(text, encoding="utf-8")
+        text = model_card(args.name, model, all_gains, about)
+        (aside / "README.md").write_text(text, encoding="utf-8")
+        example = args.example or folder / EXAMPLE
+        write_example(aside / EXAMPLE, example, model.sample_rate)
+    conf = args.conf / f"finetune_{args.name}.yaml"
+    with write_aside(conf) as aside:
+        aside.write_text(finetune_config(args.name, config), encoding="utf-8")
+    return f"{folder}: {(folder / MODEL_FILE).stat().st_size / 1e6:.1f} MB of weights; {conf}"
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """Build the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("exp", type=Path, metavar="EXP_DIR", help="the experiment's folder")
+    parser.add_argument("--name", required=True, help="name of the model in the package")
+    parser.add_argument(
+        "--test_sets", nargs="+", required=True, help="sets whose results go into the model card"
+    )
+    parser.add_argument(
+        "--example",
+        type=Path,
+        metavar="DIR",
+        help="a mixture and its sources in mix/, s1/ and s2/ (default: those that the package's "
+        "model of this name has)",
+    )
+    parser.add_argument(
+        "--about", type=Path, required=True, help="YAML file of what the model card says"
+    )
+    parser.add_argument("--models", type=Path, default=MODELS, help="folder of all models")
+    parser.add_argument(
+        "--conf", type=Path, default=MODELS.parents[1] / "conf", help="folder of configurations"
+    )
+    return parser
+
+
+def main() -> None:
+    """Run the command line; a line on stdout says what was written."""
+    print(bundle(get_parser().parse_args()))
+
+
+if __name__ == "__main__":
+    sys.exit(run_main("bundle_model", main))

@@ -1,0 +1,1 @@
+"""The corpus voices_2mix: mixtures of recordings of single speakers."""

@@ -1,0 +1,226 @@
+"""The packed bank of a corpus: decode what is listed, draw the rooms, write it all.
+
+What is decoded is kept, a file each, until the bank is whole, so that a run that was interrupted or
+that ended with unusable files goes on where it was.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from random import Random
+
+import numpy as np
+
+from espnet2_tisdiss.errors import TisdissError
+from espnet2_tisdiss.mixing.bank import Noise, Utterance, write_bank
+from espnet2_tisdiss.mixing.rooms import impulse_responses
+from espnet2_tisdiss.recipes.data_directories import DataError, write_aside
+from espnet2_tisdiss.recipes.parallel import map_in_processes
+from espnet2_tisdiss.recipes.progress import Progress
+from espnet2_tisdiss.recipes.voices_2mix.audio import (
+    RATE,
+    cut,
+    cut_noise,
+    decode_noise,
+    decode_speech,
+)
+from espnet2_tisdiss.recipes.voices_2mix.tables import Recording, check_splits, hash_of
+
+SHOWN_FAULTS = 20
+# Responses end where what is left of them has so much less energy than all of them.
+TAIL_DB = 60.0
+
+
+@dataclass(frozen=True)
+class Material:
+    """What goes into a bank, and the faults that were found when it was listed.
+
+    ``room_count`` rooms are drawn from ``seed``.
+    """
+
+    recordings: Sequence[Recording]
+    noises: Sequence[tuple[str, Path]]
+    room_count: int
+    seed: int
+    faults: Sequence[str] = ()
+
+
+def fill_bank(
+    corpus: Path, material: Material, processes: int, skip_bad: bool, allow_narrow_band: bool
+) -> list[str]:
+    """Write ``corpus/bank``.
+
+    Args:
+        corpus: folder of the corpus.
+        material: what goes into it.
+        processes: number of processes; the bank does not depend on it.
+        skip_bad: leave out what cannot be used.
+        allow_narrow_band: take files below 16 kHz.
+
+    Returns:
+        A remark on what was left out, if anything was.
+
+    Raises:
+        DataError: something cannot be used and is not to be skipped, or a split has fewer than two
+            speakers left. What can be used is decoded all the same.
+    """
+    work = corpus / "decoded"
+    work.mkdir(parents=True, exist_ok=True)
+    sources = [*map(_speech, material.recordings), *map(_noise, material.noises)]
+    decode = partial(_decode, work, allow_narrow_band)
+    decoded = list(map_in_processes(decode, sources, processes, "recordings"))
+    faults = [*material.faults, *(d.fault for d in decoded if d.fault)]
+    remarks = _report_faults(corpus / "faults.txt", faults, skip_bad)
+    paths = [d.path for d in decoded]
+    # the noises come last
+    recordings = [(r, p) for r, p in zip(material.recordings, paths, strict=False) if p]
+    noises = [
+        (name, p)
+        for (name, _), p in zip(material.noises, paths[len(material.recordings) :], strict=True)
+        if p
+    ]
+    check_splits(recording for recording, _ in recordings)
+    if material.noises and not noises:
+        raise DataError("none of the noises can be used: give others, or leave out --noise")
+    draw = partial(_draw_room, work, material.seed)
+    rooms = list(map_in_processes(draw, range(material.room_count), processes, "rooms"))
+    with Progress(len(recordings), "bank", "recordings") as progress:
+        write_bank(
+            corpus / "bank", RATE, _utterances(recordings, progress), _noises(noises), _stack(rooms)
+        )
+    shutil.rmtree(work)
+    return remarks
+
+
+def _report_faults(path: Path, faults: Sequence[str], skip_bad: bool) -> list[str]:
+    """List all faults in a file; return a remark on them or, unless they are skipped, raise it."""
+    path.unlink(missing_ok=True)
+    if not faults:
+        return []
+    with write_aside(path) as aside:
+        aside.write_text("".join(f"{fault}\n" for fault in faults), encoding="utf-8")
+    if skip_bad:
+        return [f"left out: {len(faults)} recordings that cannot be used, listed in {path}"]
+    shown = list(faults[:SHOWN_FAULTS])
+    if len(faults) > len(shown):
+        shown.append(f"and {len(faults) - len(shown)} more")
+    raise DataError(
+        "\n".join(
+            [
+                *shown,
+                f"{len(faults)} recordings cannot be used, listed in {path}: mend them and run "
+                "again, which goes on from here, or leave them out with --skip_bad",
+            ]
+        )
+    )
+
+
+# --- decoding ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Decoded:
+    """Where the samples of something are, or why there are none."""
+
+    path: Path | None = None
+    fault: str | None = None
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Files, what identifies what is read of them, and how to read it."""
+
+    files: Sequence[Path]
+    key: str
+    read: Callable[[bool], np.ndarray]
+
+
+def _speech(recording: Recording) -> _Source:
+    key = "/".join(f"{part.start}-{part.stop}" for part in recording.parts)
+    read = partial(decode_speech, recording)
+    return _Source([part.path for part in recording.parts], f"{recording.name} {key}", read)
+
+
+def _noise(noise: tuple[str, Path]) -> _Source:
+    name, path = noise
+    return _Source([path], f"noise {name}", partial(decode_noise, path))
+
+
+def _decode(work: Path, allow_narrow_band: bool, source: _Source) -> _Decoded:
+    """Decode a source to a file of its own, unless it is there; what has changed is read again.
+
+    Raises:
+        OSError: the result cannot be written; then nothing else can.
+    """
+    try:
+        stats = [file.stat() for file in source.files]
+    except OSError as error:
+        return _Decoded(fault=f"{error.filename}: {error.strerror}")
+    facts = [
+        f"{file} {stat.st_size} {stat.st_mtime_ns}"
+        for file, stat in zip(source.files, stats, strict=True)
+    ]
+    path = work / f"{hash_of(' '.join([source.key, *facts]))[:32]}.npy"
+    if not path.exists():
+        try:
+            samples = source.read(allow_narrow_band)
+        except (DataError, TisdissError) as error:
+            return _Decoded(fault=str(error))
+        with write_aside(path) as aside:
+            np.save(aside, samples)
+    return _Decoded(path=path)
+
+
+def _utterances(
+    recordings: Sequence[tuple[Recording, Path]], progress: Progress
+) -> Iterator[tuple[Utterance, np.ndarray]]:
+    for done, (recording, path) in enumerate(recordings, start=1):
+        pieces = cut(np.load(path))
+        for number, samples in enumerate(pieces, start=1):
+            name = recording.name if len(pieces) == 1 else f"{recording.name}#{number}"
+            yield (
+                Utterance(
+                    name,
+                    recording.speaker,
+                    recording.sex,
+                    recording.source,
+                    recording.split,
+                    recording.snr_db,
+                    level=0.0,  # write_bank measures it
+                ),
+                samples,
+            )
+        progress.reach(done)
+
+
+def _noises(noises: Sequence[tuple[str, Path]]) -> Iterator[tuple[Noise, np.ndarray]]:
+    for name, path in noises:
+        pieces = cut_noise(np.load(path))
+        for number, samples in enumerate(pieces, start=1):
+            yield Noise(name if len(pieces) == 1 else f"{name}#{number}"), samples
+
+
+# --- rooms ------------------------------------------------------------------------------------
+
+
+def _draw_room(work: Path, seed: int, number: int) -> Path:
+    """Compute the impulse responses of a room to a file, unless it is there."""
+    path = work / f"room{number:04d}.npy"
+    if not path.exists():
+        responses = impulse_responses(Random(f"{seed}/rooms/{number}"), RATE)
+        energy = np.cumsum(np.square(responses[:, ::-1], dtype=np.float64), axis=1)[:, ::-1]
+        heard = energy > energy[:, :1] * 10 ** (-TAIL_DB / 10)
+        with write_aside(path) as aside:
+            np.save(aside, responses[:, : int(heard.sum(axis=1).max())])
+    return path
+
+
+def _stack(paths: Sequence[Path]) -> np.ndarray:
+    """Return the responses of all rooms, float32 (room, place, n), with zeros at their ends."""
+    rooms = [np.load(path) for path in paths]
+    length = max(room.shape[1] for room in rooms)
+    return np.stack([np.pad(room, ((0, 0), (0, length - room.shape[1]))) for room in rooms])

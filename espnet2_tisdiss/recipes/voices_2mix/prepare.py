@@ -1,0 +1,273 @@
+"""Pack recordings of single speakers for training on their mixtures, and make the fixed sets.
+
+Run by ``local/data.sh`` from the recipe folder.  What is finished is not made again, so an
+interrupted run is simply started again; the same recordings, size and seed give the same files
+however many processes make them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from espnet2_tisdiss.mixing.bank import SPLITS, Bank
+from espnet2_tisdiss.recipes.corpora.files import location, positive, require_package
+from espnet2_tisdiss.recipes.data_directories import DataError, run_main, write_aside
+from espnet2_tisdiss.recipes.voices_2mix.bank import Material, fill_bank
+from espnet2_tisdiss.recipes.voices_2mix.public_voices import list_public
+from espnet2_tisdiss.recipes.voices_2mix.sets import make_data_dir, make_sets
+from espnet2_tisdiss.recipes.voices_2mix.sizes import SIZES, Size, choose
+from espnet2_tisdiss.recipes.voices_2mix.tables import (
+    Listing,
+    Recording,
+    assign_splits,
+    audio_files,
+    check_splits,
+    hash_of,
+    list_voices,
+)
+
+# To be raised whenever the same recordings, size and seed begin to give other files than before.
+RECIPE_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where the recordings are, and which of them are taken."""
+
+    voices: Path | None = None
+    public: Path | None = None
+    noise: Path | None = None
+    skip_bad: bool = False
+    allow_missing: bool = False
+    allow_narrow_band: bool = False
+
+
+def make_voices(
+    size: Size,
+    seed: int,
+    sources: Sources,
+    corpus: Path,
+    data: Path,
+    recipe: Path,
+    processes: int,
+    suffix: str = "",
+) -> str:
+    """Make the bank and the sets in ``corpus`` and the sets' data directories in ``data``.
+
+    Paths in the data directories are relative to ``recipe`` if the corpus is inside that folder;
+    ``suffix`` is added to their names.
+
+    Returns:
+        A line that says what there is now, and remarks, a line each.
+
+    Raises:
+        DataError: the folder holds another corpus, or something could not be made.
+    """
+    require_package("pyroomacoustics", "the rooms", "pyroomacoustics", "pyroomacoustics")
+    listing = _list(sources)
+    recordings = choose(assign_splits(listing.recordings, seed), size, seed)
+    check_splits(recordings)
+    noises = _list_noises(sources.noise)
+    remarks = [*listing.remarks, *_remarks(recordings, noises)]
+    if not open_corpus(corpus, size, seed, recordings, [name for name, _ in noises]):
+        material = Material(recordings, noises, size.rooms, seed, listing.faults)
+        remarks += fill_bank(
+            corpus, material, processes, sources.skip_bad, sources.allow_narrow_band
+        )
+    counts = []
+    for folder in make_sets(corpus, size.sets(bool(noises)), seed, processes):
+        target = data / f"{folder.name}{suffix}"
+        counts.append(f"{target} {make_data_dir(folder, target, recipe)}")
+    return "\n".join([f"{corpus}: {_summary(corpus / 'bank')} ({', '.join(counts)})", *remarks])
+
+
+def _list(sources: Sources) -> Listing:
+    if sources.voices and sources.public:
+        raise DataError(
+            "--voices (VOICES) and --public (PUBLIC_VOICES) exclude each other: leave one out"
+        )
+    if sources.public:
+        return list_public(sources.public, sources.allow_missing)
+    if sources.voices:
+        return list_voices(sources.voices)
+    raise DataError(
+        "where are the recordings? Give ./run.sh --voices FOLDER or --public FOLDER, or set VOICES "
+        "or PUBLIC_VOICES in db.sh"
+    )
+
+
+def _list_noises(folder: Path | None) -> list[tuple[str, Path]]:
+    if folder is None:
+        return []
+    noises = [(path.relative_to(folder).as_posix(), path) for path in audio_files(folder)]
+    if not noises:
+        raise DataError(f"--noise {folder}: holds no audio files")
+    return noises
+
+
+def _remarks(recordings: Sequence[Recording], noises: Sequence) -> list[str]:
+    """Say what the recordings lack that a user may not expect."""
+    remarks = []
+    sex = {recording.speaker: recording.sex for recording in recordings}
+    if unknown := sum(value == "?" for value in sex.values()):
+        remarks.append(
+            f"{unknown} of {len(sex)} speakers are of unknown sex, so their pairs are drawn at "
+            "random; give the sex in speakers.tsv, or in the column sex of utterances.tsv"
+        )
+    if not noises:
+        remarks.append("without --noise: trained without noise, and there are no noisy mixtures")
+    return remarks
+
+
+def _summary(bank: Path) -> str:
+    """Say how much a bank holds."""
+    splits = [Bank(bank, split) for split in SPLITS]
+    said = [u for split in splits for speaker in split.speakers for u in speaker.utterances]
+    counts = " / ".join(str(len(split.speakers)) for split in splits)
+    hours = sum(utterance.length for utterance in said) / splits[0].rate / 3600
+    return (
+        f"{counts} speakers to train, validate and test with, {len(said)} recordings, "
+        f"{hours:.2f} hours"
+    )
+
+
+# --- which corpus a folder holds ----------------------------------------------------------------
+
+
+def open_corpus(
+    corpus: Path, size: Size, seed: int, recordings: Sequence[Recording], noises: Sequence[str]
+) -> bool:
+    """Note in the folder which corpus it holds, or check that it is this one.
+
+    A corpus whose bank is not finished may be begun anew with other recordings: those that could
+    not be used have been mended or removed.
+
+    Returns:
+        Whether its bank is finished.
+
+    Raises:
+        DataError: the folder holds another corpus.
+    """
+    # the folder that they are in does not matter
+    rows = [repr((replace(r, parts=()), [(p.start, p.stop) for p in r.parts])) for r in recordings]
+    identity = {
+        "size": size.name,
+        "seed": seed,
+        "recipe_version": RECIPE_VERSION,
+        "recordings": hash_of("\n".join(rows)),
+        "noises": hash_of("\n".join(noises)) if noises else "",
+    }
+    note = corpus / "corpus.json"
+    if found := finished_corpus(corpus):
+        for name, value in identity.items():
+            if found.get(name) != value:
+                raise DataError(
+                    f"{corpus} was made with {_words(name, found.get(name), value)}: remove it "
+                    "and what was made of it in data, dump and exp, or take another --seed"
+                )
+        return True
+    shutil.rmtree(corpus / "sets", ignore_errors=True)  # of a bank that is gone
+    with write_aside(note) as aside:
+        aside.write_text(json.dumps(identity) + "\n", encoding="utf-8")
+    return False
+
+
+def finished_corpus(corpus: Path) -> dict[str, object]:
+    """Read what a corpus was made of; empty unless its bank is finished.
+
+    Raises:
+        DataError: the note cannot be read.
+    """
+    note = corpus / "corpus.json"
+    if not (corpus / "bank" / "bank.json").exists():
+        return {}
+    try:
+        found = json.loads(note.read_text(encoding="utf-8"))
+        return {name: found[name] for name in ("size", "seed", "recipe_version", "recordings")} | {
+            "noises": found["noises"]
+        }
+    except (OSError, ValueError, KeyError, TypeError):
+        raise DataError(f"{note}: not readable: remove the folder {corpus}") from None
+
+
+def _words(name: str, found: object, wanted: object) -> str:
+    """Say how a corpus differs from the one that is wanted."""
+    if name == "noises":
+        return "noise" if not wanted else "other noise" if found else "no noise"
+    if name == "recordings":
+        return "other recordings"
+    return f"{name} {found}, not {wanted}"
+
+
+def plan(size: Size, seed: int, sources: Sources, corpus: Path, suffix: str) -> str:
+    """Return the names of the test sets and, in a second line, options for enh_train.
+
+    They are those of the corpus that is there or would be made; nothing is made.
+    """
+    found = finished_corpus(corpus)
+    has_noise = bool(found["noises"] if found else sources.noise)
+    tests = [s.name + suffix for s in size.sets(has_noise) if s.split == "test"]
+    options = ["--iterator_type task --valid_iterator_type sequence --num_att_plot 0"]
+    options.append(f"--mixing_conf bank={corpus / 'bank'}")
+    if not has_noise:
+        options.append("--mixing_conf noise_share=0")
+    return f"{' '.join(tests)}\n{' '.join(options)}"
+
+
+def _parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="local/data.sh",
+        description="Pack recordings of single speakers into downloads/voices_<size>_<seed>/bank, "
+        "and make the validation and test sets and their data directories. A run that was "
+        "interrupted is simply repeated.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("--voices", type=Path, help="recordings by speaker, or utterances.tsv")
+    parser.add_argument("--public", type=Path, help="public data sets; see the README")
+    parser.add_argument("--noise", type=Path, help="recordings of noise; none: no noisy mixtures")
+    parser.add_argument("--size", choices=SIZES, default="default", help="tiny: a test")
+    parser.add_argument("--seed", type=int, default=0, help="of what is drawn")
+    parser.add_argument("--nj", type=positive, default=2, help="number of processes")
+    parser.add_argument("--suffix", default="", help="added to the names of the data directories")
+    for name, meaning in (
+        ("skip_bad", "leave out recordings that cannot be used"),
+        ("allow_missing", "leave out listed recordings that a public data set lacks"),
+        ("allow_narrow_band", "take recordings below 16 kHz"),
+    ):
+        parser.add_argument(f"--{name}", action="store_true", help=meaning)
+    parser.add_argument(
+        "--plan",
+        action="store_true",
+        help="only print the names of the test sets and, in a second line, options of enh_train",
+    )
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Run the command line; a line on stdout says what was made."""
+    args = _parse_arguments()
+    sources = Sources(
+        location(args.voices, "--voices", "VOICES"),
+        location(args.public, "--public", "PUBLIC_VOICES"),
+        location(args.noise, "--noise", "NOISE"),
+        args.skip_bad,
+        args.allow_missing,
+        args.allow_narrow_band,
+    )
+    size, recipe = SIZES[args.size], Path.cwd()
+    corpus = Path("downloads") / f"voices_{args.size}_{args.seed}"
+    if args.plan:
+        print(plan(size, args.seed, sources, corpus, args.suffix))
+        return
+    made = (corpus, Path("data"), recipe, args.nj, args.suffix)
+    print(make_voices(size, args.seed, sources, *made))
+
+
+if __name__ == "__main__":
+    sys.exit(run_main("local/data.sh", main))

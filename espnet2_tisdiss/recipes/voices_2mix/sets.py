@@ -1,0 +1,178 @@
+"""The fixed validation and test sets: mixtures of the bank's held-out speakers, as wav files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+
+from espnet2_tisdiss.mixing.bank import Bank
+from espnet2_tisdiss.mixing.rendering import PauseError
+from espnet2_tisdiss.mixing.scenes import MixingConfig, Scene, SceneDrawer
+from espnet2_tisdiss.recipes.corpora.files import quantise, write_audio
+from espnet2_tisdiss.recipes.data_directories import (
+    DataError,
+    build_aside,
+    read_data_dir,
+    write_aside,
+    write_scp,
+    write_speakers,
+)
+from espnet2_tisdiss.recipes.parallel import map_in_processes
+
+CONDITIONS = ("clean", "noisy", "rooms", "partial")
+# Two women, two men, one of each, in turn: half of the pairs are of one sex.
+PAIRS = ("FF", "FM", "MM", "FM")
+LEVEL_DB = 5.0
+NOISE_SNR_DB = (5.0, 25.0)
+ALONE_SHARE = (0.2, 0.5)  # of the mixture: 1 to 2.5 s of 5 s
+
+LIST_OF_SIGNAL = {"mix": "wav.scp", "s1": "spk1.scp", "s2": "spk2.scp"}
+SCENES = "scenes.tsv"
+SCENE_COLUMNS = (
+    *("mixture", "condition", "speaker1", "speaker2", "utterances1", "utterances2"),
+    # seconds in which each one may speak
+    *("from1", "to1", "from2", "to2"),
+    # level of the first above the second, of the louder one above the noise
+    *("level_db", "room", "places", "noise", "noise_snr_db"),
+)
+
+
+@dataclass(frozen=True)
+class FixedSet:
+    """A set of ``count`` mixtures of ``seconds`` each, an equal share of each condition."""
+
+    name: str
+    conditions: tuple[str, ...]
+    count: int
+    seconds: float
+
+    @property
+    def split(self) -> str:
+        """``valid`` or ``test``."""
+        return self.name.partition("_")[0]
+
+    def condition(self, number: int) -> str:
+        """Return the condition of a mixture."""
+        return self.conditions[number * len(self.conditions) // self.count]
+
+
+def make_sets(corpus: Path, sets: Sequence[FixedSet], seed: int, processes: int) -> list[Path]:
+    """Make the mixtures of sets, but for sets that are there.
+
+    Args:
+        corpus: folder of the corpus, with its bank.
+        sets: what to make.
+        seed: of what is drawn.
+        processes: number of processes.
+
+    Returns:
+        The folder of each set: ``mix``, ``s1`` and ``s2`` with a 16-bit wav of each mixture, and
+        ``scenes.tsv``.
+
+    Raises:
+        DataError: a speaker says next to nothing.
+    """
+    folders = {fixed_set: corpus / "sets" / fixed_set.name for fixed_set in sets}
+    # the table of scenes comes last
+    missing = [fixed_set for fixed_set in sets if not (folders[fixed_set] / SCENES).exists()]
+    items = [(fixed_set, number) for fixed_set in missing for number in range(fixed_set.count)]
+    make = partial(_make_mixture, corpus, seed)
+    rows: dict[FixedSet, list[str]] = {}
+    made = map_in_processes(make, items, processes, "mixtures")
+    for (fixed_set, _), row in zip(items, made, strict=True):
+        rows.setdefault(fixed_set, []).append(row)
+        if len(rows[fixed_set]) == fixed_set.count:
+            lines = ["\t".join(SCENE_COLUMNS), *sorted(rows[fixed_set])]
+            with write_aside(folders[fixed_set] / SCENES) as aside:
+                aside.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return list(folders.values())
+
+
+def _make_mixture(corpus: Path, seed: int, item: tuple[FixedSet, int]) -> str:
+    """Make the files of a mixture, by its set and number; return its row of ``scenes.tsv``."""
+    # here: it needs PyTorch, which takes a while to import
+    from espnet2_tisdiss.mixing.iterator import draw_mixture
+
+    fixed_set, number = item
+    bank, folder = corpus / "bank", corpus / "sets" / fixed_set.name
+    condition = fixed_set.condition(number)
+    drawer = _drawer(bank, fixed_set.split, condition, fixed_set.seconds)
+    # A pair of a sex that the split lacks is any pair.
+    key = (seed, ("valid", "test").index(fixed_set.split), CONDITIONS.index(condition), number)
+    try:
+        scene, signals = draw_mixture(drawer, key, PAIRS[number % len(PAIRS)])
+    except PauseError as error:
+        raise DataError(f"{bank}: {error}: leave that speaker out") from None
+    sexes = {speaker.name: speaker.sex for speaker in drawer.bank.speakers}
+    pair = "".join(sorted(sexes[voice.speaker].replace("?", "X") for voice in scene.voices))
+    name = f"{pair}_{condition}_{number:03d}"
+    for signal, samples in signals.items():
+        write_audio(folder / signal / f"{name}.wav", quantise(samples), drawer.bank.rate)
+    return "\t".join([name, condition, *_describe(scene, drawer.bank)])
+
+
+@lru_cache  # a process makes many mixtures of a set
+def _drawer(bank: Path, split: str, condition: str, seconds: float) -> SceneDrawer:
+    config = MixingConfig(
+        bank=str(bank),
+        seconds=seconds,
+        level_db=LEVEL_DB,
+        speeds=(1.0,),
+        partial_share=float(condition == "partial"),
+        alone_share=ALONE_SHARE,
+        room_share=float(condition == "rooms"),
+        noise_share=float(condition == "noisy"),
+        noise_snr_db=NOISE_SNR_DB,
+    )
+    return SceneDrawer(Bank(bank, split), config)
+
+
+def _describe(scene: Scene, bank: Bank) -> list[str]:
+    """Return the columns of ``scenes.tsv`` from the speakers on; ``-`` where there is nothing."""
+    voices = scene.voices
+    spans = [f"{end / bank.rate:.3f}" for voice in voices for end in (voice.start, voice.stop)]
+    has_room, noise = scene.room >= 0, scene.noise
+    return [
+        *(voice.speaker for voice in voices),
+        *("|".join(utterance.name for utterance in voice.utterances) for voice in voices),
+        *spans,
+        f"{voices[0].gain_db - voices[1].gain_db:.2f}",
+        str(scene.room) if has_room else "-",
+        ",".join(str(voice.place) for voice in voices) if has_room else "-",
+        noise.name if noise else "-",
+        f"{scene.noise_snr_db:.2f}" if noise else "-",
+    ]
+
+
+def make_data_dir(folder: Path, data: Path, recipe: Path) -> int:
+    """Make the data directory of a set: its lists and ``scenes.tsv``.
+
+    Args:
+        folder: the set's folder.
+        data: the data directory; one that is there is replaced.
+        recipe: paths inside this folder are written relative to it, other ones absolute.
+
+    Returns:
+        The number of mixtures.
+
+    Raises:
+        DataError: the lists would not be usable.
+    """
+    scenes = (folder / SCENES).read_text(encoding="utf-8")
+    names = [line.partition("\t")[0] for line in scenes.splitlines()[1:]]
+    with build_aside(data) as aside:
+        for signal, name in LIST_OF_SIGNAL.items():
+            write_scp(aside / name, _paths(folder / signal, names, recipe))
+        write_speakers(aside, {name: name for name in names})
+        (aside / SCENES).write_text(scenes, encoding="utf-8")
+        read_data_dir(aside, [*LIST_OF_SIGNAL.values(), "utt2spk"])
+    return len(names)
+
+
+def _paths(folder: Path, names: Sequence[str], recipe: Path) -> Mapping[str, str]:
+    folder, recipe = folder.absolute(), recipe.absolute()
+    if folder.is_relative_to(recipe):
+        folder = folder.relative_to(recipe)
+    return {name: str(folder / f"{name}.wav") for name in names}

@@ -1,0 +1,278 @@
+"""Which recordings there are and whose: the two layouts of a folder, and the splits of speakers."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import math
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from espnet2_tisdiss.mixing.bank import SPLITS
+from espnet2_tisdiss.recipes.data_directories import DataError
+
+AUDIO_SUFFIXES = (".wav", ".flac", ".opus", ".ogg", ".mp3")
+SEXES = {"f": "F", "female": "F", "m": "M", "male": "M", "?": "?", "": "?"}
+HELD_OUT_SHARE = 0.06
+MIN_SPEAKERS = 2  # of a split: a mixture needs two
+
+
+@dataclass(frozen=True)
+class Part:
+    """A file, or the stretch of it between two times in seconds."""
+
+    path: Path
+    start: float = 0.0
+    stop: float = math.inf
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What one speaker says, in one file or in several that are joined.
+
+    ``name`` is unique, and so is ``speaker``; the split is empty until it is settled.
+    """
+
+    name: str
+    speaker: str
+    sex: str
+    source: str
+    split: str
+    snr_db: float
+    parts: tuple[Part, ...]
+
+
+@dataclass
+class Listing:
+    """Recordings in the order of their names, a line for each that is no use, and remarks."""
+
+    recordings: list[Recording]
+    faults: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+
+
+def list_voices(folder: Path) -> Listing:
+    """List the recordings of a folder, by its ``utterances.tsv`` or by its speakers' folders.
+
+    Raises:
+        DataError: it is in neither layout, or a table is not usable.
+    """
+    table = folder / "utterances.tsv"
+    listing = _list_table(folder, table) if table.is_file() else _list_folders(folder)
+    return settled(listing, table if table.is_file() else folder)
+
+
+def settled(listing: Listing, where: Path) -> Listing:
+    """Sort a listing, and leave out speakers that are said to be of two sexes or in two splits.
+
+    Args:
+        listing: the recordings as they were found.
+        where: the table or folder, for messages.
+    """
+    found: dict[str, set[tuple[str, str]]] = {}
+    for recording in listing.recordings:
+        found.setdefault(recording.speaker, set()).add((recording.sex, recording.split))
+    torn = {speaker for speaker, facts in found.items() if len(facts) > 1}
+    for speaker in sorted(torn):
+        facts = " and ".join(sorted("/".join(filter(None, pair)) for pair in found[speaker]))
+        listing.faults.append(
+            f"{where}: speaker {speaker} is {facts}: give each speaker one sex and one split"
+        )
+    kept = (recording for recording in listing.recordings if recording.speaker not in torn)
+    return replace(listing, recordings=sorted(kept, key=lambda recording: recording.name))
+
+
+# --- a table ----------------------------------------------------------------------------------
+
+
+def read_rows(table: Path, needed: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
+    """Read a tab-separated table with a header; yield the place and the columns of each row.
+
+    A row that is too short has empty columns at its end.
+
+    Raises:
+        DataError: it cannot be read, or lacks a column.
+    """
+    try:
+        text = table.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{table}: cannot be read as a table: {error}") from None
+    rows = csv.DictReader(
+        io.StringIO(text), delimiter="\t", quoting=csv.QUOTE_NONE, restval="", restkey="more"
+    )
+    columns = rows.fieldnames or []
+    if missing := [name for name in needed if name not in columns]:
+        raise DataError(
+            f"{table}:1: lacks the column {missing[0]}; its first line must name the columns, "
+            "separated by tabs"
+        )
+    for row in rows:
+        yield f"{table}:{rows.line_num}", row
+
+
+def speaker_facts(row: Mapping[str, str]) -> tuple[str, str, float]:
+    """Return sex, split and signal-to-noise ratio of a row; what it lacks is ``?``, empty and NaN.
+
+    Raises:
+        ValueError: one of them cannot be understood.
+    """
+    # F* is a guess; a guess may be wrong and does no harm
+    sex = row.get("sex", "").strip().removesuffix("*").lower()
+    if sex not in SEXES:
+        raise ValueError(f"sex is {row['sex']!r}, not F, M or ?")
+    split = row.get("split", "").strip()
+    if "split" in row and split not in SPLITS:
+        raise ValueError(f"split is {split!r}, not train, valid or test")
+    snr = row.get("snr_db", "").strip()
+    try:
+        snr_db = float(snr) if snr not in ("", "?") else math.nan
+    except ValueError:
+        raise ValueError(f"snr_db is {snr!r}, not a number") from None
+    return SEXES[sex], split, snr_db
+
+
+def _list_table(folder: Path, table: Path) -> Listing:
+    listing = Listing([])
+    first_place: dict[str, str] = {}
+    for place, row in read_rows(table, ("path", "speaker")):
+        try:
+            recording = _table_recording(folder, row)
+        except ValueError as error:
+            listing.faults.append(f"{place}: {error}")
+            continue
+        if recording.name in first_place:
+            line = first_place[recording.name].rpartition(":")[2]
+            listing.faults.append(f"{place}: {recording.name} is in line {line} already")
+            continue
+        first_place[recording.name] = place
+        if not recording.parts[0].path.is_file():
+            listing.faults.append(f"{place}: {recording.parts[0].path}: no such file")
+            continue
+        listing.recordings.append(recording)
+    if not first_place and not listing.faults:
+        raise DataError(f"{table}: lists no recording")
+    return listing
+
+
+def _table_recording(folder: Path, row: Mapping[str, str]) -> Recording:
+    for column in ("path", "speaker"):
+        if not row[column].strip():
+            raise ValueError(f"{column} is empty")
+    sex, split, snr_db = speaker_facts(row)
+    source, speaker = row.get("source", "").strip(), row["speaker"].strip()
+    path = row["path"].strip()
+    # names of speakers may come again in another data set
+    unique = f"{source}/{speaker}" if source else speaker
+    return Recording(path, unique, sex, source, split, snr_db, (Part(folder / path),))
+
+
+# --- a folder for each speaker ----------------------------------------------------------------
+
+
+def _list_folders(folder: Path) -> Listing:
+    listing = Listing([])
+    sexes = _read_sexes(folder / "speakers.tsv", listing.faults)
+    for path in audio_files(folder):
+        name = path.relative_to(folder).as_posix()
+        speaker, slash, _ = name.partition("/")
+        if slash:
+            sex = sexes.get(speaker, "?")
+            listing.recordings.append(
+                Recording(name, speaker, sex, "", "", math.nan, (Part(path),))
+            )
+    if not listing.recordings:
+        raise DataError(
+            f"{folder}: holds neither utterances.tsv nor recordings such as "
+            f"<speaker>/1.wav ({', '.join(suffix[1:] for suffix in AUDIO_SUFFIXES)})"
+        )
+    return listing
+
+
+def audio_files(folder: Path) -> list[Path]:
+    """Return the audio files anywhere below a folder, in the order of their names."""
+    found = []
+    for top, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [
+            Path(top, name)
+            for name in names
+            if name.lower().endswith(AUDIO_SUFFIXES) and not name.startswith(".")
+        ]
+    return sorted(found)
+
+
+def _read_sexes(table: Path, faults: list[str]) -> dict[str, str]:
+    """Read the sex of each speaker, where the table is there."""
+    sexes: dict[str, str] = {}
+    if not table.is_file():
+        return sexes
+    for place, row in read_rows(table, ("speaker", "sex")):
+        try:
+            sexes[row["speaker"].strip()] = speaker_facts({"sex": row["sex"]})[0]
+        except ValueError as error:
+            faults.append(f"{place}: {error}")
+    return sexes
+
+
+# --- splits -----------------------------------------------------------------------------------
+
+
+def shuffled_speakers(recordings: Iterable[Recording], seed: int) -> list[str]:
+    """Order the speakers by a hash of their names, the sexes evenly mixed.
+
+    So the first ones of the list have the sexes in about the same shares as all.
+    """
+    sex = {recording.speaker: recording.sex for recording in recordings}
+    ordered = sorted(sex, key=lambda speaker: hash_of(f"{seed}/{speaker}"))
+    total, so_far, place = Counter(sex.values()), Counter(), {}
+    for speaker in ordered:
+        place[speaker] = (so_far[sex[speaker]] + 0.5) / total[sex[speaker]]
+        so_far[sex[speaker]] += 1
+    return sorted(ordered, key=lambda speaker: (place[speaker], sex[speaker]))
+
+
+def hash_of(text: str) -> str:
+    """Return a hash that is the same in every process and on every machine."""
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def assign_splits(recordings: Sequence[Recording], seed: int) -> list[Recording]:
+    """Give recordings without splits theirs, by speaker: about 6 % valid and 6 % test.
+
+    Raises:
+        DataError: there are fewer than 6 speakers.
+    """
+    if all(recording.split for recording in recordings):
+        return list(recordings)
+    speakers = shuffled_speakers(recordings, seed)
+    if len(speakers) < MIN_SPEAKERS * len(SPLITS):
+        raise DataError(
+            f"there are {len(speakers)} speakers ({', '.join(sorted(speakers))}), but at least 6 "
+            "are needed: two to train on, two to validate and two to test with"
+        )
+    held_out = max(MIN_SPEAKERS, round(HELD_OUT_SHARE * len(speakers)))
+    split = dict.fromkeys(speakers, "train")
+    split |= dict.fromkeys(speakers[:held_out], "test")
+    split |= dict.fromkeys(speakers[held_out : 2 * held_out], "valid")
+    return [replace(recording, split=split[recording.speaker]) for recording in recordings]
+
+
+def check_splits(recordings: Iterable[Recording]) -> None:
+    """Check that each split has two speakers.
+
+    Raises:
+        DataError: one has fewer.
+    """
+    speakers: dict[str, set[str]] = {split: set() for split in SPLITS}
+    for recording in recordings:
+        speakers[recording.split].add(recording.speaker)
+    for split, members in speakers.items():
+        if len(members) < MIN_SPEAKERS:
+            raise DataError(
+                f"split {split} has {len(members)} speakers with usable recordings, but at least "
+                f"{MIN_SPEAKERS} are needed: add speakers to it"
+            )

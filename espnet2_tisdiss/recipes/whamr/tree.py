@@ -1,0 +1,142 @@
+"""The tree of WHAMR! and its data directories: which file is which list's.
+
+A tree is ``wav<8k,16k>/<min,max>/<tr,cv,tt>/<signal>/<mixture>.wav``, two-channel files of 32-bit
+floating point.  Signals are the sources (``s1_anechoic``, ``s1_reverb``, ...), the ``noise`` and
+mixtures of them (``mix_both_reverb``, ...).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+from espnet2_tisdiss.recipes.corpora.data_sets import AudioCheck, DataSet, Entry
+from espnet2_tisdiss.recipes.corpora.files import Version
+from espnet2_tisdiss.recipes.data_directories import DataError
+
+# the known number of mixtures of each split
+SPLITS = MappingProxyType({"tr": 20000, "cv": 5000, "tt": 3000})
+TEST_SPLIT = "tt"
+MIXTURES = ("mix_both_reverb", "mix_both_anechoic", "mix_clean_reverb", "mix_clean_anechoic")
+REFERENCES = ("anechoic", "reverb")
+LEFT = 0  # the channel that is trained on
+SPEAKER_LENGTH = 3  # of an utterance's name: 01xo031a is speaker 01x's
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is separated into what.
+
+    Attributes:
+        mixture: the input, one of MIXTURES.
+        reference: what the targets are, one of REFERENCES.
+        rate: sample rate in Hz.
+        version: cut to the shorter utterance, or padded.
+    """
+
+    mixture: str = MIXTURES[0]
+    reference: str = REFERENCES[0]
+    rate: int = 8000
+    version: Version = "min"
+
+    @property
+    def noisy(self) -> bool:
+        """Whether the mixture has noise in it."""
+        return self.mixture.startswith("mix_both")
+
+    @property
+    def room(self) -> str:
+        """What the mixture is made of: anechoic or reverb."""
+        return self.mixture.rpartition("_")[2]
+
+    @property
+    def folder(self) -> Path:
+        """Where a tree has this rate and version."""
+        return Path(f"wav{self.rate // 1000}k", self.version)
+
+    @property
+    def lists(self) -> dict[str, str]:
+        """List of a data directory -> signal of the tree; the mixture first.
+
+        ``dereverb<N>.scp`` is the dereverberated source, as ESPnet has it, whatever the targets
+        are; the source as it sounds in the room, which ESPnet has no name for, is
+        ``reverb<N>.scp``.
+        """
+        lists = {"wav.scp": self.mixture}
+        lists |= {f"spk{number}.scp": f"s{number}_{self.reference}" for number in (1, 2)}
+        if self.noisy:
+            lists["noise1.scp"] = "noise"
+        lists |= {f"dereverb{number}.scp": f"s{number}_anechoic" for number in (1, 2)}
+        if self.room == "reverb":
+            lists |= {f"reverb{number}.scp": f"s{number}_reverb" for number in (1, 2)}
+        return lists
+
+    @property
+    def audio(self) -> AudioCheck:
+        """What the files have to fulfil: the mixture is the sum of what it was made of."""
+        sources = "reverb" if self.room == "reverb" else "dereverb"
+        addends = (f"{sources}1.scp", f"{sources}2.scp", *(["noise1.scp"] if self.noisy else []))
+        return AudioCheck(self.rate, addends, LEFT)
+
+    def set_name(self, split: str) -> str:
+        """Name of a split's data directory, e.g. ``tt_mix_both_reverb_min_8k``."""
+        name = f"{split}_{self.mixture}_{self.version}_{self.rate // 1000}k"
+        return name if self.reference == REFERENCES[0] else f"{name}_to_{self.reference}"
+
+
+def signal_path(folder: Path, signal: str, name: str) -> Path:
+    """Return the file of a signal in a split's folder."""
+    return folder / signal / f"{name}.wav"
+
+
+def find_tree(root: Path, task: Task) -> Path:
+    """Return the folder of the task's rate and version in a tree.
+
+    Raises:
+        DataError: the tree does not have it.
+    """
+    folder = root / task.folder
+    if not (folder / TEST_SPLIT).is_dir():
+        raise DataError(f"{root}: has no {task.folder / TEST_SPLIT}")
+    return folder
+
+
+def list_mixtures(folder: Path, task: Task) -> list[str]:
+    """Name the mixtures of a split in an existing tree.
+
+    Args:
+        folder: the split's folder.
+        task: what is wanted of it.
+
+    Raises:
+        DataError: a folder that the task needs is not there.
+    """
+    for signal in task.lists.values():
+        if not (folder / signal).is_dir():
+            raise DataError(f"{folder / signal}: no such folder, which WHAMR! has")
+    # what an interrupted run was writing aside begins with a dot
+    return sorted(path.stem for path in (folder / task.mixture).glob("[!.]*.wav"))
+
+
+def data_set(folder: Path, task: Task, split: str, names: Sequence[str]) -> DataSet:
+    """Describe a split's data directory.
+
+    Args:
+        folder: the split's folder in the tree; its files need not be there yet.
+        task: what is separated into what.
+        split: tr, cv or tt.
+        names: the mixtures, ``<utt1>_<snr1>_<utt2>_<snr2>``.
+
+    Raises:
+        DataError: a name is not such a one.
+    """
+    entries = []
+    for name in names:
+        fields = name.split("_")
+        if len(fields) != 4:
+            raise DataError(f"{folder}: {name!r} is not named as <utt1>_<snr1>_<utt2>_<snr2>")
+        voices = (fields[0][:SPEAKER_LENGTH], fields[2][:SPEAKER_LENGTH])
+        files = {list_: signal_path(folder, sig, name) for list_, sig in task.lists.items()}
+        speaker = "_".join(voices)
+        entries.append(Entry(f"{speaker}_{name}", speaker, voices, files))
+    return DataSet(task.set_name(split), entries, SPLITS[split])

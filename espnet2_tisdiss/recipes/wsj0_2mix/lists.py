@@ -1,0 +1,189 @@
+"""WSJ0-2mix's lists: which utterances are mixed at which level, and how loud each of them is.
+
+A line of ``mix_2_spk_<tr,cv,tt>.txt`` is ``path1 level1 path2 level2`` (three pairs in
+``mix_3_spk_*``), levels in dB.  Its texts, as they stand there, make the mixture's name.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from espnet2_tisdiss.recipes.corpora.files import fetch
+from espnet2_tisdiss.recipes.data_directories import DataError, build_aside, read_scp
+
+SPLITS = ("tr", "cv", "tt")
+KNOWN_COUNTS = {"tr": 20000, "cv": 5000, "tt": 3000}
+SPEAKER_LENGTH = 3  # of an utterance's name: 01xo031a is speaker 01x's
+LEVEL_FILES = ("activlev_si_tr_s.txt", "activlev_si_dt_05.txt", "activlev_si_et_05.txt")
+LEVELS_ORIGIN = "they are in the folder metadata of https://github.com/mpariente/pywsj0-mix"
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Utterances of different speakers, each with its level in dB, as text.
+
+    ``sources`` are the paths in the list; a mixture that was found in a tree has none.
+    """
+
+    utterances: tuple[str, ...]
+    levels: tuple[str, ...]
+    sources: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """File name without suffix: ``<utt1>_<level1>_<utt2>_<level2>``."""
+        pairs = zip(self.utterances, self.levels, strict=True)
+        return "_".join(f"{utterance}_{level}" for utterance, level in pairs)
+
+    @property
+    def voices(self) -> tuple[str, ...]:
+        """The speakers that are heard."""
+        return tuple(utterance[:SPEAKER_LENGTH] for utterance in self.utterances)
+
+    @property
+    def speaker(self) -> str:
+        """Speaker in ESPnet's lists: ``<spk1>_<spk2>``."""
+        return "_".join(self.voices)
+
+    @property
+    def key(self) -> str:
+        """Utterance in ESPnet's lists: ``<spk1>_<spk2>_<utt1>_<level1>_<utt2>_<level2>``."""
+        return f"{self.speaker}_{self.name}"
+
+
+def find_list(split: str, num_spk: int, given: Path | None, kept: Path, url: str) -> Path:
+    """Return the list of a split: in the given folder, or else downloaded.
+
+    Args:
+        split: tr, cv or tt.
+        num_spk: speakers in a mixture.
+        given: folder of the lists; None downloads.
+        kept: folder for downloaded lists.
+        url: address of the folder to download from.
+
+    Raises:
+        DataError: it is not there, or cannot be downloaded.
+    """
+    name = f"mix_{num_spk}_spk_{split}.txt"
+    if given is None:
+        return fetch(
+            kept / name,
+            f"{url}/{name}",
+            "take it from MERL's create-speaker-mixtures.zip (deep clustering) or from pywsj0-mix, "
+            "and set WSJ0_MIX_LISTS in db.sh to its folder",
+        )
+    if not (given / name).is_file():
+        raise DataError(
+            f"{given / name}: no such file; it is part of MERL's create-speaker-mixtures.zip "
+            "(deep clustering)"
+        )
+    return given / name
+
+
+def read_list(path: Path, num_spk: int) -> list[Mixture]:
+    """Read a list of mixtures.
+
+    Raises:
+        DataError: the list cannot be read or is empty, or a line is not ``num_spk`` pairs of a
+            path and a level.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read: {error}") from None
+    if not lines:
+        raise DataError(f"{path}: the list is empty")
+    return [_read_line(f"{path}:{i}", line, num_spk) for i, line in enumerate(lines, start=1)]
+
+
+def _read_line(where: str, line: str, num_spk: int) -> Mixture:
+    sources, levels = tuple(line.split()[0::2]), tuple(line.split()[1::2])
+    if not (
+        len(sources) == len(levels) == num_spk
+        and all(_is_number(level) for level in levels)
+        # <set>/<speaker>/<utterance>.wav
+        and all(source.endswith(".wav") and source.count("/") >= 2 for source in sources)
+    ):
+        raise DataError(f"{where}: expected {num_spk} times a path and a level, found {line!r}")
+    return Mixture(tuple(PurePosixPath(source).stem for source in sources), levels, sources)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def mixture_of_name(path: Path, num_spk: int) -> Mixture:
+    """Tell from the name of a mixture's file what is in it.
+
+    Raises:
+        DataError: the name is not ``<utt1>_<level1>_<utt2>_<level2>.wav``.
+    """
+    parts = path.stem.split("_")
+    if len(parts) != 2 * num_spk or not all(_is_number(level) for level in parts[1::2]):
+        raise DataError(
+            f"{path}: is not named as WSJ0-{num_spk}mix's files are: "
+            f"{'_'.join(f'<utt{i}>_<level{i}>' for i in range(1, num_spk + 1))}.wav"
+        )
+    return Mixture(tuple(parts[0::2]), tuple(parts[1::2]))
+
+
+def fetch_levels(folder: Path, url: str) -> None:
+    """Download the published active levels, all three files or none, unless they are there.
+
+    Args:
+        folder: where they are kept, alone.
+        url: address of the folder to download from.
+
+    Raises:
+        DataError: one cannot be downloaded.
+    """
+    if folder.is_dir():
+        return
+    with build_aside(folder) as aside:
+        for name in LEVEL_FILES:
+            fetch(aside / name, f"{url}/{name}", LEVELS_ORIGIN)
+
+
+def read_powers(folder: Path) -> dict[str, float]:
+    """Read the published active levels in a folder: utterance -> linear power.
+
+    Raises:
+        DataError: one of the three files is missing or cannot be read.
+    """
+    powers: dict[str, float] = {}
+    for name in LEVEL_FILES:
+        for utterance, text in read_scp(folder / name).items():
+            if not _is_number(text) or not float(text) > 0:
+                raise DataError(f"{folder / name}: {utterance}: {text!r} is not a power")
+            powers[utterance] = float(text)
+    return powers
+
+
+def pick_powers(
+    utterances: Iterable[str], powers: Mapping[str, float], folder: Path
+) -> dict[str, float]:
+    """Pick the active levels of some utterances.
+
+    Raises:
+        DataError: one is not known; the message names it and the folder of the levels.
+    """
+    wanted = list(utterances)
+    if missing := [utterance for utterance in wanted if utterance not in powers]:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise DataError(f"{folder}: activlev_*.txt lack utterance {missing[0]}{more}")
+    return {utterance: powers[utterance] for utterance in wanted}
+
+
+def all_sources(lists: Iterable[Sequence[Mixture]]) -> dict[str, str]:
+    """Return every utterance of some lists once, with its path there, in the order of the names."""
+    found = {
+        utterance: source
+        for mixtures in lists
+        for mixture in mixtures
+        for utterance, source in zip(mixture.utterances, mixture.sources, strict=True)
+    }
+    return dict(sorted(found.items()))

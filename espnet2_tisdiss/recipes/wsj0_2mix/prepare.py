@@ -1,0 +1,329 @@
+"""Prepare WSJ0-2mix (or -3mix) and its data directories: stage 1 of the recipe.
+
+An existing tree is used as it is.  Otherwise the mixtures are made from WSJ0 and the mixing lists;
+what is finished is not made again, so an interrupted run is simply repeated.
+"""
+
+import argparse
+import sys
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from espnet2_tisdiss.recipes.corpora.data_sets import (
+    AudioCheck,
+    DataSet,
+    Entry,
+    check_plan,
+    make_data_dirs,
+)
+from espnet2_tisdiss.recipes.corpora.files import (
+    absolute_path,
+    do_all,
+    find_root,
+    frames_of,
+    location,
+    positive,
+)
+from espnet2_tisdiss.recipes.data_directories import DataError, read_scp, run_main, write_scp
+from espnet2_tisdiss.recipes.wsj0_2mix.lists import (
+    KNOWN_COUNTS,
+    LEVEL_FILES,
+    LEVELS_ORIGIN,
+    SPLITS,
+    Mixture,
+    all_sources,
+    fetch_levels,
+    find_list,
+    pick_powers,
+    read_list,
+    read_powers,
+)
+from espnet2_tisdiss.recipes.wsj0_2mix.mixtures import (
+    Job,
+    Kind,
+    find_tree,
+    make_mixture,
+    read_tree,
+    signal_paths,
+)
+from espnet2_tisdiss.recipes.wsj0_2mix.singles import (
+    Single,
+    longest_sources,
+    make_single,
+    single_entries,
+)
+from espnet2_tisdiss.recipes.wsj0_2mix.speech import WSJ0_RATE, find_utterances, measure_power
+
+LISTS_URL = "https://raw.githubusercontent.com/mpariente/pywsj0-mix/master/metadata"
+POWERS_NOTE = "levels.txt"
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """What the data directories are made of.
+
+    Attributes:
+        sets: the mixtures that are wanted.
+        singles: training utterance -> its signal, for dynamic mixing; empty without.
+        rate: sample rate of these signals in Hz.
+        powers: utterance -> its active level, where that is known.
+    """
+
+    sets: Sequence[DataSet]
+    singles: Mapping[str, Path]
+    rate: int
+    powers: Mapping[str, float]
+
+
+def prepare(args: argparse.Namespace) -> str:
+    """Make everything that the options ask for.
+
+    Returns:
+        A line that says what there is now.
+
+    Raises:
+        DataError: something is missing or not as it should be.
+    """
+    kind = Kind(args.num_spk, int(args.fs.removesuffix("k")) * 1000, args.min_or_max)
+    tree = location(args.corpus, "--corpus", "WSJ0_2MIX")
+    corpus = use_tree(tree, kind, args) if tree else make_tree(kind, args)
+    sets = list(corpus.sets)
+    if args.dynamic_mixing:
+        sets.append(single_set(corpus, kind, args))
+    audio = AudioCheck(kind.rate, tuple(f"spk{n}.scp" for n in range(1, kind.num_spk + 1)))
+    tests = [kind.set_name("tt")]
+    samples = make_data_dirs(Path("data"), sets, audio, args.nj, args.allow_subset, tests)
+    hours = {name: count / kind.rate / 3600 for name, count in samples.items()}
+    return ", ".join(
+        f"data/{part.name}: {len(part.entries)} files, {hours[part.name]:.2f} h" for part in sets
+    )
+
+
+def wanted_splits(args: argparse.Namespace) -> list[str]:
+    """Name the splits whose mixtures are needed: with dynamic mixing not those of training."""
+    return [split for split in SPLITS if split != "tr" or not args.dynamic_mixing]
+
+
+def plan_sets(
+    folder: Path, kind: Kind, mixtures: Mapping[str, Sequence[Mixture]], args: argparse.Namespace
+) -> list[DataSet]:
+    """Describe the mixtures' data directories; all splits are checked, before hours of work.
+
+    Args:
+        folder: the tree's folder of this version.
+        kind: the version.
+        mixtures: split -> its mixtures.
+        args: the options.
+
+    Returns:
+        Those that are wanted.
+
+    Raises:
+        DataError: a split is not what it should be.
+    """
+    sets = {split: mixture_set(folder / split, kind, split, mixtures[split]) for split in SPLITS}
+    check_plan(list(sets.values()), [kind.set_name("tt")], args.allow_subset)
+    return [sets[split] for split in wanted_splits(args)]
+
+
+def use_tree(tree: Path, kind: Kind, args: argparse.Namespace) -> Corpus:
+    """Describe an existing tree.
+
+    Raises:
+        DataError: it lacks the version that is wanted, or is no such tree.
+    """
+    folder = find_tree(tree, kind)
+    mixtures = {split: read_tree(folder, split, kind.num_spk) for split in SPLITS}
+    sets = plan_sets(folder, kind, mixtures, args)
+    singles = {}
+    if args.dynamic_mixing:
+        singles = longest_sources(folder / "tr", kind, mixtures["tr"], args.nj)
+    return Corpus(sets, singles, kind.rate, {})
+
+
+def make_tree(kind: Kind, args: argparse.Namespace) -> Corpus:
+    """Make the mixtures from WSJ0 and the lists.
+
+    Raises:
+        DataError: WSJ0, a list or an utterance is missing or unusable, or a file cannot be written.
+    """
+    what = "WSJ0 (LDC93S6A), or WSJ0-2mix made before (then: WSJ0_2MIX or --corpus)"
+    wsj0 = find_root(args.wsj0, "--wsj0", "WSJ0", what)
+    given = location(args.lists, "--lists", "WSJ0_MIX_LISTS")
+    lists = given or args.out / "lists"
+    mixtures = {
+        split: read_list(find_list(split, kind.num_spk, given, lists, args.lists_url), kind.num_spk)
+        for split in SPLITS
+    }
+    folder = args.out / kind.folder
+    sets = plan_sets(folder, kind, mixtures, args)
+    files = find_utterances(wsj0, all_sources(mixtures.values()), args.out, args.nj)
+    counted = do_all(partial(frames_of, rate=WSJ0_RATE), list(files.values()), args.nj, "WSJ0")
+    frames = dict(zip(files, counted, strict=True))
+    published = find_levels(files, lists, None if given else args.lists_url, args.out)
+    powers = settle_powers(files, published, args.out, args.nj)
+    jobs = [
+        Job(
+            mixture,
+            tuple(files[utterance] for utterance in mixture.utterances),
+            tuple(frames[utterance] for utterance in mixture.utterances),
+            tuple(powers[utterance] for utterance in mixture.utterances),
+            folder / split,
+        )
+        for split in wanted_splits(args)
+        for mixture in mixtures[split]
+    ]
+    do_all(partial(make_mixture, kind), jobs, args.nj, "mixtures")
+    singles = {utterance: files[utterance] for utterance in all_sources([mixtures["tr"]])}
+    return Corpus(sets, singles, WSJ0_RATE, powers)
+
+
+def find_levels(
+    utterances: Collection[str], lists: Path, url: str | None, out: Path
+) -> dict[str, float] | None:
+    """Find the published active levels in the lists' folder, or download them.
+
+    A run that began with measured levels goes on with those: nothing is downloaded then. What is
+    downloaded may be missing or of another form some day, which the user cannot mend.
+
+    Args:
+        utterances: those whose levels are wanted.
+        lists: folder of the lists.
+        url: address of the folder to download from; None does not.
+        out: folder of what is made here.
+
+    Returns:
+        Utterance -> linear power; None where levels have to be measured, which is told.
+
+    Raises:
+        DataError: the lists' folder holds levels that cannot be used.
+    """
+    if any((lists / name).is_file() for name in LEVEL_FILES):
+        return pick_powers(utterances, read_powers(lists), lists)
+    reason = f"no activlev_*.txt in {lists} ({LEVELS_ORIGIN})"
+    kept = lists / "levels"
+    if url is not None and (kept.is_dir() or not (out / POWERS_NOTE).is_file()):
+        try:
+            fetch_levels(kept, url)
+            return pick_powers(utterances, read_powers(kept), kept)
+        except DataError as error:
+            reason = str(error)
+    effect = "active levels are measured, and mixtures differ a little in level"
+    print(f"local/data.sh: {reason}: {effect}", file=sys.stderr)
+    return None
+
+
+def settle_powers(
+    files: Mapping[str, Path], published: Mapping[str, float] | None, out: Path, nj: int
+) -> dict[str, float]:
+    """Take the published active levels or, without any, measure them.
+
+    What is taken is noted in ``out``, and a later run has to take the same: mixtures of two kinds
+    of levels would look alike.
+
+    Args:
+        files: utterance -> its file.
+        published: utterance -> its published level, for all of ``files``; None measures.
+        out: folder of what is made here.
+        nj: number of processes.
+
+    Returns:
+        Utterance -> linear power, for all of ``files``.
+
+    Raises:
+        DataError: a level differs from the noted one, or cannot be measured.
+    """
+    note = out / POWERS_NOTE
+    noted = {name: float(text) for name, text in read_scp(note).items()} if note.is_file() else {}
+    if published is not None:
+        powers = dict(published)
+    else:
+        new = [name for name in files if name not in noted]
+        measured = do_all(measure_power, [files[name] for name in new], nj, "active levels")
+        powers = noted | dict(zip(new, measured, strict=True))
+    for name, power in powers.items():
+        if noted.get(name, power) != power:
+            raise DataError(
+                f"{note}: {out} was begun with other levels than the published ones that are found "
+                f"now (see {name}): remove it, or give another folder with --out"
+            )
+    write_scp(note, {name: repr(power) for name, power in (noted | powers).items()})
+    return powers
+
+
+def mixture_set(folder: Path, kind: Kind, split: str, mixtures: Sequence[Mixture]) -> DataSet:
+    """Describe the data directory of a split.
+
+    Args:
+        folder: the split's folder in the tree; its files need not be there yet.
+        kind: the version.
+        split: tr, cv or tt.
+        mixtures: its mixtures.
+    """
+    lists = ("wav.scp", *(f"spk{number}.scp" for number in range(1, kind.num_spk + 1)))
+    entries = []
+    for mixture in mixtures:
+        paths = signal_paths(folder, kind, mixture.name).values()
+        files = dict(zip(lists, paths, strict=True))
+        entries.append(Entry(mixture.key, mixture.speaker, mixture.voices, files))
+    return DataSet(kind.set_name(split), entries, KNOWN_COUNTS[split])
+
+
+def single_set(corpus: Corpus, kind: Kind, args: argparse.Namespace) -> DataSet:
+    """Make the single utterances of training and describe their data directory.
+
+    Raises:
+        DataError: an utterance is unusable, or a file cannot be written.
+    """
+    name = kind.set_name("tr_single")
+    targets = {utt: args.out / "singles" / name / f"{utt}.wav" for utt in corpus.singles}
+    jobs = [
+        Single(source, corpus.rate, targets[utterance], corpus.powers.get(utterance))
+        for utterance, source in corpus.singles.items()
+    ]
+    do_all(partial(make_single, kind.rate), jobs, args.nj, "single utterances")
+    return DataSet(name, single_entries(targets))
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """Build the command line."""
+    parser = argparse.ArgumentParser(
+        prog="local/data.sh",
+        description="Make the data directories data/{tr,cv,tt}_<min,max>_<8k,16k> of WSJ0-2mix "
+        "(data/tr_3spk_... of WSJ0-3mix), and its files where they are not there already. "
+        "A run that was interrupted is simply repeated.",
+    )
+    parser.add_argument("--corpus", type=Path, help="existing WSJ0-2mix [WSJ0_2MIX of db.sh]")
+    parser.add_argument("--wsj0", type=Path, help="WSJ0, to make it from [WSJ0 of db.sh]")
+    parser.add_argument(
+        "--lists",
+        type=Path,
+        help="folder of mix_2_spk_*.txt and, if there, activlev_*.txt [WSJ0_MIX_LISTS of db.sh; "
+        "otherwise downloaded]",
+    )
+    parser.add_argument("--lists_url", default=LISTS_URL, help="downloads come from [%(default)s]")
+    parser.add_argument(
+        "--out", type=absolute_path, default="downloads", help="for files made here [%(default)s]"
+    )
+    parser.add_argument("--fs", choices=["8k", "16k"], default="8k", help="[%(default)s]")
+    parser.add_argument("--min_or_max", choices=["min", "max"], default="min", help="[%(default)s]")
+    parser.add_argument("--num_spk", type=int, choices=[2, 3], default=2, help="[%(default)s]")
+    parser.add_argument("--allow_subset", action="store_true", help="accept a part of the corpus")
+    parser.add_argument(
+        "--dynamic_mixing",
+        action="store_true",
+        help="make data/tr_single_... for training on new mixtures in every epoch, not data/tr_...",
+    )
+    parser.add_argument("--nj", type=positive, default=4, help="processes [%(default)s]")
+    return parser
+
+
+def main() -> None:
+    """Run the command line; a line on stdout says what was made."""
+    print(prepare(get_parser().parse_args()))
+
+
+if __name__ == "__main__":
+    sys.exit(run_main("local/data.sh", main))

@@ -1,0 +1,108 @@
+"""Single utterances at one level, from which dynamic mixing makes new mixtures in every epoch.
+
+Axis letter: n sample.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from espnet2_tisdiss.recipes.corpora.active_level import active_level
+from espnet2_tisdiss.recipes.corpora.data_sets import Entry
+from espnet2_tisdiss.recipes.corpora.files import (
+    do_all,
+    frames_at,
+    frames_of,
+    is_whole,
+    quantise,
+    read_unpadded,
+    to_rate,
+    write_audio,
+)
+from espnet2_tisdiss.recipes.wsj0_2mix.lists import SPEAKER_LENGTH, Mixture
+from espnet2_tisdiss.recipes.wsj0_2mix.mixtures import Kind, signal_paths
+from espnet2_tisdiss.recipes.wsj0_2mix.speech import LEVEL_RATE
+
+# Usual for speech in 16 bits: its peaks stay below full scale; the rare ones above saturate.
+LEVEL_DB = -26.0
+
+
+@dataclass(frozen=True)
+class Single:
+    """An utterance to write.
+
+    Attributes:
+        source: the file that it is in.
+        rate: that file's sample rate in Hz.
+        target: the file to write.
+        power: its active level, as a linear power, where that is known.
+    """
+
+    source: Path
+    rate: int
+    target: Path
+    power: float | None = None
+
+
+def longest_sources(
+    folder: Path, kind: Kind, mixtures: Sequence[Mixture], nj: int
+) -> dict[str, Path]:
+    """Find for every utterance of a tree the longest of the sources that were made of it.
+
+    Args:
+        folder: the split's folder in the tree.
+        kind: the tree's version.
+        mixtures: the split's mixtures.
+        nj: number of processes.
+
+    Returns:
+        Utterance -> file, in the order of their names.
+
+    Raises:
+        DataError: a file is missing, not audio, or at another rate.
+    """
+    pieces: list[tuple[str, Path]] = []
+    for mixture in mixtures:
+        _, *paths = signal_paths(folder, kind, mixture.name).values()
+        pieces += zip(mixture.utterances, paths, strict=True)
+    counts = do_all(partial(frames_of, rate=kind.rate), [path for _, path in pieces], nj, "lengths")
+    found: dict[str, tuple[int, Path]] = {}
+    for (utterance, path), frames in zip(pieces, counts, strict=True):
+        if utterance not in found or frames > found[utterance][0]:
+            found[utterance] = (frames, path)
+    return {utterance: path for utterance, (_, path) in sorted(found.items())}
+
+
+def make_single(rate: int, single: Single) -> None:
+    """Write an utterance at the level that all of them have, unless it is there and whole.
+
+    The zeros that a tree's version max pads a source with are left out: training would take
+    segments of silence.
+
+    Args:
+        rate: sample rate of the file in Hz.
+        single: what to write.
+
+    Raises:
+        DataError: the source cannot be used or is silent, or the file cannot be written.
+    """
+    spoken = read_unpadded(single.source, single.rate)
+    if is_whole(single.target, rate, frames_at(len(spoken), single.rate, rate)):
+        return
+    samples = to_rate(spoken, single.rate, rate)
+    power = single.power
+    if power is None:
+        power = active_level(to_rate(samples, rate, LEVEL_RATE), LEVEL_RATE).power
+    write_audio(single.target, quantise(samples / np.sqrt(power) * 10 ** (LEVEL_DB / 20)), rate)
+
+
+def single_entries(files: Mapping[str, Path]) -> list[Entry]:
+    """Describe a data directory of single utterances, with their speakers as they are."""
+    described = []
+    for utterance, path in files.items():
+        speaker = utterance[:SPEAKER_LENGTH]
+        described.append(Entry(f"{speaker}_{utterance}", speaker, (speaker,), {"wav.scp": path}))
+    return described

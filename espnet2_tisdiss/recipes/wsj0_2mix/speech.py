@@ -1,0 +1,131 @@
+"""WSJ0's utterances: where they are, made of the discs' sphere files where necessary, how loud."""
+
+import shutil
+import subprocess
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+from espnet2_tisdiss.recipes.corpora.active_level import active_level
+from espnet2_tisdiss.recipes.corpora.files import do_all, frames_of, read_source, to_rate
+from espnet2_tisdiss.recipes.data_directories import DataError, write_aside
+
+WSJ0_RATE = 16000
+LEVEL_RATE = 8000  # levels are those of the 8 kHz signals, for mixtures at 16 kHz as well
+SPHERE = ".wv1"
+
+
+def find_utterances(root: Path, sources: Mapping[str, str], kept: Path, nj: int) -> dict[str, Path]:
+    """Find the wav files of utterances.
+
+    Args:
+        root: folder that holds ``wsj0/si_tr_s/...`` or ``si_tr_s/...`` with wav files, or the
+            discs' folders (``11-1.1/wsj0/si_tr_s/...``) with sphere files.
+        sources: utterance -> path in the lists, e.g. ``wsj0/si_tr_s/01x/01xo031a.wav``.
+        kept: folder for wav files that are made of sphere files.
+        nj: number of processes.
+
+    Returns:
+        Utterance -> file; whether a wav file is there is not checked.
+
+    Raises:
+        DataError: the folder holds neither, or sphere files cannot be converted.
+    """
+    sets = {Path(source).parts[-3] for source in sources.values()}
+    for base in (root / "wsj0", root):
+        if any(next((base / name).glob("*/*.wav"), None) for name in sets):
+            return {
+                utterance: base.joinpath(*Path(source).parts[-3:])
+                for utterance, source in sources.items()
+            }
+    spheres = {
+        path.relative_to(path.parents[2]).with_suffix(""): path
+        for name in sorted(sets)
+        for pattern in (f"*/wsj0/{name}", f"wsj0/{name}", name)
+        for path in sorted(root.glob(f"{pattern}/*/*{SPHERE}"))
+    }
+    if not spheres:
+        raise DataError(
+            f"{root}: holds no WSJ0: neither wsj0/{min(sets)}/*/*.wav "
+            f"nor, of the discs, 11-1.1/wsj0/{min(sets)}/*/*{SPHERE}"
+        )
+    return convert(root, spheres, sources, kept, nj)
+
+
+def convert(
+    root: Path,
+    spheres: Mapping[Path, Path],
+    sources: Mapping[str, str],
+    kept: Path,
+    nj: int,
+) -> dict[str, Path]:
+    """Convert the sphere files of all utterances to wav, unless they were before.
+
+    Args:
+        root: folder of the sphere files, for messages.
+        spheres: ``<set>/<speaker>/<utterance>`` -> sphere file.
+        sources: utterance -> path in the lists.
+        kept: folder for the wav files.
+        nj: number of processes.
+
+    Returns:
+        Utterance -> wav file.
+
+    Raises:
+        DataError: sph2pipe is not installed, or files are missing or cannot be converted.
+    """
+    wavs, jobs, missing = {}, [], []
+    for utterance, source in sources.items():
+        name = Path(*Path(source).parts[-3:]).with_suffix("")
+        wavs[utterance] = kept / "wsj0" / name.with_suffix(".wav")
+        if wavs[utterance].is_file():
+            continue
+        if name in spheres:
+            jobs.append((spheres[name], wavs[utterance]))
+        else:
+            missing.append(f"{name}{SPHERE}")
+    if missing:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise DataError(f"{root}: lacks {missing[0]}{more} on all discs")
+    if jobs and (program := shutil.which("sph2pipe")) is None:
+        raise DataError(
+            f"{root}: holds sphere files ({SPHERE}), but sph2pipe, which converts them, is not in "
+            "the PATH: install it, or give a folder with wsj0/<set>/<speaker>/<utterance>.wav"
+        )
+    if jobs:
+        do_all(partial(convert_file, program), jobs, nj, "sphere to wav")
+    return wavs
+
+
+def convert_file(program: str, job: tuple[Path, Path]) -> None:
+    """Convert a sphere file to a wav file.
+
+    Args:
+        program: path of sph2pipe.
+        job: the two files.
+
+    Raises:
+        DataError: sph2pipe fails, or what it writes is not at WSJ0's rate.
+    """
+    sphere, wav = job
+    with write_aside(wav) as aside:
+        done = subprocess.run(
+            [program, "-p", "-f", "wav", str(sphere), str(aside)], capture_output=True, text=True
+        )
+        if done.returncode != 0:
+            reason = " ".join(done.stderr.split()) or f"exit code {done.returncode}"
+            raise DataError(f"{sphere}: sph2pipe failed: {reason}")
+        frames_of(aside, WSJ0_RATE)
+
+
+def measure_power(path: Path) -> float:
+    """Measure the active level of an utterance at 8 kHz, as a linear power.
+
+    Raises:
+        DataError: the file cannot be used, or is silent.
+    """
+    samples = to_rate(read_source(path, WSJ0_RATE), WSJ0_RATE, LEVEL_RATE)
+    try:
+        return active_level(samples, LEVEL_RATE).power
+    except ValueError as error:
+        raise DataError(f"{path}: {error}") from None

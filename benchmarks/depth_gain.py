@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from results import table
 
+from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.network.config import TISDiSSConfig
 from espnet2_tisdiss.pretrained.finding import CONFIG, FILE_ERRORS
-from espnet2_tisdiss.recipes.data_directories import DataError
-from espnet2_tisdiss.recipes.stages.check_inference import read_yaml
+from espnet2_tisdiss.recipes.yaml_files import read_yaml
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,10 +34,10 @@ def read_epochs(folder: Path) -> Epochs:
         None of a training without a loss at every one of several repetitions.
 
     Raises:
-        DataError: there is no training in the folder.
+        TisdissError: there is no training in the folder.
     """
     if not (folder / CONFIG).is_file():
-        raise DataError(f"{folder}: no training is there")
+        raise TisdissError(f"{folder}: no training is there")
     which = repetition_losses(read_yaml(folder / CONFIG)["separator_conf"])
     try:
         # what goes on from here is ESPnet's; it keeps the figures of all epochs in it
@@ -45,9 +45,9 @@ def read_epochs(folder: Path) -> Epochs:
         stats = kept["reporter"]["stats"]
         epochs = [_by_depth(stats[epoch]["train"]) for epoch in sorted(stats)]
     except FileNotFoundError as error:
-        raise DataError(f"{folder}: no training is there ({error})") from None
+        raise TisdissError(f"{folder}: no training is there ({error})") from None
     except (*FILE_ERRORS, TypeError):
-        raise DataError(f"{folder}/checkpoint.pth: is damaged, or none of a training") from None
+        raise TisdissError(f"{folder}/checkpoint.pth: is damaged, or none of a training") from None
     return [{n_re: one[index] for n_re, index in which.items()} for one in epochs] if which else []
 
 

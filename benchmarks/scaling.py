@@ -26,10 +26,10 @@ from scaling_variants import VARIANTS, Run, plan
 from tqdm import tqdm
 
 from espnet2_tisdiss.atomic import write_whole
-from espnet2_tisdiss.recipes.child_processes import LogTail, failure, stop
-from espnet2_tisdiss.recipes.corpora.files import positive
-from espnet2_tisdiss.recipes.data_directories import DataError, run_main
-from espnet2_tisdiss.recipes.stages.check_inference import read_yaml
+from espnet2_tisdiss.errors import TisdissError
+from espnet2_tisdiss.processes import LogTail, failure, stop
+from espnet2_tisdiss.recipes.program import positive, run_main
+from espnet2_tisdiss.recipes.yaml_files import read_yaml
 
 RECIPE = Path(__file__).resolve().parents[1] / "egs2/mini_2mix/enh1"
 CONFIG = "conf/train_scaling.yaml"
@@ -107,13 +107,13 @@ class Experiment:
         """Make the corpus and its statistics, which all runs share.
 
         Raises:
-            DataError: it failed; run.sh has said why.
+            TisdissError: it failed; run.sh has said why.
         """
         command = [*self.command, "--stop_stage", "5"]
         process = subprocess.Popen(command, cwd=RECIPE, stdout=sys.stderr)
         try:
             if process.wait():
-                raise DataError("the corpus could not be prepared")
+                raise TisdissError("the corpus could not be prepared")
         finally:
             stop([process])
 
@@ -204,7 +204,7 @@ def _advance(
         else:
             try:
                 tqdm.write(f"{task.run.name}: {scores_line(task.run)}", file=sys.stderr)
-            except DataError as error:  # as if it had failed: the others go on
+            except TisdissError as error:  # as if it had failed: the others go on
                 failures.append(f"{task.run.name}: {error}")
     return left
 
@@ -319,10 +319,10 @@ def main() -> None:
         if not failures or any(run.finished for run in runs):
             # what failed may have older scores: they are told, but are no page's
             write_report(runs, args.longer, None if failures else args.page)
-    except DataError as error:
+    except TisdissError as error:
         failures.append(str(error))
     if failures:
-        raise DataError("\n".join(failures))
+        raise TisdissError("\n".join(failures))
 
 
 if __name__ == "__main__":

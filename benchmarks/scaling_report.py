@@ -15,11 +15,11 @@ from depth_gain import Epochs, draw_gain, gain_table, read_epochs
 from results import table
 from scaling_variants import TRAINED_AT, VARIANTS, VARIED, Run, Variant
 
+from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.evaluate.pictures import new_figure, png
-from espnet2_tisdiss.recipes.data_directories import DataError
 from espnet2_tisdiss.recipes.mini_2mix.speech_files import SAMPLE_RATE
 from espnet2_tisdiss.recipes.stages import write_results
-from espnet2_tisdiss.recipes.stages.check_inference import read_yaml
+from espnet2_tisdiss.recipes.yaml_files import read_yaml
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -73,7 +73,7 @@ def read_gains(folder: Path) -> dict[int, dict[str, float]]:
     """SI-SNRi of the mixtures of all test sets, by N_re, from an experiment's RESULTS.csv.
 
     Raises:
-        DataError: the file is missing or is none that stage 8 wrote.
+        TisdissError: the file is missing or is none that stage 8 wrote.
     """
     path = folder / "RESULTS.csv"
     gains: dict[int, dict[str, float]] = {}
@@ -83,11 +83,11 @@ def read_gains(folder: Path) -> dict[int, dict[str, float]]:
                 of_depth = gains.setdefault(int(n_re), {})
                 of_depth |= {f"{name}/{utterance}": gain for utterance, gain in scores.items()}
     except FileNotFoundError:
-        raise DataError(
+        raise TisdissError(
             f"{path}: no such file; remove {folder / '.results'} and run again"
         ) from None
-    except ValueError as error:  # a DataError is one
-        raise DataError(f"{path}: not the scores of a model by depth ({error})") from None
+    except ValueError as error:  # a TisdissError is one
+        raise TisdissError(f"{path}: not the scores of a model by depth ({error})") from None
     return gains
 
 
@@ -95,7 +95,7 @@ def collect(runs: Iterable[Run]) -> list[Outcome]:
     """Read the finished runs, by model.
 
     Raises:
-        DataError: there are none, or some were trained or scored under other conditions.
+        TisdissError: there are none, or some were trained or scored under other conditions.
     """
     outcomes: dict[str, Outcome] = {}
     first: tuple[Run, dict[str, Any], list[str]] | None = None
@@ -108,24 +108,24 @@ def collect(runs: Iterable[Run]) -> list[Outcome]:
         first = first or (run, found, keys)
         for name in sorted(found | first[1]):
             if found.get(name) != first[1].get(name):
-                raise DataError(
+                raise TisdissError(
                     f"{run.folder} was trained with another {name} than {first[0].folder}: train "
                     "both alike, or leave one out"
                 )
         if any(sorted(gains) != first[2] for gains in scores.values()):
-            raise DataError(f"{run.folder} and {first[0].folder} differ in their test mixtures")
+            raise TisdissError(f"{run.folder} and {first[0].folder} differ in their test mixtures")
         outcome = outcomes.setdefault(run.variant.name, Outcome(run.variant, config, {}))
         outcome.gains[run.seed] = {
             run.variant.n_re if run.variant.one_depth else n_re: np.array([gains[k] for k in keys])
             for n_re, gains in scores.items()
         }
     if first is None:
-        raise DataError("no run is finished: there is nothing to report")
+        raise TisdissError("no run is finished: there is nothing to report")
     if len(first[2]) < 2:
-        raise DataError(f"{first[0].folder}: a comparison needs two test mixtures or more")
+        raise TisdissError(f"{first[0].folder}: a comparison needs two test mixtures or more")
     for name, outcome in outcomes.items():
         if not outcome.depths:
-            raise DataError(f"{name}: its seeds share no depth: give all of them the same --n_re")
+            raise TisdissError(f"{name}: its seeds share no depth: give them all the same --n_re")
     return list(outcomes.values())
 
 

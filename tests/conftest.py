@@ -1,6 +1,8 @@
 """Fixtures shared by all tests."""
 
+import resource
 import signal
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -62,3 +64,12 @@ def espnet_model(tmp_path):
         return model, config_file, model_file
 
     return make
+
+
+@pytest.fixture
+def full_disk() -> Iterator[None]:
+    """Stands for a disk that is full: files cannot grow beyond 200 bytes."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200, limits[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)

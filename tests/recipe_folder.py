@@ -14,7 +14,8 @@ import numpy as np
 import psutil
 import soundfile
 
-from espnet2_tisdiss.recipes.data_directories import write_scp, write_speakers
+from espnet2_tisdiss.lists import write_scp
+from espnet2_tisdiss.recipes.data_directories import write_speakers
 
 REPOSITORY = Path(__file__).parents[1]
 RATE = 8000

@@ -59,7 +59,7 @@ def probe(path: str | Path) -> AudioInfo:
             :data:`RATES`, or shorter than the header says.
     """
     _check_whole(path)
-    with _reading(path) as file:
+    with open_audio(path) as file:
         info = AudioInfo(file.samplerate, file.channels, file.frames, file.subtype, file.format)
     if info.frames == 0:
         raise AudioError(f"{path}: holds no samples; leave it out")
@@ -96,7 +96,7 @@ def read_blocks(
     info = probe(path)
     length = max(1, round(block_seconds * info.rate))
     done = 0
-    with _reading(path) as file:
+    with open_audio(path) as file:
         while done < info.frames:
             block = take_channels(file.read(length, dtype="float32", always_2d=True).T, channel)
             if not block.shape[1]:
@@ -159,7 +159,7 @@ def declared_size(header: bytes) -> int | None:
 
 
 @contextmanager
-def _reading(path: str | Path) -> Iterator[soundfile.SoundFile]:
+def open_audio(path: str | Path) -> Iterator[soundfile.SoundFile]:
     """Open an audio file; what goes wrong with it in the block becomes an AudioError."""
     try:
         with soundfile.SoundFile(os.fsencode(path)) as file:

@@ -13,7 +13,7 @@ from pathlib import Path
 import soundfile
 
 from espnet2_tisdiss.errors import TisdissError
-from espnet2_tisdiss.lists import read_scp
+from espnet2_tisdiss.lists import read_paths
 from espnet2_tisdiss.separate.files import Task
 
 
@@ -57,7 +57,7 @@ def _matching(pattern: str, out: Path) -> list[Task]:
 
 def _listed(scp: Path, out: Path) -> list[Task]:
     """Return the files of a Kaldi list."""
-    table = read_scp(scp)
+    table = read_paths(scp)
     for key in table:
         if Path(key).name != key or key == "..":
             raise TisdissError(f"{scp}: {key}: no file name; keys name the separated files")

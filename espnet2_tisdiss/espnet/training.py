@@ -24,7 +24,7 @@ from espnet2.utils.nested_dict_action import NestedDictAction
 from espnet2.utils.types import str2bool
 from torch import nn
 
-from espnet2_tisdiss.atomic import written_aside
+from espnet2_tisdiss.atomic import write_aside
 from espnet2_tisdiss.checks import check_integer
 from espnet2_tisdiss.espnet.memory import keep_freed_memory
 from espnet2_tisdiss.mixing.iterator import MixtureIterFactory
@@ -273,7 +273,7 @@ def keep(output_dir: Path) -> None:
     """Copy a training's checkpoint, where there is one, beside it."""
     checkpoint = output_dir / "checkpoint.pth"
     if checkpoint.exists():
-        with written_aside(output_dir / KEPT) as aside:
+        with write_aside(output_dir / KEPT) as aside:
             shutil.copyfile(checkpoint, aside)
 
 
@@ -296,9 +296,9 @@ def mend(output_dir: Path) -> None:
     weights = output_dir / f"{states['reporter']['epoch']}epoch.pth"
     if not is_zipfile(weights):
         logging.warning(f"{weights} was not whole: written from {checkpoint}")
-        with written_aside(weights) as aside:
+        with write_aside(weights) as aside:
             torch.save(states["model"], aside)
-    with written_aside(output_dir / "latest.pth") as aside:
+    with write_aside(output_dir / "latest.pth") as aside:
         aside.symlink_to(weights.name)
 
 

@@ -24,7 +24,7 @@ from espnet2_tisdiss.audio.reading import AudioInfo, probe, read_blocks
 from espnet2_tisdiss.checks import check_integer
 from espnet2_tisdiss.errors import AudioError, TisdissError, first_line
 from espnet2_tisdiss.evaluate.cost import CostCounter
-from espnet2_tisdiss.lists import read_scp
+from espnet2_tisdiss.lists import read_paths
 from espnet2_tisdiss.separate.recordings import change_db
 
 if TYPE_CHECKING:  # importing ESPnet's model takes seconds
@@ -306,7 +306,7 @@ def _listed(data: Path, num_spk: int) -> list[Mixture]:
 
 def _read_scp(scp: Path) -> dict[str, str]:
     """Return the paths of a Kaldi list by their keys; some of the files must be there."""
-    table = read_scp(scp)
+    table = read_paths(scp)
     if not any(Path(path).exists() for path in table.values()):
         raise TisdissError(
             f"{scp}: none of its files is there, such as {next(iter(table.values()))}; run this in "

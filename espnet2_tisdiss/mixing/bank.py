@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from espnet2_tisdiss.atomic import written_aside
+from espnet2_tisdiss.atomic import write_aside
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.mixing.levels import frame_level
 
@@ -143,7 +143,7 @@ def write_bank(
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "bank.json").unlink(missing_ok=True)
     rows = []
-    with written_aside(folder / "speech.npy") as aside:
+    with write_aside(folder / "speech.npy") as aside:
         for utterance, start, samples in _append(aside, speech):
             level = frame_level(samples / 32768, rate)
             rows.append(
@@ -151,13 +151,13 @@ def write_bank(
             )
     _write_table(folder / "utterances.tsv", Utterance, rows)
     rows = []
-    with written_aside(folder / "noise.npy") as aside:
+    with write_aside(folder / "noise.npy") as aside:
         for noise, start, samples in _append(aside, noises):
             rows.append(asdict(noise) | {"start": start, "length": len(samples)})
     _write_table(folder / "noises.tsv", Noise, rows)
-    with written_aside(folder / "rooms.npy") as aside:
+    with write_aside(folder / "rooms.npy") as aside:
         np.save(aside, rooms.astype(np.float32))
-    with written_aside(folder / "bank.json") as aside:
+    with write_aside(folder / "bank.json") as aside:
         aside.write_text(json.dumps({"rate": rate}) + "\n")
 
 
@@ -215,7 +215,7 @@ def _check_ends(table: Path, rows: Sequence[Utterance | Noise], length: int) -> 
 
 
 def _write_table(path: Path, row: type, rows: Sequence[dict]) -> None:
-    with written_aside(path) as aside, aside.open("w", encoding="utf-8", newline="") as file:
+    with write_aside(path) as aside, aside.open("w", encoding="utf-8", newline="") as file:
         names = [field.name for field in fields(row)]
         writer = csv.DictWriter(file, names, delimiter="\t", lineterminator="\n")
         writer.writeheader()

@@ -9,8 +9,8 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 
+from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.processes import leave_with_parent
-from espnet2_tisdiss.recipes.data_directories import DataError
 from espnet2_tisdiss.recipes.progress import Progress
 
 
@@ -26,7 +26,7 @@ def map_in_processes[Item, Result](
         label: shown with the progress.
 
     Raises:
-        DataError: a worker process was killed.
+        TisdissError: a worker process was killed.
 
     Closing the generator early drops the items that were not begun.
     """
@@ -49,7 +49,7 @@ def map_in_processes[Item, Result](
                 yield result
                 progress.reach(done)
         except BrokenProcessPool:
-            raise DataError(
+            raise TisdissError(
                 f"{label}: a process was killed; is memory short? Try fewer (--nj)"
             ) from None
         finally:

@@ -1,6 +1,6 @@
 """Read single-channel audio for a data directory and refuse what cannot be trained on.
 
-Every refusal is a :class:`datadir.DataError` of one line that names the file and the cause.
+Every refusal is a ``TisdissError`` of one line that names the file and the cause.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from espnet2_tisdiss.audio.reading import declared_size
-from espnet2_tisdiss.recipes.data_directories import DataError, write_aside
+from espnet2_tisdiss.atomic import write_aside
+from espnet2_tisdiss.audio.reading import open_audio, probe
+from espnet2_tisdiss.errors import AudioError, TisdissError
 
 MIN_DURATION_S = 0.02
 FLOAT_SUBTYPES = ("FLOAT", "DOUBLE")
@@ -56,41 +57,52 @@ def read_signal(
         advice: what to do about a file with other channels, for messages.
 
     Raises:
-        DataError: no such file, a command in place of a file, not audio, truncated, shorter than
+        TisdissError: no such file, a command in place of a file, not audio, truncated, shorter than
             20 ms, several channels without ``ref_channel``, or a NaN or infinite sample.
     """
     if path.rstrip().endswith("|"):
-        raise DataError(f"{path}: is a command, not a file; unpack the audio into files first")
-    if not Path(path).is_file():
-        raise DataError(f"{path}: no such file")
-    _check_declared_size(path)
-    try:
-        with soundfile.SoundFile(path) as file:
-            samples = file.read(dtype="float64", always_2d=True)
-            rate, subtype, container = file.samplerate, file.subtype, file.format
-            expected = file.frames
-    except (soundfile.SoundFileError, OSError) as error:
-        reason = str(error).removeprefix(f"Error opening {path!r}: ").rstrip(".")
-        raise DataError(f"{path}: not a readable audio file ({reason})") from None
-    if len(samples) != expected:
-        raise DataError(f"{path}: truncated: {len(samples)} of {expected} samples are there")
+        raise TisdissError(f"{path}: is a command, not a file; unpack the audio into files first")
+    info = probe(path)
+    with open_audio(path) as file:
+        samples = file.read(dtype="float64", always_2d=True)
+    if len(samples) != info.frames:
+        raise AudioError(f"{path}: truncated: {len(samples)} of {info.frames} samples are there")
     signal = Signal(
-        _one_channel(path, samples, ref_channel, advice), rate, subtype, container, samples.shape[1]
+        _one_channel(path, samples, ref_channel, advice),
+        info.rate,
+        info.subtype,
+        info.container,
+        info.channels,
     )
     _check_samples(path, signal)
     return signal
 
 
-def _check_declared_size(path: str) -> None:
-    """Refuse a RIFF, AIFF or RF64 file that is shorter than its header says.
+def frames_of(path: Path, rate: int) -> int:
+    """Return the number of samples of an audio file, from its header.
 
-    libsndfile reads such a file as if it were meant to be short.
+    Raises:
+        TisdissError: it cannot be read, or is not at ``rate`` Hz.
     """
-    with open(path, "rb") as file:
-        size = declared_size(file.read(28))
-    there = Path(path).stat().st_size
-    if size is not None and size > there + 1:  # a pad byte may lack
-        raise DataError(f"{path}: truncated: {there} of {size} bytes are there")
+    info = probe(path)
+    check_rate(path, info.rate, rate)
+    return info.frames
+
+
+def check_rate(path: Path, found: int, rate: int) -> None:
+    """Refuse a file at another rate than ``rate`` Hz."""
+    if found != rate:
+        raise TisdissError(f"{path}: is at {found} Hz, not {rate} Hz")
+
+
+def is_whole(path: Path, rate: int, frames: int) -> bool:
+    """Whether an audio file is there with this rate (Hz) and number of samples."""
+    try:
+        info = probe(path)
+    except AudioError:
+        return False
+    # libsndfile counts the samples that are there, not those that the header of a wav promises
+    return info.rate == rate and info.frames == frames
 
 
 def _one_channel(
@@ -100,9 +112,9 @@ def _one_channel(
     if channels == 1:
         return samples[:, 0]
     if ref_channel is None:
-        raise DataError(f"{path}: has {channels} channels; {advice}")
+        raise TisdissError(f"{path}: has {channels} channels; {advice}")
     if ref_channel >= channels:
-        raise DataError(
+        raise TisdissError(
             f"{path}: has channels 0 to {channels - 1}, but not channel {ref_channel}; {advice}"
         )
     return np.ascontiguousarray(samples[:, ref_channel])
@@ -110,29 +122,31 @@ def _one_channel(
 
 def _check_samples(path: str, signal: Signal) -> None:
     if len(signal.samples) < MIN_DURATION_S * signal.rate:
-        raise DataError(
+        raise TisdissError(
             f"{path}: too short: {len(signal.samples)} samples, at least "
             f"{MIN_DURATION_S * 1000:.0f} ms are needed"
         )
     finite = np.isfinite(signal.samples)
     if not finite.all():
         first = int(np.argmin(finite))
-        raise DataError(f"{path}: sample {first} is {signal.samples[first]}, not a finite number")
+        raise TisdissError(
+            f"{path}: sample {first} is {signal.samples[first]}, not a finite number"
+        )
 
 
 def write_signal(path: Path, samples: np.ndarray, rate: int, subtype: str) -> None:
     """Write samples of shape (n,) aside, in the format of the suffix, and rename the whole file.
 
     Raises:
-        DataError: the file format cannot hold the sample format, or samples would be clipped.
+        TisdissError: the file format cannot hold the sample format, or samples would be clipped.
         OSError: the file cannot be written.
     """
     container = path.suffix.removeprefix(".").upper()
     if not soundfile.check_format(container, subtype):
-        raise DataError(f"{path}: {container} cannot hold {subtype} samples")
+        raise TisdissError(f"{path}: {container} cannot hold {subtype} samples")
     peak = np.max(np.abs(samples), initial=0.0)
     if subtype not in FLOAT_SUBTYPES and peak > 1:
-        raise DataError(f"{path}: {subtype} would clip its samples, whose peak is {peak:.3g}")
+        raise TisdissError(f"{path}: {subtype} would clip its samples, whose peak is {peak:.3g}")
     write_encoded(path, samples, rate, subtype, container)
 
 

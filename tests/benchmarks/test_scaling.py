@@ -22,9 +22,9 @@ from scaling_report import claims_table, collect, compare, quality_table, spread
 from scaling_variants import VARIANTS, Run, plan
 
 from espnet2_tisdiss import TISDiSSSeparator
+from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.evaluate.cost import CostCounter, parameters
-from espnet2_tisdiss.recipes.child_processes import LogTail
-from espnet2_tisdiss.recipes.data_directories import DataError
+from espnet2_tisdiss.processes import LogTail
 from espnet2_tisdiss.recipes.stages.check_training import build, training_options
 
 RECIPE = REPOSITORY / "egs2/mini_2mix/enh1"
@@ -198,11 +198,11 @@ def test_a_failed_run_is_told_whatever_the_report_and_leaves_the_page(
     monkeypatch.setattr(scaling.Experiment, "prepare", lambda _: None)
     monkeypatch.setattr(scaling, "carry_out", lambda *_: ["re6_seed0: train failed"])
     monkeypatch.setattr(sys, "argv", ["scaling.sh", "--page", str(page)])
-    with pytest.raises(DataError, match="^re6_seed0: train failed$"):
+    with pytest.raises(TisdissError, match="^re6_seed0: train failed$"):
         scaling.main()
     assert page.read_text() == PAGE and "5.80" in capsys.readouterr().out
     (planted[0].folder / "RESULTS.csv").unlink()
-    with pytest.raises(DataError, match="^re6_seed0: train failed\n.*RESULTS.csv: no such file"):
+    with pytest.raises(TisdissError, match="^re6_seed0: train failed\n.*RESULTS.csv: no such file"):
         scaling.main()
 
 
@@ -378,13 +378,13 @@ def test_what_depth_brings_as_training_goes_on(planted, tmp_path):
     # a third of eight epochs is over in the third, two thirds in the sixth
     assert found[long.name] == ["2", "3.00 +0.30", "6.00 +0.60", "8.00 +0.80"]
     assert f"| {long.name} | 2 | 3.00 +0.30 |" in tell(planted, collect(planted), trained)
-    with pytest.raises(DataError, match="none: no training is there"):
+    with pytest.raises(TisdissError, match="none: no training is there"):
         scaling.trainings(planted, [tmp_path / "none"])
     checkpoint = long.folder / "checkpoint.pth"
     empty = {"reporter": {"stats": {1: {}}}}
     for damage in (b"", b"text", checkpoint.read_bytes()[:200], empty):
         torch.save(damage, checkpoint) if damage is empty else checkpoint.write_bytes(damage)
-        with pytest.raises(DataError, match="checkpoint.pth: is damaged, or none of a training"):
+        with pytest.raises(TisdissError, match="checkpoint.pth: is damaged, or none of a training"):
             scaling.trainings(planted, [long.folder])
 
 
@@ -430,7 +430,7 @@ def test_the_losses_of_the_repetitions_are_those_that_the_separator_has(options,
 )
 def test_runs_under_other_conditions_are_not_compared(planted, name, value):
     plant(planted[0], {1: 1.0}, **{name: value})
-    with pytest.raises(DataError, match=f"with another {name} than .*re1_seed0"):
+    with pytest.raises(TisdissError, match=f"with another {name} than .*re1_seed0"):
         collect(planted)
 
 
@@ -438,12 +438,12 @@ def test_seeds_without_a_common_depth_are_refused(tmp_path):
     runs = plan(tmp_path, ["re1"], [0, 1])
     for run in runs:
         plant(run, {1 + run.seed: 1.0})
-    with pytest.raises(DataError, match="re1: its seeds share no depth"):
+    with pytest.raises(TisdissError, match="re1: its seeds share no depth"):
         collect(runs)
 
 
 def test_nothing_finished_is_told(tmp_path):
-    with pytest.raises(DataError, match="no run is finished"):
+    with pytest.raises(TisdissError, match="no run is finished"):
         collect(plan(tmp_path, ["re1"], [0]))
 
 

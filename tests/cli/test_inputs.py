@@ -96,19 +96,19 @@ def test_lists():
     ("content", "match"),
     [
         (b"", "the list is empty"),
-        (b"a\n", "a: not the path of a file: nothing"),
-        (b"a sph2pipe x.sph |\n", "a: not the path of a file: sph2pipe x.sph |"),
-        (b"a x.wav\na y.wav\n", "duplicated"),
+        (b"a\n", "expected '<key> <value>', found 'a'"),
+        (b"a sph2pipe x.sph |\n", "a: is a command, not the path of a file: sph2pipe x.sph |"),
+        (b"a x.wav\na y.wav\n", "key 'a' was already used in line 1"),
         (b"../a x.wav\n", "../a: no file name"),
         (b".. x.wav\n", "no file name"),
-        (b"a \xff.wav\n", "no list of"),
+        (b"a \xff.wav\n", "cannot be read as a text list"),
     ],
 )
 def test_lists_that_are_none(content, match):
     Path("wav.scp").write_bytes(content)
     with pytest.raises(TisdissError, match=match.replace("|", r"\|")) as caught:
         find_tasks(["wav.scp"], OUT)
-    assert str(caught.value).startswith("wav.scp: ") and "\n" not in str(caught.value)
+    assert str(caught.value).startswith("wav.scp:") and "\n" not in str(caught.value)
 
 
 def test_a_folder_without_audio():

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import resource
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -24,15 +23,6 @@ def data_dir(tmp_path: Path) -> Path:
 def recipe(tmp_path: Path) -> Recipe:
     """A fresh recipe folder."""
     return make_recipe(tmp_path / "recipe")
-
-
-@pytest.fixture
-def full_disk() -> Iterator[None]:
-    """Stands for a disk that is full: files cannot grow beyond 200 bytes."""
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (200, limits[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 @pytest.fixture

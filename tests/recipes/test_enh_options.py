@@ -13,7 +13,7 @@ import pytest
 import soundfile
 from recipe_folder import REPOSITORY, Recipe
 
-from espnet2_tisdiss.recipes.data_directories import read_scp
+from espnet2_tisdiss.lists import read_scp
 
 LOG_LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \(enh\.sh\) ")
 

@@ -16,7 +16,7 @@ import soundfile
 import yaml
 from recipe_folder import REPOSITORY, Recipe, living_processes, make_recipe
 
-from espnet2_tisdiss.recipes.data_directories import read_scp
+from espnet2_tisdiss.lists import read_scp
 from espnet2_tisdiss.recipes.stages.join_scores import read_scores
 from espnet2_tisdiss.recipes.stages.write_results import read_set
 

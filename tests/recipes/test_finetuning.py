@@ -8,8 +8,8 @@ import soundfile
 from recipe_folder import REPOSITORY, Recipe
 
 from espnet2_tisdiss import SeparateSpeech
+from espnet2_tisdiss.lists import write_scp
 from espnet2_tisdiss.pretrained.bundled import bundled_model, example
-from espnet2_tisdiss.recipes.data_directories import write_scp
 
 PARTS = {"wav.scp": "mix", "spk1.scp": "s1", "spk2.scp": "s2"}
 # of the example, in samples: pieces of 2 s

@@ -19,7 +19,9 @@ import soundfile
 from recipe_folder import TINY_CONFIG, copy_recipe
 from scipy.signal import resample_poly
 
-from espnet2_tisdiss.recipes.data_directories import DataError, read_data_dir, read_scp
+from espnet2_tisdiss.errors import TisdissError
+from espnet2_tisdiss.lists import read_scp
+from espnet2_tisdiss.recipes.data_directories import read_data_dir
 from espnet2_tisdiss.recipes.librimix.metadata import read_metadata
 
 RATE = 16000
@@ -389,7 +391,7 @@ def test_what_a_tree_lacks_is_named(tree, recipe):
     content = lost.read_bytes()
     lost.unlink()
     told = problem(prepare(recipe, variables, *both, *SUBSET))
-    assert told.startswith(f"{lost}: no such file\n")
+    assert told.startswith(f"{lost}: no such file; check its name\n")
     lost.write_bytes(content[:3000])
     told = problem(prepare(recipe, variables, *both, *SUBSET))
     assert told.startswith(f"{lost}: ") and "samples, but" in told
@@ -462,7 +464,7 @@ def test_a_malformed_row_is_named_with_its_line(corpus, change, complaint):
     head, first, second = table.read_text().splitlines()
     assert len(read_metadata(table, 2)) == 2
     table.write_text("\n".join([head, first, change(second)]) + "\n")
-    with pytest.raises(DataError) as raised:
+    with pytest.raises(TisdissError) as raised:
         read_metadata(table, 2)
     told = str(raised.value)
     assert told.startswith(f"{table}:3: ") and complaint in told and "\n" not in told
@@ -525,7 +527,7 @@ def _reuse_speaker(corpus: Corpus, variables: dict[str, str]) -> None:
         (_swap_table, "libri2mix_dev-clean.csv: has no column noise_gain, noise_path, source_1_g"),
         (_without("WHAM_NOISE"), "where is WHAM!'s noise .* Set WHAM_NOISE in db.sh"),
         (_lose_noise, "wham_noise: WHAM!'s folder cv is not there$"),
-        (_lose_one_noise, "wham_noise/cv/0a_0.7_0b_-0.7.wav: no such file\n"),
+        (_lose_one_noise, "wham_noise/cv/0a_0.7_0b_-0.7.wav: no such file; check its name\n"),
         (_shorten_noise, "0a_0.7_0b_-0.7.wav: lasts half a second or less, too short to be rep"),
         (_repeat_row, "dev: mixture 31_3_31-32-0000_3-4-0000 is there twice$"),
         (_reuse_speaker, "speaker 14 is in train-360 and, with .*, in the test set test$"),

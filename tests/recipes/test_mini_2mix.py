@@ -9,7 +9,7 @@ import pytest
 import soundfile
 from recipe_folder import copy_recipe
 
-from espnet2_tisdiss.recipes.data_directories import read_scp
+from espnet2_tisdiss.lists import read_scp
 
 
 @pytest.fixture

@@ -26,8 +26,9 @@ from mini_corpus import (
 )
 from recipe_folder import living_processes
 
+from espnet2_tisdiss.errors import TisdissError
+from espnet2_tisdiss.lists import read_scp
 from espnet2_tisdiss.mixing import levels
-from espnet2_tisdiss.recipes.data_directories import DataError, read_scp
 from espnet2_tisdiss.recipes.mini_2mix import mixtures, sentences, synthesis, voices
 from espnet2_tisdiss.recipes.mini_2mix.data_lists import check_speakers
 from espnet2_tisdiss.recipes.mini_2mix.plan import SIZES, WSJ0_SPLIT, Mixture, Size, make_plan
@@ -293,14 +294,14 @@ def test_the_pitch_of_a_voice_is_heard(tmp_path):
 
 def test_a_voice_that_the_engine_lacks_is_named(tmp_path):
     voice = replace(voices.plan_voices(12, 0)[0], accent="xx-nowhere")
-    with pytest.raises(DataError, match=r"no voice 'xx-nowhere\+"):
+    with pytest.raises(TisdissError, match=r"no voice 'xx-nowhere\+"):
         synthesis.speak_utterances(tmp_path, (voice, ["a"]), TRIAL, 0)
 
 
 def test_a_missing_engine_is_named_with_the_command_that_installs_it(monkeypatch):
     monkeypatch.setattr(sys, "path", [])
     monkeypatch.delitem(sys.modules, "espeakng_loader", raising=False)
-    with pytest.raises(DataError, match="pip install espeakng-loader"):
+    with pytest.raises(TisdissError, match="pip install espeakng-loader"):
         synthesis.require_espeak()
 
 
@@ -342,11 +343,11 @@ def test_a_speaker_in_two_splits_is_found():
     levels_ = ("1.0000", "-1.0000")
     train = Mixture("train", ("e1", "e2"), ("e1u1", "e2u1"), levels_)
     test = Mixture("test", ("e3", "e2"), ("e3u1", "e2u2"), levels_)
-    with pytest.raises(DataError, match="speaker e2 is both in train and in test"):
+    with pytest.raises(TisdissError, match="speaker e2 is both in train and in test"):
         check_speakers({"train": [train], "test": [test]})
-    with pytest.raises(DataError, match="the same mixture is there twice"):
+    with pytest.raises(TisdissError, match="the same mixture is there twice"):
         check_speakers({"train": [train, train]})
-    with pytest.raises(DataError, match="mixes a speaker with itself"):
+    with pytest.raises(TisdissError, match="mixes a speaker with itself"):
         check_speakers({"train": [replace(train, speakers=("e1", "e1"))]})
 
 
@@ -423,7 +424,7 @@ def test_a_file_is_to_the_bit_what_soundfile_writes(tmp_path, kind):
 
 def test_a_file_that_cannot_be_written_is_told_with_the_systems_reason(tmp_path):
     (tmp_path / "folder.wav").mkdir()
-    with pytest.raises(DataError, match="folder.wav: cannot be written: Is a directory$"):
+    with pytest.raises(TisdissError, match="folder.wav: cannot be written: Is a directory$"):
         write_speech(tmp_path / "folder.wav", np.zeros(8, np.int16))
     assert [path.name for path in tmp_path.iterdir()] == ["folder.wav"]
 
@@ -466,7 +467,7 @@ def test_a_damaged_file_is_named_and_the_data_stay_as_they_were(
     before = contents(trial)
     damaged = sorted((trial / "corpus").glob(f"wav8k/min/tr/{signal_name}/*.wav"))[3]
     damage(damaged)
-    with pytest.raises(DataError, match=complaint) as caught:
+    with pytest.raises(TisdissError, match=complaint) as caught:
         make_trial(trial)
     assert str(damaged) in str(caught.value) and "\n" not in str(caught.value)
     assert contents(trial / "data") == {
@@ -500,5 +501,5 @@ def test_flite_joins_the_training_voices_only(trial, tmp_path_factory, monkeypat
     for held_out in ("data/valid", "data/test", "corpus/wav8k/min/cv", "corpus/wav8k/min/tt"):
         assert contents(folder / held_out) == contents(trial / held_out)
     put_program(folder / "bin", "flite", NO_VOICES)
-    with pytest.raises(DataError, match="begun with flite's voices"):
+    with pytest.raises(TisdissError, match="begun with flite's voices"):
         make_trial(folder)

@@ -24,8 +24,9 @@ from mini_corpus import (
 )
 from recipe_folder import REPOSITORY, copy_recipe
 
+from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.mixing.levels import frame_level
-from espnet2_tisdiss.recipes.data_directories import DataError, read_data_dir
+from espnet2_tisdiss.recipes.data_directories import read_data_dir
 from espnet2_tisdiss.recipes.mini_2mix import (
     festival,
     flite,
@@ -240,7 +241,7 @@ def test_noise_at_another_level_is_found(copy, plan):
     paths = mixtures.signal_paths(copy / "corpus", mixture)
     mix, s1, s2 = (read_speech(paths[name]) for name in mixtures.SIGNALS)
     write_speech(paths["mix"], s1 + s2 + (mix - s1 - s2) // 2)
-    with pytest.raises(DataError, match=r"its noise is \d+\.\d\d dB below s1 \+ s2") as caught:
+    with pytest.raises(TisdissError, match=r"its noise is \d+\.\d\d dB below s1 \+ s2") as caught:
         make_trial(copy)
     assert str(paths["mix"]) in str(caught.value)
 
@@ -249,7 +250,7 @@ def test_a_damaged_room_is_named(copy):
     room = sorted((copy / "corpus" / "rooms").glob("test*.npy"))[0]
     room.write_bytes(room.read_bytes()[:100])
     shutil.rmtree(copy / "corpus" / "wav8k")
-    with pytest.raises(DataError, match="remove this file and run again") as caught:
+    with pytest.raises(TisdissError, match="remove this file and run again") as caught:
         make_trial(copy)
     assert str(room) in str(caught.value)
 
@@ -274,7 +275,7 @@ def test_without_the_engines_their_sets_are_left_out_and_it_is_said(tmp_path, mo
 
 def test_an_engine_that_is_gone_is_named(copy, engines):
     put_program(engines, "festival", NO_VOICES)
-    with pytest.raises(DataError, match="begun with festival's voices.* no longer has czech_ph"):
+    with pytest.raises(TisdissError, match="begun with festival's voices.* no longer has czech_ph"):
         make_trial(copy)
 
 
@@ -316,7 +317,7 @@ def test_run_sh_takes_the_sets_that_there_are(engines, tmp_path):
 def test_a_missing_pyroomacoustics_is_named_with_the_command_that_installs_it(monkeypatch):
     monkeypatch.setattr(sys, "path", [])
     monkeypatch.delitem(sys.modules, "pyroomacoustics", raising=False)
-    with pytest.raises(DataError, match="pip install pyroomacoustics"):
+    with pytest.raises(TisdissError, match="pip install pyroomacoustics"):
         rooms.require_rooms()
 
 
@@ -348,7 +349,7 @@ def test_festival_is_given_any_text_as_text_alone(engines):
 def test_festival_s_failure_is_one_line(engines):
     put_program(engines, "festival", "#!/bin/sh\necho SIOD ERROR: no such voice >&2\nexit 255\n")
     (voice,) = festival.plan_voices(["lp_diphone"])
-    with festival.engine(voice) as speak, pytest.raises(DataError) as caught:
+    with festival.engine(voice) as speak, pytest.raises(TisdissError) as caught:
         speak("Oggi piove.")
     assert "lp_diphone" in str(caught.value) and "no such voice" in str(caught.value)
     assert "\n" not in str(caught.value)

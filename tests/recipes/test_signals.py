@@ -9,8 +9,7 @@ import pytest
 import soundfile
 
 from espnet2_tisdiss.audio.reading import probe
-from espnet2_tisdiss.errors import AudioError
-from espnet2_tisdiss.recipes.data_directories import DataError
+from espnet2_tisdiss.errors import AudioError, TisdissError
 from espnet2_tisdiss.recipes.signals import read_signal, write_signal
 
 # where each format's header tells the size of the file less 8 bytes
@@ -28,7 +27,7 @@ def whole_or_refused(path: Path) -> bool:
         there = False
     try:
         assert there == (len(read_signal(str(path)).samples) == 1000)
-    except DataError as error:
+    except TisdissError as error:
         assert "truncated" in str(error) and not there
     return there
 
@@ -67,12 +66,12 @@ def test_a_full_disk_names_the_file(tmp_path: Path, full_disk: None, name: str) 
 
 
 def test_what_a_format_cannot_hold_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError) as error:
+    with pytest.raises(TisdissError) as error:
         write_signal(tmp_path / "a.wav", np.array([0.5, -1.25]), 8000, "PCM_16")
     assert str(error.value) == (
         f"{tmp_path}/a.wav: PCM_16 would clip its samples, whose peak is 1.25"
     )
-    with pytest.raises(DataError) as error:
+    with pytest.raises(TisdissError) as error:
         write_signal(tmp_path / "a.flac", np.zeros(2), 8000, "FLOAT")
     assert str(error.value) == f"{tmp_path}/a.flac: FLAC cannot hold FLOAT samples"
     assert not list(tmp_path.iterdir())

@@ -18,9 +18,10 @@ from recipe_folder import copy_recipe
 from voice_folders import sex_of, speak, write_folders, write_noise, write_table
 
 from espnet2_tisdiss.errors import TisdissError
+from espnet2_tisdiss.lists import read_scp
 from espnet2_tisdiss.mixing.bank import SPLITS, Bank
 from espnet2_tisdiss.mixing.levels import frame_level
-from espnet2_tisdiss.recipes.data_directories import DataError, read_data_dir, read_scp
+from espnet2_tisdiss.recipes.data_directories import read_data_dir
 from espnet2_tisdiss.recipes.voices_2mix import bank
 from espnet2_tisdiss.recipes.voices_2mix.prepare import Sources, make_voices, plan
 from espnet2_tisdiss.recipes.voices_2mix.sets import LIST_OF_SIGNAL
@@ -169,7 +170,7 @@ def test_another_corpus_is_refused(trial, noise, voices, tmp_path, sources, mess
     shutil.copytree(trial[0], folder)
     if "voices" in sources:
         sources = {"voices": voices}
-    with pytest.raises(DataError, match=message) as caught:
+    with pytest.raises(TisdissError, match=message) as caught:
         make(folder, **({"voices": trial[0] / "listed", "noise": noise} | sources))
     assert "\n" not in str(caught.value)
 
@@ -317,7 +318,7 @@ def test_every_file_that_is_no_use_is_named_and_the_others_are_kept(
 ):
     folder = tmp_path / "faulty"
     expected = write_faulty(voices, folder)
-    with pytest.raises(DataError) as caught:
+    with pytest.raises(TisdissError) as caught:
         make(tmp_path, voices=folder)
     *lines, last = str(caught.value).splitlines()
     assert len(lines) == len(expected)
@@ -357,7 +358,7 @@ def test_skip_bad_leaves_them_out_and_narrow_band_can_be_taken(voices, tmp_path,
 
 def test_noises_none_of_which_can_be_used_are_one_line(voices, tmp_path):
     write_noise(tmp_path / "noise" / "1.wav", seconds=0.5)
-    with pytest.raises(DataError, match="none of the noises can be used: give others") as caught:
+    with pytest.raises(TisdissError, match="none of the noises can be used: give others") as caught:
         make(tmp_path, voices=voices, noise=tmp_path / "noise", skip_bad=True)
     assert "\n" not in str(caught.value)
 
@@ -367,7 +368,7 @@ def test_twenty_faults_are_shown_and_all_are_listed(voices, tmp_path, quick_room
     shutil.copytree(voices, folder)
     for path in sorted(folder.rglob("*.flac")) + sorted(folder.rglob("*.wav")):
         path.write_bytes(b"no audio")
-    with pytest.raises(DataError) as caught:
+    with pytest.raises(TisdissError) as caught:
         make(tmp_path, voices=folder)
     lines = str(caught.value).splitlines()
     assert len(lines) == 22 and lines[20] == "and 4 more"
@@ -394,7 +395,7 @@ def test_every_row_of_a_table_that_is_no_use_is_named(voices, tmp_path, quick_ro
         f"{speaker}/a/0.wav set0 a ? valid 30",
     ]
     write_table(folder, "path source speaker sex split snr_db", rows)
-    with pytest.raises(DataError) as caught:
+    with pytest.raises(TisdissError) as caught:
         make(tmp_path, voices=folder)
     at = folder / "utterances.tsv"
     *lines, _ = str(caught.value).splitlines()
@@ -435,7 +436,7 @@ def two_splits(voices, folder):
 )
 def test_too_few_speakers_are_one_line(voices, tmp_path, prepare, message):
     prepare(voices, tmp_path / "few")
-    with pytest.raises(DataError, match=message) as caught:
+    with pytest.raises(TisdissError, match=message) as caught:
         make(tmp_path, voices=tmp_path / "few")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "corpus").exists()
@@ -443,7 +444,9 @@ def test_too_few_speakers_are_one_line(voices, tmp_path, prepare, message):
 
 def test_a_table_without_its_columns_is_one_line(tmp_path):
     write_table(tmp_path, "file speaker", ["a.wav b"])
-    with pytest.raises(DataError, match=r"utterances.tsv:1: lacks the column path; its first line"):
+    with pytest.raises(
+        TisdissError, match=r"utterances.tsv:1: lacks the column path; its first line"
+    ):
         make(tmp_path, voices=tmp_path)
 
 
@@ -529,6 +532,6 @@ def test_the_note_of_a_corpus_that_cannot_be_read_is_named(trial, noise, tmp_pat
     folder = tmp_path / "copy"
     shutil.copytree(trial[0], folder)
     (folder / "corpus" / "corpus.json").write_text(json.dumps([1]))
-    with pytest.raises(DataError, match="corpus.json: not readable: remove the folder"):
+    with pytest.raises(TisdissError, match="corpus.json: not readable: remove the folder"):
         make(folder, voices=trial[0] / "listed", noise=noise)
     assert os.path.exists(folder / "corpus" / "bank")

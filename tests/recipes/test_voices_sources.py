@@ -13,8 +13,8 @@ from mini_corpus import table
 from recipe_folder import REPOSITORY
 from voice_folders import write_noise
 
+from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.mixing.bank import Noise, Utterance, write_bank
-from espnet2_tisdiss.recipes.data_directories import DataError
 from espnet2_tisdiss.recipes.stages.check_training import check_mixing, training_options
 from espnet2_tisdiss.recipes.voices_2mix import bank as voices_bank
 from espnet2_tisdiss.recipes.voices_2mix.audio import cut, cut_noise, decode_noise, decode_speech
@@ -74,7 +74,7 @@ def test_a_part_is_read_and_several_are_joined_with_pauses(tmp_path):
     assert 6.04 * RATE <= len(joined) <= 6.5 * RATE
     again = decode_speech(recording(path, path, path), False)
     assert (joined == again).all()
-    with pytest.raises(DataError, match="1.wav: ends before 5 s"):
+    with pytest.raises(TisdissError, match="1.wav: ends before 5 s"):
         decode_speech(recording(path, start=5.0, stop=6.0), False)
 
 
@@ -82,13 +82,13 @@ def test_noise_keeps_its_length_and_must_last_a_second(tmp_path):
     write_noise(tmp_path / "1.wav", 3.0)
     assert len(decode_noise(tmp_path / "1.wav", False)) == 3 * RATE
     write_noise(tmp_path / "2.wav", 0.5)
-    with pytest.raises(DataError, match="2.wav: lasts 0.50 s; a noise needs 1 s or more"):
+    with pytest.raises(TisdissError, match="2.wav: lasts 0.50 s; a noise needs 1 s or more"):
         decode_noise(tmp_path / "2.wav", False)
     write(tmp_path / "3.wav", np.zeros(2 * RATE), RATE)
     pieces = cut_noise(np.arange(70 * RATE))
     assert (np.concatenate(pieces) == np.arange(70 * RATE)).all()
     assert [round(len(piece) / RATE) for piece in pieces] == [23, 23, 23]
-    with pytest.raises(DataError, match="3.wav: is silent"):
+    with pytest.raises(TisdissError, match="3.wav: is silent"):
         decode_noise(tmp_path / "3.wav", False)
 
 
@@ -132,7 +132,7 @@ def test_six_speakers_are_enough_and_given_splits_are_kept():
     done = assign_splits(six, 0)
     for split in ("train", "valid", "test"):
         assert {r.sex for r in done if r.split == split} == {"F", "M"}
-    with pytest.raises(DataError, match=r"there are 5 speakers \(s0, s1, s2, s3, s4\)"):
+    with pytest.raises(TisdissError, match=r"there are 5 speakers \(s0, s1, s2, s3, s4\)"):
         assign_splits(six[:5], 0)
     given = [recording(split="train")]
     assert assign_splits(given, 0) == given
@@ -254,7 +254,7 @@ def test_a_data_set_that_lacks_recordings_is_refused_or_allowed(miniature, tmp_p
     for path in gone:
         path.unlink()
     count = sum(row["source"] == "speechocean762" for row in rows)
-    with pytest.raises(DataError) as caught:
+    with pytest.raises(TisdissError) as caught:
         list_public(folder, False, listed)
     problem, advice = str(caught.value).splitlines()
     assert problem == (
@@ -267,7 +267,7 @@ def test_a_data_set_that_lacks_recordings_is_refused_or_allowed(miniature, tmp_p
 
 
 def test_a_folder_without_any_data_set_is_one_line(tmp_path):
-    with pytest.raises(DataError, match="holds none of the public data sets") as caught:
+    with pytest.raises(TisdissError, match="holds none of the public data sets") as caught:
         list_public(tmp_path, False)
     assert "\n" not in str(caught.value)
 
@@ -327,12 +327,14 @@ def test_wrong_options_of_a_training_are_one_line(bank, tmp_path, words, message
         content["depth_schedule"], words = {5: 2}, []
     config.write_text(yaml.safe_dump(content))
     options = training_options(config, [word.format(bank=bank) for word in words])
-    with pytest.raises(DataError, match=message) as caught:
+    with pytest.raises(TisdissError, match=message) as caught:
         check_mixing(options, RATE)
     assert "\n" not in str(caught.value) and str(caught.value).startswith(str(config))
 
 
 def test_a_bank_at_another_rate_is_one_line(bank):
     words = ["--mixing_conf", f"bank={bank}", "--mixing_conf", "room_share=0"]
-    with pytest.raises(DataError, match="holds recordings at 16000 Hz, but the data has 8000 Hz"):
+    with pytest.raises(
+        TisdissError, match="holds recordings at 16000 Hz, but the data has 8000 Hz"
+    ):
         check_mixing(training_options(CONF / "train_tiny.yaml", words), 8000)

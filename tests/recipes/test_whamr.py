@@ -21,7 +21,9 @@ import soundfile
 from recipe_folder import TINY_CONFIG, copy_recipe
 from scipy.signal import fftconvolve, resample_poly
 
-from espnet2_tisdiss.recipes.data_directories import DataError, read_data_dir, read_scp
+from espnet2_tisdiss.errors import TisdissError
+from espnet2_tisdiss.lists import read_scp
+from espnet2_tisdiss.recipes.data_directories import read_data_dir
 from espnet2_tisdiss.recipes.whamr.metadata import ROOM_COLUMNS, Room, read_levels
 from espnet2_tisdiss.recipes.whamr.rooms import full_order, impulse_responses
 
@@ -558,7 +560,7 @@ def test_all_unusable_audio_is_told_at_once_and_mended(recipe, sources):
     whole = noise.read_bytes()
     write_wav(noise, np.ones((12000, 2)) / 2, 16000)
     lines = problems(prepare(recipe, **sources.environment))
-    assert lines[0] == f"{sources.wsj0 / first}: no such file"
+    assert lines[0] == f"{sources.wsj0 / first}: no such file; check its name"
     assert lines[1].startswith(f"{sources.wsj0 / second}: not a readable audio file")
     assert lines[2] == f"{sources.wsj0 / third}: is at 8000 Hz, not 16000 Hz"
     assert lines[3].startswith(f"{noise}: too short: 6000 samples at 8000 Hz, not ")
@@ -587,7 +589,10 @@ def test_an_incomplete_tree_is_told(recipe, tree):
     reference = tree / f"wav8k/min/tr/s1_reverb/{name}.wav"
     content = reference.read_bytes()
     reference.unlink()
-    assert problems(prepare(recipe, WHAMR=str(tree)))[0] == f"{reference}: no such file"
+    assert (
+        problems(prepare(recipe, WHAMR=str(tree)))[0]
+        == f"{reference}: no such file; check its name"
+    )
     write_wav(reference, soundfile.read(tree / f"wav8k/min/tr/noise/{name}.wav")[0], 8000, "FLOAT")
     line = problems(prepare(recipe, WHAMR=str(tree)))[0]
     assert line.startswith(f"{tree}/wav8k/min/tr/mix_both_reverb/{name}.wav: not the sum of its ")
@@ -675,7 +680,9 @@ def test_code_in_a_pickle_is_not_run(tmp_path):
 
     path = tmp_path / "scaling_tr.npz"
     write_levels(path, np.array([Harm()], dtype=object), np.random.default_rng(2))
-    with pytest.raises(DataError, match=f"{path}: not readable as arrays of numpy: it asks for "):
+    with pytest.raises(
+        TisdissError, match=f"{path}: not readable as arrays of numpy: it asks for "
+    ):
         read_levels(path)
     assert not (tmp_path / "harm").exists()
     pickle.loads(pickle.dumps(Harm()))  # which it would have run

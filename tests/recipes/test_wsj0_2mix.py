@@ -16,8 +16,10 @@ import yaml
 from recipe_folder import REPOSITORY, TINY_CONFIG, copy_recipe
 from scipy.signal import resample_poly
 
+from espnet2_tisdiss.errors import TisdissError
+from espnet2_tisdiss.lists import read_scp
 from espnet2_tisdiss.recipes.corpora.active_level import active_level
-from espnet2_tisdiss.recipes.data_directories import DataError, read_data_dir, read_scp
+from espnet2_tisdiss.recipes.data_directories import read_data_dir
 from espnet2_tisdiss.recipes.wsj0_2mix.prepare import get_parser, prepare
 
 LOCAL = REPOSITORY / "egs2/wsj0_2mix/enh1/local"
@@ -256,14 +258,14 @@ def test_what_is_finished_is_not_made_again(mini):
 
 def complaint(mini: Mini, *options: str | Path) -> list[str]:
     """The lines of the error that the preparation ends with; no data directory is left then."""
-    with pytest.raises(DataError) as raised:
+    with pytest.raises(TisdissError) as raised:
         mini.prepare(*options)
     assert not (mini.recipe / "data").exists()
     return str(raised.value).split("\n")
 
 
 def test_no_corpus(mini):
-    with pytest.raises(DataError, match=r"where is WSJ0 .*WSJ0_2MIX.*Set WSJ0 in db\.sh"):
+    with pytest.raises(TisdissError, match=r"where is WSJ0 .*WSJ0_2MIX.*Set WSJ0 in db\.sh"):
         mini.prepare_with("--allow_subset")
     (line,) = complaint(mini, "--wsj0", mini.recipe)
     assert "holds no WSJ0: neither wsj0/si_dt_05/*/*.wav nor" in line
@@ -279,7 +281,7 @@ def test_no_list(mini):
     missing.unlink()
     (line,) = complaint(mini)
     assert line.startswith(f"{missing}: no such file; it is part of MERL's")
-    with pytest.raises(DataError, match=r"^mix_2_spk_tr.txt: .*cannot be downloaded.*MIX_LISTS"):
+    with pytest.raises(TisdissError, match=r"^mix_2_spk_tr.txt: .*cannot be downloaded.*MIX_LISTS"):
         url = "http://127.0.0.1:9"  # nobody answers there
         mini.prepare_with("--wsj0", mini.wsj0, "--lists_url", url)
     for wrong in ("a/b/c.wav 1.0 a/b/d.wav\n", "c.wav 1 d.wav -1\n", "a/b/c.wav x a/b/d.wav 1\n"):
@@ -359,7 +361,7 @@ def test_unusable_utterances_are_told_together_and_the_rest_is_done(mini):
     missing.unlink()
     soundfile.write(wrong, speech(1), 8000)
     lines = complaint(mini)
-    assert lines[0] == f"{missing}: no such file"
+    assert lines[0] == f"{missing}: no such file; check its name"
     assert lines[1] == f"{wrong}: is at 8000 Hz, not 16000 Hz"
     assert lines[2].startswith("WSJ0: 2 of 12 failed")
     missing.write_bytes(saved[0])
@@ -384,26 +386,28 @@ def test_levels_are_complete_and_stay_the_same(mini):
     assert line == f"{mini.lists}: activlev_*.txt lack utterance 22ga0110"
     path.unlink()
     (line,) = complaint(mini)
-    assert line == f"{path}: no such file"
+    assert line == f"{path}: no such file; check its name"
     path.write_text(text.replace(text.split()[1], "none"))
     (line,) = complaint(mini)
     assert line == f"{path}: 22ga0110: 'none' is not a power"
     path.write_text(text)
     mini.prepare()
     path.write_text(text.replace(text.split()[1], "0.5"))
-    with pytest.raises(DataError, match="downloads was begun with other levels than the published"):
+    with pytest.raises(
+        TisdissError, match="downloads was begun with other levels than the published"
+    ):
         mini.prepare()
 
 
 def test_a_part_of_the_corpus_has_to_be_meant(mini):
     message = "tr_min_8k: 6 mixtures, but the corpus has 20000 there"
     for options in ([], ["--dynamic_mixing"]):
-        with pytest.raises(DataError, match=message):
+        with pytest.raises(TisdissError, match=message):
             mini.prepare_with("--wsj0", mini.wsj0, "--lists", mini.lists, "--nj", 1, *options)
     assert not list(mini.recipe.iterdir())  # it is found before anything is made
     mini.prepare()
     tree = ["--corpus", mini.recipe / "downloads", "--nj", 1, "--dynamic_mixing"]
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(TisdissError, match=message):
         mini.prepare_with(*tree)
     assert not (mini.recipe / "downloads/singles").exists()
 
@@ -443,7 +447,7 @@ def test_faults_of_an_existing_tree_are_named(mini):
     (split / "s1" / first.name).unlink()
     (split / "s2" / second.name).write_bytes((split / "s2" / third.name).read_bytes())
     lines = complaint(mini, "--corpus", tree)
-    assert lines[0] == f"{split / 's1' / first.name}: no such file"
+    assert lines[0] == f"{split / 's1' / first.name}: no such file; check its name"
     assert second.stem in lines[1] and ("samples, but" in lines[1] or "not the sum" in lines[1])
     odd = split / "mix" / "odd.wav"
     third.rename(odd)
@@ -501,7 +505,7 @@ def test_sphere_files_of_the_discs_are_converted(mini, tmp_path, monkeypatch):
     assert contents(mini.prepare()) == expected
     (mini.wsj0 / "11-6.1/wsj0/si_dt_05/22g/22ga0110.wv1").unlink()
     (mini.recipe / "downloads/wsj0/si_dt_05/22g/22ga0110.wav").unlink()
-    with pytest.raises(DataError, match=r"lacks si_dt_05/22g/22ga0110.wv1 on all discs"):
+    with pytest.raises(TisdissError, match=r"lacks si_dt_05/22g/22ga0110.wv1 on all discs"):
         mini.prepare()
 
 

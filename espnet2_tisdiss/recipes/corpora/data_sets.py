@@ -14,14 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
-from espnet2_tisdiss.recipes.corpora.files import CHANNEL_ADVICE, FULL_SCALE, do_all, frames_of
-from espnet2_tisdiss.recipes.data_directories import (
-    DataError,
-    build_aside,
-    write_scp,
-    write_speakers,
-)
-from espnet2_tisdiss.recipes.signals import read_signal
+from espnet2_tisdiss.atomic import build_aside
+from espnet2_tisdiss.errors import TisdissError
+from espnet2_tisdiss.lists import write_scp
+from espnet2_tisdiss.recipes.corpora.files import CHANNEL_ADVICE, FULL_SCALE, do_all
+from espnet2_tisdiss.recipes.data_directories import write_speakers
+from espnet2_tisdiss.recipes.signals import frames_of, read_signal
 
 # Every signal is rounded to 16 bits by itself, so a mixture and the sum of its references differ.
 ROUNDING_LSB = 2
@@ -99,7 +97,7 @@ def make_data_dirs(
         Number of samples by set.
 
     Raises:
-        DataError: something is not as it should be; nothing is written then.
+        TisdissError: something is not as it should be; nothing is written then.
     """
     check_plan(sets, test_sets, allow_subset)
     entries = [entry for part in sets for entry in part.entries]
@@ -119,7 +117,7 @@ def check_plan(sets: Sequence[DataSet], test_sets: Collection[str], allow_subset
         allow_subset: accept fewer mixtures than the corpus has.
 
     Raises:
-        DataError: something is not as it should be.
+        TisdissError: something is not as it should be.
     """
     for part in sets:
         check_count(part, allow_subset)
@@ -131,33 +129,33 @@ def check_count(part: DataSet, allow_subset: bool) -> None:
     """Check the number of mixtures against the known one.
 
     Raises:
-        DataError: there are none, too many, or too few without ``allow_subset``.
+        TisdissError: there are none, too many, or too few without ``allow_subset``.
     """
     found, known = len(part.entries), part.known_count
     if found == 0:
-        raise DataError(f"{part.name}: no mixtures")
+        raise TisdissError(f"{part.name}: no mixtures")
     if known is None or found == known or (allow_subset and found < known):
         return
     advice = ""
     if found < known:
         advice = ': if a part of the corpus is meant, give --local_data_opts "--allow_subset"'
-    raise DataError(f"{part.name}: {found} mixtures, but the corpus has {known} there{advice}")
+    raise TisdissError(f"{part.name}: {found} mixtures, but the corpus has {known} there{advice}")
 
 
 def check_keys(part: DataSet) -> None:
     """Check that every key is unique, begins with its speaker and holds no space or slash.
 
     Raises:
-        DataError: a key does not.
+        TisdissError: a key does not.
     """
     seen: set[str] = set()
     for entry in part.entries:
         if entry.key in seen:
-            raise DataError(f"{part.name}: mixture {entry.key} is there twice")
+            raise TisdissError(f"{part.name}: mixture {entry.key} is there twice")
         if not entry.key.startswith(entry.speaker):
-            raise DataError(f"{part.name}: {entry.key} does not begin with {entry.speaker}")
+            raise TisdissError(f"{part.name}: {entry.key} does not begin with {entry.speaker}")
         if any(character in entry.key for character in " \t/"):
-            raise DataError(f"{part.name}: name {entry.key!r} holds a space or a slash")
+            raise TisdissError(f"{part.name}: name {entry.key!r} holds a space or a slash")
         seen.add(entry.key)
 
 
@@ -165,18 +163,18 @@ def check_voices(sets: Sequence[DataSet], test_sets: Collection[str]) -> None:
     """Check that test speakers are in no other set and that no speaker is mixed with itself.
 
     Raises:
-        DataError: one is.
+        TisdissError: one is.
     """
     elsewhere: dict[str, str] = {}
     for part in sorted(sets, key=lambda part: part.name in test_sets):  # test sets last
         for entry in part.entries:
             if len(set(entry.voices)) < len(entry.voices):
-                raise DataError(f"{part.name}: {entry.key} mixes a speaker with itself")
+                raise TisdissError(f"{part.name}: {entry.key} mixes a speaker with itself")
             for voice in entry.voices:
                 if part.name not in test_sets:
                     elsewhere.setdefault(voice, part.name)
                 elif voice in elsewhere:
-                    raise DataError(
+                    raise TisdissError(
                         f"speaker {voice} is in {elsewhere[voice]} and, with {entry.key}, in the "
                         f"test set {part.name}"
                     )
@@ -189,14 +187,14 @@ def check_entry(audio: AudioCheck, entry: Entry) -> int:
         The length in samples.
 
     Raises:
-        DataError: a file is missing, unreadable, truncated, at another rate or of another length,
-            or the mixture is not the sum of its references. The message names the file.
+        TisdissError: a file is missing, unreadable, truncated, at another rate or of another
+            length, or the mixture is not the sum of its references. The message names the file.
     """
     mixture, *_ = entry.files.values()
     lengths = {path: frames_of(path, audio.rate) for path in entry.files.values()}
     for path, length in lengths.items():
         if length != lengths[mixture]:
-            raise DataError(f"{path}: {length} samples, but {mixture} has {lengths[mixture]}")
+            raise TisdissError(f"{path}: {length} samples, but {mixture} has {lengths[mixture]}")
     if audio.addends and len(entry.files) > 1:
         addends = [entry.files[name] for name in audio.addends]
         check_sum(mixture, addends, audio.channel, audio.tolerance)
@@ -215,7 +213,7 @@ def check_sum(
         tolerance: in steps of 16 bits.
 
     Raises:
-        DataError: they do not, or a file cannot be read whole.
+        TisdissError: they do not, or a file cannot be read whole.
     """
     paths = (mixture, *addends)
     signals = [read_signal(str(path), channel, CHANNEL_ADVICE) for path in paths]
@@ -228,7 +226,7 @@ def check_sum(
     if not error.max() <= tolerance:
         names = " + ".join(str(path) for path in addends)
         worst = int(error.argmax())
-        raise DataError(
+        raise TisdissError(
             f"{mixture}: not the sum of its references {names}: sample {worst} is "
             f"{error[worst]:.0f} steps of 16 bits off"
         )

@@ -1,11 +1,10 @@
 """The files of a corpus: where it is, reading its audio, writing ours, and many of them at once.
 
-What the data preparations of the benchmarks share; :mod:`corpus_sets` turns the finished files into
-data directories.  Every failure is a :class:`datadir.DataError` that names the file in one line.
+What the data preparations of the benchmarks share; :mod:`.data_sets` turns the finished files into
+data directories.  Every failure is a ``TisdissError`` of one line that names the file.
 Axis letter: n sample.
 """
 
-import argparse
 import http.client
 import math
 import os
@@ -19,12 +18,12 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import soundfile
 from scipy.signal import resample_poly
 
-from espnet2_tisdiss.recipes.data_directories import DataError, write_aside
+from espnet2_tisdiss.atomic import write_whole
+from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.recipes.parallel import map_in_processes
-from espnet2_tisdiss.recipes.signals import read_signal, write_encoded
+from espnet2_tisdiss.recipes.signals import check_rate, read_signal, write_encoded
 
 FULL_SCALE = 2**15  # of 16-bit samples
 MAX_PROBLEMS = 10
@@ -34,7 +33,7 @@ CHANNEL_ADVICE = "the corpus has one there: put its own file back"
 Version = Literal["min", "max"]
 
 
-class StorageError(DataError):
+class StorageError(TisdissError):
     """A file could not be written; what else is to be written would fail in the same way."""
 
 
@@ -50,14 +49,14 @@ def location(given: Path | None, option: str, variable: str) -> Path | None:
         The folder, absolute; None if neither is set.
 
     Raises:
-        DataError: there is no such folder.
+        TisdissError: there is no such folder.
     """
     name, folder = (option, given) if given else (variable, os.environ.get(variable))
     if not folder:
         return None
     folder = Path(folder).absolute()
     if not folder.is_dir():
-        raise DataError(f"{name} {folder}: no such folder")
+        raise TisdissError(f"{name} {folder}: no such folder")
     return folder
 
 
@@ -71,10 +70,10 @@ def find_root(given: Path | None, option: str, variable: str, what: str) -> Path
         what: what the folder holds and where it comes from, e.g. ``WSJ0 (LDC93S6A)``.
 
     Raises:
-        DataError: it is not given, or there is no such folder.
+        TisdissError: it is not given, or there is no such folder.
     """
     if (folder := location(given, option, variable)) is None:
-        raise DataError(
+        raise TisdissError(
             f"where is {what}? Set {variable} in db.sh or in the environment, or give "
             f'--local_data_opts "{option} FOLDER"'
         )
@@ -90,7 +89,7 @@ def fetch(target: Path, url: str, advice: str) -> Path:
         advice: how else the file can be given, e.g. ``give the folder of the lists with --lists``.
 
     Raises:
-        DataError: it cannot be downloaded.
+        TisdissError: it cannot be downloaded.
     """
     if target.is_file():
         return target
@@ -100,11 +99,10 @@ def fetch(target: Path, url: str, advice: str) -> Path:
     # URLError is an OSError; ValueError: not a URL; HTTPException: ended too early
     except (OSError, ValueError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", error)
-        raise DataError(
+        raise TisdissError(
             f"{target.name}: not there, and cannot be downloaded from {url} ({reason}): {advice}"
         ) from None
-    with write_aside(target) as aside:
-        aside.write_bytes(content)
+    write_whole(target, content)
     return target
 
 
@@ -118,50 +116,13 @@ def require_package(module: str, who: str, name: str, distribution: str) -> None
         distribution: that pip installs.
 
     Raises:
-        DataError: it is not; the message says what to install.
+        TisdissError: it is not; the message says what to install.
     """
     if find_spec(module) is None:
-        raise DataError(
+        raise TisdissError(
             f"{who} need {name}, which is not installed: "
             f"{sys.executable} -m pip install {distribution}"
         )
-
-
-def positive(text: str) -> int:
-    """Read a number of 1 or more from the command line: a type for argparse."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number of 1 or more, found {text!r}")
-    return int(text)
-
-
-def absolute_path(text: str) -> Path:
-    """Read a path from the command line, absolute: a type for argparse."""
-    return Path(text).absolute()
-
-
-def frames_of(path: Path, rate: int) -> int:
-    """Return the number of samples that the header of an audio file tells.
-
-    Raises:
-        DataError: no such file, not audio, or not at ``rate`` Hz.
-    """
-    if not path.is_file():
-        raise DataError(f"{path}: no such file")
-    try:
-        info = soundfile.info(path)
-    except soundfile.SoundFileError as error:
-        raise DataError(f"{path}: not a readable audio file ({_reason(error, path)})") from None
-    _check_rate(path, info.samplerate, rate)
-    return info.frames
-
-
-def _reason(error: Exception, path: Path) -> str:
-    return str(error).removeprefix(f"Error opening {str(path)!r}: ").rstrip(".")
-
-
-def _check_rate(path: Path, found: int, rate: int) -> None:
-    if found != rate:
-        raise DataError(f"{path}: is at {found} Hz, not {rate} Hz")
 
 
 def read_source(path: Path, rate: int, channel: int | None = None) -> np.ndarray:
@@ -176,11 +137,11 @@ def read_source(path: Path, rate: int, channel: int | None = None) -> np.ndarray
         float64 of shape (n,); full scale of integer formats is 1.
 
     Raises:
-        DataError: no such file, not audio, truncated, at another rate, or a sample that is no
+        TisdissError: no such file, not audio, truncated, at another rate, or a sample that is no
             finite number.
     """
     signal = read_signal(str(path), channel, CHANNEL_ADVICE)
-    _check_rate(path, signal.rate, rate)
+    check_rate(path, signal.rate, rate)
     return signal.samples
 
 
@@ -195,11 +156,11 @@ def read_unpadded(path: Path, rate: int) -> np.ndarray:
         float64 of shape (n,), n > 0.
 
     Raises:
-        DataError: the file cannot be used (see :func:`read_source`), or is silent.
+        TisdissError: the file cannot be used (see :func:`read_source`), or is silent.
     """
     samples = np.trim_zeros(read_source(path, rate), "b")
     if len(samples) == 0:
-        raise DataError(f"{path}: the signal is silent")
+        raise TisdissError(f"{path}: the signal is silent")
     return samples
 
 
@@ -247,16 +208,6 @@ def write_audio(path: Path, samples: np.ndarray, rate: int) -> None:
         raise StorageError(f"{path}: cannot be written: {error.strerror}") from None
 
 
-def is_whole(path: Path, rate: int, frames: int) -> bool:
-    """Whether an audio file is there with this rate (Hz) and number of samples."""
-    try:
-        info = soundfile.info(path)
-    except (soundfile.SoundFileError, OSError):
-        return False
-    # libsndfile counts the samples that are there, not those that the header of a wav promises
-    return info.samplerate == rate and info.frames == frames
-
-
 def do_all[Item, Result](
     function: Callable[[Item], Result], items: Sequence[Item], nj: int, label: str
 ) -> list[Result]:
@@ -272,7 +223,7 @@ def do_all[Item, Result](
         The results in the order of the items.
 
     Raises:
-        DataError: up to ten lines about items that failed with a DataError or an OSError; all
+        TisdissError: up to ten lines about items that failed with a TisdissError or an OSError; all
             others are done. After a :class:`StorageError` the rest is not tried.
     """
     results: list[Result] = []
@@ -285,7 +236,7 @@ def do_all[Item, Result](
         problems.append(outcome.problem)
         if outcome.final:
             outcomes.close()
-            raise DataError(f"{outcome.problem}; mend that and run again, it goes on from here")
+            raise TisdissError(f"{outcome.problem}; mend that and run again, it goes on from here")
     if problems:
         told = problems[:MAX_PROBLEMS]
         if more := len(problems) - len(told):
@@ -294,7 +245,7 @@ def do_all[Item, Result](
             f"{label}: {len(problems)} of {len(items)} failed, the others are done; mend these "
             "and run again"
         )
-        raise DataError("\n".join(told))
+        raise TisdissError("\n".join(told))
     return results
 
 
@@ -310,5 +261,5 @@ class _Outcome[Result]:
 def _attempt[Item, Result](function: Callable[[Item], Result], item: Item) -> _Outcome[Result]:
     try:
         return _Outcome(result=function(item))
-    except (DataError, OSError) as error:
+    except (TisdissError, OSError) as error:
         return _Outcome(problem=str(error), final=isinstance(error, StorageError))

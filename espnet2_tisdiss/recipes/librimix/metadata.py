@@ -8,8 +8,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.recipes.corpora.files import fetch
-from espnet2_tisdiss.recipes.data_directories import DataError
 from espnet2_tisdiss.recipes.librimix.tree import SUBSETS, Task, read_table
 
 URL = "https://raw.githubusercontent.com/JorisCos/LibriMix/master/metadata"
@@ -45,7 +45,7 @@ def find_metadata(folder: Path | None, downloads: Path, task: Task, name: str) -
         name: the set.
 
     Raises:
-        DataError: the table is not in the folder, or cannot be downloaded.
+        TisdissError: the table is not in the folder, or cannot be downloaded.
     """
     table = f"libri{task.num_spk}mix_{SUBSETS[name]}.csv"
     corpus = f"Libri{task.num_spk}Mix"
@@ -58,14 +58,14 @@ def find_metadata(folder: Path | None, downloads: Path, task: Task, name: str) -
     for path in (folder / corpus / table, folder / table):
         if path.is_file():
             return path
-    raise DataError(f"{folder}: has neither {corpus}/{table} nor {table}")
+    raise TisdissError(f"{folder}: has neither {corpus}/{table} nor {table}")
 
 
 def read_metadata(path: Path, num_spk: int) -> list[Mixture]:
     """Read the metadata of a set.
 
     Raises:
-        DataError: a row is malformed; the message names its line.
+        TisdissError: a row is malformed; the message names its line.
     """
     names = [f"source_{number + 1}" for number in range(num_spk)] + ["noise"]
     columns = ["mixture_ID"] + [f"{name}_{what}" for name in names for what in ("path", "gain")]
@@ -80,12 +80,14 @@ def _mixture(where: str, row: dict[str, str], names: list[str]) -> Mixture:
     utterances = [UTTERANCE.fullmatch(source.path) for source in sources]
     for source, utterance in zip(sources, utterances, strict=True):
         if utterance is None:
-            raise DataError(f"{where}: {source.path!r} is not an utterance of LibriSpeech")
+            raise TisdissError(f"{where}: {source.path!r} is not an utterance of LibriSpeech")
     if NOISE.fullmatch(noise.path) is None:
-        raise DataError(f"{where}: {noise.path!r} is not a noise of WHAM!")
+        raise TisdissError(f"{where}: {noise.path!r} is not a noise of WHAM!")
     name = "_".join(utterance[3] for utterance in utterances)
     if row["mixture_ID"] != name:
-        raise DataError(f"{where}: mixture {row['mixture_ID']!r} is of the utterances of {name!r}")
+        raise TisdissError(
+            f"{where}: mixture {row['mixture_ID']!r} is of the utterances of {name!r}"
+        )
     return Mixture(name, tuple(sources), noise)
 
 
@@ -95,5 +97,5 @@ def _gain(where: str, text: str) -> float:
     except ValueError:
         gain = math.nan
     if not 0 < gain < math.inf:
-        raise DataError(f"{where}: gain {text!r} is not a positive number")
+        raise TisdissError(f"{where}: gain {text!r} is not a positive number")
     return gain

@@ -15,19 +15,18 @@ import numpy as np
 import soundfile
 import soxr
 
+from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.recipes.corpora.files import (
     find_root,
     fit,
     frames_at,
-    frames_of,
-    is_whole,
     read_source,
     to_rate,
     write_audio,
 )
-from espnet2_tisdiss.recipes.data_directories import DataError
 from espnet2_tisdiss.recipes.librimix.metadata import Mixture
 from espnet2_tisdiss.recipes.librimix.tree import SUBSETS, Task
+from espnet2_tisdiss.recipes.signals import frames_of, is_whole
 
 RATE = 16000  # of LibriSpeech and of WHAM!'s noise
 # Noises of the training set at other speeds, which LibriMix keeps beside the originals.
@@ -57,7 +56,7 @@ class Maker:
         """Make the files of a mixture that are not there; give its length in samples.
 
         Raises:
-            DataError: a file cannot be used or written.
+            TisdissError: a file cannot be used or written.
         """
         paths = [self.librispeech / source.path for source in mixture.sources]
         lengths = [frames_at(frames_of(path, RATE), RATE, self.task.rate) for path in paths]
@@ -83,7 +82,7 @@ def find_librispeech(given: Path | None, names: Sequence[str]) -> Path:
         names: the sets that are needed.
 
     Raises:
-        DataError: it is not given, or a subset is not there.
+        TisdissError: it is not given, or a subset is not there.
     """
     what = (
         "LibriSpeech (https://www.openslr.org/12), or in place of it a LibriMix tree (LIBRIMIX, "
@@ -94,7 +93,7 @@ def find_librispeech(given: Path | None, names: Sequence[str]) -> Path:
     root = inner if inner.is_dir() else root
     for name in names:
         if not (root / SUBSETS[name]).is_dir():
-            raise DataError(f"{root}: LibriSpeech's folder {SUBSETS[name]} is not there")
+            raise TisdissError(f"{root}: LibriSpeech's folder {SUBSETS[name]} is not there")
     return root
 
 
@@ -102,13 +101,13 @@ def find_wham_noise(given: Path | None) -> Path:
     """Return the folder of WHAM!'s noise.
 
     Raises:
-        DataError: it is not given, or one of its parts is not there.
+        TisdissError: it is not given, or one of its parts is not there.
     """
     what = "WHAM!'s noise (http://wham.whisper.ai), the folder wham_noise"
     root = find_root(given, "--wham_noise", "WHAM_NOISE", what)
     for part in ("tr", "cv", "tt"):
         if not (root / part).is_dir():
-            raise DataError(f"{root}: WHAM!'s folder {part} is not there")
+            raise TisdissError(f"{root}: WHAM!'s folder {part} is not there")
     return root
 
 
@@ -156,7 +155,7 @@ def read_noise(wham_noise: Path, name: str, length: int) -> np.ndarray:
     A noise at another speed that is not there is made from its original.
 
     Raises:
-        DataError: the file is not there or not usable.
+        TisdissError: the file is not there or not usable.
     """
     path = wham_noise / name
     perturbed = PERTURBED.fullmatch(path.stem)
@@ -165,10 +164,10 @@ def read_noise(wham_noise: Path, name: str, length: int) -> np.ndarray:
     else:
         original = path.with_stem(perturbed["original"])
         if not original.is_file():
-            raise DataError(f"{path}: no such file, nor its original {original.name}")
+            raise TisdissError(f"{path}: no such file, nor its original {original.name}")
         noise = soxr.resample(_read(original, 0), RATE * SPEEDS[perturbed["speed"]], RATE)
     if len(noise) < length and len(noise) <= RATE // 2 + 1:
-        raise DataError(f"{path}: lasts half a second or less, too short to be repeated")
+        raise TisdissError(f"{path}: lasts half a second or less, too short to be repeated")
     return extend_noise(noise[:length], length)
 
 

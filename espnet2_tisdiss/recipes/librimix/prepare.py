@@ -13,6 +13,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.recipes.corpora.data_sets import (
     AudioCheck,
     DataSet,
@@ -23,16 +24,12 @@ from espnet2_tisdiss.recipes.corpora.data_sets import (
     write_data_dir,
 )
 from espnet2_tisdiss.recipes.corpora.files import (
-    absolute_path,
     do_all,
-    is_whole,
     location,
-    positive,
     quantise,
     read_unpadded,
     write_audio,
 )
-from espnet2_tisdiss.recipes.data_directories import DataError, run_main
 from espnet2_tisdiss.recipes.librimix.metadata import find_metadata, read_metadata
 from espnet2_tisdiss.recipes.librimix.mixing import Maker, find_librispeech, find_wham_noise
 from espnet2_tisdiss.recipes.librimix.tree import (
@@ -43,6 +40,8 @@ from espnet2_tisdiss.recipes.librimix.tree import (
     mixtures_in_tree,
     write_mixture_table,
 )
+from espnet2_tisdiss.recipes.program import absolute_path, positive, run_main
+from espnet2_tisdiss.recipes.signals import is_whole
 
 RATES = {"8k": 8000, "16k": 16000}
 UTTERANCE = re.compile(r"(\d+)-\d+-\d+")
@@ -52,12 +51,12 @@ def prepare(args: argparse.Namespace) -> None:
     """Make the data directories of a training, the validation and the test set.
 
     Raises:
-        DataError: something is missing or not as it should be.
+        TisdissError: something is missing or not as it should be.
     """
     task = Task(args.num_spk, args.condition, RATES[args.fs], args.min_or_max)
     names = ("dev", "test", args.train_set)  # the small ones first: they show soon what is wrong
     if args.dynamic_mixing and task.noisy:
-        raise DataError(f"--dynamic_mixing mixes speakers alone: not for {task.condition}")
+        raise TisdissError(f"--dynamic_mixing mixes speakers alone: not for {task.condition}")
     if tree := location(args.librimix, "--librimix", "LIBRIMIX"):
         sets = find_sets(tree, task, names)
         mixtures = {name: mixtures_in_tree(sets, task, name) for name in names}
@@ -80,7 +79,7 @@ def make_mixtures(task: Task, names: Sequence[str], args: argparse.Namespace) ->
     """Make the mixtures of the sets below ``args.output``, where they are not there.
 
     Raises:
-        DataError: a corpus, a table or a file is missing or not usable.
+        TisdissError: a corpus, a table or a file is missing or not usable.
     """
     librispeech = find_librispeech(args.librispeech, names)
     wham_noise = find_wham_noise(args.wham_noise) if task.noisy else None
@@ -113,7 +112,7 @@ def write_singles(task: Task, train: DataSet, name: str, args: argparse.Namespac
         args: the options.
 
     Raises:
-        DataError: a source is silent, or a file cannot be written.
+        TisdissError: a source is silent, or a file cannot be written.
     """
     singles = {}
     for entry in train.entries:
@@ -145,7 +144,7 @@ def make_unpadded(folder: Path, rate: int, single: Entry) -> Entry:
         The same with the new file.
 
     Raises:
-        DataError: the source is silent, or the file cannot be written.
+        TisdissError: the source is silent, or the file cannot be written.
     """
     target = folder / f"{single.key}.wav"
     samples = read_unpadded(single.files["wav.scp"], rate)
@@ -165,7 +164,7 @@ def _describe(task: Task, sets: Path, mixtures: dict[str, list[str]], suffix: st
 def _entry(task: Task, sets: Path, name: str, mixture: str) -> Entry:
     utterances = [UTTERANCE.fullmatch(part) for part in mixture.split("_")]
     if len(utterances) != task.num_spk or None in utterances:
-        raise DataError(f"{sets / name}: {mixture!r} is no name of a mixture of {task.num_spk}")
+        raise TisdissError(f"{sets / name}: {mixture!r} is no name of a mixture of {task.num_spk}")
     voices = tuple(utterance[1] for utterance in utterances)
     speaker = "_".join(voices)
     return Entry(f"{speaker}_{mixture}", speaker, voices, task.files(sets, name, mixture))

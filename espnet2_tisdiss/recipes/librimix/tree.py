@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from espnet2_tisdiss.atomic import write_aside
+from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.recipes.corpora.files import Version
-from espnet2_tisdiss.recipes.data_directories import DataError, write_aside
 
 CONDITIONS = ("mix_clean", "mix_both", "mix_single")
 # LibriMix's name of a set -> LibriSpeech's
@@ -101,7 +102,7 @@ def find_sets(root: Path, task: Task, names: Sequence[str]) -> Path:
         names: the sets that are needed.
 
     Raises:
-        DataError: the tree lacks one of the folders.
+        TisdissError: the tree lacks one of the folders.
     """
     sets = root / task.folder
     if root.name == task.folder.parts[0] and not sets.is_dir():
@@ -109,7 +110,7 @@ def find_sets(root: Path, task: Task, names: Sequence[str]) -> Path:
     for name in names:
         for signal in task.lists.values():
             if not (folder := sets / name / signal).is_dir():
-                raise DataError(
+                raise TisdissError(
                     f"{folder}: no such folder in the LibriMix tree {root}; without LIBRIMIX the "
                     "mixtures are made from LIBRISPEECH"
                 )
@@ -122,7 +123,7 @@ def mixtures_in_tree(sets: Path, task: Task, name: str) -> list[str]:
     The table's paths are those of the machine that made the tree, and are not looked at.
 
     Raises:
-        DataError: the table is unusable.
+        TisdissError: the table is unusable.
     """
     table = task.table(sets, name)
     if not table.is_file():
@@ -165,18 +166,18 @@ def read_table(path: Path, columns: Sequence[str]) -> list[tuple[int, dict[str, 
         Number of the line and column -> value, of every row.
 
     Raises:
-        DataError: the table cannot be read, lacks a column, or a row has more or fewer values than
-            there are columns; the message names the line.
+        TisdissError: the table cannot be read, lacks a column, or a row has more or fewer values
+            than there are columns; the message names the line.
     """
     try:
         with path.open(newline="", encoding="utf-8") as file:
             reader = csv.DictReader(file, strict=True)
             if missing := set(columns) - set(reader.fieldnames or []):
-                raise DataError(f"{path}: has no column {', '.join(sorted(missing))}")
+                raise TisdissError(f"{path}: has no column {', '.join(sorted(missing))}")
             rows = [(reader.line_num, row) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: cannot be read as a table: {error}") from None
+        raise TisdissError(f"{path}: cannot be read as a table: {error}") from None
     for number, row in rows:
         if None in row or None in row.values():
-            raise DataError(f"{path}:{number}: not as many values as there are columns")
+            raise TisdissError(f"{path}:{number}: not as many values as there are columns")
     return rows

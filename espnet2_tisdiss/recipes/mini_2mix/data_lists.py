@@ -5,14 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from espnet2_tisdiss.recipes.data_directories import (
-    DataError,
-    build_aside,
-    read_data_dir,
-    read_scp,
-    write_scp,
-    write_speakers,
-)
+from espnet2_tisdiss.atomic import build_aside
+from espnet2_tisdiss.errors import TisdissError
+from espnet2_tisdiss.lists import read_scp, write_scp
+from espnet2_tisdiss.recipes.data_directories import read_data_dir, write_speakers
 from espnet2_tisdiss.recipes.mini_2mix.mixtures import SIGNALS, signal_paths
 from espnet2_tisdiss.recipes.mini_2mix.plan import Mixture, split_of_set
 
@@ -38,7 +34,7 @@ def make_data_dirs(
         The number of utterances, by data directory.
 
     Raises:
-        DataError: the lists would not be usable.
+        TisdissError: the lists would not be usable.
     """
     check_speakers(by_set)
     counts = {}
@@ -71,31 +67,31 @@ def check_speakers(by_set: Mapping[str, Sequence[Mixture]]) -> None:
     """Check that keys are unique, no speaker is in two splits and none is mixed with itself.
 
     Raises:
-        DataError: one of these does not hold.
+        TisdissError: one of these does not hold.
     """
     split_of_speaker: dict[str, str] = {}
     for name, members in by_set.items():
         split = split_of_set(name)
         if len({mixture.key for mixture in members}) < len(members):
-            raise DataError(f"data/{name}: the same mixture is there twice")
+            raise TisdissError(f"data/{name}: the same mixture is there twice")
         for mixture in members:
             if mixture.speakers[0] == mixture.speakers[1]:
-                raise DataError(f"data/{name}: {mixture.key} mixes a speaker with itself")
+                raise TisdissError(f"data/{name}: {mixture.key} mixes a speaker with itself")
             for speaker in mixture.speakers:
                 other = split_of_speaker.setdefault(speaker, split)
                 if other != split:
-                    raise DataError(f"speaker {speaker} is both in {other} and in {split}")
+                    raise TisdissError(f"speaker {speaker} is both in {other} and in {split}")
 
 
 def check_lists(folder: Path, members: Sequence[Mixture]) -> None:
     """Read the written lists back and check their keys and numbers.
 
     Raises:
-        DataError: a list lacks an utterance, or ``spk2utt`` does not hold every one.
+        TisdissError: a list lacks an utterance, or ``spk2utt`` does not hold every one.
     """
     tables = read_data_dir(folder, [*LIST_OF_SIGNAL.values(), "utt2spk"])
     if tables["wav.scp"].keys() != {mixture.key for mixture in members}:
-        raise DataError(f"{folder / 'wav.scp'}: not the utterances that were planned")
+        raise TisdissError(f"{folder / 'wav.scp'}: not the utterances that were planned")
     listed = [u for utts in read_scp(folder / "spk2utt").values() for u in utts.split()]
     if sorted(listed) != sorted(tables["utt2spk"]):
-        raise DataError(f"{folder / 'spk2utt'}: not the utterances of utt2spk")
+        raise TisdissError(f"{folder / 'spk2utt'}: not the utterances of utt2spk")

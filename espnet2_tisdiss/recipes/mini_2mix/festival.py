@@ -17,7 +17,7 @@ from types import MappingProxyType
 import numpy as np
 import soundfile
 
-from espnet2_tisdiss.recipes.data_directories import DataError
+from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.recipes.mini_2mix.voices import Speak, Voice
 
 # Name of the voice -> name of the speaker, language.
@@ -88,7 +88,7 @@ def engine(voice: Voice) -> Iterator[Speak]:
     """Run the festival command once for each text.
 
     Raises:
-        DataError: it failed.
+        TisdissError: it failed.
     """
     with tempfile.TemporaryDirectory() as folder:
         script, spoken = Path(folder) / "say.scm", Path(folder) / "spoken.wav"
@@ -105,7 +105,7 @@ def engine(voice: Voice) -> Iterator[Speak]:
             if result.returncode != 0 or not spoken.exists():
                 errors = result.stderr.decode(errors="replace").split("\n")[0].strip()
                 reason = errors or f"status {result.returncode}"
-                raise DataError(f"festival, voice {voice.variant}, on {text!r}: {reason}")
+                raise TisdissError(f"festival, voice {voice.variant}, on {text!r}: {reason}")
             return soundfile.read(spoken, dtype="float32")
 
         yield speak

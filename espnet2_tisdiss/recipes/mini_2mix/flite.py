@@ -21,7 +21,7 @@ from types import MappingProxyType
 import numpy as np
 import soundfile
 
-from espnet2_tisdiss.recipes.data_directories import DataError
+from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.recipes.mini_2mix.voices import Speak, Voice
 
 VOICES = ("awb", "kal", "rms", "slt")
@@ -95,7 +95,7 @@ def engine(voice: Voice) -> Iterator[Speak]:
     """Run the flite command once for each text.
 
     Raises:
-        DataError: it failed.
+        TisdissError: it failed.
     """
     options = []
     tract = voice.tract / 100
@@ -111,7 +111,7 @@ def engine(voice: Voice) -> Iterator[Speak]:
             result = subprocess.run(command, capture_output=True, text=True)
             if result.returncode != 0 or not spoken.exists():
                 reason = result.stderr.strip() or f"status {result.returncode}"
-                raise DataError(f"flite, voice {voice.variant}: {reason}")
+                raise TisdissError(f"flite, voice {voice.variant}: {reason}")
             samples, sample_rate = soundfile.read(spoken, dtype="float32")
             return samples, sample_rate / tract
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from scipy.signal import oaconvolve
 
+from espnet2_tisdiss.atomic import write_whole
 from espnet2_tisdiss.mixing.levels import frame_level
-from espnet2_tisdiss.recipes.data_directories import write_aside
 from espnet2_tisdiss.recipes.mini_2mix.noises import make_noise
 from espnet2_tisdiss.recipes.mini_2mix.plan import WSJ0_SPLIT, Mixture, split_of_set
 from espnet2_tisdiss.recipes.mini_2mix.rooms import read_responses
@@ -125,8 +125,8 @@ def check_mixture(corpus: Path, mixture: Mixture) -> int:
         The length in samples.
 
     Raises:
-        DataError: a file is missing, unreadable, at another rate, silent or of another length, or
-            the mixture is not the sum of its sources, or its noise is not at the level that was
+        TisdissError: a file is missing, unreadable, at another rate, silent or of another length,
+            or the mixture is not the sum of its sources, or its noise is not at the level that was
             planned.  The message names the file.
     """
     paths = signal_paths(corpus, mixture)
@@ -171,12 +171,10 @@ def write_mixture_lists(corpus: Path, set_name: str, mixtures: Iterable[Mixture]
             path = utterance_path(corpus, speaker, utterance).relative_to(corpus)
             columns += [path.as_posix(), snr]
         lines.append(" ".join(columns) + " \n")
-    with write_aside(corpus / f"mix_2_spk_{wsj0_name(set_name)}.txt") as aside:
-        aside.write_text("".join(lines), encoding="utf-8")
+    write_whole(corpus / f"mix_2_spk_{wsj0_name(set_name)}.txt", "".join(lines))
     if any(mixture.place or mixture.noise for mixture in mixtures):
         rows = ["\t".join(SCENE_COLUMNS), *map(_scene, mixtures)]
-        with write_aside(corpus / f"scenes_{wsj0_name(set_name)}.tsv") as aside:
-            aside.write_text("\n".join(rows) + "\n", encoding="utf-8")
+        write_whole(corpus / f"scenes_{wsj0_name(set_name)}.tsv", "\n".join(rows) + "\n")
 
 
 def _scene(mixture: Mixture) -> str:

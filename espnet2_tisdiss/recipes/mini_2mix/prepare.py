@@ -15,8 +15,9 @@ from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
-from espnet2_tisdiss.recipes.corpora.files import positive
-from espnet2_tisdiss.recipes.data_directories import DataError, run_main, write_aside, write_scp
+from espnet2_tisdiss.atomic import write_whole
+from espnet2_tisdiss.errors import TisdissError
+from espnet2_tisdiss.lists import write_scp
 from espnet2_tisdiss.recipes.mini_2mix import festival, flite, voices
 from espnet2_tisdiss.recipes.mini_2mix.data_lists import make_data_dirs
 from espnet2_tisdiss.recipes.mini_2mix.mixtures import (
@@ -29,6 +30,7 @@ from espnet2_tisdiss.recipes.mini_2mix.rooms import make_room, require_rooms
 from espnet2_tisdiss.recipes.mini_2mix.speech_files import SAMPLE_RATE
 from espnet2_tisdiss.recipes.mini_2mix.synthesis import require_espeak, speak_utterances
 from espnet2_tisdiss.recipes.parallel import map_in_processes
+from espnet2_tisdiss.recipes.program import positive, run_main
 
 # To be raised whenever the same size and seed begin to give other files than before.
 RECIPE_VERSION = 1
@@ -49,7 +51,7 @@ def make_corpus(
         A line that says what there is now, and one for each engine that is missing.
 
     Raises:
-        DataError: the folder holds another corpus, or something could not be made.
+        TisdissError: the folder holds another corpus, or something could not be made.
     """
     require_espeak()
     engines = open_corpus(corpus, size, seed)
@@ -76,7 +78,7 @@ def test_set_names(corpus: Path, size: Size, seed: int, suffix: str) -> list[str
     """Return the test sets that a corpus has or would have; nothing is made.
 
     Raises:
-        DataError: the folder holds another corpus.
+        TisdissError: the folder holds another corpus.
     """
     engines = settled_engines(corpus, size, seed)
     if engines is None:
@@ -97,18 +99,17 @@ def open_corpus(corpus: Path, size: Size, seed: int) -> dict[str, list[str]]:
         The voices of flite and festival that take part, which is settled when the folder is new.
 
     Raises:
-        DataError: the folder holds another corpus, or was begun with voices that are gone.
+        TisdissError: the folder holds another corpus, or was begun with voices that are gone.
     """
     note = corpus / "corpus.json"
     settled = settled_engines(corpus, size, seed)
     present = installed_engines(size)
     if settled is None:
-        with write_aside(note) as aside:
-            aside.write_text(json.dumps(_identity(size, seed) | present) + "\n", encoding="utf-8")
+        write_whole(note, json.dumps(_identity(size, seed) | present) + "\n")
         return present
     for name, begun_with in settled.items():
         if missing := set(begun_with) - set(present[name]):
-            raise DataError(
+            raise TisdissError(
                 f"{corpus} was begun with {name}'s voices, but {name} no longer has "
                 f"{', '.join(sorted(missing))}: install it again, or give another folder with "
                 "--corpus"
@@ -120,7 +121,7 @@ def settled_engines(corpus: Path, size: Size, seed: int) -> dict[str, list[str]]
     """Read which voices of flite and festival take part in a corpus; ``None`` if it is new.
 
     Raises:
-        DataError: the folder holds another corpus.
+        TisdissError: the folder holds another corpus.
     """
     identity = _identity(size, seed)
     note = corpus / "corpus.json"
@@ -130,15 +131,15 @@ def settled_engines(corpus: Path, size: Size, seed: int) -> dict[str, list[str]]
         found = json.loads(note.read_text(encoding="utf-8"))
         engines = {name: found.pop(name) for name in ENGINES if name in found}
     except (ValueError, KeyError, AttributeError):
-        raise DataError(f"{note}: not readable: remove the folder {corpus}") from None
+        raise TisdissError(f"{note}: not readable: remove the folder {corpus}") from None
     if found != identity:
-        raise DataError(
+        raise TisdissError(
             f"{corpus} holds another corpus ({_words(found)}; wanted: {_words(identity)}): "
             "give another folder with --corpus, or remove this one, and what was made of it in "
             "data, dump and exp"
         )
     if engines.keys() != set(size.optional_engines):
-        raise DataError(f"{note}: not readable: remove the folder {corpus}")
+        raise TisdissError(f"{note}: not readable: remove the folder {corpus}")
     return engines
 
 
@@ -157,7 +158,7 @@ def fill_corpus(plan: Plan, corpus: Path, seed: int, processes: int) -> float:
         Seconds of mixtures.
 
     Raises:
-        DataError: something could not be made, or a file does not pass its check.
+        TisdissError: something could not be made, or a file does not pass its check.
     """
     speak = partial(speak_utterances, corpus, size=plan.size, seed=seed)
     turns = [(voice, plan.utterances[voice.speaker]) for voice in plan.voices]

@@ -12,16 +12,16 @@ from types import MappingProxyType
 
 import numpy as np
 
+from espnet2_tisdiss.atomic import write_aside
 from espnet2_tisdiss.mixing.rooms import POSITIONS, impulse_responses
 from espnet2_tisdiss.recipes.corpora.files import require_package
-from espnet2_tisdiss.recipes.data_directories import write_aside
 from espnet2_tisdiss.recipes.mini_2mix.speech_files import SAMPLE_RATE, unusable
 
 ROOMS = MappingProxyType({"train": 240, "valid": 24, "test": 40})
 
 
 def require_rooms() -> None:
-    """Check that pyroomacoustics is installed; raise DataError if it is not."""
+    """Check that pyroomacoustics is installed; raise TisdissError if it is not."""
     require_package("pyroomacoustics", "the rooms", "pyroomacoustics", "pyroomacoustics")
 
 
@@ -50,7 +50,7 @@ def read_responses(corpus: Path, name: str) -> np.ndarray:
     Each begins with its direct sound, so that what it is applied to is not delayed.
 
     Raises:
-        DataError: the file is missing or not whole.
+        TisdissError: the file is missing or not whole.
     """
     path = _room_path(corpus, name)
     try:

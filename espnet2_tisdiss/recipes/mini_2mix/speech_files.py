@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from espnet2_tisdiss.recipes.data_directories import DataError
+from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.recipes.signals import write_encoded
 
 SAMPLE_RATE = 8000
@@ -19,19 +19,19 @@ def write_speech(path: Path, signal: np.ndarray) -> None:
     libsndfile makes 16 bits of float: ``corpus_files.write_audio`` would keep it as it is.
 
     Raises:
-        DataError: the file cannot be written.
+        TisdissError: the file cannot be written.
     """
     try:
         write_encoded(path, signal, SAMPLE_RATE, "PCM_16", "WAV")
     except OSError as error:
-        raise DataError(f"{path}: cannot be written: {error.strerror}") from None
+        raise TisdissError(f"{path}: cannot be written: {error.strerror}") from None
 
 
 def read_speech(path: Path) -> np.ndarray:
     """Read the samples of a file of the corpus, int16, shape (n,).
 
     Raises:
-        DataError: the file is missing, unreadable, or not mono speech at 8 kHz.
+        TisdissError: the file is missing, unreadable, or not mono speech at 8 kHz.
     """
     try:
         signal, sample_rate = soundfile.read(path, dtype="int16")
@@ -44,6 +44,6 @@ def read_speech(path: Path) -> np.ndarray:
     return signal
 
 
-def unusable(path: Path, reason: str) -> DataError:
+def unusable(path: Path, reason: str) -> TisdissError:
     """Return the error that names a bad file and says how it is made anew."""
-    return DataError(f"{path}: {reason}: remove this file and run again")
+    return TisdissError(f"{path}: {reason}: remove this file and run again")

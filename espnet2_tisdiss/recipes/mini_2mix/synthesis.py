@@ -14,9 +14,10 @@ from random import Random
 import numpy as np
 import soxr
 
+from espnet2_tisdiss.errors import TisdissError
+from espnet2_tisdiss.lists import read_scp, write_scp
 from espnet2_tisdiss.mixing.levels import trim_silence
 from espnet2_tisdiss.recipes.corpora.files import require_package
-from espnet2_tisdiss.recipes.data_directories import DataError, read_scp, write_scp
 from espnet2_tisdiss.recipes.mini_2mix import festival, flite
 from espnet2_tisdiss.recipes.mini_2mix.foreign import foreign_sentence
 from espnet2_tisdiss.recipes.mini_2mix.plan import Size
@@ -36,7 +37,7 @@ def utterance_path(corpus: Path, speaker: str, utterance: str) -> Path:
 
 
 def require_espeak() -> None:
-    """Check that the espeak-ng engine is installed; raise DataError if it is not."""
+    """Check that the espeak-ng engine is installed; raise TisdissError if it is not."""
     require_package("espeakng_loader", "the voices", "the espeak-ng engine", "espeakng-loader")
 
 
@@ -53,7 +54,7 @@ def speak_utterances(
         utterance -> its sentence.
 
     Raises:
-        DataError: the engine failed, or no fitting sentences were found.
+        TisdissError: the engine failed, or no fitting sentences were found.
     """
     voice, utterances = turn
     folder = corpus / "utterances" / voice.speaker
@@ -88,7 +89,7 @@ def _fitting_utterances(
         heard.add(words)
         signal, sample_rate = speak(words)
         if not signal.any():
-            raise DataError(f"voice {voice.accent}+{voice.variant} is silent on {words!r}")
+            raise TisdissError(f"voice {voice.accent}+{voice.variant} is silent on {words!r}")
         signal = soxr.resample(signal, sample_rate, SAMPLE_RATE)
         signal = trim_silence(signal, SAMPLE_RATE)
         if size.min_seconds <= len(signal) / SAMPLE_RATE <= size.max_seconds:
@@ -96,7 +97,7 @@ def _fitting_utterances(
             yield words, signal * (PEAK / np.abs(signal).max())
         else:
             misses += 1
-    raise DataError(
+    raise TisdissError(
         f"voice {voice.accent}+{voice.variant} (speaker {voice.speaker}): {PATIENCE} sentences on "
         f"end did not last {size.min_seconds} to {size.max_seconds} s"
     )
@@ -144,7 +145,7 @@ def _espeak(voice: Voice) -> Iterator[Speak]:
                 status = process.wait()
                 errors.seek(0)
                 reason = errors.read().decode(errors="replace").strip() or f"status {status}"
-                raise DataError(f"espeak-ng, voice {settings['voice']}: {reason}")
+                raise TisdissError(f"espeak-ng, voice {settings['voice']}: {reason}")
             return answer
 
         def ask(request: object) -> int:

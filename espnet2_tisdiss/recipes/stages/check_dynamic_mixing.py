@@ -11,7 +11,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from espnet2_tisdiss.recipes.data_directories import DataError, read_scp, run_main
+from espnet2_tisdiss.errors import TisdissError
+from espnet2_tisdiss.lists import read_scp
+from espnet2_tisdiss.recipes.program import run_main
 from espnet2_tisdiss.recipes.stages.check_training import training_options
 
 
@@ -23,11 +25,11 @@ def segment_length(config: Path, enh_args: Sequence[str]) -> int:
         enh_args: options of enh_train that come after it.
 
     Raises:
-        DataError: the configuration does not say.
+        TisdissError: the configuration does not say.
     """
     segment = training_options(config, enh_args).speech_segment
     if not segment:
-        raise DataError(f"{config}: dynamic mixing needs a speech_segment, a number of samples")
+        raise TisdissError(f"{config}: dynamic mixing needs a speech_segment, a number of samples")
     return segment
 
 
@@ -40,15 +42,17 @@ def check_singles(folder: Path, ref_num: int, segment: int) -> None:
         segment: in samples.
 
     Raises:
-        DataError: there are not.
+        TisdissError: there are not.
     """
     speakers = set(read_scp(folder / "utt2spk").values())
     if len(speakers) < ref_num:
-        raise DataError(f"{folder}: {ref_num} speakers are to be mixed, but it has {len(speakers)}")
+        raise TisdissError(
+            f"{folder}: {ref_num} speakers are to be mixed, but it has {len(speakers)}"
+        )
     lengths = [int(text) for text in read_scp(folder / "utt2num_samples").values()]
     usable = sum(length > segment for length in lengths)
     if not usable:
-        raise DataError(
+        raise TisdissError(
             f"{folder}: no utterance is longer than a segment of {segment} samples "
             "(speech_segment of the configuration)"
         )

@@ -11,9 +11,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from espnet2_tisdiss.recipes.data_directories import DataError, run_main
+from espnet2_tisdiss.errors import TisdissError
+from espnet2_tisdiss.recipes.program import run_main
+from espnet2_tisdiss.recipes.yaml_files import read_yaml
 
 # what ESPnet lets an inference configuration change
 CHANGEABLE = [
@@ -21,37 +21,18 @@ CHANGEABLE = [
 ]
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a YAML file that holds a mapping.
-
-    Raises:
-        DataError: the file is missing, is not YAML, or holds something else.
-    """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
-    if content is None:
-        return {}
-    if not isinstance(content, dict):
-        raise DataError(f"{path}: expected 'key: value' lines")
-    return content
-
-
 def check_inference_config(path: Path) -> dict[str, Any]:
     """Read an inference configuration.
 
     Raises:
-        DataError: the file is no mapping, is empty, or names something that ESPnet does not let it
-            change.
+        TisdissError: the file is no mapping, is empty, or names something that ESPnet does not let
+            it change.
     """
     changes = read_yaml(path)
     if not changes:
-        raise DataError(f"{path}: is empty; leave --inference_enh_config out for no change")
+        raise TisdissError(f"{path}: is empty; leave --inference_enh_config out for no change")
     if unknown := sorted(changes.keys() - set(CHANGEABLE)):
-        raise DataError(f"{path}: unknown key {unknown[0]!r}; keys are {', '.join(CHANGEABLE)}")
+        raise TisdissError(f"{path}: unknown key {unknown[0]!r}; keys are {', '.join(CHANGEABLE)}")
     return changes
 
 
@@ -63,11 +44,11 @@ def check_depth(train_config: dict[str, Any], changes: dict[str, Any]) -> None:
         changes: what the inference configuration changes of it.
 
     Raises:
-        DataError: its separator has no depth.
+        TisdissError: its separator has no depth.
     """
     separator = changes.get("separator", train_config.get("separator"))
     if separator != "tisdiss":
-        raise DataError(f"--n_re needs a model with the tisdiss separator, not {separator!r}")
+        raise TisdissError(f"--n_re needs a model with the tisdiss separator, not {separator!r}")
 
 
 def get_parser() -> argparse.ArgumentParser:

@@ -23,7 +23,7 @@ from espnet2_tisdiss.espnet.training import ResumableTask, depth_of_epoch
 from espnet2_tisdiss.mixing.bank import Bank
 from espnet2_tisdiss.mixing.scenes import MixingConfig, SceneDrawer
 from espnet2_tisdiss.pretrained.finding import read_weights
-from espnet2_tisdiss.recipes.data_directories import DataError, run_main
+from espnet2_tisdiss.recipes.program import run_main
 
 
 def training_options(config: Path, enh_args: Sequence[str]) -> argparse.Namespace:
@@ -36,12 +36,12 @@ def build(options: argparse.Namespace) -> AbsESPnetModel:
     """Build the model as enh_train would.
 
     Raises:
-        DataError: an option of the model is refused.
+        TisdissError: an option of the model is refused.
     """
     try:
         return ResumableTask.build_model(options)
     except (ValueError, TypeError) as error:
-        raise DataError(f"{options.config}: {error}") from None
+        raise TisdissError(f"{options.config}: {error}") from None
 
 
 def check_model(model: AbsESPnetModel, fs: int) -> None:
@@ -52,21 +52,21 @@ def check_model(model: AbsESPnetModel, fs: int) -> None:
         fs: sample rate of the data in Hz.
 
     Raises:
-        DataError: the criterion takes one depth only, or the model is for another sample rate.
+        TisdissError: the criterion takes one depth only, or the model is for another sample rate.
     """
     separator = model.separator
     if not isinstance(separator, TISDiSSSeparator):
         return
     for wrapper in model.loss_wrappers:
         if not isinstance(wrapper, MultiDepthPIT):
-            raise DataError(
+            raise TisdissError(
                 f"criterion {wrapper.criterion.name}: its wrapper takes one depth, but TISDiSS is "
                 "trained at several: write 'wrapper: multi_depth_pit'"
             )
     told = separator.config.sample_rate
     if told != fs:
         # inference brings recordings to this rate, and the bands are placed for it
-        raise DataError(
+        raise TisdissError(
             f"the model is for {told} Hz, but the data has {fs} Hz: set sample_rate in "
             f"separator_conf, or add --fit_args '--separator_conf sample_rate={fs}'"
         )
@@ -78,13 +78,13 @@ def check_segments(options: argparse.Namespace) -> None:
     Dynamic mixing takes both as they are written. Batches that will be smaller are told.
 
     Raises:
-        DataError: ESPnet would take segments of another length.
+        TisdissError: ESPnet would take segments of another length.
     """
     if not options.speech_segment or options.preprocessor != "enh":
         return
     step = options.sample_rate  # of the preprocessor, whatever the data's is
     if options.speech_segment % step:
-        raise DataError(
+        raise TisdissError(
             f"{options.config}: speech_segment {options.speech_segment}: ESPnet takes whole "
             f"multiples of {step} samples alone; write "
             f"{max(1, round(options.speech_segment / step)) * step}"
@@ -106,7 +106,7 @@ def check_mixing(options: argparse.Namespace, fs: int) -> None:
         fs: sample rate of the validation data in Hz.
 
     Raises:
-        DataError: an option is wrong, the recordings cannot be used, or are at another rate.
+        TisdissError: an option is wrong, the recordings cannot be used, or are at another rate.
     """
     try:
         if options.depth_schedule:
@@ -124,9 +124,9 @@ def check_mixing(options: argparse.Namespace, fs: int) -> None:
         drawer = SceneDrawer(Bank(mixing.bank, "train"), mixing)
         drawer.draw(np.random.default_rng(0))
     except (ValueError, TypeError) as error:
-        raise DataError(f"{options.config}: {error}") from None
+        raise TisdissError(f"{options.config}: {error}") from None
     if drawer.bank.rate != fs:
-        raise DataError(
+        raise TisdissError(
             f"{mixing.bank} holds recordings at {drawer.bank.rate} Hz, but the data has {fs} Hz"
         )
 
@@ -135,14 +135,14 @@ def check_weights(model: AbsESPnetModel, weights: Path) -> None:
     """Check that a file of weights fits the model, name by name.
 
     Raises:
-        DataError: the file cannot be read or holds something else, or weights are missing, left
+        TisdissError: the file cannot be read or holds something else, or weights are missing, left
             over or of another shape.
     """
     own = {name: value.shape for name, value in model.state_dict().items()}
     try:
         found = {name: value.shape for name, value in read_weights(weights).items()}
     except TisdissError as error:
-        raise DataError(f"--init_param {error}") from None
+        raise TisdissError(f"--init_param {error}") from None
     problems = {
         "missing": own.keys() - found.keys(),
         "left over": found.keys() - own.keys(),
@@ -152,7 +152,7 @@ def check_weights(model: AbsESPnetModel, weights: Path) -> None:
     }
     told = [f"{what}: {some_of(names)}" for what, names in problems.items() if names]
     if told:
-        raise DataError(f"--init_param {weights} does not fit the model: {'; '.join(told)}")
+        raise TisdissError(f"--init_param {weights} does not fit the model: {'; '.join(told)}")
 
 
 def main() -> None:

@@ -15,16 +15,17 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import soundfile
+from espnet2_tisdiss.audio.reading import probe
+from espnet2_tisdiss.errors import AudioError, TisdissError
+from espnet2_tisdiss.lists import read_scp, write_scp
+from espnet2_tisdiss.recipes.program import run_main
 
-from espnet2_tisdiss.recipes.data_directories import DataError, read_scp, run_main, write_scp
 
-
-def is_whole(wav: Path, num_samples: int) -> bool:
+def has_length(wav: Path, num_samples: int) -> bool:
     """Whether an audio file is there with its full length."""
     try:
-        return soundfile.info(wav).frames == num_samples
-    except (soundfile.SoundFileError, OSError):
+        return probe(wav).frames == num_samples
+    except AudioError:
         return False
 
 
@@ -44,7 +45,7 @@ def salvage(work: Path, lengths: dict[str, int], num_spk: int) -> None:
         for first in sorted((wavs / "1").iterdir()):
             made = [wavs / speaker / first.name for speaker in speakers]
             length = lengths.get(first.stem)
-            if length is not None and all(is_whole(wav, length) for wav in made):
+            if length is not None and all(has_length(wav, length) for wav in made):
                 for wav, speaker in zip(made, speakers, strict=True):
                     wav.replace(kept / speaker / first.name)
 
@@ -71,12 +72,12 @@ def collect(work: Path, data_dir: Path, num_spk: int, part: str, folder: Path) -
     ``work`` is removed once nothing is kept there for another part.
 
     Raises:
-        DataError: some utterance is not separated, or not into ``num_spk`` files.
+        TisdissError: some utterance is not separated, or not into ``num_spk`` files.
     """
     lengths = _lengths(data_dir)
     salvage(work, lengths, num_spk)
     if missing := sorted(lengths.keys() - finished(work, part, num_spk)):
-        raise DataError(
+        raise TisdissError(
             f"{work}: {len(missing)} utterances lack {num_spk} separated files as long as their "
             f"mixture ({missing[0]}, ...); does the model separate {num_spk} speakers (--ref_num)?"
         )

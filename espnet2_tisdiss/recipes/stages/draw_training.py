@@ -16,9 +16,11 @@ from typing import Any
 
 import torch
 
+from espnet2_tisdiss.atomic import write_whole
+from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.evaluate.pictures import Curve, draw_curves
-from espnet2_tisdiss.recipes.data_directories import DataError, run_main, write_aside
-from espnet2_tisdiss.recipes.stages.check_inference import read_yaml
+from espnet2_tisdiss.recipes.program import run_main
+from espnet2_tisdiss.recipes.yaml_files import read_yaml
 
 PICTURE = "training_curve.png"
 LOSS = "si_snr_loss"
@@ -28,16 +30,16 @@ def read_epochs(exp: Path) -> dict[int, dict[str, Any]]:
     """Return the statistics of each epoch that ESPnet's checkpoint holds.
 
     Raises:
-        DataError: there is no checkpoint, or it cannot be read.
+        TisdissError: there is no checkpoint, or it cannot be read.
     """
     checkpoint = exp / "checkpoint.pth"
     try:
         states = torch.load(checkpoint, map_location="cpu", weights_only=True)
         return states["reporter"]["stats"]
     except FileNotFoundError:
-        raise DataError(f"{checkpoint}: no such file: train first") from None
+        raise TisdissError(f"{checkpoint}: no such file: train first") from None
     except Exception as error:  # torch.load raises errors of many types for damaged files
-        raise DataError(f"{checkpoint}: is not a training's checkpoint ({error})") from None
+        raise TisdissError(f"{checkpoint}: is not a training's checkpoint ({error})") from None
 
 
 def shallowest(config: Mapping[str, Any]) -> int:
@@ -83,8 +85,7 @@ def main() -> None:
     if not found:
         return
     picture = draw_curves(found, "training steps", "SI-SNR [dB]", "Means of each epoch")
-    with write_aside(exp / PICTURE) as aside:
-        aside.write_bytes(picture)
+    write_whole(exp / PICTURE, picture)
 
 
 if __name__ == "__main__":

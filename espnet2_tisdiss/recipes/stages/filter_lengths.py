@@ -7,13 +7,11 @@ import argparse
 import sys
 from pathlib import Path
 
-from espnet2_tisdiss.recipes.data_directories import (
-    DataError,
-    build_aside,
-    copy_lists,
-    read_scp,
-    run_main,
-)
+from espnet2_tisdiss.atomic import build_aside
+from espnet2_tisdiss.errors import TisdissError
+from espnet2_tisdiss.lists import read_scp
+from espnet2_tisdiss.recipes.data_directories import copy_lists
+from espnet2_tisdiss.recipes.program import run_main
 
 
 def filter_lengths(
@@ -32,14 +30,14 @@ def filter_lengths(
         The numbers of utterances kept and dropped.
 
     Raises:
-        DataError: unusable lists, or nothing would be left.
+        TisdissError: unusable lists, or nothing would be left.
     """
     durations = {
         key: int(samples) / rate for key, samples in read_scp(data_dir / "utt2num_samples").items()
     }
     kept = {key for key, s in durations.items() if min_duration_s <= s <= max_duration_s}
     if not kept:
-        raise DataError(
+        raise TisdissError(
             f"{data_dir}: none of {len(durations)} utterances lasts {min_duration_s:g} to "
             f"{max_duration_s:g} s (--min_wav_duration, --max_wav_duration)"
         )

@@ -18,10 +18,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from espnet2_tisdiss.recipes.child_processes import LogTail, failure, stop
-from espnet2_tisdiss.recipes.data_directories import DataError, run_main
+from espnet2_tisdiss.errors import TisdissError
+from espnet2_tisdiss.processes import LogTail, failure, stop
+from espnet2_tisdiss.recipes.program import run_main
 from espnet2_tisdiss.recipes.progress import LINE_EVERY_S
-from espnet2_tisdiss.recipes.stages.check_inference import read_yaml
+from espnet2_tisdiss.recipes.yaml_files import read_yaml
 
 POLL_S = 0.5
 BAR = "{percentage:3.0f}%|{bar:20}| {desc}"
@@ -130,7 +131,7 @@ def train(command: list[str], log: Path, config: Path) -> None:
     """Run the training command.
 
     Raises:
-        DataError: the command failed; the text has the log's path and last lines.
+        TisdissError: the command failed; the text has the log's path and last lines.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
@@ -143,7 +144,7 @@ def train(command: list[str], log: Path, config: Path) -> None:
         stop([process])
         tail.close()
     if process.returncode:
-        raise DataError(failure("training", process, log))
+        raise TisdissError(failure("training", process, log))
 
 
 def get_parser() -> argparse.ArgumentParser:

@@ -16,16 +16,12 @@ from pathlib import Path
 
 import soxr
 
-from espnet2_tisdiss.recipes.corpora.files import positive
-from espnet2_tisdiss.recipes.data_directories import (
-    DataError,
-    build_aside,
-    copy_lists,
-    read_data_dir,
-    run_main,
-    write_scp,
-)
+from espnet2_tisdiss.atomic import build_aside
+from espnet2_tisdiss.errors import TisdissError
+from espnet2_tisdiss.lists import write_scp
+from espnet2_tisdiss.recipes.data_directories import copy_lists, read_data_dir
 from espnet2_tisdiss.recipes.parallel import map_in_processes
+from espnet2_tisdiss.recipes.program import positive, run_main
 from espnet2_tisdiss.recipes.signals import (
     CONTAINERS,
     PCM_SUBTYPES,
@@ -92,10 +88,10 @@ def format_utterance(utterance: Utterance, wanted: Format) -> Outcome:
             if signal.silent:
                 outcome.silent.append(name)
                 if not wanted.allow_silence:
-                    raise DataError(f"{source}: silent (every sample is zero)")
+                    raise TisdissError(f"{source}: silent (every sample is zero)")
             path, lengths[name] = _place(signal, name, utterance, wanted)
             outcome.resampled += signal.rate != wanted.rate
-        except DataError as error:
+        except TisdissError as error:
             outcome.problems.append(f"utterance {utterance.key!r}, {name}: {error}")
             continue
         outcome.paths[name] = path
@@ -121,7 +117,7 @@ def _place(signal: Signal, name: str, utterance: Utterance, wanted: Format) -> t
     samples, subtype = signal.samples, signal.subtype
     if not right_rate:
         if not wanted.resample:
-            raise DataError(
+            raise TisdissError(
                 f"{source}: is at {signal.rate} Hz, not {wanted.rate} Hz; "
                 "convert it with --resample true, or give its rate with --fs"
             )
@@ -132,8 +128,8 @@ def _place(signal: Signal, name: str, utterance: Utterance, wanted: Format) -> t
     relative = Path("audio", Path(name).stem, f"{utterance.key}.{wanted.audio_format}")
     try:
         write_signal(utterance.aside / relative, samples, wanted.rate, subtype)
-    except DataError as error:
-        raise DataError(f"{error}; use --audio_format wav") from None  # which holds everything
+    except TisdissError as error:
+        raise TisdissError(f"{error}; use --audio_format wav") from None  # which holds everything
     return str(utterance.final / relative), len(samples)
 
 
@@ -146,12 +142,12 @@ def format_data_dir(
     where silence is allowed, names the utterances with a silent signal in ``silent_utts``.
 
     Raises:
-        DataError: unusable lists, or up to ten lines about unusable files.
+        TisdissError: unusable lists, or up to ten lines about unusable files.
     """
     tables = read_data_dir(data_dir, lists)
     keys = list(tables[lists[0]])
     if bad := next((key for key in keys if "/" in key), None):
-        raise DataError(f"{data_dir / lists[0]}: key {bad!r} holds a '/', which names a folder")
+        raise TisdissError(f"{data_dir / lists[0]}: key {bad!r} holds a '/', which names a folder")
     with build_aside(out_dir) as aside:
         utterances = [
             Utterance(key, {name: tables[name][key] for name in lists}, aside, out_dir)
@@ -185,7 +181,7 @@ def _format_all(utterances: list[Utterance], wanted: Format, nj: int, label: str
             problems[MAX_PROBLEMS:] = [f"stopped after {MAX_PROBLEMS} problems"]
             break
     if problems:
-        raise DataError("\n".join(problems))
+        raise TisdissError("\n".join(problems))
     return outcomes
 
 

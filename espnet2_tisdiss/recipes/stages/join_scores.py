@@ -15,13 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from espnet2_tisdiss.recipes.data_directories import (
-    DataError,
-    build_aside,
-    read_scp,
-    run_main,
-    write_scp,
-)
+from espnet2_tisdiss.atomic import build_aside
+from espnet2_tisdiss.errors import TisdissError
+from espnet2_tisdiss.lists import read_scp, write_scp
+from espnet2_tisdiss.recipes.program import run_main
 
 METRICS = ("STOI", "ESTOI", "SAR", "SDR", "SIR", "SI_SNR")
 
@@ -30,7 +27,7 @@ def read_scores(folder: Path, metric: str) -> dict[str, float]:
     """Utterance -> score, the mean over its speakers.
 
     Raises:
-        DataError: the lists of the metric are missing, malformed or differ in their utterances.
+        TisdissError: the lists of the metric are missing, malformed or differ in their utterances.
     """
     tables = [
         read_scp(path)
@@ -38,13 +35,13 @@ def read_scores(folder: Path, metric: str) -> dict[str, float]:
         if re.fullmatch(rf"{metric}_spk\d+", path.name)
     ]
     if not tables:
-        raise DataError(f"{folder}: has no {metric} scores")
+        raise TisdissError(f"{folder}: has no {metric} scores")
     if any(table.keys() != tables[0].keys() for table in tables):
-        raise DataError(f"{folder}: the speakers' {metric} lists differ in their utterances")
+        raise TisdissError(f"{folder}: the speakers' {metric} lists differ in their utterances")
     try:
         return {key: float(np.mean([float(table[key]) for table in tables])) for key in tables[0]}
     except ValueError as error:
-        raise DataError(f"{folder}: {metric} is not a number: {error}") from None
+        raise TisdissError(f"{folder}: {metric} is not a number: {error}") from None
 
 
 def join_scores(jobs: Path, out_dir: Path) -> dict[str, float]:
@@ -54,11 +51,11 @@ def join_scores(jobs: Path, out_dir: Path) -> dict[str, float]:
         Metric -> mean.
 
     Raises:
-        DataError: a job's lists are missing or malformed.
+        TisdissError: a job's lists are missing or malformed.
     """
     outs = sorted(jobs.glob("*/out"))
     if not outs:
-        raise DataError(f"{jobs}: no scores were written")
+        raise TisdissError(f"{jobs}: no scores were written")
     with build_aside(out_dir) as aside:
         for path in sorted(outs[0].iterdir()):
             joined: dict[str, str] = {}

@@ -17,7 +17,10 @@ import json
 import sys
 from pathlib import Path
 
-from espnet2_tisdiss.recipes.data_directories import DataError, read_scp, run_main, write_aside
+from espnet2_tisdiss.atomic import write_whole
+from espnet2_tisdiss.errors import TisdissError
+from espnet2_tisdiss.lists import read_scp
+from espnet2_tisdiss.recipes.program import run_main
 
 MISSING = "missing"
 NOT_DONE = 3
@@ -71,13 +74,12 @@ def write_marker(path: Path, facts: dict[str, str]) -> None:
     """Record the facts; a marker never vouches for something that is not there.
 
     Raises:
-        DataError: a file among the facts is missing.
+        TisdissError: a file among the facts is missing.
     """
     for name, value in facts.items():
         if value == MISSING or (value == "False" and name.startswith("the presence of ")):
-            raise DataError(f"{path} cannot be written: {name} is missing")
-    with write_aside(path) as aside:
-        aside.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+            raise TisdissError(f"{path} cannot be written: {name} is missing")
+    write_whole(path, json.dumps(facts, indent=1) + "\n")
 
 
 def changes(recorded: dict[str, str], now: dict[str, str]) -> list[str]:

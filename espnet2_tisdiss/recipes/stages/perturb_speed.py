@@ -16,17 +16,12 @@ from pathlib import Path
 
 import soxr
 
-from espnet2_tisdiss.recipes.corpora.files import positive
-from espnet2_tisdiss.recipes.data_directories import (
-    DataError,
-    build_aside,
-    read_data_dir,
-    read_scp,
-    run_main,
-    write_scp,
-    write_speakers,
-)
+from espnet2_tisdiss.atomic import build_aside
+from espnet2_tisdiss.errors import TisdissError
+from espnet2_tisdiss.lists import read_scp, write_scp
+from espnet2_tisdiss.recipes.data_directories import read_data_dir, write_speakers
 from espnet2_tisdiss.recipes.parallel import map_in_processes
+from espnet2_tisdiss.recipes.program import positive, run_main
 from espnet2_tisdiss.recipes.signals import FLOAT_SUBTYPES, read_signal, write_signal
 
 
@@ -50,7 +45,7 @@ def perturb_file(job: Job) -> str | None:
         # The interpolated signal can pass full scale, so it is kept in floating point.
         subtype = signal.subtype if signal.subtype in FLOAT_SUBTYPES else "FLOAT"
         write_signal(job.target, samples, signal.rate, subtype)
-    except DataError as error:
+    except TisdissError as error:
         return f"utterance {job.key!r}: {error}"
     return None
 
@@ -82,10 +77,10 @@ def perturb_data_dir(
         The number of utterances made.
 
     Raises:
-        DataError: unusable lists, factors or files.
+        TisdissError: unusable lists, factors or files.
     """
     if len({Decimal(factor) for factor in factors}) != len(factors):
-        raise DataError(f"speed factors must differ: {' '.join(factors)}")
+        raise TisdissError(f"speed factors must differ: {' '.join(factors)}")
     tables = read_data_dir(data_dir, lists)
     with build_aside(out_dir) as aside:
         jobs: list[Job] = []
@@ -102,7 +97,7 @@ def perturb_data_dir(
         label = f"speed perturbation of {data_dir}"
         problems = [line for line in map_in_processes(perturb_file, jobs, nj, label) if line]
         if problems:
-            raise DataError("\n".join(problems))
+            raise TisdissError("\n".join(problems))
         for name in lists:
             write_scp(aside / name, made[name])
         _write_speaker_lists(data_dir, aside, factors)

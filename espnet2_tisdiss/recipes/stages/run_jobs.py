@@ -21,9 +21,11 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from espnet2_tisdiss.recipes.child_processes import LogTail, failure, stop
-from espnet2_tisdiss.recipes.corpora.files import positive
-from espnet2_tisdiss.recipes.data_directories import DataError, read_scp, run_main, write_aside
+from espnet2_tisdiss.atomic import write_whole
+from espnet2_tisdiss.errors import TisdissError
+from espnet2_tisdiss.lists import read_scp
+from espnet2_tisdiss.processes import LogTail, failure, stop
+from espnet2_tisdiss.recipes.program import positive, run_main
 from espnet2_tisdiss.recipes.progress import Progress
 
 POLL_S = 0.2
@@ -58,17 +60,16 @@ def prepare(
     """Lay out the work folder for ``nj`` jobs, or take up what an earlier run left in it.
 
     Raises:
-        DataError: a key list is empty.
+        TisdissError: a key list is empty.
     """
     nj = min(nj, *(len(keys) for keys in key_lists))
     if nj == 0:
-        raise DataError(f"{work}: no utterances to work on")
+        raise TisdissError(f"{work}: no utterances to work on")
     plan = hashlib.sha256(json.dumps([key_lists, nj, command]).encode()).hexdigest()
     plan_file = work / "plan"
     if not plan_file.is_file() or plan_file.read_text(encoding="utf-8") != plan:
         shutil.rmtree(work, ignore_errors=True)
-        with write_aside(plan_file) as aside:
-            aside.write_text(plan, encoding="utf-8")
+        write_whole(plan_file, plan)
     parts = [split(keys, nj) for keys in key_lists]
     jobs = []
     for number in range(nj):
@@ -133,7 +134,7 @@ def run_jobs(
     """Run the jobs; see the module docstring.
 
     Raises:
-        DataError: jobs failed; a line for each names its log, the log's last lines follow.
+        TisdissError: jobs failed; a line for each names its log, the log's last lines follow.
     """
     jobs = prepare(work, logs, key_lists, nj, command)
     threads = max(1, (os.cpu_count() or 1) // len(jobs))
@@ -153,7 +154,7 @@ def run_jobs(
         if job.process is not None and not job.done
     ]
     if failures:
-        raise DataError("\n".join(failures))
+        raise TisdissError("\n".join(failures))
 
 
 def get_parser() -> argparse.ArgumentParser:

@@ -24,10 +24,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from espnet2_tisdiss.atomic import write_aside, write_whole
+from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.evaluate.pictures import MULTIPLY_ADDS, Quality, draw_quality
-from espnet2_tisdiss.recipes.data_directories import DataError, read_scp, run_main, write_aside
-from espnet2_tisdiss.recipes.stages.check_inference import read_yaml
+from espnet2_tisdiss.evaluate.tables import markdown_table
+from espnet2_tisdiss.lists import read_scp
+from espnet2_tisdiss.recipes.program import run_main
 from espnet2_tisdiss.recipes.stages.join_scores import METRICS, read_scores
+from espnet2_tisdiss.recipes.yaml_files import read_yaml
 
 if TYPE_CHECKING:  # importing ESPnet takes seconds
     from espnet2.enh.encoder.abs_encoder import AbsEncoder
@@ -85,7 +89,7 @@ def read_set(name: str, mixture: Path, depths: Sequence[tuple[str, Path]]) -> Se
         depths: (label, folder of separated files) for each depth.
 
     Raises:
-        DataError: scores are missing, or the depths were scored on different utterances.
+        TisdissError: scores are missing, or the depths were scored on different utterances.
     """
     own = Scored("mixture", None, {metric: read_scores(mixture, metric) for metric in METRICS})
     scored = [
@@ -94,7 +98,7 @@ def read_set(name: str, mixture: Path, depths: Sequence[tuple[str, Path]]) -> Se
     ]
     for entry in scored:
         if entry.scores["SI_SNR"].keys() != own.scores["SI_SNR"].keys():
-            raise DataError(f"{entry.folder}/scoring and {mixture} differ in their utterances")
+            raise TisdissError(f"{entry.folder}/scoring and {mixture} differ in their utterances")
     return SetResults(name, own, scored)
 
 
@@ -164,13 +168,13 @@ def read_published(path: Path) -> dict[str, list[dict[str, Any]]]:
     """Read published results: test set -> rows with (some of) the keys ``PUBLISHED_COLUMNS``.
 
     Raises:
-        DataError: the file is missing or is not of that form.
+        TisdissError: the file is missing or is not of that form.
     """
     published = read_yaml(path)
     for name, rows in published.items():
         for row in rows if isinstance(rows, list) else [None]:
             if not isinstance(row, dict) or not row.keys() <= set(PUBLISHED_COLUMNS):
-                raise DataError(
+                raise TisdissError(
                     f"{path}: {name}: expected a list of results with the keys "
                     f"{', '.join(PUBLISHED_COLUMNS)}, found {row}"
                 )
@@ -199,13 +203,7 @@ def published_table(
         scores = [f"{value:.2f}" for value in (scored.mean("SI_SNR"), *gains)]
         rows.append([f"**{ours}**", scored.label, params, *scores, "this run"])
     rows += [[str(row.get(column, "")) for column in PUBLISHED_COLUMNS] for row in published]
-    return markdown_table(header, rows)
-
-
-def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Lay out a table in ESPnet's style, without outer spaces."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "".join("|" + "|".join(line) + "|\n" for line in lines)
+    return markdown_table(header, rows, compact=True)
 
 
 def number(value: float) -> str:
@@ -226,7 +224,7 @@ def depth_table(results: SetResults, metrics: Sequence[str], cost: Mapping[str, 
         if cost:
             row.append("" if scored is results.mixture else f"{cost[scored.label]:.2f}")
         rows.append(row)
-    return markdown_table(header + ["GMAC/s"] * bool(cost), rows)
+    return markdown_table(header + ["GMAC/s"] * bool(cost), rows, compact=True)
 
 
 def pair_table(results: SetResults) -> str:
@@ -242,7 +240,7 @@ def pair_table(results: SetResults) -> str:
         gains = results.improvement(scored, "SI_SNR")
         means = (np.mean([gains[key] for key in members]) for members in by_pair.values())
         rows.append([scored.label, *(f"{mean:.2f}" for mean in means)])
-    return "### SI_SNRi by sex\n\n" + markdown_table(header, rows)
+    return "### SI_SNRi by sex\n\n" + markdown_table(header, rows, compact=True)
 
 
 def file_table(results: SetResults) -> str:
@@ -256,7 +254,7 @@ def file_table(results: SetResults) -> str:
     for index in chosen:
         key = keys[index]
         rows.append([key, f"{own[key]:.2f}", *(f"{gain[key]:.2f}" for gain in gains)])
-    return markdown_table(header, rows)
+    return markdown_table(header, rows, compact=True)
 
 
 def set_section(
@@ -347,7 +345,7 @@ def read_gains(path: Path) -> dict[str, dict[str, dict[str, float]]]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        DataError: it is no such table.
+        TisdissError: it is no such table.
     """
     tables: dict[str, dict[str, dict[str, float]]] = {}
     try:
@@ -358,7 +356,7 @@ def read_gains(path: Path) -> dict[str, dict[str, dict[str, float]]]:
                     gains = depths.setdefault(row["n_re"], {})
                     gains[row["utterance"]] = float(row["SI_SNRi"])
     except (KeyError, ValueError, TypeError) as error:
-        raise DataError(f"{path}: is no table of stage 8: {error}") from None
+        raise TisdissError(f"{path}: is no table of stage 8: {error}") from None
     return tables
 
 
@@ -379,8 +377,7 @@ def write_picture(path: Path, all_results: Sequence[SetResults], cost: Mapping[s
                 [list(results.improvement(scored, "SI_SNR").values()) for scored in depths],
             )
     if data_sets:
-        with write_aside(path) as aside:
-            aside.write_bytes(draw_quality(data_sets, MULTIPLY_ADDS))
+        write_whole(path, draw_quality(data_sets, MULTIPLY_ADDS))
     else:
         path.unlink(missing_ok=True)
     return bool(data_sets)
@@ -413,8 +410,7 @@ def write_report(
     text += "".join(
         set_section(results, metrics, cost, beside.get(results.name, "")) for results in all_results
     )
-    with write_aside(enh_exp / "RESULTS.md") as aside:
-        aside.write_text(text.rstrip("\n") + "\n", encoding="utf-8")
+    write_whole(enh_exp / "RESULTS.md", text.rstrip("\n") + "\n")
 
 
 def depth_tables(report: str) -> str:

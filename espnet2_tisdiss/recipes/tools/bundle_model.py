@@ -24,13 +24,15 @@ import numpy as np
 import torch
 import yaml
 
+from espnet2_tisdiss.atomic import build_aside, write_whole
 from espnet2_tisdiss.errors import TisdissError
+from espnet2_tisdiss.evaluate.tables import markdown_table
 from espnet2_tisdiss.pretrained.bundled import CHECKSUMS, EXAMPLE, MODEL_FILE, MODELS, checksum_line
 from espnet2_tisdiss.pretrained.finding import CONFIG, find_model, load_model, read_weights
-from espnet2_tisdiss.recipes.data_directories import DataError, build_aside, run_main, write_aside
+from espnet2_tisdiss.recipes.program import run_main
 from espnet2_tisdiss.recipes.signals import read_signal, write_signal
 from espnet2_tisdiss.recipes.stages import write_results
-from espnet2_tisdiss.recipes.stages.check_inference import read_yaml
+from espnet2_tisdiss.recipes.yaml_files import read_yaml
 
 if TYPE_CHECKING:
     from espnet2_tisdiss import SeparateSpeech
@@ -93,14 +95,16 @@ class About:
 
     @classmethod
     def read(cls, path: Path) -> About:
-        """Read the file; raise DataError where it is not of this form."""
+        """Read the file; raise TisdissError where it is not of this form."""
         content = read_yaml(path)
         expected = [field.name for field in dataclasses.fields(cls)]
         if sorted(content) != sorted(expected):
-            raise DataError(f"{path}: expected the keys {', '.join(expected)}")
+            raise TisdissError(f"{path}: expected the keys {', '.join(expected)}")
         for name, words in content["sets"].items():
             if not isinstance(words, list) or len(words) != 2:
-                raise DataError(f"{path}: sets: {name}: expected [heading, meaning], got {words}")
+                raise TisdissError(
+                    f"{path}: sets: {name}: expected [heading, meaning], got {words}"
+                )
         return cls(**content)
 
 
@@ -108,12 +112,12 @@ def read_gains(path: Path, test_sets: Sequence[str], about: About) -> list[Gains
     """Read the SI-SNR improvements of test sets from an experiment's RESULTS.csv.
 
     Raises:
-        DataError: there is no such table, or it or ``about`` lacks one of the sets.
+        TisdissError: there is no such table, or it or ``about`` lacks one of the sets.
     """
     try:
         read = write_results.read_gains(path)
     except FileNotFoundError:
-        raise DataError(f"{path}: no such file; stage 8 of the recipe writes it") from None
+        raise TisdissError(f"{path}: no such file; stage 8 of the recipe writes it") from None
     tables = {
         name: {int(label): gains for label, gains in depths.items() if label.isdecimal()}
         for name, depths in read.items()
@@ -122,7 +126,7 @@ def read_gains(path: Path, test_sets: Sequence[str], about: About) -> list[Gains
     for name in test_sets:
         if name not in tables:
             there = ", ".join(tables) or "none"
-            raise DataError(f"{path}: no depths of {name} were scored; sets there: {there}")
+            raise TisdissError(f"{path}: no depths of {name} were scored; sets there: {there}")
     described = {
         name: words
         for name in test_sets
@@ -130,7 +134,7 @@ def read_gains(path: Path, test_sets: Sequence[str], about: About) -> list[Gains
         if name.startswith(start)
     }
     if missing := sorted(set(test_sets) - described.keys()):
-        raise DataError(f"--about: sets: says nothing of {missing[0]}")
+        raise TisdissError(f"--about: sets: says nothing of {missing[0]}")
     return [Gains(name, tables[name], *described[name]) for name in test_sets]
 
 
@@ -141,7 +145,7 @@ def portable_config(config: dict[str, Any]) -> dict[str, Any]:
     are.
 
     Raises:
-        DataError: a path is left.
+        TisdissError: a path is left.
     """
     from espnet2.tasks.enh import EnhancementTask
 
@@ -160,7 +164,7 @@ def portable_config(config: dict[str, Any]) -> dict[str, Any]:
     portable["separator_conf"] = {**portable["separator_conf"], "sample_rate": rate}
     for key, value in portable.items():
         if value != defaults.get(key) and "/" in yaml.safe_dump(value):
-            raise DataError(f"{CONFIG}: {key}: a path would go into the package: {value}")
+            raise TisdissError(f"{CONFIG}: {key}: a path would go into the package: {value}")
     return portable
 
 
@@ -168,17 +172,19 @@ def weights_alone(path: Path) -> bytes:
     """Return a state dict of float32 as the content of a file, the same for the same weights.
 
     Raises:
-        DataError: they are of another type, or too large for the package.
+        TisdissError: they are of another type, or too large for the package.
         TisdissError: the file holds something else.
     """
     weights = read_weights(path)
     kinds = {value.dtype for value in weights.values()}
     if kinds != {torch.float32}:
-        raise DataError(f"{path}: holds {', '.join(map(str, kinds))}; expected float32 alone")
+        raise TisdissError(f"{path}: holds {', '.join(map(str, kinds))}; expected float32 alone")
     content = io.BytesIO()  # a file's name would become part of the archive
     torch.save({name: value.contiguous() for name, value in weights.items()}, content)
     if content.tell() > MOST_BYTES:
-        raise DataError(f"{path}: {content.tell()} bytes, more than the {MOST_BYTES} of a package")
+        raise TisdissError(
+            f"{path}: {content.tell()} bytes, more than the {MOST_BYTES} of a package"
+        )
     return content.getvalue()
 
 
@@ -186,16 +192,18 @@ def check_model(folder: Path, exp: Path) -> SeparateSpeech:
     """Load the packed model.
 
     Raises:
-        DataError: it does not load, or is too large for the package.
+        TisdissError: it does not load, or is too large for the package.
     """
     from espnet2_tisdiss.evaluate.cost import parameters
 
     try:
         model = load_model(folder)
     except TisdissError as error:
-        raise DataError(str(error).replace(str(folder), str(exp))) from None
+        raise TisdissError(str(error).replace(str(folder), str(exp))) from None
     if (count := parameters(model.enh_model)) > MOST_PARAMETERS:
-        raise DataError(f"{exp}: {count} parameters, more than the {MOST_PARAMETERS} of a package")
+        raise TisdissError(
+            f"{exp}: {count} parameters, more than the {MOST_PARAMETERS} of a package"
+        )
     return model
 
 
@@ -203,14 +211,14 @@ def portable_results(text: str, test_sets: Sequence[str]) -> str:
     """Return a RESULTS.md of stage 8 with these sets alone, without paths and single mixtures.
 
     Raises:
-        DataError: it lacks one of the sets.
+        TisdissError: it lacks one of the sets.
     """
     head, *sections = re.split(r"^## ", text, flags=re.MULTILINE)
     by_name = {section.partition("\n")[0]: section for section in sections}
     names = ["Environments", *test_sets]
     for name in names:
         if name not in by_name:
-            raise DataError(f"{RESULTS}: has no section {name}; run stage 8 of the recipe again")
+            raise TisdissError(f"{RESULTS}: has no section {name}; run stage 8 of the recipe again")
     kept = [by_name[name].partition("\n### By mixture")[0].rstrip() for name in names]
     return head + "\n\n".join(f"## {section}" for section in kept) + "\n"
 
@@ -219,13 +227,13 @@ def check_scored(exp: Path, results: str, weights: Path) -> None:
     """Check that RESULTS.md has the scores of these weights.
 
     Raises:
-        DataError: it has those of others, or does not say whose.
+        TisdissError: it has those of others, or does not say whose.
     """
     found = re.search(r"^- model: `(.+)`$", results, flags=re.MULTILINE)
     scored = found and Path(found[1])
     if scored is None or scored.resolve() != weights.resolve():
         whose = f"has the scores of {scored}" if scored else "does not say whose scores it has"
-        raise DataError(
+        raise TisdissError(
             f"{exp / RESULTS}: {whose}; {weights} would be packed: run stages 7 and 8 with "
             f"--inference_model {weights.name}, in this folder"
         )
@@ -264,7 +272,7 @@ def model_card(name: str, model: SeparateSpeech, all_gains: Sequence[Gains], abo
         not_good_for=_wrapped(f"**Not good for** {about.not_good_for}"),
         detail=detail_table(first, depths),
         first=first.heading,
-        table=write_results.markdown_table(header, rows),
+        table=markdown_table(header, rows, compact=True),
         sets="\n".join(counts),
     )
 
@@ -284,7 +292,7 @@ def detail_table(gains: Gains, depths: Sequence[int]) -> str:
         numbers = (f"{value:.2f}" for value in (*means, np.median(values)))
         rows.append([str(n_re), *numbers, f"{np.mean(np.less(values, 0)):.0%}"])
     header = ["N_re", *(write_results.PAIRS[pair] for pair in pairs), "median", "made worse"]
-    return write_results.markdown_table(header, rows)
+    return markdown_table(header, rows, compact=True)
 
 
 def _wrapped(text: str) -> str:
@@ -300,19 +308,19 @@ def write_example(folder: Path, source: Path, rate: int) -> None:
         rate: the model's, in Hz.
 
     Raises:
-        DataError: a file is missing, of another rate or length, or too long.
+        TisdissError: a file is missing, of another rate or length, or too long.
     """
     signals = {}
     for part in ("mix", "s1", "s2"):
         files = sorted((source / part).glob("*.wav"))
         if len(files) != 1:
-            raise DataError(f"{source / part}: expected one .wav file, found {len(files)}")
+            raise TisdissError(f"{source / part}: expected one .wav file, found {len(files)}")
         signals[part] = read_signal(str(files[0]))
         if signals[part].rate != rate:
-            raise DataError(f"{files[0]}: is not at the model's {rate} Hz")
+            raise TisdissError(f"{files[0]}: is not at the model's {rate} Hz")
     lengths = {len(signal.samples) for signal in signals.values()}
     if len(lengths) > 1 or max(lengths) > EXAMPLE_SECONDS * rate:
-        raise DataError(
+        raise TisdissError(
             f"{source}: mixture and sources must have one length, up to {EXAMPLE_SECONDS:g} s"
         )
     for part, signal in signals.items():
@@ -337,7 +345,7 @@ def finetune_config(name: str, config: dict[str, Any]) -> str:
 def bundle(args: argparse.Namespace) -> str:
     """Write the model's folder and its fine-tuning configuration; return a line about them."""
     if not re.fullmatch(r"[a-z][a-z0-9_]*", args.name):
-        raise DataError(f"--name {args.name}: expected small letters, digits and _")
+        raise TisdissError(f"--name {args.name}: expected small letters, digits and _")
     files = find_model(args.exp)
     about = About.read(args.about)
     all_gains = read_gains(args.exp / "RESULTS.csv", args.test_sets, about)
@@ -358,8 +366,7 @@ def bundle(args: argparse.Namespace) -> str:
         example = args.example or folder / EXAMPLE
         write_example(aside / EXAMPLE, example, model.sample_rate)
     conf = args.conf / f"finetune_{args.name}.yaml"
-    with write_aside(conf) as aside:
-        aside.write_text(finetune_config(args.name, config), encoding="utf-8")
+    write_whole(conf, finetune_config(args.name, config))
     return f"{folder}: {(folder / MODEL_FILE).stat().st_size / 1e6:.1f} MB of weights; {conf}"
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from espnet2_tisdiss.atomic import write_whole
 from espnet2_tisdiss.cli.console import (
     load_model,
     machine,
@@ -24,10 +25,11 @@ from espnet2_tisdiss.cli.console import (
     print_table,
     require_folder,
 )
+from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.evaluate.by_depth import Mixture, Score, count_cost, find_mixtures, sweep
 from espnet2_tisdiss.evaluate.pictures import draw_spectrograms
 from espnet2_tisdiss.pretrained.bundled import DEFAULT_MODEL, example
-from espnet2_tisdiss.recipes.data_directories import DataError, run_main, write_aside
+from espnet2_tisdiss.recipes.program import run_main
 from espnet2_tisdiss.recipes.signals import read_signal, write_signal
 from espnet2_tisdiss.separate.budget import Conditions
 from espnet2_tisdiss.separate.loudness import headroom_gain
@@ -44,11 +46,11 @@ def score(model: SeparateSpeech, mixture: Mixture) -> list[Score]:
     """Return the mixture's scores by depth, with the median RTF of several runs.
 
     Raises:
-        DataError: it has none.
+        TisdissError: it has none.
     """
     outcomes = list(sweep(model, [mixture] * REPEATS, DEPTHS))
     if outcomes[0].status != "done":
-        raise DataError(outcomes[0].reason)
+        raise TisdissError(outcomes[0].reason)
     by_depth = zip(*(outcome.scores for outcome in outcomes), strict=True)
     return [
         dataclasses.replace(scores[0], rtf=median(one.rtf for one in scores)) for scores in by_depth
@@ -82,8 +84,7 @@ def write_files(
     for name, samples in named.items():
         fitting = samples * headroom_gain(float(np.abs(samples).max()))
         write_signal(out / f"{name}.wav", fitting, rate, "PCM_16")
-    with write_aside(out / PICTURE) as aside:
-        aside.write_bytes(draw_spectrograms(rows, rate))
+    write_whole(out / PICTURE, draw_spectrograms(rows, rate))
 
 
 def demonstrate(out: Path) -> None:

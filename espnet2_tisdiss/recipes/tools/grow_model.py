@@ -17,30 +17,32 @@ from pathlib import Path
 import torch
 
 from espnet2_tisdiss import TISDiSSSeparator
+from espnet2_tisdiss.atomic import write_aside
+from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.network.growing import grow
 from espnet2_tisdiss.pretrained.finding import load_model
-from espnet2_tisdiss.recipes.data_directories import DataError, run_main, write_aside
-from espnet2_tisdiss.recipes.stages.check_inference import read_yaml
+from espnet2_tisdiss.recipes.program import run_main
+from espnet2_tisdiss.recipes.yaml_files import read_yaml
 
 
 def grow_model(model: str, config: Path, output: Path, seed: int) -> None:
     """Write the grown weights of ``model`` for the training configuration ``config``.
 
     Raises:
-        DataError: the configuration is not one of a larger TISDiSS on spectra.
+        TisdissError: the configuration is not one of a larger TISDiSS on spectra.
         TisdissError: the model cannot be loaded.
     """
     small = load_model(model).separator
     wanted = read_yaml(config)
     if wanted.get("encoder") != "stft" or wanted.get("separator") != "tisdiss":
-        raise DataError(f"{config}: needs encoder: stft and separator: tisdiss to grow a model")
+        raise TisdissError(f"{config}: needs encoder: stft and separator: tisdiss to grow a model")
     torch.manual_seed(seed)
     try:
         bins = wanted["encoder_conf"]["n_fft"] // 2 + 1
         large = TISDiSSSeparator(bins, **wanted.get("separator_conf", {}))
         grow(small, large)
     except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{config}: cannot hold {model}: {error}") from None
+        raise TisdissError(f"{config}: cannot hold {model}: {error}") from None
     weights = {f"separator.{name}": value for name, value in large.state_dict().items()}
     with write_aside(output) as temporary:
         torch.save(weights, temporary)

@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from espnet2_tisdiss.atomic import write_whole
+from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.evaluate.cost import COUNTED_SECONDS, CostCounter, build_parts, parameters
-from espnet2_tisdiss.recipes.data_directories import DataError, run_main, write_aside
-from espnet2_tisdiss.recipes.stages.check_inference import read_yaml
+from espnet2_tisdiss.recipes.program import run_main
+from espnet2_tisdiss.recipes.yaml_files import read_yaml
 
 DEPTHS = (1, 3, 6)
 
@@ -65,13 +67,13 @@ def table(paths: list[Path]) -> str:
     """Return the page with one row for each configuration.
 
     Raises:
-        DataError: a file is no configuration of a TISDiSS.
+        TisdissError: a file is no configuration of a TISDiSS.
     """
     rows = []
     for path in paths:
         config = read_yaml(path)
         if config.get("separator") != "tisdiss":
-            raise DataError(f"{path}: no training configuration with 'separator: tisdiss'")
+            raise TisdissError(f"{path}: no training configuration with 'separator: tisdiss'")
         cost = measure(config)
         macs = "".join(f" {cost.macs[n] / 1e9:.2f} |" for n in DEPTHS)
         rows.append(
@@ -88,8 +90,7 @@ def main() -> None:
     parser.add_argument("--output", required=True, type=Path, help="page to write, *.md")
     args = parser.parse_args()
     page = table(args.configs)
-    with write_aside(args.output) as aside:
-        aside.write_text(page, encoding="utf-8")
+    write_whole(args.output, page)
 
 
 if __name__ == "__main__":

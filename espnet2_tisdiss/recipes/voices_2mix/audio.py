@@ -13,8 +13,8 @@ import numpy as np
 
 from espnet2_tisdiss.audio.reading import probe, read_blocks
 from espnet2_tisdiss.audio.resampling import Resampler
+from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.recipes.corpora.files import quantise
-from espnet2_tisdiss.recipes.data_directories import DataError
 from espnet2_tisdiss.recipes.voices_2mix.tables import Part, Recording
 
 RATE = 16000
@@ -48,7 +48,7 @@ def decode_speech(recording: Recording, allow_narrow_band: bool) -> np.ndarray:
         int16 (n,) at 16 kHz, with a peak of 0.9.
 
     Raises:
-        DataError: a file cannot be used; the message names it and the cause.
+        TisdissError: a file cannot be used; the message names it and the cause.
         AudioError: it cannot be read; likewise.
     """
     pauses = Random(recording.name)
@@ -64,9 +64,9 @@ def decode_noise(path: Path, allow_narrow_band: bool) -> np.ndarray:
     """Read a noise; see :func:`decode_speech`. Nothing is cut from it."""
     samples = _read(Part(path), allow_narrow_band)
     if len(samples) < RATE:  # each split gets a share of it
-        raise DataError(f"{path}: lasts {len(samples) / RATE:.2f} s; a noise needs 1 s or more")
+        raise TisdissError(f"{path}: lasts {len(samples) / RATE:.2f} s; a noise needs 1 s or more")
     if not samples.any():
-        raise DataError(f"{path}: is silent; leave it out")
+        raise TisdissError(f"{path}: is silent; leave it out")
     return _to_peak(samples)
 
 
@@ -74,7 +74,7 @@ def _read(part: Part, allow_narrow_band: bool) -> np.ndarray:
     """Read a part of a file, float32 (n,) at 16 kHz, the mean of its channels."""
     rate = probe(part.path).rate
     if rate < RATE and not allow_narrow_band:
-        raise DataError(
+        raise TisdissError(
             f"{part.path}: is at {rate} Hz, so that it lacks the upper band of 16-kHz speech; "
             "leave it out, or accept such files with --allow_narrow_band"
         )
@@ -84,7 +84,7 @@ def _read(part: Part, allow_narrow_band: bool) -> np.ndarray:
     start = round(part.start * RATE)
     stop = len(samples) if math.isinf(part.stop) else round(part.stop * RATE)
     if start >= len(samples):
-        raise DataError(f"{part.path}: ends before {part.start:g} s; replace it")
+        raise TisdissError(f"{part.path}: ends before {part.start:g} s; replace it")
     return samples[start:stop]
 
 
@@ -92,17 +92,17 @@ def trim(samples: np.ndarray, path: Path) -> np.ndarray:
     """Return samples (n,) at 16 kHz without the silence at their ends, but for 0.1 s.
 
     Raises:
-        DataError: they are silent or too short; it names ``path``.
+        TisdissError: they are silent or too short; it names ``path``.
     """
     frame = round(FRAME_SECONDS * RATE)
     if len(samples) < MIN_SECONDS * RATE:
-        raise DataError(f"{path}: lasts {len(samples) / RATE:.3f} s; at least 0.1 s is needed")
+        raise TisdissError(f"{path}: lasts {len(samples) / RATE:.3f} s; at least 0.1 s is needed")
     whole = samples[: len(samples) // frame * frame].reshape(-1, frame)
     power = np.mean(np.square(whole, dtype=np.float64), axis=1)
     # by the loudest frame where less than one in twenty is loud
     loud = np.percentile(power, LOUD_PERCENTILE) or power.max()
     if loud == 0:
-        raise DataError(f"{path}: is silent; leave it out")
+        raise TisdissError(f"{path}: is silent; leave it out")
     active = np.flatnonzero(power > loud * 10 ** (-SILENCE_DB / 10))
     margin = round(MARGIN_SECONDS * RATE)
     return samples[max(0, active[0] * frame - margin) : (active[-1] + 1) * frame + margin]

@@ -15,10 +15,10 @@ from random import Random
 
 import numpy as np
 
+from espnet2_tisdiss.atomic import write_aside, write_whole
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.mixing.bank import Noise, Utterance, write_bank
 from espnet2_tisdiss.mixing.rooms import impulse_responses
-from espnet2_tisdiss.recipes.data_directories import DataError, write_aside
 from espnet2_tisdiss.recipes.parallel import map_in_processes
 from espnet2_tisdiss.recipes.progress import Progress
 from espnet2_tisdiss.recipes.voices_2mix.audio import (
@@ -65,8 +65,8 @@ def fill_bank(
         A remark on what was left out, if anything was.
 
     Raises:
-        DataError: something cannot be used and is not to be skipped, or a split has fewer than two
-            speakers left. What can be used is decoded all the same.
+        TisdissError: something cannot be used and is not to be skipped, or a split has fewer than
+            two speakers left. What can be used is decoded all the same.
     """
     work = corpus / "decoded"
     work.mkdir(parents=True, exist_ok=True)
@@ -85,7 +85,7 @@ def fill_bank(
     ]
     check_splits(recording for recording, _ in recordings)
     if material.noises and not noises:
-        raise DataError("none of the noises can be used: give others, or leave out --noise")
+        raise TisdissError("none of the noises can be used: give others, or leave out --noise")
     draw = partial(_draw_room, work, material.seed)
     rooms = list(map_in_processes(draw, range(material.room_count), processes, "rooms"))
     with Progress(len(recordings), "bank", "recordings") as progress:
@@ -101,14 +101,13 @@ def _report_faults(path: Path, faults: Sequence[str], skip_bad: bool) -> list[st
     path.unlink(missing_ok=True)
     if not faults:
         return []
-    with write_aside(path) as aside:
-        aside.write_text("".join(f"{fault}\n" for fault in faults), encoding="utf-8")
+    write_whole(path, "".join(f"{fault}\n" for fault in faults))
     if skip_bad:
         return [f"left out: {len(faults)} recordings that cannot be used, listed in {path}"]
     shown = list(faults[:SHOWN_FAULTS])
     if len(faults) > len(shown):
         shown.append(f"and {len(faults) - len(shown)} more")
-    raise DataError(
+    raise TisdissError(
         "\n".join(
             [
                 *shown,
@@ -168,7 +167,7 @@ def _decode(work: Path, allow_narrow_band: bool, source: _Source) -> _Decoded:
     if not path.exists():
         try:
             samples = source.read(allow_narrow_band)
-        except (DataError, TisdissError) as error:
+        except TisdissError as error:
             return _Decoded(fault=str(error))
         with write_aside(path) as aside:
             np.save(aside, samples)

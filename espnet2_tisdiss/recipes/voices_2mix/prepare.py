@@ -15,9 +15,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from espnet2_tisdiss.atomic import write_whole
+from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.mixing.bank import SPLITS, Bank
-from espnet2_tisdiss.recipes.corpora.files import location, positive, require_package
-from espnet2_tisdiss.recipes.data_directories import DataError, run_main, write_aside
+from espnet2_tisdiss.recipes.corpora.files import location, require_package
+from espnet2_tisdiss.recipes.program import positive, run_main
 from espnet2_tisdiss.recipes.voices_2mix.bank import Material, fill_bank
 from espnet2_tisdiss.recipes.voices_2mix.public_voices import list_public
 from espnet2_tisdiss.recipes.voices_2mix.sets import make_data_dir, make_sets
@@ -67,7 +69,7 @@ def make_voices(
         A line that says what there is now, and remarks, a line each.
 
     Raises:
-        DataError: the folder holds another corpus, or something could not be made.
+        TisdissError: the folder holds another corpus, or something could not be made.
     """
     require_package("pyroomacoustics", "the rooms", "pyroomacoustics", "pyroomacoustics")
     listing = _list(sources)
@@ -89,14 +91,14 @@ def make_voices(
 
 def _list(sources: Sources) -> Listing:
     if sources.voices and sources.public:
-        raise DataError(
+        raise TisdissError(
             "--voices (VOICES) and --public (PUBLIC_VOICES) exclude each other: leave one out"
         )
     if sources.public:
         return list_public(sources.public, sources.allow_missing)
     if sources.voices:
         return list_voices(sources.voices)
-    raise DataError(
+    raise TisdissError(
         "where are the recordings? Give ./run.sh --voices FOLDER or --public FOLDER, or set VOICES "
         "or PUBLIC_VOICES in db.sh"
     )
@@ -107,7 +109,7 @@ def _list_noises(folder: Path | None) -> list[tuple[str, Path]]:
         return []
     noises = [(path.relative_to(folder).as_posix(), path) for path in audio_files(folder)]
     if not noises:
-        raise DataError(f"--noise {folder}: holds no audio files")
+        raise TisdissError(f"--noise {folder}: holds no audio files")
     return noises
 
 
@@ -152,7 +154,7 @@ def open_corpus(
         Whether its bank is finished.
 
     Raises:
-        DataError: the folder holds another corpus.
+        TisdissError: the folder holds another corpus.
     """
     # the folder that they are in does not matter
     rows = [repr((replace(r, parts=()), [(p.start, p.stop) for p in r.parts])) for r in recordings]
@@ -167,14 +169,13 @@ def open_corpus(
     if found := finished_corpus(corpus):
         for name, value in identity.items():
             if found.get(name) != value:
-                raise DataError(
+                raise TisdissError(
                     f"{corpus} was made with {_words(name, found.get(name), value)}: remove it "
                     "and what was made of it in data, dump and exp, or take another --seed"
                 )
         return True
     shutil.rmtree(corpus / "sets", ignore_errors=True)  # of a bank that is gone
-    with write_aside(note) as aside:
-        aside.write_text(json.dumps(identity) + "\n", encoding="utf-8")
+    write_whole(note, json.dumps(identity) + "\n")
     return False
 
 
@@ -182,7 +183,7 @@ def finished_corpus(corpus: Path) -> dict[str, object]:
     """Read what a corpus was made of; empty unless its bank is finished.
 
     Raises:
-        DataError: the note cannot be read.
+        TisdissError: the note cannot be read.
     """
     note = corpus / "corpus.json"
     if not (corpus / "bank" / "bank.json").exists():
@@ -193,7 +194,7 @@ def finished_corpus(corpus: Path) -> dict[str, object]:
             "noises": found["noises"]
         }
     except (OSError, ValueError, KeyError, TypeError):
-        raise DataError(f"{note}: not readable: remove the folder {corpus}") from None
+        raise TisdissError(f"{note}: not readable: remove the folder {corpus}") from None
 
 
 def _words(name: str, found: object, wanted: object) -> str:

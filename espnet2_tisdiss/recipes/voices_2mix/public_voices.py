@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from espnet2_tisdiss.recipes.data_directories import DataError
+from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.recipes.voices_2mix.tables import (
     Listing,
     Part,
@@ -94,8 +94,8 @@ def list_public(folder: Path, allow_missing: bool, table: Path = TABLE) -> Listi
         table: the recordings by data set.
 
     Raises:
-        DataError: none of the data sets is there, or, unless ``allow_missing``, one of them lacks
-            recordings.
+        TisdissError: none of the data sets is there, or, unless ``allow_missing``, one of them
+            lacks recordings.
     """
     listing = Listing([])
     wanted: dict[str, list[dict[str, str]]] = {}
@@ -117,13 +117,15 @@ def list_public(folder: Path, allow_missing: bool, table: Path = TABLE) -> Listi
         pairs = zip(found, lacks, strict=True)
         listing.recordings += [recording for recording, path in pairs if not path]
     if partly and not allow_missing:
-        raise DataError(
+        raise TisdissError(
             "\n".join([*partly, "complete these data sets, or leave that out with --allow_missing"])
         )
     listing.remarks += partly
     if not listing.recordings:
         folders = ", ".join(data_set.folder for data_set in DATA_SETS.values())
-        raise DataError(f"{folder}: holds none of the public data sets ({folders}); see the README")
+        raise TisdissError(
+            f"{folder}: holds none of the public data sets ({folders}); see the README"
+        )
     return settled(listing, table)
 
 

@@ -7,18 +7,14 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 
+from espnet2_tisdiss.atomic import build_aside, write_whole
+from espnet2_tisdiss.errors import TisdissError
+from espnet2_tisdiss.lists import write_scp
 from espnet2_tisdiss.mixing.bank import Bank
 from espnet2_tisdiss.mixing.rendering import PauseError
 from espnet2_tisdiss.mixing.scenes import MixingConfig, Scene, SceneDrawer
 from espnet2_tisdiss.recipes.corpora.files import quantise, write_audio
-from espnet2_tisdiss.recipes.data_directories import (
-    DataError,
-    build_aside,
-    read_data_dir,
-    write_aside,
-    write_scp,
-    write_speakers,
-)
+from espnet2_tisdiss.recipes.data_directories import read_data_dir, write_speakers
 from espnet2_tisdiss.recipes.parallel import map_in_processes
 
 CONDITIONS = ("clean", "noisy", "rooms", "partial")
@@ -72,7 +68,7 @@ def make_sets(corpus: Path, sets: Sequence[FixedSet], seed: int, processes: int)
         ``scenes.tsv``.
 
     Raises:
-        DataError: a speaker says next to nothing.
+        TisdissError: a speaker says next to nothing.
     """
     folders = {fixed_set: corpus / "sets" / fixed_set.name for fixed_set in sets}
     # the table of scenes comes last
@@ -85,8 +81,7 @@ def make_sets(corpus: Path, sets: Sequence[FixedSet], seed: int, processes: int)
         rows.setdefault(fixed_set, []).append(row)
         if len(rows[fixed_set]) == fixed_set.count:
             lines = ["\t".join(SCENE_COLUMNS), *sorted(rows[fixed_set])]
-            with write_aside(folders[fixed_set] / SCENES) as aside:
-                aside.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+            write_whole(folders[fixed_set] / SCENES, "".join(f"{line}\n" for line in lines))
     return list(folders.values())
 
 
@@ -104,7 +99,7 @@ def _make_mixture(corpus: Path, seed: int, item: tuple[FixedSet, int]) -> str:
     try:
         scene, signals = draw_mixture(drawer, key, PAIRS[number % len(PAIRS)])
     except PauseError as error:
-        raise DataError(f"{bank}: {error}: leave that speaker out") from None
+        raise TisdissError(f"{bank}: {error}: leave that speaker out") from None
     sexes = {speaker.name: speaker.sex for speaker in drawer.bank.speakers}
     pair = "".join(sorted(sexes[voice.speaker].replace("?", "X") for voice in scene.voices))
     name = f"{pair}_{condition}_{number:03d}"
@@ -158,7 +153,7 @@ def make_data_dir(folder: Path, data: Path, recipe: Path) -> int:
         The number of mixtures.
 
     Raises:
-        DataError: the lists would not be usable.
+        TisdissError: the lists would not be usable.
     """
     scenes = (folder / SCENES).read_text(encoding="utf-8")
     names = [line.partition("\t")[0] for line in scenes.splitlines()[1:]]

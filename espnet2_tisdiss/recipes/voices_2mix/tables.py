@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.mixing.bank import SPLITS
-from espnet2_tisdiss.recipes.data_directories import DataError
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".opus", ".ogg", ".mp3")
 SEXES = {"f": "F", "female": "F", "m": "M", "male": "M", "?": "?", "": "?"}
@@ -59,7 +59,7 @@ def list_voices(folder: Path) -> Listing:
     """List the recordings of a folder, by its ``utterances.tsv`` or by its speakers' folders.
 
     Raises:
-        DataError: it is in neither layout, or a table is not usable.
+        TisdissError: it is in neither layout, or a table is not usable.
     """
     table = folder / "utterances.tsv"
     listing = _list_table(folder, table) if table.is_file() else _list_folders(folder)
@@ -95,18 +95,18 @@ def read_rows(table: Path, needed: Sequence[str]) -> Iterator[tuple[str, dict[st
     A row that is too short has empty columns at its end.
 
     Raises:
-        DataError: it cannot be read, or lacks a column.
+        TisdissError: it cannot be read, or lacks a column.
     """
     try:
         text = table.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{table}: cannot be read as a table: {error}") from None
+        raise TisdissError(f"{table}: cannot be read as a table: {error}") from None
     rows = csv.DictReader(
         io.StringIO(text), delimiter="\t", quoting=csv.QUOTE_NONE, restval="", restkey="more"
     )
     columns = rows.fieldnames or []
     if missing := [name for name in needed if name not in columns]:
-        raise DataError(
+        raise TisdissError(
             f"{table}:1: lacks the column {missing[0]}; its first line must name the columns, "
             "separated by tabs"
         )
@@ -154,7 +154,7 @@ def _list_table(folder: Path, table: Path) -> Listing:
             continue
         listing.recordings.append(recording)
     if not first_place and not listing.faults:
-        raise DataError(f"{table}: lists no recording")
+        raise TisdissError(f"{table}: lists no recording")
     return listing
 
 
@@ -185,7 +185,7 @@ def _list_folders(folder: Path) -> Listing:
                 Recording(name, speaker, sex, "", "", math.nan, (Part(path),))
             )
     if not listing.recordings:
-        raise DataError(
+        raise TisdissError(
             f"{folder}: holds neither utterances.tsv nor recordings such as "
             f"<speaker>/1.wav ({', '.join(suffix[1:] for suffix in AUDIO_SUFFIXES)})"
         )
@@ -244,13 +244,13 @@ def assign_splits(recordings: Sequence[Recording], seed: int) -> list[Recording]
     """Give recordings without splits theirs, by speaker: about 6 % valid and 6 % test.
 
     Raises:
-        DataError: there are fewer than 6 speakers.
+        TisdissError: there are fewer than 6 speakers.
     """
     if all(recording.split for recording in recordings):
         return list(recordings)
     speakers = shuffled_speakers(recordings, seed)
     if len(speakers) < MIN_SPEAKERS * len(SPLITS):
-        raise DataError(
+        raise TisdissError(
             f"there are {len(speakers)} speakers ({', '.join(sorted(speakers))}), but at least 6 "
             "are needed: two to train on, two to validate and two to test with"
         )
@@ -265,14 +265,14 @@ def check_splits(recordings: Iterable[Recording]) -> None:
     """Check that each split has two speakers.
 
     Raises:
-        DataError: one has fewer.
+        TisdissError: one has fewer.
     """
     speakers: dict[str, set[str]] = {split: set() for split in SPLITS}
     for recording in recordings:
         speakers[recording.split].add(recording.speaker)
     for split, members in speakers.items():
         if len(members) < MIN_SPEAKERS:
-            raise DataError(
+            raise TisdissError(
                 f"split {split} has {len(members)} speakers with usable recordings, but at least "
                 f"{MIN_SPEAKERS} are needed: add speakers to it"
             )

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.lib import format as npy
 
-from espnet2_tisdiss.recipes.data_directories import DataError
+from espnet2_tisdiss.errors import TisdissError
 
 FILENAME_COLUMNS = ("output_filename", "s1_path", "s2_path")
 # fmt: off
@@ -87,7 +87,7 @@ def read_split(tables: Path, scaling: Path, split: str) -> list[Mixture]:
         The mixtures, in the order of the table.
 
     Raises:
-        DataError: a file is missing or unusable, or lacks a mixture that another one has.
+        TisdissError: a file is missing or unusable, or lacks a mixture that another one has.
     """
     rooms_file = tables / f"reverb_params_{split}.csv"
     names_file = tables / f"mix_2_spk_filenames_{split}.csv"
@@ -100,7 +100,7 @@ def read_split(tables: Path, scaling: Path, split: str) -> list[Mixture]:
     for name, (where, row) in names.items():
         for path, known in ((rooms_file, rooms), (levels_file, levels)):
             if name not in known:
-                raise DataError(f"{path}: lacks {name}, which {where} has")
+                raise TisdissError(f"{path}: lacks {name}, which {where} has")
         mixtures.append(Mixture(name, (row["s1_path"], row["s2_path"]), rooms[name], *levels[name]))
     return mixtures
 
@@ -116,19 +116,19 @@ def _read_table(path: Path, columns: tuple[str, ...]) -> dict[str, tuple[str, di
         with path.open(newline="", encoding="utf-8") as file:
             reader = csv.DictReader(file)
             if missing := set(columns) - set(reader.fieldnames or ()):
-                raise DataError(f"{path}: lacks the column {min(missing)}")
+                raise TisdissError(f"{path}: lacks the column {min(missing)}")
             for row in reader:
                 where = f"{path}:{reader.line_num}"
                 # csv puts surplus fields under None, and None where one is missing
                 if None in row or not all(row[column] for column in columns):
-                    raise DataError(f"{where}: not a value for each column of the first line")
+                    raise TisdissError(f"{where}: not a value for each column of the first line")
                 if _name(row[columns[0]]) in table:
-                    raise DataError(f"{where}: {row[columns[0]]} is there twice")
+                    raise TisdissError(f"{where}: {row[columns[0]]} is there twice")
                 table[_name(row[columns[0]])] = (where, row)
     except (csv.Error, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: not a table in csv: {error}") from None
+        raise TisdissError(f"{path}: not a table in csv: {error}") from None
     except FileNotFoundError:
-        raise DataError(
+        raise TisdissError(
             f"{path}: no such file; it belongs to the WHAMR! scripts (https://wham.whisper.ai)"
         ) from None
     return table
@@ -138,16 +138,16 @@ def _room(where: str, row: Mapping[str, str]) -> Room:
     try:
         value = {column: float(row[column]) for column in ROOM_COLUMNS}
     except ValueError as error:
-        raise DataError(f"{where}: {error}") from None
+        raise TisdissError(f"{where}: {error}") from None
     size = _point(value, "room_x", "room_y", "room_z")
     microphones = tuple(_point(value, f"mic{side}_x", f"mic{side}_y", "mic_z") for side in "LR")
     speakers = tuple(_point(value, f"s{n}_x", f"s{n}_y", f"s{n}_z") for n in (1, 2))
     for point in (*microphones, *speakers):
         # written so that a NaN does not pass
         if not all(0 < part < edge < math.inf for part, edge in zip(point, size, strict=True)):
-            raise DataError(f"{where}: {point} is not inside the room {size}")
+            raise TisdissError(f"{where}: {point} is not inside the room {size}")
     if not 0 < value["T60"] < math.inf:
-        raise DataError(f"{where}: T60 {value['T60']} is no reverberation time")
+        raise TisdissError(f"{where}: T60 {value['T60']} is no reverberation time")
     return Room(size, microphones, speakers, value["T60"])
 
 
@@ -163,11 +163,11 @@ def read_levels(path: Path) -> dict[str, tuple[tuple[float, float], float, float
         Mixture -> (gain of each source, of both, of the noise, start of the speech).
 
     Raises:
-        DataError: the file is missing, or is not what it should be.
+        TisdissError: the file is missing, or is not what it should be.
     """
     columns = ("utterance_id", SOURCE_GAINS, SPEECH_GAIN, NOISE_GAIN, SPEECH_START)
     if not path.is_file():
-        raise DataError(f"{path}: no such file; it belongs to wham_noise (its folder metadata)")
+        raise TisdissError(f"{path}: no such file; it belongs to wham_noise (its folder metadata)")
     try:
         with zipfile.ZipFile(path) as archive:
             names, sources, *others = (_read_array(archive, column) for column in columns)
@@ -177,13 +177,13 @@ def read_levels(path: Path) -> dict[str, tuple[tuple[float, float], float, float
         *(zipfile.BadZipFile, pickle.UnpicklingError, OSError, EOFError),
         *(ValueError, TypeError, LookupError, AttributeError, ImportError),
     ) as error:
-        raise DataError(f"{path}: not readable as arrays of numpy: {error}") from None
+        raise TisdissError(f"{path}: not readable as arrays of numpy: {error}") from None
     count = len(names)
     if sources.shape != (count, 2) or any(values.shape != (count,) for values in others):
-        raise DataError(f"{path}: its arrays do not have a row for each of {count} mixtures")
+        raise TisdissError(f"{path}: its arrays do not have a row for each of {count} mixtures")
     rows = np.column_stack([sources, *others])
     if not np.isfinite(rows).all() or (rows[:, -1] < 0).any():
-        raise DataError(f"{path}: a level is no finite number, or a start is negative")
+        raise TisdissError(f"{path}: a level is no finite number, or a start is negative")
     return {
         _name(str(name)): ((first, second), speech, noise, int(start))
         for name, (first, second, speech, noise, start) in zip(names, rows.tolist(), strict=True)

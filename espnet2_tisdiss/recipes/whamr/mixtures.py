@@ -9,18 +9,17 @@ from pathlib import Path
 import numpy as np
 from scipy.signal import fftconvolve
 
+from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.recipes.corpora.files import (
     FULL_SCALE,
     fit,
     frames_at,
-    frames_of,
-    is_whole,
     quantise,
     read_source,
     to_rate,
     write_audio,
 )
-from espnet2_tisdiss.recipes.data_directories import DataError
+from espnet2_tisdiss.recipes.signals import frames_of, is_whole
 from espnet2_tisdiss.recipes.whamr.metadata import Mixture
 from espnet2_tisdiss.recipes.whamr.rooms import ROOM_RATE, full_order, impulse_responses
 from espnet2_tisdiss.recipes.whamr.tree import LEFT, Task, signal_path
@@ -49,13 +48,13 @@ def count_frames(job: Job) -> int:
     """Return the mixture's number of samples, from the headers of the files it is made of.
 
     Raises:
-        DataError: one is missing, unreadable, at another rate, or the noise is too short.
+        TisdissError: one is missing, unreadable, at another rate, or the noise is too short.
     """
     frames = min(frames_at(frames_of(path, ROOM_RATE), ROOM_RATE, RATE) for path in job.sources)
     end = _noise_start(job.mixture) + frames
     there = frames_at(frames_of(job.noise, ROOM_RATE), ROOM_RATE, RATE)
     if there < end:
-        raise DataError(f"{job.noise}: too short: {there} samples at {RATE} Hz, not {end}")
+        raise TisdissError(f"{job.noise}: too short: {there} samples at {RATE} Hz, not {end}")
     return frames
 
 
@@ -67,7 +66,7 @@ def make_mixture(task: Task, job: Job) -> None:
     """Make the files that the task needs of a mixture, unless all are there and whole.
 
     Raises:
-        DataError: a file that it is made of cannot be used, or one cannot be written.
+        TisdissError: a file that it is made of cannot be used, or one cannot be written.
     """
     frames = count_frames(job)
     paths = {sig: signal_path(job.folder, sig, job.mixture.name) for sig in task.lists.values()}
@@ -76,7 +75,7 @@ def make_mixture(task: Task, job: Job) -> None:
     sources = [read_source(path, ROOM_RATE) for path in job.sources]
     for path, samples in zip(job.sources, sources, strict=True):
         if not samples.any():
-            raise DataError(f"{path}: silent (every sample is zero)")
+            raise TisdissError(f"{path}: silent (every sample is zero)")
     noise = np.stack([read_source(job.noise, ROOM_RATE, channel) for channel in (0, 1)], axis=1)
     signals = make_signals(job.mixture, sources, noise, frames)
     signals[task.mixture] = signals[f"s1_{task.room}"] + signals[f"s2_{task.room}"]

@@ -12,15 +12,10 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
+from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.recipes.corpora.data_sets import DataSet, check_plan, make_data_dirs
-from espnet2_tisdiss.recipes.corpora.files import (
-    absolute_path,
-    do_all,
-    find_root,
-    location,
-    positive,
-)
-from espnet2_tisdiss.recipes.data_directories import DataError, run_main
+from espnet2_tisdiss.recipes.corpora.files import do_all, find_root, location
+from espnet2_tisdiss.recipes.program import absolute_path, positive, run_main
 from espnet2_tisdiss.recipes.whamr.metadata import Mixture, read_split
 from espnet2_tisdiss.recipes.whamr.tree import (
     MIXTURES,
@@ -41,12 +36,12 @@ def prepare(args: argparse.Namespace) -> str:
         A line that says what there is now.
 
     Raises:
-        DataError: something is missing or not as it should be.
+        TisdissError: something is missing or not as it should be.
     """
     rate = int(args.fs.removesuffix("k")) * 1000
     task = Task(args.mixture, args.reference, rate, args.min_or_max)
     if task.reference == "reverb" != task.room:
-        raise DataError(f"--reference reverb: there is no reverberation in {task.mixture}")
+        raise TisdissError(f"--reference reverb: there is no reverberation in {task.mixture}")
     root = location(args.corpus, "--corpus", "WHAMR")
     sets = use_tree(find_tree(root, task), task) if root else make_tree(task, args)
     tests = [task.set_name(TEST_SPLIT)]
@@ -61,7 +56,7 @@ def use_tree(folder: Path, task: Task) -> list[DataSet]:
     """Describe the data directories of an existing tree.
 
     Raises:
-        DataError: it lacks a folder, or has files that are not named as mixtures are.
+        TisdissError: it lacks a folder, or has files that are not named as mixtures are.
     """
     return [
         data_set(folder / split, task, split, list_mixtures(folder / split, task))
@@ -73,10 +68,10 @@ def make_tree(task: Task, args: argparse.Namespace) -> list[DataSet]:
     """Make the files and describe their data directories.
 
     Raises:
-        DataError: a corpus, a table or a file is missing or unusable, or one cannot be written.
+        TisdissError: a corpus, a table or a file is missing or unusable, or one cannot be written.
     """
     if (task.rate, task.version) != (8000, "min"):
-        raise DataError(
+        raise TisdissError(
             f"only 8k and min are made from WSJ0; for {task.folder} set WHAMR to a tree that has it"
         )
     what = "WSJ0 (LDC93S6A), or WHAMR! made before (then: WHAMR or --corpus)"
@@ -84,7 +79,7 @@ def make_tree(task: Task, args: argparse.Namespace) -> list[DataSet]:
     noise = find_root(args.wham_noise, "--wham_noise", "WHAM_NOISE", "wham_noise")
     scripts = find_root(args.scripts, "--scripts", "WHAMR_SCRIPTS", "the WHAMR! scripts' tables")
     if find_spec("pyroomacoustics") is None:
-        raise DataError(f"{sys.executable} lacks pyroomacoustics, which makes rooms: install it")
+        raise TisdissError(f"{sys.executable} lacks pyroomacoustics, which makes rooms: install it")
     tables = scripts / "data" if (scripts / "data").is_dir() else scripts
     mixtures = {split: read_split(tables, noise / "metadata", split) for split in SPLITS}
     folder = args.out / "whamr" / task.folder
@@ -117,7 +112,7 @@ def make_files(
         nj: number of processes.
 
     Raises:
-        DataError: a file that they are made of is missing or unusable, or one cannot be written.
+        TisdissError: a file that they are made of is missing or unusable, or one cannot be written.
     """
     from espnet2_tisdiss.recipes.whamr.mixtures import (  # needs pyroomacoustics
         Job,

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
+from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.recipes.corpora.data_sets import AudioCheck, DataSet, Entry
 from espnet2_tisdiss.recipes.corpora.files import Version
-from espnet2_tisdiss.recipes.data_directories import DataError
 
 # the known number of mixtures of each split
 SPLITS = MappingProxyType({"tr": 20000, "cv": 5000, "tt": 3000})
@@ -93,11 +93,11 @@ def find_tree(root: Path, task: Task) -> Path:
     """Return the folder of the task's rate and version in a tree.
 
     Raises:
-        DataError: the tree does not have it.
+        TisdissError: the tree does not have it.
     """
     folder = root / task.folder
     if not (folder / TEST_SPLIT).is_dir():
-        raise DataError(f"{root}: has no {task.folder / TEST_SPLIT}")
+        raise TisdissError(f"{root}: has no {task.folder / TEST_SPLIT}")
     return folder
 
 
@@ -109,11 +109,11 @@ def list_mixtures(folder: Path, task: Task) -> list[str]:
         task: what is wanted of it.
 
     Raises:
-        DataError: a folder that the task needs is not there.
+        TisdissError: a folder that the task needs is not there.
     """
     for signal in task.lists.values():
         if not (folder / signal).is_dir():
-            raise DataError(f"{folder / signal}: no such folder, which WHAMR! has")
+            raise TisdissError(f"{folder / signal}: no such folder, which WHAMR! has")
     # what an interrupted run was writing aside begins with a dot
     return sorted(path.stem for path in (folder / task.mixture).glob("[!.]*.wav"))
 
@@ -128,13 +128,13 @@ def data_set(folder: Path, task: Task, split: str, names: Sequence[str]) -> Data
         names: the mixtures, ``<utt1>_<snr1>_<utt2>_<snr2>``.
 
     Raises:
-        DataError: a name is not such a one.
+        TisdissError: a name is not such a one.
     """
     entries = []
     for name in names:
         fields = name.split("_")
         if len(fields) != 4:
-            raise DataError(f"{folder}: {name!r} is not named as <utt1>_<snr1>_<utt2>_<snr2>")
+            raise TisdissError(f"{folder}: {name!r} is not named as <utt1>_<snr1>_<utt2>_<snr2>")
         voices = (fields[0][:SPEAKER_LENGTH], fields[2][:SPEAKER_LENGTH])
         files = {list_: signal_path(folder, sig, name) for list_, sig in task.lists.items()}
         speaker = "_".join(voices)

@@ -8,8 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from espnet2_tisdiss.atomic import build_aside
+from espnet2_tisdiss.errors import TisdissError
+from espnet2_tisdiss.lists import read_scp
 from espnet2_tisdiss.recipes.corpora.files import fetch
-from espnet2_tisdiss.recipes.data_directories import DataError, build_aside, read_scp
 
 SPLITS = ("tr", "cv", "tt")
 KNOWN_COUNTS = {"tr": 20000, "cv": 5000, "tt": 3000}
@@ -62,7 +64,7 @@ def find_list(split: str, num_spk: int, given: Path | None, kept: Path, url: str
         url: address of the folder to download from.
 
     Raises:
-        DataError: it is not there, or cannot be downloaded.
+        TisdissError: it is not there, or cannot be downloaded.
     """
     name = f"mix_{num_spk}_spk_{split}.txt"
     if given is None:
@@ -73,7 +75,7 @@ def find_list(split: str, num_spk: int, given: Path | None, kept: Path, url: str
             "and set WSJ0_MIX_LISTS in db.sh to its folder",
         )
     if not (given / name).is_file():
-        raise DataError(
+        raise TisdissError(
             f"{given / name}: no such file; it is part of MERL's create-speaker-mixtures.zip "
             "(deep clustering)"
         )
@@ -84,15 +86,15 @@ def read_list(path: Path, num_spk: int) -> list[Mixture]:
     """Read a list of mixtures.
 
     Raises:
-        DataError: the list cannot be read or is empty, or a line is not ``num_spk`` pairs of a
+        TisdissError: the list cannot be read or is empty, or a line is not ``num_spk`` pairs of a
             path and a level.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read: {error}") from None
+        raise TisdissError(f"{path}: cannot be read: {error}") from None
     if not lines:
-        raise DataError(f"{path}: the list is empty")
+        raise TisdissError(f"{path}: the list is empty")
     return [_read_line(f"{path}:{i}", line, num_spk) for i, line in enumerate(lines, start=1)]
 
 
@@ -104,7 +106,7 @@ def _read_line(where: str, line: str, num_spk: int) -> Mixture:
         # <set>/<speaker>/<utterance>.wav
         and all(source.endswith(".wav") and source.count("/") >= 2 for source in sources)
     ):
-        raise DataError(f"{where}: expected {num_spk} times a path and a level, found {line!r}")
+        raise TisdissError(f"{where}: expected {num_spk} times a path and a level, found {line!r}")
     return Mixture(tuple(PurePosixPath(source).stem for source in sources), levels, sources)
 
 
@@ -120,11 +122,11 @@ def mixture_of_name(path: Path, num_spk: int) -> Mixture:
     """Tell from the name of a mixture's file what is in it.
 
     Raises:
-        DataError: the name is not ``<utt1>_<level1>_<utt2>_<level2>.wav``.
+        TisdissError: the name is not ``<utt1>_<level1>_<utt2>_<level2>.wav``.
     """
     parts = path.stem.split("_")
     if len(parts) != 2 * num_spk or not all(_is_number(level) for level in parts[1::2]):
-        raise DataError(
+        raise TisdissError(
             f"{path}: is not named as WSJ0-{num_spk}mix's files are: "
             f"{'_'.join(f'<utt{i}>_<level{i}>' for i in range(1, num_spk + 1))}.wav"
         )
@@ -139,7 +141,7 @@ def fetch_levels(folder: Path, url: str) -> None:
         url: address of the folder to download from.
 
     Raises:
-        DataError: one cannot be downloaded.
+        TisdissError: one cannot be downloaded.
     """
     if folder.is_dir():
         return
@@ -152,13 +154,13 @@ def read_powers(folder: Path) -> dict[str, float]:
     """Read the published active levels in a folder: utterance -> linear power.
 
     Raises:
-        DataError: one of the three files is missing or cannot be read.
+        TisdissError: one of the three files is missing or cannot be read.
     """
     powers: dict[str, float] = {}
     for name in LEVEL_FILES:
         for utterance, text in read_scp(folder / name).items():
             if not _is_number(text) or not float(text) > 0:
-                raise DataError(f"{folder / name}: {utterance}: {text!r} is not a power")
+                raise TisdissError(f"{folder / name}: {utterance}: {text!r} is not a power")
             powers[utterance] = float(text)
     return powers
 
@@ -169,12 +171,12 @@ def pick_powers(
     """Pick the active levels of some utterances.
 
     Raises:
-        DataError: one is not known; the message names it and the folder of the levels.
+        TisdissError: one is not known; the message names it and the folder of the levels.
     """
     wanted = list(utterances)
     if missing := [utterance for utterance in wanted if utterance not in powers]:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise DataError(f"{folder}: activlev_*.txt lack utterance {missing[0]}{more}")
+        raise TisdissError(f"{folder}: activlev_*.txt lack utterance {missing[0]}{more}")
     return {utterance: powers[utterance] for utterance in wanted}
 
 

@@ -10,17 +10,17 @@ from pathlib import Path
 
 import numpy as np
 
+from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.recipes.corpora.files import (
     Version,
     fit,
     frames_at,
-    is_whole,
     quantise,
     read_source,
     to_rate,
     write_audio,
 )
-from espnet2_tisdiss.recipes.data_directories import DataError
+from espnet2_tisdiss.recipes.signals import is_whole
 from espnet2_tisdiss.recipes.wsj0_2mix.lists import Mixture, mixture_of_name
 from espnet2_tisdiss.recipes.wsj0_2mix.speech import WSJ0_RATE
 
@@ -114,7 +114,7 @@ def make_mixture(kind: Kind, job: Job) -> None:
     """Make the files of a mixture, unless all of them are there and whole.
 
     Raises:
-        DataError: an utterance cannot be used, or a file cannot be written.
+        TisdissError: an utterance cannot be used, or a file cannot be written.
     """
     lengths = [frames_at(frames, WSJ0_RATE, kind.rate) for frames in job.frames]
     length = min(lengths) if kind.version == "min" else max(lengths)
@@ -131,7 +131,7 @@ def find_tree(root: Path, kind: Kind) -> Path:
     """Find the folder of a version in a corpus folder, which may be any folder above it.
 
     Raises:
-        DataError: it is not there.
+        TisdissError: it is not there.
     """
     parts = kind.folder.parts
     for start in range(len(parts) + 1):
@@ -139,17 +139,17 @@ def find_tree(root: Path, kind: Kind) -> Path:
         # the folder itself may be given, but then its name has to be right
         if (folder / "tt" / "mix").is_dir() and folder.parts[-1] == kind.version:
             return folder
-    raise DataError(f"{root}: has no {kind.folder}/tt/mix")
+    raise TisdissError(f"{root}: has no {kind.folder}/tt/mix")
 
 
 def read_tree(folder: Path, split: str, num_spk: int) -> list[Mixture]:
     """List the mixtures of a split of an existing tree.
 
     Raises:
-        DataError: the folder is missing, or a file in it is not named as mixtures are.
+        TisdissError: the folder is missing, or a file in it is not named as mixtures are.
     """
     if not (folder / split / "mix").is_dir():
-        raise DataError(f"{folder / split / 'mix'}: no such folder")
+        raise TisdissError(f"{folder / split / 'mix'}: no such folder")
     # what an interrupted run was writing aside begins with a dot
     paths = (folder / split / "mix").glob("[!.]*.wav")
     return [mixture_of_name(path, num_spk) for path in sorted(paths)]

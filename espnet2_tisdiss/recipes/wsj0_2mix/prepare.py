@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from espnet2_tisdiss.errors import TisdissError
+from espnet2_tisdiss.lists import read_scp, write_scp
 from espnet2_tisdiss.recipes.corpora.data_sets import (
     AudioCheck,
     DataSet,
@@ -18,15 +20,9 @@ from espnet2_tisdiss.recipes.corpora.data_sets import (
     check_plan,
     make_data_dirs,
 )
-from espnet2_tisdiss.recipes.corpora.files import (
-    absolute_path,
-    do_all,
-    find_root,
-    frames_of,
-    location,
-    positive,
-)
-from espnet2_tisdiss.recipes.data_directories import DataError, read_scp, run_main, write_scp
+from espnet2_tisdiss.recipes.corpora.files import do_all, find_root, location
+from espnet2_tisdiss.recipes.program import absolute_path, positive, run_main
+from espnet2_tisdiss.recipes.signals import frames_of
 from espnet2_tisdiss.recipes.wsj0_2mix.lists import (
     KNOWN_COUNTS,
     LEVEL_FILES,
@@ -84,7 +80,7 @@ def prepare(args: argparse.Namespace) -> str:
         A line that says what there is now.
 
     Raises:
-        DataError: something is missing or not as it should be.
+        TisdissError: something is missing or not as it should be.
     """
     kind = Kind(args.num_spk, int(args.fs.removesuffix("k")) * 1000, args.min_or_max)
     tree = location(args.corpus, "--corpus", "WSJ0_2MIX")
@@ -121,7 +117,7 @@ def plan_sets(
         Those that are wanted.
 
     Raises:
-        DataError: a split is not what it should be.
+        TisdissError: a split is not what it should be.
     """
     sets = {split: mixture_set(folder / split, kind, split, mixtures[split]) for split in SPLITS}
     check_plan(list(sets.values()), [kind.set_name("tt")], args.allow_subset)
@@ -132,7 +128,7 @@ def use_tree(tree: Path, kind: Kind, args: argparse.Namespace) -> Corpus:
     """Describe an existing tree.
 
     Raises:
-        DataError: it lacks the version that is wanted, or is no such tree.
+        TisdissError: it lacks the version that is wanted, or is no such tree.
     """
     folder = find_tree(tree, kind)
     mixtures = {split: read_tree(folder, split, kind.num_spk) for split in SPLITS}
@@ -147,7 +143,8 @@ def make_tree(kind: Kind, args: argparse.Namespace) -> Corpus:
     """Make the mixtures from WSJ0 and the lists.
 
     Raises:
-        DataError: WSJ0, a list or an utterance is missing or unusable, or a file cannot be written.
+        TisdissError: WSJ0, a list or an utterance is missing or unusable, or a file cannot be
+            written.
     """
     what = "WSJ0 (LDC93S6A), or WSJ0-2mix made before (then: WSJ0_2MIX or --corpus)"
     wsj0 = find_root(args.wsj0, "--wsj0", "WSJ0", what)
@@ -198,7 +195,7 @@ def find_levels(
         Utterance -> linear power; None where levels have to be measured, which is told.
 
     Raises:
-        DataError: the lists' folder holds levels that cannot be used.
+        TisdissError: the lists' folder holds levels that cannot be used.
     """
     if any((lists / name).is_file() for name in LEVEL_FILES):
         return pick_powers(utterances, read_powers(lists), lists)
@@ -208,7 +205,7 @@ def find_levels(
         try:
             fetch_levels(kept, url)
             return pick_powers(utterances, read_powers(kept), kept)
-        except DataError as error:
+        except TisdissError as error:
             reason = str(error)
     effect = "active levels are measured, and mixtures differ a little in level"
     print(f"local/data.sh: {reason}: {effect}", file=sys.stderr)
@@ -233,7 +230,7 @@ def settle_powers(
         Utterance -> linear power, for all of ``files``.
 
     Raises:
-        DataError: a level differs from the noted one, or cannot be measured.
+        TisdissError: a level differs from the noted one, or cannot be measured.
     """
     note = out / POWERS_NOTE
     noted = {name: float(text) for name, text in read_scp(note).items()} if note.is_file() else {}
@@ -245,7 +242,7 @@ def settle_powers(
         powers = noted | dict(zip(new, measured, strict=True))
     for name, power in powers.items():
         if noted.get(name, power) != power:
-            raise DataError(
+            raise TisdissError(
                 f"{note}: {out} was begun with other levels than the published ones that are found "
                 f"now (see {name}): remove it, or give another folder with --out"
             )
@@ -275,7 +272,8 @@ def single_set(corpus: Corpus, kind: Kind, args: argparse.Namespace) -> DataSet:
     """Make the single utterances of training and describe their data directory.
 
     Raises:
-        DataError: an utterance is unusable, or a file cannot be written.
+        TisdissError: an utterance is unusable, or a file cannot be
+            written.
     """
     name = kind.set_name("tr_single")
     targets = {utt: args.out / "singles" / name / f"{utt}.wav" for utt in corpus.singles}

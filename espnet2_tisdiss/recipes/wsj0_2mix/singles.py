@@ -15,13 +15,12 @@ from espnet2_tisdiss.recipes.corpora.data_sets import Entry
 from espnet2_tisdiss.recipes.corpora.files import (
     do_all,
     frames_at,
-    frames_of,
-    is_whole,
     quantise,
     read_unpadded,
     to_rate,
     write_audio,
 )
+from espnet2_tisdiss.recipes.signals import frames_of, is_whole
 from espnet2_tisdiss.recipes.wsj0_2mix.lists import SPEAKER_LENGTH, Mixture
 from espnet2_tisdiss.recipes.wsj0_2mix.mixtures import Kind, signal_paths
 from espnet2_tisdiss.recipes.wsj0_2mix.speech import LEVEL_RATE
@@ -62,7 +61,7 @@ def longest_sources(
         Utterance -> file, in the order of their names.
 
     Raises:
-        DataError: a file is missing, not audio, or at another rate.
+        TisdissError: a file is missing, not audio, or at another rate.
     """
     pieces: list[tuple[str, Path]] = []
     for mixture in mixtures:
@@ -87,7 +86,7 @@ def make_single(rate: int, single: Single) -> None:
         single: what to write.
 
     Raises:
-        DataError: the source cannot be used or is silent, or the file cannot be written.
+        TisdissError: the source cannot be used or is silent, or the file cannot be written.
     """
     spoken = read_unpadded(single.source, single.rate)
     if is_whole(single.target, rate, frames_at(len(spoken), single.rate, rate)):

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
+from espnet2_tisdiss.atomic import write_aside
+from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.recipes.corpora.active_level import active_level
-from espnet2_tisdiss.recipes.corpora.files import do_all, frames_of, read_source, to_rate
-from espnet2_tisdiss.recipes.data_directories import DataError, write_aside
+from espnet2_tisdiss.recipes.corpora.files import do_all, read_source, to_rate
+from espnet2_tisdiss.recipes.signals import frames_of
 
 WSJ0_RATE = 16000
 LEVEL_RATE = 8000  # levels are those of the 8 kHz signals, for mixtures at 16 kHz as well
@@ -29,7 +31,7 @@ def find_utterances(root: Path, sources: Mapping[str, str], kept: Path, nj: int)
         Utterance -> file; whether a wav file is there is not checked.
 
     Raises:
-        DataError: the folder holds neither, or sphere files cannot be converted.
+        TisdissError: the folder holds neither, or sphere files cannot be converted.
     """
     sets = {Path(source).parts[-3] for source in sources.values()}
     for base in (root / "wsj0", root):
@@ -45,7 +47,7 @@ def find_utterances(root: Path, sources: Mapping[str, str], kept: Path, nj: int)
         for path in sorted(root.glob(f"{pattern}/*/*{SPHERE}"))
     }
     if not spheres:
-        raise DataError(
+        raise TisdissError(
             f"{root}: holds no WSJ0: neither wsj0/{min(sets)}/*/*.wav "
             f"nor, of the discs, 11-1.1/wsj0/{min(sets)}/*/*{SPHERE}"
         )
@@ -72,7 +74,7 @@ def convert(
         Utterance -> wav file.
 
     Raises:
-        DataError: sph2pipe is not installed, or files are missing or cannot be converted.
+        TisdissError: sph2pipe is not installed, or files are missing or cannot be converted.
     """
     wavs, jobs, missing = {}, [], []
     for utterance, source in sources.items():
@@ -86,9 +88,9 @@ def convert(
             missing.append(f"{name}{SPHERE}")
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise DataError(f"{root}: lacks {missing[0]}{more} on all discs")
+        raise TisdissError(f"{root}: lacks {missing[0]}{more} on all discs")
     if jobs and (program := shutil.which("sph2pipe")) is None:
-        raise DataError(
+        raise TisdissError(
             f"{root}: holds sphere files ({SPHERE}), but sph2pipe, which converts them, is not in "
             "the PATH: install it, or give a folder with wsj0/<set>/<speaker>/<utterance>.wav"
         )
@@ -105,7 +107,7 @@ def convert_file(program: str, job: tuple[Path, Path]) -> None:
         job: the two files.
 
     Raises:
-        DataError: sph2pipe fails, or what it writes is not at WSJ0's rate.
+        TisdissError: sph2pipe fails, or what it writes is not at WSJ0's rate.
     """
     sphere, wav = job
     with write_aside(wav) as aside:
@@ -114,7 +116,7 @@ def convert_file(program: str, job: tuple[Path, Path]) -> None:
         )
         if done.returncode != 0:
             reason = " ".join(done.stderr.split()) or f"exit code {done.returncode}"
-            raise DataError(f"{sphere}: sph2pipe failed: {reason}")
+            raise TisdissError(f"{sphere}: sph2pipe failed: {reason}")
         frames_of(aside, WSJ0_RATE)
 
 
@@ -122,10 +124,10 @@ def measure_power(path: Path) -> float:
     """Measure the active level of an utterance at 8 kHz, as a linear power.
 
     Raises:
-        DataError: the file cannot be used, or is silent.
+        TisdissError: the file cannot be used, or is silent.
     """
     samples = to_rate(read_source(path, WSJ0_RATE), WSJ0_RATE, LEVEL_RATE)
     try:
         return active_level(samples, LEVEL_RATE).power
     except ValueError as error:
-        raise DataError(f"{path}: {error}") from None
+        raise TisdissError(f"{path}: {error}") from None

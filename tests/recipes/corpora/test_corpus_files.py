@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from espnet2_tisdiss.errors import TisdissError
+from espnet2_tisdiss.recipes import signals
 from espnet2_tisdiss.recipes.corpora import files
-from espnet2_tisdiss.recipes.data_directories import DataError
 
 RATE = 8000
 
@@ -53,15 +54,15 @@ def test_a_folder_is_taken_from_the_option_before_the_variable(tmp_path, monkeyp
     assert files.location(first, "--corpus", "CORPUS") == first
     assert files.location(None, "--corpus", "CORPUS") == second
     monkeypatch.setenv("CORPUS", str(tmp_path / "none"))
-    with pytest.raises(DataError, match=r"^CORPUS .*none: no such folder$"):
+    with pytest.raises(TisdissError, match=r"^CORPUS .*none: no such folder$"):
         files.location(None, "--corpus", "CORPUS")
     monkeypatch.chdir(tmp_path)
     assert files.location(Path("c"), "--corpus", "CORPUS") == second
-    with pytest.raises(DataError, match=f"^--corpus {tmp_path}/none: no such folder$"):
+    with pytest.raises(TisdissError, match=f"^--corpus {tmp_path}/none: no such folder$"):
         files.location(Path("none"), "--corpus", "CORPUS")
     monkeypatch.setenv("CORPUS", "")
     assert files.location(None, "--corpus", "CORPUS") is None
-    with pytest.raises(DataError, match="where is X.*Set CORPUS in db.sh.*--corpus FOLDER"):
+    with pytest.raises(TisdissError, match="where is X.*Set CORPUS in db.sh.*--corpus FOLDER"):
         files.find_root(None, "--corpus", "CORPUS", "X")
 
 
@@ -93,9 +94,9 @@ def test_a_list_that_cannot_be_had_is_named_with_a_way_out(server, tmp_path):
     folder, url = server
     target = tmp_path / "lists" / "list.txt"
     message = r"^list.txt: .*cannot be downloaded from .*\(File not found\): give it with --lists$"
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(TisdissError, match=message):
         files.fetch(target, f"{url}/list.txt", "give it with --lists")
-    with pytest.raises(DataError, match=r"unknown url type"):
+    with pytest.raises(TisdissError, match=r"unknown url type"):
         files.fetch(target, "list.txt", "give it with --lists")
     assert not target.parent.exists()
 
@@ -113,34 +114,36 @@ def test_integers_and_floats_are_written_as_they_are(tmp_path):
 def test_a_half_written_file_is_not_whole(tmp_path):
     path = tmp_path / "file.wav"
     files.write_audio(path, files.quantise(noise(1000)), RATE)
-    assert files.is_whole(path, RATE, 1000)
-    assert not files.is_whole(path, RATE, 999)
-    assert not files.is_whole(path, 16000, 1000)
-    assert not files.is_whole(tmp_path / "none.wav", RATE, 1000)
+    assert signals.is_whole(path, RATE, 1000)
+    assert not signals.is_whole(path, RATE, 999)
+    assert not signals.is_whole(path, 16000, 1000)
+    assert not signals.is_whole(tmp_path / "none.wav", RATE, 1000)
     for length in (1500, 20, 0):
         os.truncate(path, length)
-        assert not files.is_whole(path, RATE, 1000)
+        assert not signals.is_whole(path, RATE, 1000)
 
 
 def test_unusable_sources_are_named(tmp_path):
     path = tmp_path / "a source.flac"
-    with pytest.raises(DataError, match="a source.flac: no such file"):
-        files.frames_of(path, RATE)
+    with pytest.raises(TisdissError, match="a source.flac: no such file"):
+        signals.frames_of(path, RATE)
     soundfile.write(path, noise(20000), 16000)
-    assert files.frames_of(path, 16000) == len(files.read_source(path, 16000))
-    for read in (files.frames_of, files.read_source):
-        with pytest.raises(DataError, match="a source.flac: is at 16000 Hz, not 8000 Hz"):
+    assert signals.frames_of(path, 16000) == len(files.read_source(path, 16000))
+    for read in (signals.frames_of, files.read_source):
+        with pytest.raises(TisdissError, match="a source.flac: is at 16000 Hz, not 8000 Hz"):
             read(path, RATE)
     os.truncate(path, 10000)
-    with pytest.raises(DataError, match="a source.flac: "):
+    with pytest.raises(TisdissError, match="a source.flac: "):
         files.read_source(path, 16000)
     soundfile.write(path, np.stack([noise(2000)] * 2, axis=1), RATE)
     assert files.read_source(path, RATE, 1).shape == (2000,)
-    with pytest.raises(DataError, match="a source.flac: has 2 channels; the corpus has one there"):
+    with pytest.raises(
+        TisdissError, match="a source.flac: has 2 channels; the corpus has one there"
+    ):
         files.read_source(path, RATE)
     path.write_text("text")
-    for read in (files.frames_of, files.read_source):
-        with pytest.raises(DataError, match="a source.flac: not a readable audio file"):
+    for read in (signals.frames_of, files.read_source):
+        with pytest.raises(TisdissError, match="a source.flac: not a readable audio file"):
             read(path, RATE)
 
 
@@ -151,13 +154,13 @@ def test_padding_at_the_end_of_a_source_is_left_out(tmp_path):
     read = files.read_unpadded(path, RATE)
     np.testing.assert_array_equal(files.quantise(read), spoken)
     files.write_audio(path, np.zeros(900, np.int16), RATE)
-    with pytest.raises(DataError, match=f"^{path}: the signal is silent$"):
+    with pytest.raises(TisdissError, match=f"^{path}: the signal is silent$"):
         files.read_unpadded(path, RATE)
 
 
 def _double(folder: Path, number: int) -> int:
     if number % 3 == 0:
-        raise DataError(f"{number} cannot be doubled")
+        raise TisdissError(f"{number} cannot be doubled")
     (folder / str(number)).touch()
     return 2 * number
 
@@ -167,7 +170,7 @@ def test_what_fails_is_told_and_the_others_are_done(tmp_path, nj):
     numbers = [number for number in range(40) if number % 3]
     done = files.do_all(partial(_double, tmp_path), numbers, nj, "doubling")
     assert done == [2 * number for number in numbers]
-    with pytest.raises(DataError) as raised:
+    with pytest.raises(TisdissError) as raised:
         files.do_all(partial(_double, tmp_path), range(100, 142), nj, "doubling")
     lines = str(raised.value).split("\n")
     assert lines[0] == "102 cannot be doubled" and len(lines) == 12
@@ -191,7 +194,7 @@ def _write(folder: Path, number: int) -> None:
 
 
 def test_a_full_disk_stops_the_work_and_leaves_nothing_half_written(tmp_path):
-    with pytest.raises(DataError) as raised:
+    with pytest.raises(TisdissError) as raised:
         files.do_all(partial(_write, tmp_path), [1, 2, 3, 4], 1, "writing")
     path = tmp_path / "2.wav"
     message = f"{path}: cannot be written: File too large; mend that and run again, it goes on"

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 from recipe_folder import TINY_CONFIG
 
-from espnet2_tisdiss.recipes.data_directories import DataError, write_scp, write_speakers
+from espnet2_tisdiss.errors import TisdissError
+from espnet2_tisdiss.lists import write_scp
+from espnet2_tisdiss.recipes.data_directories import write_speakers
 from espnet2_tisdiss.recipes.stages.check_dynamic_mixing import check_singles, segment_length
 
 
@@ -25,7 +27,7 @@ def test_the_segment_is_that_of_the_configuration_and_its_changes(tmp_path: Path
     assert segment_length(config, []) == 8000
     assert segment_length(config, ["--max_epoch", "1", "--speech_segment", "16000"]) == 16000
     config.write_text(TINY_CONFIG.replace("speech_segment: 8000\n", ""))
-    with pytest.raises(DataError, match="tiny.yaml: dynamic mixing needs a speech_segment"):
+    with pytest.raises(TisdissError, match="tiny.yaml: dynamic mixing needs a speech_segment"):
         segment_length(config, [])
 
 
@@ -34,7 +36,9 @@ def test_speakers_and_lengths_have_to_be_there(singles: Path, capsys) -> None:
     assert capsys.readouterr().err == ""
     check_singles(singles, 2, 8000)
     assert "1 of 3 utterances are no longer than a segment of 8000" in capsys.readouterr().err
-    with pytest.raises(DataError, match="no utterance is longer than a segment of 24000 samples"):
+    with pytest.raises(
+        TisdissError, match="no utterance is longer than a segment of 24000 samples"
+    ):
         check_singles(singles, 2, 24000)
-    with pytest.raises(DataError, match="3 speakers are to be mixed, but it has 2"):
+    with pytest.raises(TisdissError, match="3 speakers are to be mixed, but it has 2"):
         check_singles(singles, 3, 8000)

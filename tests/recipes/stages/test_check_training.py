@@ -12,7 +12,8 @@ from espnet2.samplers.build_batch_sampler import build_batch_sampler
 from espnet2.train.abs_espnet_model import AbsESPnetModel
 from recipe_folder import REPOSITORY, TINY_CONFIG
 
-from espnet2_tisdiss.recipes.data_directories import DataError, write_scp
+from espnet2_tisdiss.errors import TisdissError
+from espnet2_tisdiss.lists import write_scp
 from espnet2_tisdiss.recipes.stages.check_training import (
     build,
     check_model,
@@ -49,30 +50,30 @@ def test_a_sound_configuration_passes(config) -> None:
 
 
 def test_an_option_the_separator_refuses(config) -> None:
-    with pytest.raises(DataError, match="conf.yaml: num_groups must divide emb_dim = 8; got 3"):
+    with pytest.raises(TisdissError, match="conf.yaml: num_groups must divide emb_dim = 8; got 3"):
         built(config({"num_groups": 3}))
-    with pytest.raises(DataError, match="num_groups must divide emb_dim = 8; got 5"):
+    with pytest.raises(TisdissError, match="num_groups must divide emb_dim = 8; got 5"):
         built(config(), "--separator_conf", "num_groups=5")
 
 
 def test_the_stock_wrapper_is_refused(config) -> None:
     criterion = {"name": "si_snr", "conf": {}, "wrapper": "pit", "wrapper_conf": {}}
     model = built(config(criterions=[criterion]))
-    with pytest.raises(DataError, match="si_snr_loss: .* write 'wrapper: multi_depth_pit'"):
+    with pytest.raises(TisdissError, match="si_snr_loss: .* write 'wrapper: multi_depth_pit'"):
         check_model(model, 8000)
 
 
 def test_a_model_for_another_rate_is_refused(config) -> None:
     model = built(config({"sample_rate": 16000}))
     check_model(model, 16000)
-    with pytest.raises(DataError, match="is for 16000 Hz, but the data has 8000 Hz"):
+    with pytest.raises(TisdissError, match="is for 16000 Hz, but the data has 8000 Hz"):
         check_model(model, 8000)
 
 
 @pytest.mark.parametrize(("given", "better"), [(4000, 8000), (12001, 16000), (27000, 24000)])
 def test_segments_of_another_length_than_they_say_are_refused(config, given, better) -> None:
     path = config(speech_segment=given)
-    with pytest.raises(DataError) as error:
+    with pytest.raises(TisdissError) as error:
         check_segments(options(path))
     assert str(error.value) == (
         f"{path}: speech_segment {given}: ESPnet takes whole multiples of 8000 samples alone; "
@@ -126,7 +127,7 @@ def test_weights_that_do_not_fit_are_listed(config, tmp_path: Path) -> None:
     torch.save(
         {**kept, "separator.conv.0.bias": torch.zeros(3), "more": torch.zeros(1)}, tmp_path / "w"
     )
-    with pytest.raises(DataError) as error:
+    with pytest.raises(TisdissError) as error:
         check_weights(model, tmp_path / "w")
     told = str(error.value)
     n_missing = len(weights) - len(kept) - 5
@@ -143,7 +144,7 @@ def test_a_file_of_anything_else_is_refused_in_one_line(config, tmp_path: Path, 
     if name == "checkpoint.pth":  # as ESPnet's training leaves it
         content = {"model": model.state_dict(), "reporter": {"epoch": 1}, "optimizers": [{}]}
         torch.save(content | {"schedulers": [None], "scaler": None}, path)
-    with pytest.raises(DataError) as error:
+    with pytest.raises(TisdissError) as error:
         check_weights(model, path)
     told = {
         "checkpoint.pth": "holds more than weights, as a training's checkpoint.pth does; give its "

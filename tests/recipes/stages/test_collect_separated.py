@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from espnet2_tisdiss.recipes.data_directories import DataError, read_scp, write_scp
+from espnet2_tisdiss.errors import TisdissError
+from espnet2_tisdiss.lists import read_scp, write_scp
 from espnet2_tisdiss.recipes.stages.collect_separated import collect, todo
 
 
@@ -83,7 +84,7 @@ def test_missing_results_are_refused_and_kept(mixtures: Path, tmp_path: Path) ->
     work, folder = tmp_path / "work", tmp_path / "enhanced"
     for key, length in (("a.1", 1000), ("b", 1001), ("c", 1002)):
         separate(work, 1, "re1", key, length, speakers=1)
-    with pytest.raises(DataError, match=r"3 utterances lack 2 separated files .*\(--ref_num\)"):
+    with pytest.raises(TisdissError, match=r"3 utterances lack 2 separated files .*\(--ref_num\)"):
         collect(work, mixtures, 2, "re1", folder)
     assert len(list(work.glob("jobs/1/out/re1/wavs/1/*.wav"))) == 3
     assert not folder.exists()

@@ -6,7 +6,7 @@ import pytest
 import torch
 from matplotlib import image
 
-from espnet2_tisdiss.recipes.data_directories import DataError
+from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.recipes.stages.draw_training import PICTURE, curves, read_epochs, shallowest
 
 
@@ -56,8 +56,8 @@ def test_the_program_draws_a_checkpoint(tmp_path, run_tool):
 
 
 def test_no_checkpoint_and_a_damaged_one(tmp_path):
-    with pytest.raises(DataError, match="checkpoint.pth: no such file: train first"):
+    with pytest.raises(TisdissError, match="checkpoint.pth: no such file: train first"):
         read_epochs(tmp_path)
     (tmp_path / "checkpoint.pth").write_bytes(b"no checkpoint")
-    with pytest.raises(DataError, match="is not a training's checkpoint"):
+    with pytest.raises(TisdissError, match="is not a training's checkpoint"):
         read_epochs(tmp_path)

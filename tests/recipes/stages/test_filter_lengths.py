@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from espnet2_tisdiss.recipes.data_directories import DataError, read_scp, write_scp, write_speakers
+from espnet2_tisdiss.errors import TisdissError
+from espnet2_tisdiss.lists import read_scp, write_scp
+from espnet2_tisdiss.recipes.data_directories import write_speakers
 from espnet2_tisdiss.recipes.stages.filter_lengths import filter_lengths
 
 
@@ -31,6 +33,6 @@ def test_the_limits_are_included(formatted: Path, tmp_path: Path) -> None:
 
 
 def test_an_empty_result_is_refused(formatted: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="none of 5 utterances lasts 30 to 40 s"):
+    with pytest.raises(TisdissError, match="none of 5 utterances lasts 30 to 40 s"):
         filter_lengths(formatted, tmp_path / "out", 8000, 30, 40)
     assert not (tmp_path / "out").exists()

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from espnet2_tisdiss.recipes.data_directories import DataError, read_scp, write_scp
+from espnet2_tisdiss.errors import TisdissError
+from espnet2_tisdiss.lists import read_scp, write_scp
 from espnet2_tisdiss.recipes.stages.format_audio import Format, format_data_dir
 
 LISTS = ["wav.scp", "spk1.scp", "spk2.scp"]
@@ -25,7 +26,7 @@ def source_of(data_dir: Path, name: str, key: str = KEY) -> Path:
 def refusal(data_dir: Path, wanted: Format = WAV_8K) -> list[str]:
     """The lines of the refusal; nothing may be left of the output."""
     out = data_dir.parent / "out"
-    with pytest.raises(DataError) as error:
+    with pytest.raises(TisdissError) as error:
         format_data_dir(data_dir, out, LISTS, wanted, nj=1)
     assert [path.name for path in data_dir.parent.iterdir()] == [data_dir.name]
     return str(error.value).splitlines()
@@ -132,7 +133,9 @@ def test_a_sample_that_is_no_number_is_refused_by_place(data_dir: Path, value: f
 def test_a_missing_file_is_named(data_dir: Path) -> None:
     source = source_of(data_dir, "spk2.scp")
     source.unlink()
-    assert refusal(data_dir) == [f"utterance '{KEY}', spk2.scp: {source}: no such file"]
+    assert refusal(data_dir) == [
+        f"utterance '{KEY}', spk2.scp: {source}: no such file; check its name"
+    ]
 
 
 def test_what_is_not_audio_is_named(data_dir: Path) -> None:
@@ -154,13 +157,20 @@ def test_a_truncated_file_is_refused(data_dir: Path, suffix: str) -> None:
     assert "truncated" in line or "not a readable audio file" in line
 
 
-@pytest.mark.parametrize("length", [0, 1, 159])
-def test_a_file_under_20_ms_is_refused(data_dir: Path, length: int) -> None:
+@pytest.mark.parametrize(
+    ("length", "reason"),
+    [
+        (0, "holds no samples"),
+        (1, "too short: 1 samples, at least 20 ms are needed"),
+        (159, "too short: 159 samples, at least 20 ms are needed"),
+    ],
+)
+def test_a_file_under_20_ms_is_refused(data_dir: Path, length: int, reason: str) -> None:
     for name in LISTS:
         soundfile.write(source_of(data_dir, name), np.ones(length) / 2, 8000)
     lines = refusal(data_dir)
     assert len(lines) == 3
-    assert f"too short: {length} samples, at least 20 ms are needed" in lines[0]
+    assert reason in lines[0]
 
 
 def test_a_silent_source_is_refused_for_training_and_told_for_tests(
@@ -205,7 +215,7 @@ def test_at_most_ten_problems_are_collected(data_dir: Path) -> None:
         write_scp(data_dir / name, {f"utt{index:02}": "nowhere.wav" for index in range(20)})
     lines = refusal(data_dir)
     assert len(lines) == 11
-    assert lines[0] == "utterance 'utt00', wav.scp: nowhere.wav: no such file"
+    assert lines[0] == "utterance 'utt00', wav.scp: nowhere.wav: no such file; check its name"
     assert lines[-1] == "stopped after 10 problems"
 
 

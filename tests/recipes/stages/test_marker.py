@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from espnet2_tisdiss.recipes.data_directories import write_scp
+from espnet2_tisdiss.lists import write_scp
 
 NOT_DONE = 3
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from espnet2_tisdiss.recipes.data_directories import DataError, read_scp, write_scp
+from espnet2_tisdiss.errors import TisdissError
+from espnet2_tisdiss.lists import read_scp, write_scp
 from espnet2_tisdiss.recipes.stages.perturb_speed import perturb_data_dir
 
 LISTS = ["wav.scp", "spk1.scp", "spk2.scp"]
@@ -50,10 +51,10 @@ def test_names_and_speakers_get_the_factor(data_dir: Path, tmp_path: Path) -> No
 
 
 def test_bad_factors_and_files_are_refused(data_dir: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="speed factors must differ: 1 1.0"):
+    with pytest.raises(TisdissError, match="speed factors must differ: 1 1.0"):
         perturb_data_dir(data_dir, tmp_path / "out", LISTS, ["1", "1.0"], 1, None)
     source = read_scp(data_dir / "spk1.scp")[KEY]
     Path(source).unlink()
-    with pytest.raises(DataError, match=f"utterance '{KEY}': {source}: no such file"):
+    with pytest.raises(TisdissError, match=f"utterance '{KEY}': {source}: no such file"):
         perturb_data_dir(data_dir, tmp_path / "out", LISTS, ["0.9"], 1, None)
     assert not (tmp_path / "out").exists()

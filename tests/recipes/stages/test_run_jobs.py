@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from espnet2_tisdiss.recipes.data_directories import write_scp
+from espnet2_tisdiss.lists import write_scp
 from espnet2_tisdiss.recipes.stages.run_jobs import split
 
 # Writes its keys and number of threads; fails on the key named in the file "bad", if any.

@@ -10,8 +10,9 @@ import yaml
 from matplotlib import image
 from recipe_folder import TINY_CONFIG
 
+from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.evaluate import cost
-from espnet2_tisdiss.recipes.data_directories import DataError, write_scp
+from espnet2_tisdiss.lists import write_scp
 from espnet2_tisdiss.recipes.stages import write_results
 from espnet2_tisdiss.recipes.stages.join_scores import METRICS, join_scores, read_scores
 from espnet2_tisdiss.recipes.stages.write_results import (
@@ -239,7 +240,7 @@ def test_only_the_tables_by_depth_are_printed() -> None:
 def test_depths_scored_on_other_utterances_are_refused(experiment: Path) -> None:
     mixture, depths = folders(experiment)
     plant(depths[0][1] / "scoring", {"SI_SNR": {"a": (1.0, 1.0)}})
-    with pytest.raises(DataError, match="differ in their utterances"):
+    with pytest.raises(TisdissError, match="differ in their utterances"):
         read_set("test", mixture, depths)
 
 
@@ -254,11 +255,11 @@ def test_scores_of_parallel_jobs_are_joined_and_averaged(tmp_path: Path) -> None
 
 
 def test_unusable_scores_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no scores were written"):
+    with pytest.raises(TisdissError, match="no scores were written"):
         join_scores(tmp_path / "jobs", tmp_path / "scoring")
-    with pytest.raises(DataError, match="has no SDR scores"):
+    with pytest.raises(TisdissError, match="has no SDR scores"):
         read_scores(tmp_path, "SDR")
     plant(tmp_path, {"SI_SNR": {"a": (1.0, 2.0)}})
     write_scp(tmp_path / "SI_SNR_spk2", {"a": "high"})
-    with pytest.raises(DataError, match="SI_SNR is not a number"):
+    with pytest.raises(TisdissError, match="SI_SNR is not a number"):
         read_scores(tmp_path, "SI_SNR")

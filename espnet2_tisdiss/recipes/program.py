@@ -1,0 +1,48 @@
+"""What the recipes' command-line programs share: their ends, and the types of their options."""
+
+import argparse
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+
+from espnet2_tisdiss.errors import TisdissError
+
+
+def run_main(program: str, main: Callable[[], None]) -> int:
+    """Run a program so that an expected failure is text, not a traceback.
+
+    An error of the package or a refused file is printed on stderr, each line after the program's
+    name. SIGTERM is handled like Ctrl-C, so that what was written aside is removed.
+
+    Returns:
+        The exit code: 0, 1 after an error, 130 after an interrupt.
+    """
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        main()
+    except (TisdissError, OSError) as error:
+        for line in str(error).splitlines():
+            print(f"{program}: {line}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    signal.signal(number, signal.SIG_IGN)  # the clean-up itself is not to be interrupted
+    raise KeyboardInterrupt
+
+
+def positive(text: str) -> int:
+    """Read a number of 1 or more from the command line: a type for argparse."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of 1 or more, found {text!r}")
+    return int(text)
+
+
+def absolute_path(text: str) -> Path:
+    """Read a path from the command line, absolute: a type for argparse."""
+    return Path(text).absolute()

@@ -1,0 +1,102 @@
+"""Files and folders appear complete or not at all."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from espnet2_tisdiss.atomic import build_aside, write_aside, write_whole
+from espnet2_tisdiss.errors import TisdissError
+from espnet2_tisdiss.lists import write_scp
+
+
+@pytest.mark.parametrize(
+    ("umask", "file", "folder"), [(0o022, 0o644, 0o755), (0o077, 0o600, 0o700)]
+)
+def test_permissions_follow_the_umask(tmp_path: Path, umask: int, file: int, folder: int) -> None:
+    before = os.umask(umask)
+    try:
+        write_whole(tmp_path / "new" / "file", "text")
+        with build_aside(tmp_path / "folder"):
+            pass
+    finally:
+        os.umask(before)
+    modes = [(tmp_path / name).stat().st_mode & 0o777 for name in ("new", "new/file", "folder")]
+    assert modes == [folder, file, folder]
+
+
+def test_what_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(TisdissError, match="/folder: cannot be written: Is a directory$"):
+        write_whole(tmp_path / "folder", b"")
+    assert list(tmp_path.iterdir()) == [tmp_path / "folder"]
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "list"
+    path.write_text("old")
+    with pytest.raises(RuntimeError), write_aside(path) as aside:
+        aside.write_text("half")
+        raise RuntimeError
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    with build_aside(folder) as aside:
+        (aside / "a").write_text("1")
+        assert not folder.exists()
+    with pytest.raises(RuntimeError), build_aside(folder) as aside:
+        (aside / "b").write_text("2")
+        raise RuntimeError
+    assert [path.name for path in folder.iterdir()] == ["a"]
+    with build_aside(folder) as aside:
+        (aside / "c").write_text("3")
+    assert [path.name for path in folder.iterdir()] == ["c"]
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
+def test_the_old_folder_comes_back_if_the_new_one_does_not_take_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
+    folder, rename = tmp_path / "set", Path.rename
+    folder.mkdir()
+    (folder / "old").touch()
+
+    def stopped(path: Path, target: Path) -> Path:
+        if target != folder:
+            return rename(path, target)
+        monkeypatch.undo()
+        raise error
+
+    with pytest.raises(error), build_aside(folder) as aside:
+        (aside / "new").touch()
+        monkeypatch.setattr(Path, "rename", stopped)
+    assert [path.name for path in folder.iterdir()] == ["old"]
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_a_full_disk_names_the_file(tmp_path: Path, full_disk: None) -> None:
+    path = tmp_path / "wav.scp"
+    with pytest.raises(OSError, match=f"File too large: '{path}'$"):
+        write_scp(path, {f"key{number}": "value" for number in range(100)})
+    folder = tmp_path / "set"
+    message = f"File too large: '{folder}/wav.scp'$"
+    with pytest.raises(OSError, match=message), build_aside(folder) as aside:
+        write_scp(aside / "wav.scp", {f"key{number}": "value" for number in range(100)})
+    message = f"File too large: '{folder}'$"
+    with pytest.raises(OSError, match=message), build_aside(folder) as aside:
+        (aside / "file").write_bytes(bytes(1000))
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_error_about_another_file_keeps_its_name(tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    with pytest.raises(FileNotFoundError, match=f"'{other}'$"), write_aside(tmp_path / "list"):
+        other.read_text()
+    with pytest.raises(OSError, match="^a text$"), write_aside(tmp_path / "list"):
+        raise OSError("a text")

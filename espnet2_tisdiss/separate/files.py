@@ -23,9 +23,9 @@ from espnet2_tisdiss.audio.spool import Spool
 from espnet2_tisdiss.audio.writing import AudioWriter, OutputFormat
 from espnet2_tisdiss.checks import check_choice
 from espnet2_tisdiss.errors import TisdissError, first_line
+from espnet2_tisdiss.separate.chunking import Chunk, Chunking
 from espnet2_tisdiss.separate.loudness import DEFAULT_SCALE, ScaleStatistics, Scaling, headroom_gain
 from espnet2_tisdiss.separate.recordings import Depths, Track
-from espnet2_tisdiss.separate.stitching import Chunk, Chunking
 
 if TYPE_CHECKING:
     from espnet2_tisdiss.separate.speech import SeparateSpeech

@@ -18,7 +18,8 @@ from espnet2_tisdiss.audio.channels import CHANNELS, take_channels
 from espnet2_tisdiss.audio.resampling import Resampler
 from espnet2_tisdiss.checks import check_choice, check_integer
 from espnet2_tisdiss.errors import TisdissError
-from espnet2_tisdiss.separate.stitching import Chunk, Chunker, Chunking, Stitcher
+from espnet2_tisdiss.separate.chunking import Chunk, Chunker, Chunking
+from espnet2_tisdiss.separate.stitching import Stitcher
 
 if TYPE_CHECKING:  # which imports this module
     from espnet2_tisdiss.separate.speech import SeparateSpeech

@@ -6,9 +6,9 @@ import soundfile
 
 from espnet2_tisdiss import SeparateSpeech, TisdissError
 from espnet2_tisdiss.audio.writing import OutputFormat
+from espnet2_tisdiss.separate.chunking import Chunking
 from espnet2_tisdiss.separate.files import Options, Task, full_pattern, separate_files
 from espnet2_tisdiss.separate.recordings import Depths
-from espnet2_tisdiss.separate.stitching import Chunking
 
 RATE = 8000
 IN_CHUNKS = {"chunk_seconds": 1.0, "overlap_seconds": 0.25}

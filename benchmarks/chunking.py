@@ -24,7 +24,8 @@ from measuring import count, run_main
 
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.pretrained.finding import load_model
-from espnet2_tisdiss.separate.stitching import Chunker, Chunking, Stitcher
+from espnet2_tisdiss.separate.chunking import Chunker, Chunking
+from espnet2_tisdiss.separate.stitching import Stitcher
 
 if TYPE_CHECKING:  # importing ESPnet takes seconds
     from espnet2_tisdiss import SeparateSpeech

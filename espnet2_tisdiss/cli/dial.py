@@ -11,9 +11,9 @@ from espnet2_tisdiss.cli.console import LEAST_S, check_numbers, measuring, messa
 from espnet2_tisdiss.errors import TisdissError
 
 if TYPE_CHECKING:  # these bring PyTorch and ESPnet, which takes seconds
+    from espnet2_tisdiss.separate.chunking import Chunking
     from espnet2_tisdiss.separate.recordings import Depths
     from espnet2_tisdiss.separate.speech import SeparateSpeech
-    from espnet2_tisdiss.separate.stitching import Chunking
 
 
 @dataclass(frozen=True)

@@ -167,9 +167,9 @@ def command(
     dial = Dial(parse_depths(n_re), all_depths, rtf, seconds, stop_db)
     from espnet2_tisdiss.audio.writing import OutputFormat
     from espnet2_tisdiss.cli.inputs import find_tasks, without_separated
+    from espnet2_tisdiss.separate.chunking import CHUNK_SECONDS, Chunking
     from espnet2_tisdiss.separate.files import Options, full_pattern
     from espnet2_tisdiss.separate.loudness import DEFAULT_SCALE
-    from espnet2_tisdiss.separate.stitching import CHUNK_SECONDS, Chunking
 
     output = OutputFormat(container, bits or ("float" if container == "wav" else "24"))
     names = full_pattern(pattern, channel, dial.is_several)

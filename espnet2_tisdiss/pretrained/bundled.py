@@ -1,9 +1,9 @@
-"""Models that come with the package: where they are, and that their weights are whole.
+"""The models of the package: where they are, and whether their weights are intact.
 
-A folder of espnet2_tisdiss/models/ holds config.yaml, model.pth, its SHA-256 as ``sha256sum`` writes it, a model
-card (README.md), the results it comes from (RESULTS.md) and an example of its test set: a mixture
-in mix/ and its sources in s1/, s2/. Nothing heavy is imported here: help and completion name the
-default model.
+A folder of espnet2_tisdiss/models/ holds config.yaml, model.pth, its SHA-256 as ``sha256sum``
+writes it, a model card (README.md), the results behind it (RESULTS.md) and an example from its test
+set: a mixture in mix/ and its sources in s1/ and s2/. Nothing heavy is imported here, because help
+and completion name the default model.
 """
 
 import hashlib

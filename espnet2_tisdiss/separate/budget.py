@@ -32,7 +32,7 @@ from espnet2_tisdiss.checks import check_integer
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.evaluate.cost import speech_shaped_noise
 from espnet2_tisdiss.network.precision import HALF_TYPES
-from espnet2_tisdiss.separate.stitching import CHUNK_SECONDS
+from espnet2_tisdiss.separate.chunking import CHUNK_SECONDS
 
 if TYPE_CHECKING:  # importing ESPnet takes seconds
     from espnet2_tisdiss.separate.speech import SeparateSpeech

@@ -1,7 +1,7 @@
-"""Audio files through a model: read, separate, scale, write, many of them and each of any length.
+"""Separating lists of audio files of any length: read, separate, scale, write.
 
-What is wrong with one file ends that file alone, with its reason; nothing stands under a final
-name before it is whole. Axis letters: j speaker, n sample.
+An error in one file ends that file alone and becomes its reason. Outputs have temporary names until
+they are complete. Axis letters: j speaker, n sample.
 """
 
 import functools
@@ -23,9 +23,9 @@ from espnet2_tisdiss.audio.spool import Spool
 from espnet2_tisdiss.audio.writing import AudioWriter, OutputFormat
 from espnet2_tisdiss.checks import check_choice
 from espnet2_tisdiss.errors import TisdissError, first_line
+from espnet2_tisdiss.separate.chunking import Chunk, Chunking
 from espnet2_tisdiss.separate.loudness import DEFAULT_SCALE, ScaleStatistics, Scaling, headroom_gain
 from espnet2_tisdiss.separate.recordings import Depths, Track
-from espnet2_tisdiss.separate.stitching import Chunk, Chunking
 
 if TYPE_CHECKING:
     from espnet2_tisdiss.separate.speech import SeparateSpeech
@@ -40,8 +40,8 @@ class Task:
     Attributes:
         source: the recording.
         folder: where the separated files go.
-        name: what ``{name}`` stands for in the pattern of their names.
-        clash: another file of this folder and name, for which this one is refused.
+        name: value of ``{name}`` in the pattern of the file names.
+        clash: another source with the same folder and name, which makes this one fail.
     """
 
     source: Path
@@ -55,14 +55,14 @@ class Options:
     """How files are separated and written.
 
     Attributes:
-        depths: how deep; several depths give as many sets of files.
+        depths: the depths; each gives a set of files.
         chunking: in samples at the model's rate.
         channel: one of :data:`~espnet2_tisdiss.audio.channels.CHANNELS`.
         scale: one of :data:`~espnet2_tisdiss.separate.loudness.SCALES`.
         output: format of the written files.
-        pattern: their names without suffix, with ``{name}``, ``{speaker}`` and, where there are
+        pattern: file names without suffix, with ``{name}``, ``{speaker}`` and, where there are
             several, ``{channel}`` and ``{n_re}``; None: these, in a row.
-        existing: what to do about files that are there: one of :data:`EXISTING`.
+        existing: what to do if an output exists: one of :data:`EXISTING`.
         batch_size: the most chunks to separate at once.
     """
 
@@ -94,13 +94,13 @@ class Options:
         ]
 
     def is_settled(self, paths: Iterable[Path]) -> bool:
-        """Tell whether the files that are there leave a task with these nothing to do.
+        """Return whether the outputs that exist leave nothing to do.
 
         Raises:
-            TisdissError: one of the files cannot be written, whatever is there.
+            TisdissError: one of the paths cannot be written.
         """
-        there = [_is_there(path) for path in paths]
-        return {"refuse": any, "skip": all}.get(self.existing, lambda _: False)(there)
+        exist = [_exists(path) for path in paths]
+        return {"refuse": any, "skip": all}.get(self.existing, lambda _: False)(exist)
 
 
 _MARKS = {
@@ -112,15 +112,15 @@ _MARKS = {
 
 
 def full_pattern(pattern: str | None, channel: str, several_depths: bool) -> str:
-    """Return the pattern of file names that :class:`Options` has for ``pattern``.
+    """Return the checked pattern of file names, or the default one.
 
     Args:
         pattern: as for :class:`Options`.
-        channel: as there.
+        channel: as for :class:`Options`.
         several_depths: whether files are written for several depths.
 
     Raises:
-        TisdissError: files would get the same name, or the pattern holds something else in braces.
+        TisdissError: outputs would share a name, or the pattern has an unknown field.
     """
     several = {"channel": channel == "each", "n_re": several_depths}
     needed = [field for field in _MARKS if several.get(field, True)]
@@ -128,7 +128,7 @@ def full_pattern(pattern: str | None, channel: str, several_depths: bool) -> str
         return "".join(_MARKS[field] for field in needed)
     try:
         parsed = list(string.Formatter().parse(pattern))
-    except ValueError:  # a brace is not closed
+    except ValueError:  # unbalanced braces
         parsed = []
     marks = [mark for mark in parsed if mark[1] is not None]
     inside = not Path(pattern).is_absolute() and ".." not in Path(pattern).parts
@@ -146,20 +146,20 @@ def full_pattern(pattern: str | None, channel: str, several_depths: bool) -> str
 
 @dataclass
 class Outcome:
-    """What became of a file.
+    """Result of separating a file.
 
     Attributes:
         source: the recording.
-        status: "done", "skipped" (its separated files were there) or "failed".
+        status: "done", "skipped" (its outputs existed) or "failed".
         reason: why it failed, in one line.
         outputs: the separated files.
         seconds: length of the recording.
         rate: its sample rate in Hz.
         channels: its channels.
-        separated_channels: how many were separated, each by itself; 1 is the mean or one of them.
+        separated_channels: number of channels separated; 1: one channel or their mean.
         n_re: repetitions of each of its chunks.
-        gain: what the separated files were turned down by so that an integer format holds them.
-        peak: the largest sample, before that.
+        gain: factor, at most 1, that made the outputs fit an integer format.
+        peak: largest absolute sample before that.
     """
 
     source: Path
@@ -187,13 +187,13 @@ def separate_files(
         model: the model.
         tasks: the files.
         options: how.
-        on_progress: called with the seconds of audio done since it was called last; what is
-            skipped or failed is done, too.
+        on_progress: called with the seconds of audio finished since the last call, including
+            skipped and failed files.
 
     Yields:
-        An outcome for each file, in the order in which they are finished.
+        An outcome for each file, in the order in which they finish.
     """
-    recordings: list[_Recording] = []  # open ones; more than one when they share a batch
+    recordings: list[_Recording] = []  # open ones; several when they share a batch
     try:
         pieces = _pieces(model, tasks, options, recordings)
         for batch in _batches(pieces, options.batch_size):
@@ -217,7 +217,7 @@ def separate_files(
 
 @dataclass(frozen=True)
 class _Piece:
-    """A chunk of a recording's track; without a chunk, the recording's end."""
+    """A chunk of a recording; without a chunk, the end of the recording."""
 
     recording: "_Recording"
     track: Track | None = None
@@ -231,7 +231,7 @@ def _pieces(
     options: Options,
     recordings: list["_Recording"],
 ) -> Iterator[_Piece]:
-    """Yield the chunks of all files and their ends; a file that fails has only the end left."""
+    """Yield the chunks and the end of every file; a file that fails yields its end next."""
     for task in tasks:
         recording = _Recording(model, task, options)
         recordings.append(recording)
@@ -242,7 +242,7 @@ def _pieces(
 
 
 def _batches(pieces: Iterable[_Piece], size: int) -> Iterator[list[_Piece]]:
-    """Yield pieces in lists with ``size`` chunks; an end waits only for chunks before it."""
+    """Yield lists of pieces with ``size`` chunks; an end waits only for chunks before it."""
     batch: list[_Piece] = []
     chunks = 0
     for piece in pieces:
@@ -258,35 +258,37 @@ def _batches(pieces: Iterable[_Piece], size: int) -> Iterator[list[_Piece]]:
 def _separated(
     model: "SeparateSpeech", depths: Depths, work: Sequence[_Piece]
 ) -> Iterator[tuple[_Piece, list[np.ndarray], int]]:
-    """Yield each piece with its estimates (j, n), one for each depth, and its repetitions."""
+    """Yield each piece with its estimates (j, n), one per depth, and its repetitions."""
     if not work:
         return
     try:
         takes, n_used = depths.separate(model, [piece.chunk.samples for piece in work])
-    except (RuntimeError, MemoryError) as error:  # PyTorch's errors are above all for memory
+    except (RuntimeError, MemoryError) as error:  # PyTorch's are mostly out of memory
         logging.debug("separation failed", exc_info=True)
         reason = first_line(error)
         for piece in work:
-            piece.recording.fail(f"could not be separated ({reason}); shorter chunks need less")
+            piece.recording.fail(
+                f"could not be separated ({reason}); shorter chunks need less memory"
+            )
         return
     yield from zip(work, takes, n_used, strict=True)
 
 
 class _Recording:
-    """A file at work: what is read of it, and what is to be written."""
+    """A file in progress."""
 
     def __init__(self, model: "SeparateSpeech", task: Task, options: Options):
         self._model, self._task, self._options = model, task, options
         self.outcome = Outcome(task.source, "done")
         self._stack = ExitStack()
         self._channels: list[_Channel] = []
-        self._told = 0.0
+        self._reported = 0.0
 
     def open(self) -> bool:
-        """Look at the file and make room for what comes; say whether there is something to do."""
+        """Check the file and open its spools; return whether there is work to do."""
         if self._task.clash is not None:
             raise TisdissError(
-                f"would be written under the names of {self._task.clash}; separate it by itself, "
+                f"has the same output names as {self._task.clash}; separate it alone, "
                 "into another folder"
             )
         info = probe(self._task.source)
@@ -300,9 +302,9 @@ class _Recording:
             if options.existing == "skip":
                 outcome.status, outcome.outputs = "skipped", paths
                 return False
-            there = next(filter(_is_there, paths))
+            existing = next(filter(_exists, paths))
             raise TisdissError(
-                f"{there}: is there already; --overwrite replaces it, --skip-existing leaves it, "
+                f"{existing}: exists already; --overwrite replaces it, --skip-existing leaves it, "
                 "--out names another folder"
             )
         for _ in channels:
@@ -322,7 +324,7 @@ class _Recording:
             yield from self._piece(channel, channel.track.end())
 
     def join(self, piece: _Piece, estimates: list[np.ndarray], n_re: int) -> None:
-        """Take the estimates of a chunk."""
+        """Join the estimates of a chunk."""
         if self.outcome.status == "failed":
             return
         if not all(np.isfinite(estimate).all() for estimate in estimates):
@@ -331,20 +333,20 @@ class _Recording:
         self.outcome.n_re.append(n_re)
 
     def advance(self, seconds: float) -> float:
-        """Return how much of ``seconds``, at most what is left of the recording, is news."""
+        """Return the part of ``seconds`` to report, capped at what remains of the recording."""
         total = self.outcome.seconds * self.outcome.separated_channels
-        news = min(seconds, total - self._told)
-        self._told += news
-        return news
+        reported = min(seconds, total - self._reported)
+        self._reported += reported
+        return reported
 
     def write(self) -> None:
-        """Write the separated files, once all chunks are joined."""
+        """Write the outputs after all chunks are joined."""
         if self.outcome.status != "done":
             return
         for channel in self._channels:
             channel.track.close()
         takes = list(self._takes())
-        # what the scaled samples' peak is, only a pass over them tells
+        # the peak of the scaled samples is known only after a pass over them
         self.outcome.peak = max(
             float(np.abs(block).max()) for _, scaled in takes for block in scaled()
         )
@@ -354,24 +356,24 @@ class _Recording:
             self._write_speakers(paths, (self.outcome.gain * block for block in scaled()))
 
     def close(self) -> None:
-        """Let go of what was kept for the second pass."""
+        """Delete the spools."""
         self._stack.close()
 
     def fail(self, reason: str) -> None:
-        """End this file: nothing more is read of it or written."""
+        """Mark this file as failed; no more of it is read or written."""
         source = f"{self._task.source}: "
         self.outcome.status = "failed"
         self.outcome.reason = reason if reason.startswith(source) else source + reason
 
     @contextmanager
     def failing_alone(self) -> Iterator[None]:
-        """Let what goes wrong in the block with this file end this file only."""
+        """Turn an error in the block into the failure of this file alone."""
         try:
             yield
         except TisdissError as error:
             self.fail(str(error))
         except MemoryError:
-            self.fail("there is not enough memory; shorter chunks need less")
+            self.fail("out of memory; shorter chunks need less")
 
     def _paths(self, channel: int) -> list[Path]:
         """Return the files of a channel (from 0), speaker by speaker, depth by depth."""
@@ -379,12 +381,14 @@ class _Recording:
 
     def _piece(self, channel: "_Channel", chunks: Sequence[Chunk]) -> Iterator[_Piece]:
         for chunk in chunks:
-            if not np.isfinite(chunk.samples).all():  # resampling may bring them over the largest
-                raise TisdissError("its samples are far too loud to be resampled; scale it down")
+            if not np.isfinite(chunk.samples).all():  # resampling can overflow
+                raise TisdissError(
+                    "the samples are too large to resample; scale the recording down"
+                )
             yield _Piece(self, channel.track, chunk, channel.advance(chunk))
 
     def _takes(self) -> Iterator[tuple[tuple[Path, ...], Callable[[], Iterator[np.ndarray]]]]:
-        """Yield the files of the speakers and what gives their blocks (j, n), as `_paths` goes."""
+        """Yield the speakers' files and a function that yields their blocks (j, n)."""
         depths, num_spk = range(len(self._options.depths.n_re)), self._model.num_spk
         scalings = [
             Scaling.of(self._options.scale, [one.statistics[depth] for one in self._channels])
@@ -397,7 +401,7 @@ class _Recording:
                 yield speakers, functools.partial(channel.scaled, depth, scaling)
 
     def _write_speakers(self, paths: Sequence[Path], blocks: Iterable[np.ndarray]) -> None:
-        """Write the rows of blocks (j, n), a file each."""
+        """Write each row of the blocks (j, n) to its file."""
         with ExitStack() as stack:
             rate, output = self.outcome.rate, self._options.output
             frames = self._channels[0].spool.frames
@@ -411,7 +415,7 @@ class _Recording:
 
 
 class _Channel:
-    """One channel of a recording: its way through the model, and what came out of it so far."""
+    """One channel of a recording in progress and its estimates so far."""
 
     def __init__(self, model: "SeparateSpeech", folder: Path, info: AudioInfo, options: Options):
         depths = len(options.depths.n_re)
@@ -430,17 +434,17 @@ class _Channel:
         self._end = 0
 
     def advance(self, chunk: Chunk) -> float:
-        """Return how many seconds a chunk adds to those before it."""
+        """Return the seconds that a chunk adds to the chunks before it."""
         before, self._end = self._end, chunk.start + len(chunk.samples)
         return (self._end - before) / self._model_rate
 
     def scaled(self, depth: int, scaling: Scaling) -> Iterator[np.ndarray]:
-        """Yield the scaled estimates (j, n) of a depth's index, block by block."""
+        """Yield the scaled estimates (j, n) of the depth with an index, block by block."""
         for block in self.spool.blocks():
             yield scaling(block[0], self._split(block)[depth])
 
     def _keep(self, block: np.ndarray) -> None:
-        """Take the next samples (1 + depths * j, n)."""
+        """Store the next samples (1 + depths * j, n)."""
         self.spool.append(block)
         for statistics, estimates in zip(self.statistics, self._split(block), strict=True):
             statistics.update(block[0], estimates)
@@ -449,11 +453,11 @@ class _Channel:
         return np.split(block[1:], len(self.statistics))
 
 
-def _is_there(path: Path) -> bool:
-    """Say whether there is a file of this name; refuse a name that no file can get.
+def _exists(path: Path) -> bool:
+    """Return whether a file exists; refuse a path at which none can be written.
 
     Raises:
-        TisdissError: it is too long, a folder has it, or it lies below a file.
+        TisdissError: the name is too long or a folder's, or a parent is a file.
     """
     try:
         is_folder = stat.S_ISDIR(path.stat().st_mode)

@@ -1,7 +1,7 @@
-"""Files separated by several processes side by side, each with the model and a share of threads.
+"""Separating files in several processes, each with the model and a share of the threads.
 
-A process and this one talk over a pipe of their own, so that the death of one, whatever it was
-doing, is noticed and cannot hold up the others.
+Each process has its own pipe to this one, so that the death of a process is noticed whatever it was
+doing and does not block the others.
 """
 
 import itertools
@@ -15,7 +15,7 @@ from typing import Any
 
 from espnet2_tisdiss.separate.files import Options, Outcome, Task, separate_files
 
-# how long a process may take to end by itself when it is told to
+# how long a terminated process may take to exit
 END_S = 10.0
 
 
@@ -31,17 +31,17 @@ def separate_in_jobs(
 
     Args:
         model: arguments of :func:`~espnet2_tisdiss.pretrained.finding.load_model`.
-        tasks: the files; as many go to a process at once as a batch has chunks.
+        tasks: the files; a process gets ``batch_size`` of them at a time.
         options: how.
         jobs: processes.
         threads: threads of each.
         on_progress: called with seconds of audio.
 
     Yields:
-        An outcome for each file. When a process dies, what it was at is failed, and another one
-        goes on with the rest.
+        An outcome for each file. When a process dies, its current files fail and a new process
+        continues with the rest.
     """
-    # with few files, all processes get some
+    # few files are spread over all processes
     size = max(1, min(options.batch_size, len(tasks) // jobs))
     shares = deque(itertools.batched(tasks, size))
     workers: list[_Worker] = []
@@ -49,7 +49,7 @@ def separate_in_jobs(
         for _ in range(min(jobs, len(shares))):
             workers.append(_Worker(model, options, threads))
         while workers:
-            for worker in _heard(workers):
+            for worker in _ready(workers):
                 match worker.message():
                     case Outcome() as outcome:
                         yield outcome
@@ -73,58 +73,58 @@ def separate_in_jobs(
 
 
 class _Worker:
-    """A process at work, seen from here.
+    """A worker process, as its parent sees it.
 
     Attributes:
         connection: the pipe to it.
-        has_begun: whether it got as far as to ask for work.
+        has_begun: whether it has asked for work.
     """
 
     def __init__(self, model: dict[str, Any], options: Options, threads: int):
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         self.has_begun = False
-        self._tasks: list[Task] = []  # those that it is at
+        self._tasks: list[Task] = []  # in progress
         arguments = (theirs, model, options, threads)
         self._process = context.Process(target=_work, args=arguments, daemon=True)
-        with _signals_held_back():
+        with _signals_blocked():
             self._process.start()
-        theirs.close()  # theirs alone, so that its death is the end of the pipe
+        theirs.close()  # the worker holds the only copy, so that its death closes the pipe
 
     def message(self) -> Outcome | float | str:
-        """Return what the process says, or "ended" if it is no more."""
+        """Return the next message of the process, or "ended" if it has ended."""
         try:
             message = self.connection.recv()
         except (EOFError, OSError):
             return "ended"
         if isinstance(message, Outcome):
-            del self._tasks[0]  # they are finished in their order
+            del self._tasks[0]  # files finish in order
         self.has_begun = True
         return message
 
     def give(self, shares: deque[tuple[Task, ...]]) -> None:
-        """Give it the first share; none when there is no more, and it ends."""
+        """Send the first share, or an empty one that ends the process."""
         share = shares.popleft() if shares else ()
         try:
             self.connection.send(share)
             self._tasks = list(share)
-        except OSError:  # it died meanwhile, which is its next message
+        except OSError:  # it has died, which is its next message
             if share:
                 shares.appendleft(share)
 
     def lost(self) -> Iterator[Outcome]:
-        """Yield the outcomes of what it was at when it died; none if it was done."""
+        """Yield a failed outcome for each file in progress when the process died."""
         self.end()
-        reason = f"its process died ({self._cause()}), perhaps for want of memory; use fewer jobs"
+        reason = f"its process died ({self._cause()}), possibly out of memory; use fewer jobs"
         for task in self._tasks:
             yield Outcome(task.source, "failed", f"{task.source}: {reason}")
 
     def interrupt(self) -> None:
-        """Tell it to end, in a way that leaves nothing half-written."""
+        """Ask it to end; it removes its unfinished files."""
         self._process.terminate()
 
     def end(self) -> None:
-        """Wait for its end, and see to it that there is one."""
+        """Wait for the process to end; kill it after ``END_S``."""
         self._process.join(END_S)
         if self._process.is_alive():
             self._process.kill()
@@ -132,22 +132,22 @@ class _Worker:
         self.connection.close()
 
     def _cause(self) -> str:
-        """Say how it ended."""
+        """Return how it ended."""
         code = self._process.exitcode
         return signal.Signals(-code).name if code < 0 else f"exit code {code}"
 
 
-def _heard(workers: Sequence[_Worker]) -> list[_Worker]:
-    """Return the workers that have said something, or ended, once there is one."""
+def _ready(workers: Sequence[_Worker]) -> list[_Worker]:
+    """Wait for workers that have sent a message or ended, and return them."""
     ready = wait([worker.connection for worker in workers])
     return [worker for worker in workers if worker.connection in ready]
 
 
 @contextmanager
-def _signals_held_back() -> Iterator[None]:
-    """Let signals to end come after the block; a process started in it begins with them blocked.
+def _signals_blocked() -> Iterator[None]:
+    """Block SIGINT and SIGTERM; a process started in the block inherits that.
 
-    A terminal sends Ctrl-C to all processes; it is this one that is to end the others.
+    A terminal sends Ctrl-C to all processes, but this one has to end the others.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
@@ -157,8 +157,8 @@ def _signals_held_back() -> Iterator[None]:
 
 
 def _work(connection: Connection, model: dict[str, Any], options: Options, threads: int) -> None:
-    """Separate what is given until there is no more: what the process does."""
-    # an end by a signal, or as the other process is no more, is none to speak of
+    """Separate shares of files until an empty one comes; runs in the worker process."""
+    # the end by a signal or of the parent process needs no traceback
     with suppress(KeyboardInterrupt, EOFError, ConnectionError):
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # KeyboardInterrupt
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
@@ -167,10 +167,10 @@ def _work(connection: Connection, model: dict[str, Any], options: Options, threa
         from espnet2_tisdiss.pretrained.finding import load_model
 
         torch.set_num_threads(threads)
-        separator = load_model(**model)
+        loaded = load_model(**model)
         connection.send("ready")
         while share := connection.recv():
-            for outcome in separate_files(separator, share, options, connection.send):
+            for outcome in separate_files(loaded, share, options, connection.send):
                 connection.send(outcome)
             connection.send("ready")
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # nothing is half-written any more
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # no unfinished file is left

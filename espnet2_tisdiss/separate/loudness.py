@@ -1,18 +1,18 @@
 """Output scale: how loud the separated signals are.
 
-A model trained with SI-SNR knows no scale: its estimates may be a hundred times too loud, each by
-another factor. :data:`SCALES` are the choices:
+SI-SNR ignores scale, so the estimates of a model trained with it may be a hundred times too loud,
+each by a different factor. :data:`SCALES` are the choices:
 
-* ``estimate``: as the model gives them;
-* ``peak``: one gain for all speakers and channels of a recording, such that the loudest sample is
-  0.9; who was louder stays louder;
-* ``level``: each estimate gets the gain with which all together come closest to the mixture, so
-  that everybody is about as loud as there;
-* ``mixture``: then what is left of the mixture is shared equally (mixture consistency, Wisdom et
-  al. 2019, arXiv 1811.08521). They sum to the mixture, with all the noise that is in it.
+* ``estimate``: unscaled;
+* ``peak``: one gain for all speakers and channels of a recording, which brings the largest sample
+  to 0.9; the balance between speakers stays;
+* ``level``: the gains with which the sum of the estimates comes closest to the mixture, so that
+  speakers keep their level in the mixture;
+* ``mixture``: as ``level``, then the rest of the mixture is shared equally (mixture consistency,
+  Wisdom et al. 2019, arXiv 1811.08521). The estimates sum to the mixture, noise included.
 
-The gains are those of the whole recording. One that does not fit in memory is passed through twice:
-once to gather :class:`ScaleStatistics`, once to apply the :class:`Scaling` that follows from them.
+The gains hold for the full recording. One that does not fit in memory is read twice: once to gather
+:class:`ScaleStatistics`, once to apply the :class:`Scaling` computed from them.
 
 Axis letters: j speaker, n sample.
 """
@@ -30,14 +30,14 @@ from espnet2_tisdiss.checks import check_choice
 SCALES = ("estimate", "peak", "level", "mixture")
 DEFAULT_SCALE = "level"
 PEAK = 0.9
-# the largest sample of 16 bits: at it, no integer format cuts anything
+# the largest 16-bit sample: no integer format clips it
 FULL_SCALE = 1 - 2**-15
-# how strongly gains are pulled towards a common one, against the energy of the estimates
+# weight of the pull towards a common gain, relative to the energy of the estimates
 BALANCE_PULL = 1e-6
 
 
 class ScaleStatistics:
-    """What the scales need to know of a channel, gathered block by block.
+    """Statistics of a channel from which its gains follow, gathered block by block.
 
     Args:
         num_spk: estimates of the channel.
@@ -54,7 +54,7 @@ class ScaleStatistics:
         self.cross = np.zeros(num_spk)
 
     def update(self, mixture: np.ndarray, estimates: np.ndarray) -> Self:
-        """Add a block: mixture (n,) and estimates (j, n) of the same place."""
+        """Add a block: mixture (n,) and estimates (j, n) of the same samples."""
         signals = estimates.astype(np.float64)
         self.peaks = np.maximum(self.peaks, np.abs(signals).max(axis=1, initial=0.0))
         self.gram += signals @ signals.T
@@ -64,12 +64,12 @@ class ScaleStatistics:
 
 @dataclass(frozen=True)
 class Scaling:
-    """A scale for one channel: gains and whether the rest of the mixture is shared out.
+    """Gains of one channel, and whether the rest of the mixture is distributed.
 
     Attributes:
         gains: (j,), factor of each estimate.
-        share_rest: whether an equal part of what the mixture has beyond the scaled estimates is
-            added to each of them.
+        share_rest: whether to add to each scaled estimate an equal part of the mixture minus their
+            sum.
     """
 
     gains: np.ndarray
@@ -80,7 +80,7 @@ class Scaling:
         """Return the scaling of each channel of a recording, from their statistics.
 
         Raises:
-            ValueError: ``scale`` is none of :data:`SCALES`.
+            ValueError: ``scale`` is not in :data:`SCALES`.
         """
         check_choice("scale", scale, SCALES)
         if scale in ("level", "mixture"):
@@ -98,14 +98,14 @@ class Scaling:
 
 
 def rescale(scale: str, mixture: np.ndarray, estimates: np.ndarray) -> np.ndarray:
-    """Scale a channel that is in memory: one of :func:`rescale_channels`."""
+    """Scale one channel in memory, as :func:`rescale_channels` does."""
     return rescale_channels(scale, [mixture], [estimates])[0]
 
 
 def rescale_channels(
     scale: str, mixtures: Sequence[np.ndarray], estimates: Sequence[np.ndarray]
 ) -> list[np.ndarray]:
-    """Scale the channels of a recording that is in memory.
+    """Scale the channels of a recording in memory.
 
     Args:
         scale: one of :data:`SCALES`.
@@ -116,9 +116,9 @@ def rescale_channels(
         (j, n) of each channel, of the estimates' type.
 
     Raises:
-        ValueError: ``scale`` is none of :data:`SCALES`.
+        ValueError: ``scale`` is not in :data:`SCALES`.
     """
-    if scale == "estimate":  # as all chunks come: nothing has to be known of them
+    if scale == "estimate":  # no statistics needed
         return list(estimates)
     channels = list(zip(mixtures, estimates, strict=True))
     statistics = [ScaleStatistics(len(found)).update(mix, found) for mix, found in channels]
@@ -129,21 +129,19 @@ def rescale_channels(
 def headroom_gain(peak: float) -> float:
     """Return the gain, at most 1, with which samples up to ``peak`` fit an integer format.
 
-    It is meant for all of a recording alike, its speakers, channels and depths, with the largest of
-    their peaks after scaling. That of scale "mixture" does not follow from the estimates' peaks: it
-    takes a pass over the scaled blocks.
+    One gain serves all speakers, channels and depths of a recording, so ``peak`` is the largest of
+    their peaks after scaling. For the scale "mixture" that takes a pass over the scaled blocks.
     """
     return 1.0 if peak <= 1 else FULL_SCALE / peak
 
 
 def _mixture_gains(statistics: ScaleStatistics) -> np.ndarray:
-    """Return gains (j,) of one sign with which the estimates' sum comes closest to the mixture.
+    """Return gains (j,) of one sign that bring the sum of the estimates closest to the mixture.
 
-    Two things are added to plain least squares. The gains have one sign, since another one would
-    turn leakage into an inverted copy of the other speaker. It is nearly always positive, but
-    SI-SNR does not see polarity: a model trained with it alone may invert all of its estimates.
-    And a very small pull towards one gain for all settles what the mixture leaves open (equal,
-    silent or nearly silent estimates) in favour of the estimates' own balance.
+    This is least squares with two additions. All gains have the same sign: a different one would
+    turn leakage into an inverted copy of the other speaker. The sign is nearly always positive, but
+    SI-SNR ignores polarity, so that a model trained with it may invert all estimates. A small pull
+    towards a common gain decides where the mixture does not (equal or nearly silent estimates).
     """
     energies = np.diag(statistics.gram)
     audible = energies > 0
@@ -152,10 +150,10 @@ def _mixture_gains(statistics: ScaleStatistics) -> np.ndarray:
         return gains
     polarity = -1.0 if statistics.cross.sum() < 0 else 1.0
     cross = polarity * statistics.cross
-    # the one gain for all, held back where the estimates cancel one another
+    # the common gain, kept small where the estimates cancel each other
     resistance = statistics.gram.sum() + BALANCE_PULL * energies.sum()
     common = cross.sum() / resistance
-    # in units of each estimate's own norm, whatever their scales
+    # in units of each estimate's norm, so that scales do not matter
     norms = np.sqrt(energies[audible])
     correlation = statistics.gram[np.ix_(audible, audible)] / np.outer(norms, norms)
     target = cross[audible] / norms + BALANCE_PULL * common * norms

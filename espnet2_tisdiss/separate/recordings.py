@@ -1,8 +1,8 @@
 """Recordings of any length and sample rate through a model, in bounded memory.
 
-A :class:`Track` is one channel of a recording on its way: to the model's sample rate, into
-chunks, and, separated, joined and back to the recording's rate. :func:`separate_recording` takes
-one in memory; files.py reads and writes whole lists of files. Axis letters: c channel, j speaker,
+A :class:`Track` takes one channel of a recording to the model's sample rate, cuts it into chunks,
+joins the separated chunks and takes them back to the recording's rate. :func:`separate_recording`
+does that in memory; ``files`` reads and writes lists of files. Axis letters: c channel, j speaker,
 n sample.
 """
 
@@ -18,7 +18,8 @@ from espnet2_tisdiss.audio.channels import CHANNELS, take_channels
 from espnet2_tisdiss.audio.resampling import Resampler
 from espnet2_tisdiss.checks import check_choice, check_integer
 from espnet2_tisdiss.errors import TisdissError
-from espnet2_tisdiss.separate.stitching import Chunk, Chunker, Chunking, Stitcher
+from espnet2_tisdiss.separate.chunking import Chunk, Chunker, Chunking
+from espnet2_tisdiss.separate.stitching import Stitcher
 
 if TYPE_CHECKING:  # which imports this module
     from espnet2_tisdiss.separate.speech import SeparateSpeech
@@ -26,15 +27,15 @@ if TYPE_CHECKING:  # which imports this module
 
 @dataclass(frozen=True)
 class Depths:
-    """How deep a separation goes.
+    """The depths of a separation.
 
     Attributes:
         n_re: the depths at which estimates are wanted, ascending; usually one.
-        stop_db: to stop before the (one) depth when a repetition changes the estimate by less than
-            this; see :meth:`SeparateSpeech.until_stable`. None: go to the end.
+        stop_db: with one depth, stop earlier if a repetition changes the estimate by less than
+            this; see :meth:`SeparateSpeech.until_stable`. None: never stop earlier.
 
     Raises:
-        ValueError: a depth is no integer >= 1, there is none, or several with ``stop_db``.
+        ValueError: a depth is not an integer >= 1, there is none, or several with ``stop_db``.
     """
 
     n_re: tuple[int, ...]
@@ -52,8 +53,8 @@ class Depths:
         """Separate mixtures (n,) as one batch.
 
         Returns:
-            For each of them a list with its estimate (j, n) at every depth of ``n_re``, and the
-            repetitions that each was given.
+            For each mixture its estimates (j, n) at the depths ``n_re``, and for each mixture the
+            repetitions run.
         """
         if self.stop_db is not None:
             stable = model.until_stable(waves, self.stop_db, self.n_re[-1], scale="estimate")
@@ -64,29 +65,29 @@ class Depths:
 
 
 def change_db(before: np.ndarray, after: np.ndarray) -> float:
-    """Return the energy of a change against that of what came of it, in dB; -inf of no change."""
+    """Return the energy of ``after - before`` relative to ``after``, in dB; -inf for no change."""
     change, energy = (np.square(x, dtype=np.float64).sum() for x in (after - before, after))
-    if change == 0:  # of silence, too
+    if change == 0:  # also for silence
         return -math.inf
-    # a quotient might overflow
+    # a quotient could overflow
     return 10 * (math.log10(change) - math.log10(max(energy, np.finfo(np.float64).tiny)))
 
 
 class Track:
-    """One channel of a recording on its way through the model.
+    """One channel of a recording through the model.
 
-    The mixture is handed on beside the speakers as the model heard it: at another rate than the
-    model's it went there and back like the estimates, so that it is what they can add up to.
+    The mixture comes out beside the speakers. It is resampled like the estimates, so that they can
+    sum to it exactly.
 
     Args:
         rate: the recording's sample rate in Hz.
         model_rate: the model's.
-        length: samples of the recording; exactly as many come out.
+        length: samples of the recording and of the output.
         chunking: in samples at the model's rate.
         depths: number of depths.
         num_spk: number of speakers.
-        sink: takes the next finished samples (1 + depths * num_spk, n): the mixture's, then those
-            of all speakers depth by depth.
+        sink: called with the next finished samples (1 + depths * num_spk, n): the mixture, then
+            all speakers, depth by depth.
     """
 
     def __init__(
@@ -101,14 +102,14 @@ class Track:
     ):
         self._to_model = Resampler(rate, model_rate)
         self._chunker = Chunker(chunking)
-        # what was cut into chunks and is not joined yet (n,)
+        # samples (n,) whose chunks are not joined yet
         self._mixture = np.empty(0, np.float32)
         self._stitchers = [Stitcher(model_rate) for _ in range(depths)]
         self._from_model = Resampler(model_rate, rate, 1 + depths * num_spk, length)
         self._sink = sink
 
     def read(self, block: np.ndarray) -> list[Chunk]:
-        """Take the recording's next samples (n,); return the chunks to be separated now."""
+        """Take the recording's next samples (n,); return the chunks they complete."""
         return self._cut(self._to_model.push(block[None])[0])
 
     def end(self) -> list[Chunk]:
@@ -116,27 +117,27 @@ class Track:
         return self._cut(self._to_model.finish()[0]) + self._chunker.finish()
 
     def join(self, chunk: Chunk, estimates: Sequence[np.ndarray]) -> None:
-        """Take a chunk's estimates (j, n), one for each depth; chunks come in their order."""
+        """Take a chunk's estimates (j, n), one per depth; chunks come in order."""
         joined = zip(self._stitchers, estimates, strict=True)
-        self._hand_on([stitcher.push(chunk.start, estimate) for stitcher, estimate in joined])
+        self._send([stitcher.push(chunk.start, estimate) for stitcher, estimate in joined])
 
     def close(self) -> None:
-        """Hand on the rest, once all chunks are joined."""
-        self._hand_on([stitcher.finish() for stitcher in self._stitchers])
+        """Send the remaining samples after all chunks are joined."""
+        self._send([stitcher.finish() for stitcher in self._stitchers])
         self._sink(self._from_model.finish())
 
     def _cut(self, samples: np.ndarray) -> list[Chunk]:
         self._mixture = np.concatenate((self._mixture, samples))
         return self._chunker.push(samples)
 
-    def _hand_on(self, estimates: list[np.ndarray]) -> None:
-        """Send on the samples (j, n) that every depth's chunks are joined up to."""
+    def _send(self, estimates: list[np.ndarray]) -> None:
+        """Send the samples (j, n) of every depth that are finished."""
         mixture, self._mixture = np.split(self._mixture, [estimates[0].shape[1]])
         self._sink(self._from_model.push(np.concatenate((mixture[None], *estimates))))
 
 
 def channels_of(samples: np.ndarray, channel: str) -> np.ndarray:
-    """Return what is to be separated of a recording.
+    """Return the channels of a recording that are to be separated.
 
     Args:
         samples: (n,), or (n, c) as soundfile reads them.
@@ -146,8 +147,8 @@ def channels_of(samples: np.ndarray, channel: str) -> np.ndarray:
         float32 (c, n), c = 1 or, with "each", the recording's channels.
 
     Raises:
-        TisdissError: there are no samples, or some that are not finite, or the axes are exchanged.
-        ValueError: ``channel`` is none of these.
+        TisdissError: there are no samples, some are not finite, or the axes are swapped.
+        ValueError: ``channel`` is not one of these.
     """
     check_choice("channel", channel, CHANNELS)
     samples = np.asarray(samples, np.float32)
@@ -173,7 +174,7 @@ def separate_recording(
     chunking: Chunking,
     batch_size: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Separate one channel that is in memory.
+    """Separate one channel in memory.
 
     Args:
         model: the model.
@@ -184,8 +185,8 @@ def separate_recording(
         batch_size: the most chunks of one batch.
 
     Returns:
-        The mixture (n,) as the model heard it, and the estimates (j, n), as the model gives them;
-        float32, at ``rate``.
+        The mixture (n,), resampled like the estimates, and the unscaled estimates (j, n); float32,
+        at ``rate``.
     """
     blocks: list[np.ndarray] = []
     track = Track(

@@ -26,9 +26,9 @@ from espnet2_tisdiss.network.separator import TISDiSSSeparator, depth_of_call, r
 from espnet2_tisdiss.pretrained.bundled import DEFAULT_MODEL
 from espnet2_tisdiss.pretrained.finding import find_model, loading, read_weights
 from espnet2_tisdiss.separate.budget import kept_calibration, timed_seconds
+from espnet2_tisdiss.separate.chunking import CHUNK_SECONDS, Chunking
 from espnet2_tisdiss.separate.loudness import DEFAULT_SCALE, SCALES, rescale, rescale_channels
 from espnet2_tisdiss.separate.recordings import Depths, change_db, channels_of, separate_recording
-from espnet2_tisdiss.separate.stitching import CHUNK_SECONDS, Chunking
 from espnet2_tisdiss.separate.transforms import Transforms
 
 # (b, n), or b waveforms (n,) of their own lengths

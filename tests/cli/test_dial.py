@@ -3,7 +3,7 @@
 import pytest
 
 from espnet2_tisdiss.cli.dial import work_factor
-from espnet2_tisdiss.separate.stitching import Chunking
+from espnet2_tisdiss.separate.chunking import Chunking
 
 RATE = 8000
 

@@ -6,9 +6,9 @@ import soundfile
 
 from espnet2_tisdiss import SeparateSpeech, TisdissError
 from espnet2_tisdiss.audio.writing import OutputFormat
+from espnet2_tisdiss.separate.chunking import Chunking
 from espnet2_tisdiss.separate.files import Options, Task, full_pattern, separate_files
 from espnet2_tisdiss.separate.recordings import Depths
-from espnet2_tisdiss.separate.stitching import Chunking
 
 RATE = 8000
 IN_CHUNKS = {"chunk_seconds": 1.0, "overlap_seconds": 0.25}
@@ -184,7 +184,7 @@ def test_samples_that_no_resampling_holds_fail_alone(model, record, tmp_path):
     soundfile.write(loud.source, square, 2 * RATE, "FLOAT")
     outcomes = list(separate_files(model, [loud, good], options(batch_size=4)))
     assert [outcome.status for outcome in outcomes] == ["failed", "done"]
-    assert outcomes[0].reason.startswith(f"{loud.source}: its samples are far too loud")
+    assert outcomes[0].reason.startswith(f"{loud.source}: the samples are too large to resample")
 
 
 @pytest.mark.parametrize("error", [RuntimeError("no memory\nat all"), MemoryError()])
@@ -207,7 +207,7 @@ def test_what_is_there(model, record, tmp_path):
     other.write_text("not to be lost")
 
     (outcome,) = separate_files(model, tasks[:1], options())
-    assert outcome.status == "failed" and "a_spk1.wav: is there already" in outcome.reason
+    assert outcome.status == "failed" and "a_spk1.wav: exists already" in outcome.reason
     (outcome,) = separate_files(model, tasks[:1], options(existing="skip"))
     assert (outcome.status, outcome.outputs[1]) == ("skipped", other)
     assert other.read_text() == "not to be lost"

@@ -7,10 +7,10 @@ import pytest
 import soundfile
 
 from espnet2_tisdiss import SeparateSpeech
+from espnet2_tisdiss.separate.chunking import Chunking
 from espnet2_tisdiss.separate.files import Options, Task, separate_files
 from espnet2_tisdiss.separate.jobs import separate_in_jobs
 from espnet2_tisdiss.separate.recordings import Depths
-from espnet2_tisdiss.separate.stitching import Chunking
 
 RATE = 8000
 OPTIONS = Options(Depths((1,)), Chunking.in_seconds(RATE), batch_size=2)

@@ -6,7 +6,8 @@ import pytest
 from scipy.signal import lfilter
 
 from espnet2_tisdiss.errors import TisdissError
-from espnet2_tisdiss.separate.stitching import Chunk, Chunker, Chunking, Stitcher
+from espnet2_tisdiss.separate.chunking import Chunk, Chunker, Chunking
+from espnet2_tisdiss.separate.stitching import Stitcher
 
 RATE = 8000
 # of the voices' resonances, in Hz
@@ -67,6 +68,19 @@ def stitch(sources, rng, chunking, leak=0.0, gain_db=0.0, scale=1.0, noise=1e-4)
 def test_chunking_out_of_range_is_refused(length, overlap):
     with pytest.raises(ValueError, match="length|overlap"):
         Chunking(length, overlap)
+
+
+
+def test_cross_fade_is_a_raised_cosine():
+    stitcher = Stitcher(RATE)
+    parts = [
+        stitcher.push(0, np.zeros((1, 10))),
+        stitcher.push(6, np.ones((1, 10))),
+        stitcher.finish(),
+    ]
+    # sin^2 at the centres of the four samples: pi/16, 3 pi/16, ...
+    fade = [0.0380602337, 0.3086582838, 0.6913417162, 0.9619397663]
+    assert np.allclose(np.concatenate(parts, 1)[0], [0] * 6 + fade + [1] * 6, rtol=0, atol=1e-9)
 
 
 def test_chunking_in_seconds():

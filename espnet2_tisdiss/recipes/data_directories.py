@@ -6,8 +6,18 @@ A data directory holds ``wav.scp spk1.scp ... utt2spk spk2utt``: lists with the 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from espnet2_tisdiss.checks import some_of
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.lists import byte_order, read_scp, write_scp
+
+# which list holds which signal of a two-speaker mixture
+LIST_OF_SIGNAL = {"mix": "wav.scp", "s1": "spk1.scp", "s2": "spk2.scp"}
+
+
+def listed_path(path: Path, recipe: Path) -> str:
+    """Return a path as lists have it: from the recipe's folder, or absolute if not inside it."""
+    path, recipe = path.absolute(), recipe.absolute()
+    return str(path.relative_to(recipe) if path.is_relative_to(recipe) else path)
 
 
 def write_speakers(folder: str | Path, utt2spk: Mapping[str, str]) -> None:
@@ -28,7 +38,7 @@ def copy_lists(paths: Iterable[Path], out_dir: Path, keys: Collection[str]) -> N
     for path in paths:
         table = read_scp(path)
         if missing := set(keys) - table.keys():
-            raise TisdissError(f"{path}: lacks {_some(missing)}, which wav.scp has")
+            raise TisdissError(f"{path}: lacks utterance {some_of(missing, 1)}, which wav.scp has")
         kept = {key: table[key] for key in keys}
         if path.name == "utt2spk":
             write_speakers(out_dir, kept)
@@ -55,16 +65,8 @@ def read_data_dir(folder: str | Path, lists: Sequence[str]) -> dict[str, dict[st
     tables = {name: read_scp(folder / name) for name in lists}
     norm = tables[lists[0]]
     for name, table in tables.items():
-        missing = norm.keys() - table.keys()
-        if missing:
-            raise TisdissError(f"{folder / name}: lacks {_some(missing)}, which {lists[0]} has")
-        extra = table.keys() - norm.keys()
-        if extra:
-            raise TisdissError(f"{folder / name}: has {_some(extra)}, which {lists[0]} lacks")
+        if missing := some_of(norm.keys() - table.keys(), 1):
+            raise TisdissError(f"{folder / name}: lacks utterance {missing}, which {lists[0]} has")
+        if extra := some_of(table.keys() - norm.keys(), 1):
+            raise TisdissError(f"{folder / name}: has utterance {extra}, which {lists[0]} lacks")
     return tables
-
-
-def _some(keys: Iterable[str]) -> str:
-    ordered = sorted(keys, key=byte_order)
-    more = f" and {len(ordered) - 1} more" if len(ordered) > 1 else ""
-    return f"utterance {ordered[0]!r}{more}"

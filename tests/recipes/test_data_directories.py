@@ -21,9 +21,9 @@ def test_lists_with_different_keys_are_refused(tmp_path: Path) -> None:
     write_scp(tmp_path / "wav.scp", {"a": "1", "b": "2"})
     write_scp(tmp_path / "spk1.scp", {"a": "1"})
     write_scp(tmp_path / "spk2.scp", {"a": "1", "b": "2", "c": "3"})
-    with pytest.raises(TisdissError, match="spk1.scp: lacks utterance 'b', which wav.scp has"):
+    with pytest.raises(TisdissError, match="spk1.scp: lacks utterance b, which wav.scp has"):
         read_data_dir(tmp_path, ["wav.scp", "spk1.scp"])
-    with pytest.raises(TisdissError, match="spk2.scp: has utterance 'c', which wav.scp lacks"):
+    with pytest.raises(TisdissError, match="spk2.scp: has utterance c, which wav.scp lacks"):
         read_data_dir(tmp_path, ["wav.scp", "spk2.scp"])
     with pytest.raises(TisdissError, match="no such data directory"):
         read_data_dir(tmp_path / "nowhere", ["wav.scp"])
@@ -34,5 +34,5 @@ def test_copied_lists_keep_only_the_keys(tmp_path: Path) -> None:
     write_speakers(source, {"s1-a": "s1", "s2-b": "s2"})
     copy_lists([source / "utt2spk"], target, {"s1-a"})
     assert (target / "spk2utt").read_text() == "s1 s1-a\n"
-    with pytest.raises(TisdissError, match="utt2spk: lacks utterance 'x'"):
+    with pytest.raises(TisdissError, match="utt2spk: lacks utterance x"):
         copy_lists([source / "utt2spk"], target, {"x"})

@@ -449,8 +449,8 @@ def test_an_unusable_utterance_is_named_and_the_rest_is_done(corpus, recipe, dam
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        (lambda line: line.rsplit(",", 1)[0], "not as many values as there are columns"),
-        (lambda line: f"{line},1", "not as many values as there are columns"),
+        (lambda line: line.rsplit(",", 1)[0], "not a value for each column of the first line"),
+        (lambda line: f"{line},1", "not a value for each column of the first line"),
         (lambda line: line.replace(".flac,", ".flac,x", 1), "is not a positive number"),
         (lambda line: line.replace(".flac,", ".flac,-", 1), "is not a positive number"),
         (lambda line: f"1-1-0000_{line}", "mixture '1-1-0000_3-4-0001_300-301-0001' is of the"),

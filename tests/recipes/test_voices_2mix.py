@@ -21,10 +21,9 @@ from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.lists import read_scp
 from espnet2_tisdiss.mixing.bank import SPLITS, Bank
 from espnet2_tisdiss.mixing.levels import frame_level
-from espnet2_tisdiss.recipes.data_directories import read_data_dir
+from espnet2_tisdiss.recipes.data_directories import LIST_OF_SIGNAL, read_data_dir
 from espnet2_tisdiss.recipes.voices_2mix import bank
 from espnet2_tisdiss.recipes.voices_2mix.prepare import Sources, make_voices, plan
-from espnet2_tisdiss.recipes.voices_2mix.sets import LIST_OF_SIGNAL
 from espnet2_tisdiss.recipes.voices_2mix.sizes import SIZES, Size
 
 RATE = 16000

@@ -489,7 +489,7 @@ def edit(path: Path, old: str, new: str) -> None:
 def break_table(sources: Sources) -> tuple[Path, str]:
     path = sources.scripts / "data/reverb_params_cv.csv"
     edit(path, "T60", "RT60")
-    return path, ": lacks the column T60"
+    return path, ": has no column T60"
 
 
 def break_row(sources: Sources) -> tuple[Path, str]:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.recipes.corpora.files import fetch
-from espnet2_tisdiss.recipes.librimix.tree import SUBSETS, Task, read_table
+from espnet2_tisdiss.recipes.corpora.tables import read_table
+from espnet2_tisdiss.recipes.librimix.tree import SUBSETS, Task
 
 URL = "https://raw.githubusercontent.com/JorisCos/LibriMix/master/metadata"
 UTTERANCE = re.compile(r"[\w-]+/(\d+)/(\d+)/(\1-\2-\d+)\.flac")
@@ -69,7 +70,7 @@ def read_metadata(path: Path, num_spk: int) -> list[Mixture]:
     """
     names = [f"source_{number + 1}" for number in range(num_spk)] + ["noise"]
     columns = ["mixture_ID"] + [f"{name}_{what}" for name in names for what in ("path", "gain")]
-    return [_mixture(f"{path}:{number}", row, names) for number, row in read_table(path, columns)]
+    return [_mixture(where, row, names) for where, row in read_table(path, columns)]
 
 
 def _mixture(where: str, row: dict[str, str], names: list[str]) -> Mixture:

@@ -30,6 +30,7 @@ from espnet2_tisdiss.recipes.corpora.files import (
     read_unpadded,
     write_audio,
 )
+from espnet2_tisdiss.recipes.corpora.options import RATES, add_version_options
 from espnet2_tisdiss.recipes.librimix.metadata import find_metadata, read_metadata
 from espnet2_tisdiss.recipes.librimix.mixing import Maker, find_librispeech, find_wham_noise
 from espnet2_tisdiss.recipes.librimix.tree import (
@@ -40,10 +41,9 @@ from espnet2_tisdiss.recipes.librimix.tree import (
     mixtures_in_tree,
     write_mixture_table,
 )
-from espnet2_tisdiss.recipes.program import absolute_path, positive, run_main
+from espnet2_tisdiss.recipes.program import absolute_path, run_main
 from espnet2_tisdiss.recipes.signals import is_whole
 
-RATES = {"8k": 8000, "16k": 16000}
 UTTERANCE = re.compile(r"(\d+)-\d+-\d+")
 
 
@@ -188,13 +188,10 @@ def get_parser() -> argparse.ArgumentParser:
     add("--train_set", choices=("train-360", "train-100"), default="train-360")
     add("--num_spk", type=int, choices=KNOWN_COUNTS, default=2, help="Libri2Mix or Libri3Mix")
     add("--condition", choices=CONDITIONS, default="mix_clean", help="what is in a mixture")
-    add("--fs", choices=RATES, default="8k", help="sample rate")
-    add("--min_or_max", choices=("min", "max"), default="min", help="length of a mixture")
+    add_version_options(parser)
     add("--suffix", default="", help="added to the names of the data directories")
     add("--data", type=Path, metavar="DIR", default=Path("data"), help="for the data directories")
     add("--dynamic_mixing", action="store_true", help="also make data/<train_set>_single")
-    add("--nj", type=positive, default=4, help="number of processes")
-    add("--allow_subset", action="store_true", help="accept fewer mixtures than LibriMix has")
     return parser
 
 

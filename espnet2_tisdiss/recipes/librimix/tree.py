@@ -13,6 +13,7 @@ from pathlib import Path
 from espnet2_tisdiss.atomic import write_aside
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.recipes.corpora.files import Version
+from espnet2_tisdiss.recipes.corpora.tables import read_table
 
 CONDITIONS = ("mix_clean", "mix_both", "mix_single")
 # LibriMix's name of a set -> LibriSpeech's
@@ -153,31 +154,3 @@ def write_mixture_table(
         writer.writerow(columns)
         for mixture, length in lengths:
             writer.writerow([mixture, *task.files(sets, name, mixture).values(), length])
-
-
-def read_table(path: Path, columns: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
-    """Read a comma-separated table with a header.
-
-    Args:
-        path: the table.
-        columns: columns that it has to have.
-
-    Returns:
-        Number of the line and column -> value, of every row.
-
-    Raises:
-        TisdissError: the table cannot be read, lacks a column, or a row has more or fewer values
-            than there are columns; the message names the line.
-    """
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file, strict=True)
-            if missing := set(columns) - set(reader.fieldnames or []):
-                raise TisdissError(f"{path}: has no column {', '.join(sorted(missing))}")
-            rows = [(reader.line_num, row) for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise TisdissError(f"{path}: cannot be read as a table: {error}") from None
-    for number, row in rows:
-        if None in row or None in row.values():
-            raise TisdissError(f"{path}:{number}: not as many values as there are columns")
-    return rows

@@ -8,12 +8,15 @@ from pathlib import Path
 from espnet2_tisdiss.atomic import build_aside
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.lists import read_scp, write_scp
-from espnet2_tisdiss.recipes.data_directories import read_data_dir, write_speakers
+from espnet2_tisdiss.recipes.data_directories import (
+    LIST_OF_SIGNAL,
+    listed_path,
+    read_data_dir,
+    write_speakers,
+)
 from espnet2_tisdiss.recipes.mini_2mix.mixtures import SIGNALS, signal_paths
 from espnet2_tisdiss.recipes.mini_2mix.plan import Mixture, split_of_set
 
-# Which list of a data directory holds which signal.
-LIST_OF_SIGNAL = {"mix": "wav.scp", "s1": "spk1.scp", "s2": "spk2.scp"}
 # Speaker of the first source, by utterance; the lists' own speaker is the pair of both.
 FIRST_SPEAKERS = "utt2spk_ref1"
 
@@ -52,15 +55,10 @@ def _write_lists(corpus: Path, folder: Path, recipe: Path, members: Sequence[Mix
     tables: dict[str, dict[str, str]] = {signal: {} for signal in SIGNALS}
     for mixture in members:
         for signal, path in signal_paths(corpus, mixture).items():
-            tables[signal][mixture.key] = _scp_path(path, recipe)
+            tables[signal][mixture.key] = listed_path(path, recipe)
     for signal, table in tables.items():
         write_scp(folder / LIST_OF_SIGNAL[signal], table)
     write_speakers(folder, {mixture.key: mixture.speaker for mixture in members})
-
-
-def _scp_path(path: Path, recipe: Path) -> str:
-    path, recipe = path.absolute(), recipe.absolute()
-    return str(path.relative_to(recipe) if path.is_relative_to(recipe) else path)
 
 
 def check_speakers(by_set: Mapping[str, Sequence[Mixture]]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -14,7 +14,12 @@ from espnet2_tisdiss.mixing.bank import Bank
 from espnet2_tisdiss.mixing.rendering import PauseError
 from espnet2_tisdiss.mixing.scenes import MixingConfig, Scene, SceneDrawer
 from espnet2_tisdiss.recipes.corpora.files import quantise, write_audio
-from espnet2_tisdiss.recipes.data_directories import read_data_dir, write_speakers
+from espnet2_tisdiss.recipes.data_directories import (
+    LIST_OF_SIGNAL,
+    listed_path,
+    read_data_dir,
+    write_speakers,
+)
 from espnet2_tisdiss.recipes.parallel import map_in_processes
 
 CONDITIONS = ("clean", "noisy", "rooms", "partial")
@@ -24,7 +29,6 @@ LEVEL_DB = 5.0
 NOISE_SNR_DB = (5.0, 25.0)
 ALONE_SHARE = (0.2, 0.5)  # of the mixture: 1 to 2.5 s of 5 s
 
-LIST_OF_SIGNAL = {"mix": "wav.scp", "s1": "spk1.scp", "s2": "spk2.scp"}
 SCENES = "scenes.tsv"
 SCENE_COLUMNS = (
     *("mixture", "condition", "speaker1", "speaker2", "utterances1", "utterances2"),
@@ -158,16 +162,10 @@ def make_data_dir(folder: Path, data: Path, recipe: Path) -> int:
     scenes = (folder / SCENES).read_text(encoding="utf-8")
     names = [line.partition("\t")[0] for line in scenes.splitlines()[1:]]
     with build_aside(data) as aside:
-        for signal, name in LIST_OF_SIGNAL.items():
-            write_scp(aside / name, _paths(folder / signal, names, recipe))
+        for signal, list_name in LIST_OF_SIGNAL.items():
+            files = {name: folder / signal / f"{name}.wav" for name in names}
+            write_scp(aside / list_name, {n: listed_path(p, recipe) for n, p in files.items()})
         write_speakers(aside, {name: name for name in names})
         (aside / SCENES).write_text(scenes, encoding="utf-8")
         read_data_dir(aside, [*LIST_OF_SIGNAL.values(), "utt2spk"])
     return len(names)
-
-
-def _paths(folder: Path, names: Sequence[str], recipe: Path) -> Mapping[str, str]:
-    folder, recipe = folder.absolute(), recipe.absolute()
-    if folder.is_relative_to(recipe):
-        folder = folder.relative_to(recipe)
-    return {name: str(folder / f"{name}.wav") for name in names}

@@ -4,7 +4,6 @@
 ``scaling_<split>.npz`` the levels and where in the noise the speech begins.
 """
 
-import csv
 import io
 import math
 import pickle
@@ -18,6 +17,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from espnet2_tisdiss.errors import TisdissError
+from espnet2_tisdiss.recipes.corpora.tables import read_table
 
 FILENAME_COLUMNS = ("output_filename", "s1_path", "s2_path")
 # fmt: off
@@ -111,26 +111,16 @@ def _name(text: str) -> str:
 
 def _read_table(path: Path, columns: tuple[str, ...]) -> dict[str, tuple[str, dict[str, str]]]:
     """Read a csv file: first column's value, without .wav -> (place in the file, row)."""
-    table: dict[str, tuple[str, dict[str, str]]] = {}
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
-            if missing := set(columns) - set(reader.fieldnames or ()):
-                raise TisdissError(f"{path}: lacks the column {min(missing)}")
-            for row in reader:
-                where = f"{path}:{reader.line_num}"
-                # csv puts surplus fields under None, and None where one is missing
-                if None in row or not all(row[column] for column in columns):
-                    raise TisdissError(f"{where}: not a value for each column of the first line")
-                if _name(row[columns[0]]) in table:
-                    raise TisdissError(f"{where}: {row[columns[0]]} is there twice")
-                table[_name(row[columns[0]])] = (where, row)
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise TisdissError(f"{path}: not a table in csv: {error}") from None
-    except FileNotFoundError:
+    if not path.is_file():
         raise TisdissError(
             f"{path}: no such file; it belongs to the WHAMR! scripts (https://wham.whisper.ai)"
-        ) from None
+        )
+    table: dict[str, tuple[str, dict[str, str]]] = {}
+    for where, row in read_table(path, columns):
+        name = row[columns[0]]
+        if _name(name) in table:
+            raise TisdissError(f"{where}: {name} is there twice")
+        table[_name(name)] = (where, row)
     return table
 
 

@@ -9,13 +9,13 @@ import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.recipes.corpora.data_sets import DataSet, check_plan, make_data_dirs
-from espnet2_tisdiss.recipes.corpora.files import do_all, find_root, location
-from espnet2_tisdiss.recipes.program import absolute_path, positive, run_main
+from espnet2_tisdiss.recipes.corpora.files import do_all, find_root, location, require_package
+from espnet2_tisdiss.recipes.corpora.options import RATES, add_version_options
+from espnet2_tisdiss.recipes.program import absolute_path, run_main
 from espnet2_tisdiss.recipes.whamr.metadata import Mixture, read_split
 from espnet2_tisdiss.recipes.whamr.tree import (
     MIXTURES,
@@ -38,7 +38,7 @@ def prepare(args: argparse.Namespace) -> str:
     Raises:
         TisdissError: something is missing or not as it should be.
     """
-    rate = int(args.fs.removesuffix("k")) * 1000
+    rate = RATES[args.fs]
     task = Task(args.mixture, args.reference, rate, args.min_or_max)
     if task.reference == "reverb" != task.room:
         raise TisdissError(f"--reference reverb: there is no reverberation in {task.mixture}")
@@ -78,8 +78,7 @@ def make_tree(task: Task, args: argparse.Namespace) -> list[DataSet]:
     wsj0 = find_root(args.wsj0, "--wsj0", "WSJ0", what)
     noise = find_root(args.wham_noise, "--wham_noise", "WHAM_NOISE", "wham_noise")
     scripts = find_root(args.scripts, "--scripts", "WHAMR_SCRIPTS", "the WHAMR! scripts' tables")
-    if find_spec("pyroomacoustics") is None:
-        raise TisdissError(f"{sys.executable} lacks pyroomacoustics, which makes rooms: install it")
+    require_package("pyroomacoustics", "the rooms", "pyroomacoustics", "pyroomacoustics")
     tables = scripts / "data" if (scripts / "data").is_dir() else scripts
     mixtures = {split: read_split(tables, noise / "metadata", split) for split in SPLITS}
     folder = args.out / "whamr" / task.folder
@@ -158,10 +157,7 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--reference", choices=REFERENCES, default=REFERENCES[0], help="targets [%(default)s]"
     )
-    parser.add_argument("--fs", choices=["8k", "16k"], default="8k", help="[%(default)s]")
-    parser.add_argument("--min_or_max", choices=["min", "max"], default="min", help="[%(default)s]")
-    parser.add_argument("--allow_subset", action="store_true", help="accept a part of the corpus")
-    parser.add_argument("--nj", type=positive, default=4, help="processes [%(default)s]")
+    add_version_options(parser)
     return parser
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from espnet2_tisdiss.atomic import build_aside
+from espnet2_tisdiss.checks import some_of
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.lists import read_scp
 from espnet2_tisdiss.recipes.corpora.files import fetch
@@ -175,8 +176,7 @@ def pick_powers(
     """
     wanted = list(utterances)
     if missing := [utterance for utterance in wanted if utterance not in powers]:
-        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise TisdissError(f"{folder}: activlev_*.txt lack utterance {missing[0]}{more}")
+        raise TisdissError(f"{folder}: activlev_*.txt lack utterance {some_of(missing, 1)}")
     return {utterance: powers[utterance] for utterance in wanted}
 
 

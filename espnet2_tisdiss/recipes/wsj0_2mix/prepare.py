@@ -21,7 +21,8 @@ from espnet2_tisdiss.recipes.corpora.data_sets import (
     make_data_dirs,
 )
 from espnet2_tisdiss.recipes.corpora.files import do_all, find_root, location
-from espnet2_tisdiss.recipes.program import absolute_path, positive, run_main
+from espnet2_tisdiss.recipes.corpora.options import RATES, add_version_options
+from espnet2_tisdiss.recipes.program import absolute_path, run_main
 from espnet2_tisdiss.recipes.signals import frames_of
 from espnet2_tisdiss.recipes.wsj0_2mix.lists import (
     KNOWN_COUNTS,
@@ -82,7 +83,7 @@ def prepare(args: argparse.Namespace) -> str:
     Raises:
         TisdissError: something is missing or not as it should be.
     """
-    kind = Kind(args.num_spk, int(args.fs.removesuffix("k")) * 1000, args.min_or_max)
+    kind = Kind(args.num_spk, RATES[args.fs], args.min_or_max)
     tree = location(args.corpus, "--corpus", "WSJ0_2MIX")
     corpus = use_tree(tree, kind, args) if tree else make_tree(kind, args)
     sets = list(corpus.sets)
@@ -305,16 +306,13 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--out", type=absolute_path, default="downloads", help="for files made here [%(default)s]"
     )
-    parser.add_argument("--fs", choices=["8k", "16k"], default="8k", help="[%(default)s]")
-    parser.add_argument("--min_or_max", choices=["min", "max"], default="min", help="[%(default)s]")
+    add_version_options(parser)
     parser.add_argument("--num_spk", type=int, choices=[2, 3], default=2, help="[%(default)s]")
-    parser.add_argument("--allow_subset", action="store_true", help="accept a part of the corpus")
     parser.add_argument(
         "--dynamic_mixing",
         action="store_true",
         help="make data/tr_single_... for training on new mixtures in every epoch, not data/tr_...",
     )
-    parser.add_argument("--nj", type=positive, default=4, help="processes [%(default)s]")
     return parser
 
 

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from espnet2_tisdiss.atomic import write_aside
+from espnet2_tisdiss.checks import some_of
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.recipes.corpora.active_level import active_level
 from espnet2_tisdiss.recipes.corpora.files import do_all, read_source, to_rate
@@ -87,8 +88,7 @@ def convert(
         else:
             missing.append(f"{name}{SPHERE}")
     if missing:
-        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise TisdissError(f"{root}: lacks {missing[0]}{more} on all discs")
+        raise TisdissError(f"{root}: lacks {some_of(missing, 1)} on all discs")
     if jobs and (program := shutil.which("sph2pipe")) is None:
         raise TisdissError(
             f"{root}: holds sphere files ({SPHERE}), but sph2pipe, which converts them, is not in "

@@ -13,56 +13,10 @@ readonly programs=espnet2_tisdiss.recipes.stages
 # Mixtures of so many seconds halve a batch of batch_type folded.
 readonly fold_seconds=10
 
-# The options: name | default | kind | meaning.  Kinds are explained in check_value.
-option_table() {
-    cat <<'END'
-stage                | 1      | stage   | first stage to run
-stop_stage           | 12     | stage   | last stage to run
-skip_data_prep       | false  | bool    | leave out stages 1 to 4
-skip_train           | false  | bool    | leave out stages 5 and 6
-skip_eval            | false  | bool    | leave out stages 7 and 8
-ngpu                 | 1      | number  | GPUs for training; 0 trains on the CPU
-num_nodes            | 1      | count   | machines for training; only 1 is driven from here
-nj                   | 4      | count   | processes for preparing data, statistics and scoring
-inference_nj         |        | count   | processes for inference; --nj of them, or 1 with --gpu_inference true
-gpu_inference        | false  | bool    | separate on the GPU, which the processes of --inference_nj share
-python               | python3 | word   | Python interpreter with espnet and espnet2_tisdiss
-dumpdir              | dump   | path    | folder of formatted data
-expdir               | exp    | path    | folder of experiments
-local_data_opts      |        | words   | options handed to local/data.sh
-train_set            |        | name    | training set, a folder of data/
-valid_set            |        | name    | validation set
-test_sets            |        | names   | test sets, separated by spaces
-ref_num              | 2      | count   | number of speakers in a mixture
-use_noise_ref        | false  | bool    | train with noise1.scp as well
-use_dereverb_ref     | false  | bool    | train with dereverb1.scp, dereverb2.scp, ... as well
-dynamic_mixing       | false  | bool    | train on new mixtures of the training set's single utterances
-dynamic_mixing_gain_db | 2.5  | decibel | up to so much louder or softer each, at random
-fs                   | 8k     | rate    | sample rate of all data, e.g. 8k or 8000
-audio_format         | wav    | format  | wav or flac
-resample             | false  | bool    | convert files of another rate rather than refuse them
-ref_channel          |        | index   | channel (from 0) to take of files with several
-speed_perturb_factors |       | factors | speeds of the training data, e.g. "0.9 1.0 1.1"
-min_wav_duration     | 0.1    | seconds | shorter training and validation mixtures are dropped
-max_wav_duration     | 20     | seconds | longer training and validation mixtures are dropped
-enh_config           |        | word    | training configuration, conf/....yaml
-enh_args             |        | words   | options handed to enh_train, e.g. "--max_epoch 2"
-fit_args             |        | words   | such as fit enh_config to the data, before enh_args; not in the experiment's name
-enh_tag              |        | word    | name of the experiment; made from enh_config otherwise
-enh_exp              |        | word    | folder of the experiment; <expdir>/enh_<enh_tag> otherwise
-init_param           |        | words   | weights to start training from: a file, whose path may hold spaces, or several
-inference_model      | valid.loss.ave.pth | path | weights for inference, a file of the experiment
-inference_enh_config |        | word    | inference configuration, conf/....yaml
-inference_args       | --normalize_output_wav true | words | options handed to enh_inference
-n_re                 |        | counts  | reconstructor repetitions at inference, e.g. "1 2 3 6 8"
-scoring_protocol     | STOI SDR SAR SIR SI_SNR | metrics | metrics to list in the results
-END
-}
-
-declare -A opt kind
-train_lists=()
-valid_lists=()
-test_lists=()
+# What read_options sets: all options, and what follows from them.
+declare -A opt
+rate='' train='' valid='' exp='' stats='' raw=''
+tests=() depths=() train_lists=() valid_lists=() test_lists=()
 child=
 stage=
 
@@ -78,147 +32,29 @@ die() {
 # ---------------------------------------------------------------------------------------------
 # Options
 
-read_option_table() {
-    local name default type _
-    while IFS='|' read -r name default type _; do
-        read -r name <<<"${name}"
-        read -r default <<<"${default}"
-        read -r type <<<"${type}"
-        opt[${name}]=${default}
-        kind[${name}]=${type}
-    done < <(option_table)
+# read_options WORD...: set opt and the names of sets, lists and folders from the command line
+read_options() {
+    local python code
+    python=$(named_python "$@")
+    command -v "${python}" >/dev/null || die "--python ${python}: no such program"
+    code=$("${python}" "${here%/*}/espnet2_tisdiss/recipes/stages/options.py" "$@") || exit 1
+    eval "${code}"
+    readonly rate train valid tests depths exp stats raw train_lists valid_lists test_lists
 }
 
-print_help() {
-    local name default type meaning
-    cat <<'END'
-Usage: ./run.sh [--option value | --option=value] ...
-
-Stages: 1 data, 2 speed perturbation, 3 format audio, 4 drop short and long, 5 statistics,
-6 training, 7 inference, 8 scoring, 11 packing (9, 10 and 12: nothing to do).
-Finished stages are not repeated unless their input or options changed.
-
-Options [default]:
-END
-    while IFS='|' read -r name default type meaning; do
-        read -r name <<<"${name}"
-        read -r default <<<"${default}"
-        read -r meaning <<<"${meaning}"
-        printf '  --%-22s %s [%s]\n' "${name}" "${meaning}" "${default}"
-    done < <(option_table)
-}
-
-parse_options() {
-    local word name value
+# named_python WORD...: print the interpreter that the last --python names
+named_python() {
+    local python=python3
     while (($# > 0)); do
-        word=$1
+        case $1 in
+            --python=*) python=${1#*=} ;;
+            --python) python=${2:-python3} ;;
+        esac
+        # a word without = is followed by its value
+        [[ $1 == *=* || $# == 1 ]] || shift
         shift
-        [[ ${word} != --help && ${word} != -h ]] || { print_help; exit 0; }
-        [[ ${word} == --?* ]] ||
-            die "unexpected argument '${word}'; options are --name value (see --help)"
-        name=${word#--}
-        name=${name%%=*}
-        [[ -n ${kind[${name}]+set} ]] || die "unknown option --${name} (see --help)"
-        if [[ ${word} == *=* ]]; then
-            value=${word#*=}
-        else
-            (($# > 0)) || die "--${name} lacks its value"
-            # Only a list of options may look like an option.
-            [[ $1 != --* || ${kind[${name}]} == words ]] ||
-                die "--${name} lacks its value (next is $1)"
-            value=$1
-            shift
-        fi
-        value=${value//$'\n'/ }
-        check_value "${name}" "${value}"
-        opt[${name}]=${value}
     done
-}
-
-# check_value NAME VALUE: refuse a value that does not suit the option's kind
-check_value() {
-    local name=$1 value=$2 pattern expected words
-    words=("${value}")
-    case ${kind[${name}]} in
-        stage) pattern='[1-9]|1[0-2]' expected='a stage from 1 to 12' ;;
-        number) pattern='0|[1-9][0-9]{0,8}' expected='a number from 0 on' ;;
-        index) pattern='(0|[1-9][0-9]{0,8})?' expected='a channel from 0 on' ;;
-        count | counts) pattern='[1-9][0-9]{0,8}' expected='a number from 1 on' ;;
-        seconds) pattern='[0-9]+(\.[0-9]+)?' expected='a number of seconds' ;;
-        decibel) pattern='[0-9]+(\.[0-9]+)?' expected='a number of decibels' ;;
-        factors) pattern='(0\.0*[1-9]|[1-9][0-9]*(\.|$))[0-9]*' expected='a speed such as 0.9' ;;
-        bool) pattern='true|false' expected='true or false' ;;
-        rate) pattern='[1-9][0-9]{0,2}k|[1-9][0-9]{3,5}' expected='a rate such as 8k or 16000' ;;
-        format) pattern='wav|flac' expected='wav or flac' ;;
-        path) pattern='[^,]+' expected='a name without commas' ;;
-        name | names) pattern='[A-Za-z0-9][A-Za-z0-9_.-]*' expected='the name of a set' ;;
-        metrics) pattern='STOI|ESTOI|SDR|SAR|SIR|SI_SNR' expected="one of ${pattern//|/ }" ;;
-        word | words) return ;;
-    esac
-    # Several values, each of which has to fit.
-    [[ ${kind[${name}]} != *s || ${kind[${name}]} == seconds ]] || read -r -a words <<<"${value}"
-    for value in "${words[@]}"; do
-        [[ ${value} =~ ^(${pattern})$ ]] || die "--${name} '${value}': expected ${expected}"
-    done
-}
-
-# complete_options: what follows from the options, and what they must have together
-complete_options() {
-    local name factors ways
-    for name in train_set valid_set test_sets; do
-        [[ -n ${opt[${name}]} ]] || die "--${name} is missing"
-    done
-    ((opt[num_nodes] == 1)) ||
-        die "--num_nodes ${opt[num_nodes]}: only one machine is driven from here;" \
-            "for several give enh_train its --dist_* options yourself"
-    ((opt[stage] <= opt[stop_stage])) ||
-        die "--stop_stage ${opt[stop_stage]} comes before --stage ${opt[stage]}"
-    [[ -n ${opt[enh_config]}${opt[enh_tag]}${opt[enh_exp]} ]] || die "--enh_config is missing"
-    for name in enh_config inference_enh_config; do
-        [[ -z ${opt[${name}]} || -f ${opt[${name}]} ]] ||
-            die "--${name} ${opt[${name}]}: no such file"
-    done
-    [[ -n ${opt[inference_nj]} || ${opt[gpu_inference]} == false ]] || opt[inference_nj]=1
-    opt[inference_nj]=${opt[inference_nj]:-${opt[nj]}}
-    rate=${opt[fs]/%k/000}
-    rate_name=${rate/%000/k}
-    factors=${opt[speed_perturb_factors]// /}
-    train=${opt[train_set]}${factors:+_sp}
-    valid=${opt[valid_set]}
-    read -r -a tests <<<"${opt[test_sets]}"
-    mapfile -t depths < <(tr -s ' ' '\n' <<<"${opt[n_re]}" | sed '/^$/d' | sort -nu)
-    ((${#depths[@]} > 0)) || depths=("") # as the model is configured
-    ways=${factors:+_sp}
-    [[ ${opt[dynamic_mixing]} == false ]] || ways+=_dm
-    if [[ -z ${opt[enh_tag]} ]]; then
-        # As ESPnet names it: the configuration, then what --enh_args changes.
-        name=${opt[enh_args]//--/_}
-        opt[enh_tag]=$(basename "${opt[enh_config]}" .yaml)_raw${name//[ |=\/]/}${ways}
-    fi
-    exp=${opt[enh_exp]:-${opt[expdir]}/enh_${opt[enh_tag]}}
-    stats=${opt[expdir]}/enh_stats_${rate_name}${ways}
-    raw=${opt[dumpdir]}/raw
-    name_lists
-    readonly rate rate_name train valid tests depths exp stats raw
-    readonly train_lists valid_lists test_lists
-}
-
-name_lists() {
-    local number
-    valid_lists=(wav.scp)
-    for ((number = 1; number <= opt[ref_num]; number++)); do
-        valid_lists+=("spk${number}.scp")
-    done
-    test_lists=("${valid_lists[@]}")
-    [[ ${opt[use_noise_ref]} == false ]] || valid_lists+=(noise1.scp)
-    if [[ ${opt[use_dereverb_ref]} == true ]]; then
-        for ((number = 1; number <= opt[ref_num]; number++)); do
-            valid_lists+=("dereverb${number}.scp")
-        done
-    fi
-    train_lists=("${valid_lists[@]}")
-    # single utterances, of which the training makes mixtures
-    [[ ${opt[dynamic_mixing]} == false ]] || train_lists=(wav.scp)
+    echo "${python}"
 }
 
 # ---------------------------------------------------------------------------------------------
@@ -875,10 +711,7 @@ wanted() {
 
 main() {
     local number began
-    read_option_table
-    parse_options "$@"
-    complete_options
-    command -v "${opt[python]}" >/dev/null || die "--python ${opt[python]}: no such program"
+    read_options "$@"
     export PYTHON=${opt[python]} PYTHONUNBUFFERED=1
     export PYTHONPATH=${here%/*}${PYTHONPATH:+:${PYTHONPATH}}
     trap 'interrupt 130' INT

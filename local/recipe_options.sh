@@ -26,7 +26,7 @@ the stage driver follow, with its own defaults, of which the recipe sets its dat
 configuration and what else run.sh hands on.
 
 END
-    ../../../local/enh.sh --help
+    ../../../local/enh.sh --python "${python}" --help
 }
 
 # read_options WORD...: put the values of the recipe's options into own, all others, with their values,

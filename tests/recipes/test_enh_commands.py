@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
 from recipe_folder import REPOSITORY, TINY_CONFIG, Recipe
 
-STAND_IN = """\
+STAND_IN = f"""\
 #!/bin/sh
+case $1 in */options.py) exec {sys.executable} "$@" ;; esac
 printf '<%s>' "$@" >>asked
 echo >>asked
 case $* in
@@ -65,7 +67,8 @@ def test_folds_are_of_ten_seconds_unless_told(recipe: Recipe, options, folds) ->
 def test_initial_weights_may_lie_in_a_folder_with_a_space(recipe: Recipe, tmp_path: Path) -> None:
     clone = tmp_path / "my clone"
     clone.mkdir()
-    (clone / "local").symlink_to(REPOSITORY / "local")
+    for shared in ("local", "espnet2_tisdiss"):
+        (clone / shared).symlink_to(REPOSITORY / shared)
     recipe.driver = clone / "local/enh.sh"
     weights = tmp_path / "my clone/model.pth"
     weights.touch()

@@ -1,0 +1,289 @@
+#!/usr/bin/env python3
+"""The options of local/enh.sh: reads its command line and prints what it says as shell assignments.
+
+It needs Python's standard library alone and is run as a file, so that --help and a wrong option are
+answered at once and before anything is installed.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from shlex import quote
+
+
+class OptionError(ValueError):
+    """An option is wrong; the text says which and why, in one line."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What the values of an option look like.
+
+    Attributes:
+        pattern: regular expression of a value; None accepts everything.
+        expected: a value, in words.
+        several: whether there may be several values, separated by spaces, or none.
+    """
+
+    pattern: str | None
+    expected: str = ""
+    several: bool = False
+
+
+COUNT = r"[1-9][0-9]{0,8}"
+INDEX = r"0|[1-9][0-9]{0,8}"
+DECIMAL = r"[0-9]+(\.[0-9]+)?"
+METRICS = "STOI|ESTOI|SDR|SAR|SIR|SI_SNR"
+SET = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
+KINDS = {
+    "stage": Kind("[1-9]|1[0-2]", "a stage from 1 to 12"),
+    "number": Kind(INDEX, "a number from 0 on"),
+    "index": Kind(f"({INDEX})?", "a channel from 0 on"),
+    "count": Kind(COUNT, "a number from 1 on"),
+    "counts": Kind(COUNT, "a number from 1 on", several=True),
+    "seconds": Kind(DECIMAL, "a number of seconds"),
+    "decibel": Kind(DECIMAL, "a number of decibels"),
+    "factors": Kind(r"(0\.0*[1-9]|[1-9][0-9]*(\.|$))[0-9]*", "a speed such as 0.9", several=True),
+    "bool": Kind("true|false", "true or false"),
+    "rate": Kind("[1-9][0-9]{0,2}k|[1-9][0-9]{3,5}", "a rate such as 8k or 16000"),
+    "format": Kind("wav|flac", "wav or flac"),
+    "path": Kind("[^,]+", "a name without commas"),
+    "name": Kind(SET, "the name of a set"),
+    "names": Kind(SET, "the name of a set", several=True),
+    "metrics": Kind(METRICS, f"one of {METRICS.replace('|', ' ')}", several=True),
+    "word": Kind(None),
+    "words": Kind(None),  # options of another program, which may look like ours
+}
+
+# name | default | kind | meaning
+TABLE = """\
+stage | 1 | stage | first stage to run
+stop_stage | 12 | stage | last stage to run
+skip_data_prep | false | bool | leave out stages 1 to 4
+skip_train | false | bool | leave out stages 5 and 6
+skip_eval | false | bool | leave out stages 7 and 8
+ngpu | 1 | number | GPUs for training; 0 trains on the CPU
+num_nodes | 1 | count | machines for training; only 1 is driven from here
+nj | 4 | count | processes for preparing data, statistics and scoring
+inference_nj | | count | processes for inference; --nj of them, or 1 with --gpu_inference true
+gpu_inference | false | bool | separate on the GPU, which the processes of --inference_nj share
+python | python3 | word | Python interpreter with espnet and espnet2_tisdiss
+dumpdir | dump | path | folder of formatted data
+expdir | exp | path | folder of experiments
+local_data_opts | | words | options handed to local/data.sh
+train_set | | name | training set, a folder of data/
+valid_set | | name | validation set
+test_sets | | names | test sets, separated by spaces
+ref_num | 2 | count | number of speakers in a mixture
+use_noise_ref | false | bool | train with noise1.scp as well
+use_dereverb_ref | false | bool | train with dereverb1.scp, dereverb2.scp, ... as well
+dynamic_mixing | false | bool | train on new mixtures of the training set's single utterances
+dynamic_mixing_gain_db | 2.5 | decibel | up to so much louder or softer each, at random
+fs | 8k | rate | sample rate of all data, e.g. 8k or 8000
+audio_format | wav | format | wav or flac
+resample | false | bool | convert files of another rate rather than refuse them
+ref_channel | | index | channel (from 0) to take of files with several
+speed_perturb_factors | | factors | speeds of the training data, e.g. "0.9 1.0 1.1"
+min_wav_duration | 0.1 | seconds | shorter training and validation mixtures are dropped
+max_wav_duration | 20 | seconds | longer training and validation mixtures are dropped
+enh_config | | word | training configuration, conf/....yaml
+enh_args | | words | options handed to enh_train, e.g. "--max_epoch 2"
+fit_args | | words | fit enh_config to the data; before enh_args, not in the experiment's name
+enh_tag | | word | name of the experiment; made from enh_config otherwise
+enh_exp | | word | folder of the experiment; <expdir>/enh_<enh_tag> otherwise
+init_param | | words | weights to start from: a file, whose path may hold spaces, or several
+inference_model | valid.loss.ave.pth | path | weights for inference, a file of the experiment
+inference_enh_config | | word | inference configuration, conf/....yaml
+inference_args | --normalize_output_wav true | words | options handed to enh_inference
+n_re | | counts | reconstructor repetitions at inference, e.g. "1 2 3 6 8"
+scoring_protocol | STOI SDR SAR SIR SI_SNR | metrics | metrics to list in the results
+"""
+
+
+@dataclass(frozen=True)
+class Option:
+    """A row of the table."""
+
+    name: str
+    default: str
+    kind: str
+    meaning: str
+
+
+@cache
+def options() -> dict[str, Option]:
+    """Return the options by their names."""
+    rows = ([cell.strip() for cell in row.split("|")] for row in TABLE.splitlines())
+    return {name: Option(name, *rest) for name, *rest in rows}
+
+
+HELP = """\
+Usage: ./run.sh [--option value | --option=value] ...
+
+Stages: 1 data, 2 speed perturbation, 3 format audio, 4 drop short and long, 5 statistics,
+6 training, 7 inference, 8 scoring, 11 packing (9, 10 and 12: nothing to do).
+Finished stages are not repeated unless their input or options changed.
+
+Options [default]:
+"""
+
+
+def help_text() -> str:
+    """Return what --help prints."""
+    rows = (f"  --{one.name:<22} {one.meaning} [{one.default}]" for one in options().values())
+    return HELP + "\n".join(rows)
+
+
+def parse(words: Sequence[str]) -> dict[str, str] | None:
+    """Read a command line; of an option that is there twice, the last value counts.
+
+    Returns:
+        Option -> value, of all options; None if help is asked for.
+
+    Raises:
+        OptionError: a word is no option, or an option has no value, or one that does not suit it.
+    """
+    values = {name: option.default for name, option in options().items()}
+    left = list(words)
+    while left:
+        word = left.pop(0)
+        if word in ("--help", "-h"):
+            return None
+        if not word.startswith("--") or word == "--":
+            raise OptionError(
+                f"unexpected argument '{word}'; options are --name value (see --help)"
+            )
+        name, equals, value = word[2:].partition("=")
+        if name not in values:
+            raise OptionError(f"unknown option --{name} (see --help)")
+        if not equals:
+            if not left:
+                raise OptionError(f"--{name} lacks its value")
+            if left[0].startswith("--") and options()[name].kind != "words":
+                raise OptionError(f"--{name} lacks its value (next is {left[0]})")
+            value = left.pop(0)
+        values[name] = value.replace("\n", " ")
+        check(name, values[name])
+    return values
+
+
+def check(name: str, value: str) -> None:
+    """Refuse a value that does not suit its option.
+
+    Raises:
+        OptionError: it does not.
+    """
+    kind = KINDS[options()[name].kind]
+    if kind.pattern is None:
+        return
+    for one in value.split() if kind.several else [value]:
+        if not re.fullmatch(kind.pattern, one):
+            raise OptionError(f"--{name} '{one}': expected {kind.expected}")
+
+
+def check_together(values: Mapping[str, str]) -> None:
+    """Check what options need of each other, and that configurations are there.
+
+    Raises:
+        OptionError: an option is missing, or two contradict each other.
+    """
+    for name in ("train_set", "valid_set", "test_sets"):
+        if not values[name]:
+            raise OptionError(f"--{name} is missing")
+    if values["num_nodes"] != "1":
+        raise OptionError(
+            f"--num_nodes {values['num_nodes']}: only one machine is driven from here; "
+            "for several give enh_train its --dist_* options yourself"
+        )
+    if int(values["stage"]) > int(values["stop_stage"]):
+        raise OptionError(
+            f"--stop_stage {values['stop_stage']} comes before --stage {values['stage']}"
+        )
+    if not any(values[name] for name in ("enh_config", "enh_tag", "enh_exp")):
+        raise OptionError("--enh_config is missing")
+    for name in ("enh_config", "inference_enh_config"):
+        if values[name] and not Path(values[name]).is_file():
+            raise OptionError(f"--{name} {values[name]}: no such file")
+
+
+def complete(values: Mapping[str, str]) -> dict[str, str]:
+    """Return the values with those that follow from others."""
+    filled = dict(values)
+    if not values["inference_nj"]:
+        filled["inference_nj"] = "1" if values["gpu_inference"] == "true" else values["nj"]
+    if not values["enh_tag"]:
+        # as ESPnet names it: the configuration, then what --enh_args changes
+        changes = re.sub(r"[ |=/]", "", values["enh_args"].replace("--", "_"))
+        config = Path(values["enh_config"]).name.removesuffix(".yaml")
+        filled["enh_tag"] = f"{config}_raw{changes}{ways(values)}"
+    return filled
+
+
+def ways(values: Mapping[str, str]) -> str:
+    """Return what is added to names of trainings on other data than the training set's own."""
+    perturbed = "_sp" if values["speed_perturb_factors"].strip() else ""
+    return perturbed + ("_dm" if values["dynamic_mixing"] == "true" else "")
+
+
+def names(values: Mapping[str, str]) -> dict[str, str | list[str]]:
+    """Return what enh.sh calls its sets, lists and folders: variable -> text or array."""
+    rate = re.sub("k$", "000", values["fs"])
+    rate_name = re.sub("000$", "k", rate)
+    speakers = range(1, int(values["ref_num"]) + 1)
+    test_lists = ["wav.scp", *(f"spk{number}.scp" for number in speakers)]
+    valid_lists = [*test_lists]
+    if values["use_noise_ref"] == "true":
+        valid_lists.append("noise1.scp")
+    if values["use_dereverb_ref"] == "true":
+        valid_lists += [f"dereverb{number}.scp" for number in speakers]
+    # dynamic mixing makes mixtures of single utterances
+    train_lists = ["wav.scp"] if values["dynamic_mixing"] == "true" else valid_lists
+    perturbed = "_sp" if values["speed_perturb_factors"].strip() else ""
+    return {
+        "rate": rate,
+        "train": values["train_set"] + perturbed,
+        "valid": values["valid_set"],
+        "tests": values["test_sets"].split(),
+        # one without a name: as the model is configured
+        "depths": [str(depth) for depth in sorted(set(map(int, values["n_re"].split())))] or [""],
+        "exp": values["enh_exp"] or f"{values['expdir']}/enh_{values['enh_tag']}",
+        "stats": f"{values['expdir']}/enh_stats_{rate_name}{ways(values)}",
+        "raw": f"{values['dumpdir']}/raw",
+        "train_lists": train_lists,
+        "valid_lists": valid_lists,
+        "test_lists": test_lists,
+    }
+
+
+def assignments(values: Mapping[str, str]) -> str:
+    """Return shell code that sets the array opt of all options, and the variables of ``names``."""
+    lines = [f"opt=({' '.join(f'[{name}]={quote(value)}' for name, value in values.items())})"]
+    for variable, value in names(values).items():
+        text = quote(value) if isinstance(value, str) else f"({' '.join(map(quote, value))})"
+        lines.append(f"{variable}={text}")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Print shell code for the words of the command line, which are those of enh.sh."""
+    try:
+        values = parse(sys.argv[1:])
+        if values is None:
+            print(f"printf '%s\\n' {quote(help_text())}\nexit 0")
+            return 0
+        check_together(values)
+    except OptionError as error:
+        print(f"{datetime.now():%Y-%m-%d %H:%M:%S} (enh.sh) error: {error}", file=sys.stderr)
+        return 1
+    print(assignments(complete(values)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

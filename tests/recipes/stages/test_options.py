@@ -1,0 +1,97 @@
+"""The stage driver's options: what they mean together, and that the shell reads what is printed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from espnet2_tisdiss.recipes.stages import options
+from espnet2_tisdiss.recipes.stages.options import complete, names, parse
+
+SETS = [
+    "--train_set",
+    "tr",
+    "--valid_set",
+    "cv",
+    "--test_sets",
+    "a b",
+    "--enh_config",
+    "conf/x.yaml",
+]
+
+
+def named(*words: str) -> dict[str, str | list[str]]:
+    """What follows from options."""
+    return names(complete(parse([*SETS, *words])))
+
+
+def test_the_plain_names() -> None:
+    found = named()
+    assert (found["rate"], found["train"], found["valid"]) == ("8000", "tr", "cv")
+    assert (found["tests"], found["depths"]) == (["a", "b"], [""])
+    assert found["exp"] == "exp/enh_x_raw" and found["stats"] == "exp/enh_stats_8k"
+    assert found["raw"] == "dump/raw"
+    lists = ["wav.scp", "spk1.scp", "spk2.scp"]
+    assert found["train_lists"] == found["valid_lists"] == found["test_lists"] == lists
+
+
+@pytest.mark.parametrize(
+    ("words", "variable", "value"),
+    [
+        (["--fs", "16000"], "stats", "exp/enh_stats_16k"),
+        (["--fs", "11025"], "stats", "exp/enh_stats_11025"),
+        (["--fs=16k"], "rate", "16000"),
+        (["--n_re", "10 2  1 2"], "depths", ["1", "2", "10"]),
+        (["--speed_perturb_factors", "0.9 1.0"], "train", "tr_sp"),
+        (["--speed_perturb_factors", "0.9 1.0"], "exp", "exp/enh_x_raw_sp"),
+        (["--dynamic_mixing", "true"], "stats", "exp/enh_stats_8k_dm"),
+        (["--dynamic_mixing", "true"], "train_lists", ["wav.scp"]),
+        (["--enh_args", "--max_epoch 2 --a b=c/d"], "exp", "exp/enh_x_raw_max_epoch2_abcd"),
+        (["--fit_args", "--max_epoch 2"], "exp", "exp/enh_x_raw"),
+        (["--enh_tag", "t", "--expdir", "e"], "exp", "e/enh_t"),
+        (["--enh_exp", "my exp"], "exp", "my exp"),
+        (["--ref_num", "1", "--use_noise_ref", "true"], "valid_lists", "wav spk1 noise1"),
+        (["--ref_num", "1", "--use_dereverb_ref", "true"], "train_lists", "wav spk1 dereverb1"),
+        (["--ref_num", "3", "--use_noise_ref", "true"], "test_lists", "wav spk1 spk2 spk3"),
+    ],
+)
+def test_names_follow_from_options(words, variable, value) -> None:
+    if variable.endswith("_lists") and isinstance(value, str):
+        value = [f"{name}.scp" for name in value.split()]
+    assert named(*words)[variable] == value
+
+
+@pytest.mark.parametrize(
+    ("words", "processes"),
+    [
+        ([], "4"),
+        (["--nj", "7"], "7"),
+        (["--nj", "7", "--gpu_inference", "true"], "1"),
+        (["--gpu_inference", "true", "--inference_nj", "3"], "3"),
+    ],
+)
+def test_processes_for_inference(words, processes) -> None:
+    assert complete(parse([*SETS, *words]))["inference_nj"] == processes
+
+
+def test_the_shell_reads_every_value_as_it_was_given(tmp_path) -> None:
+    odd = "a 'b' \"c\" $HOME `id` \\ * #"
+    (tmp_path / "x.yaml").touch()
+    words = [*SETS, "--enh_config=x.yaml", "--enh_args", odd, "--init_param", f"{odd}\nnext"]
+    done = subprocess.run(
+        [sys.executable, options.__file__, *words], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    show = 'printf "%s\\n" "${opt[enh_args]}" "${opt[init_param]}" "${tests[@]}" "${#opt[@]}"'
+    script = f"declare -A opt; {done.stdout}\n{show}"
+    shown = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
+    count = str(len(options.options()))
+    assert shown.stdout.splitlines() == [odd, f"{odd} next", "a", "b", count]
+
+
+def test_they_are_read_without_any_package() -> None:
+    command = [sys.executable, "-I", "-S", options.__file__, "--help"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0 and "--train_set" in done.stdout

@@ -572,12 +572,23 @@ def test_all_unusable_audio_is_told_at_once_and_mended(recipe, sources):
     assert prepare(recipe, **sources.environment).returncode == 0
 
 
-def test_a_truncated_utterance_stops_only_its_mixture(recipe, sources):
+def test_a_truncated_utterance_is_found_before_anything_is_made(recipe, sources):
     path = sources.wsj0 / spoken(NAMES["cv"][0])[1]
-    content = path.read_bytes()
-    os.truncate(path, len(content) - 1000)
+    os.truncate(path, path.stat().st_size - 1000)
     lines = problems(prepare(recipe, **sources.environment))
     assert lines[0].startswith(f"{path}: truncated: ")
+    assert lines[1].startswith("check WSJ0 and noise: 1 of 7 failed")
+    assert not (recipe / "downloads").exists()
+
+
+def test_an_utterance_with_a_broken_sample_stops_only_its_mixture(recipe, sources):
+    path = sources.wsj0 / spoken(NAMES["cv"][0])[1]
+    content = path.read_bytes()
+    samples, rate = soundfile.read(path)
+    samples[7] = np.nan
+    soundfile.write(path, samples, rate, subtype="FLOAT")  # its header is sound
+    lines = problems(prepare(recipe, **sources.environment))
+    assert lines[0] == f"{path}: sample 7 is nan, not a finite number"
     assert lines[1].startswith("mixtures: 1 of 7 failed, the others are done")
     assert len(list((recipe / "downloads/whamr").rglob("*.wav"))) == 6 * len(SIGNALS)
     path.write_bytes(content)

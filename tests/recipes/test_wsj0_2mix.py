@@ -366,11 +366,18 @@ def test_unusable_utterances_are_told_together_and_the_rest_is_done(mini):
     assert lines[2].startswith("WSJ0: 2 of 12 failed")
     missing.write_bytes(saved[0])
     wrong.write_bytes(saved[1])
-    # its header is sound, so this is found when it is read
     os.truncate(missing, 10000)
     mini.write_levels()
     lines = complaint(mini)
     assert lines[0].startswith(f"{missing}: truncated: 10000 of ")
+    assert lines[1].startswith("WSJ0: 1 of 12 failed")
+    missing.write_bytes(saved[0])
+    # its header is sound, so this is found when it is read
+    samples, rate = soundfile.read(missing)
+    samples[9] = np.inf
+    soundfile.write(missing, samples, rate, subtype="FLOAT")
+    lines = complaint(mini)
+    assert lines[0] == f"{missing}: sample 9 is inf, not a finite number"
     made = len(list(mini.recipe.glob(f"{mini.made}/*/mix/*.wav")))
     assert 0 < made < 12 and lines[-1].startswith(f"mixtures: {12 - made} of 12 failed")
     missing.write_bytes(saved[0])
@@ -386,7 +393,7 @@ def test_levels_are_complete_and_stay_the_same(mini):
     assert line == f"{mini.lists}: activlev_*.txt lack utterance 22ga0110"
     path.unlink()
     (line,) = complaint(mini)
-    assert line == f"{path}: no such file; check its name"
+    assert line == f"{path}: no such file"
     path.write_text(text.replace(text.split()[1], "none"))
     (line,) = complaint(mini)
     assert line == f"{path}: 22ga0110: 'none' is not a power"

@@ -554,7 +554,7 @@ def test_all_unusable_audio_is_told_at_once_and_mended(recipe, sources):
     first, second, third = (spoken(name)[0] for name in NAMES["tr"])
     kept = {path: (sources.wsj0 / path).read_bytes() for path in (first, second, third)}
     (sources.wsj0 / first).unlink()
-    (sources.wsj0 / second).write_bytes(b"RIFF, or so")
+    (sources.wsj0 / second).write_bytes(b"no audio at all")
     write_wav(sources.wsj0 / third, np.ones(9000) / 2, 8000)
     noise = sources.noise / f"tt/{NAMES['tt'][0]}.wav"
     whole = noise.read_bytes()

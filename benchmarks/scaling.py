@@ -31,7 +31,7 @@ from espnet2_tisdiss.processes import LogTail, failure, stop
 from espnet2_tisdiss.recipes.program import positive, run_main
 from espnet2_tisdiss.recipes.yaml_files import read_yaml
 
-RECIPE = Path(__file__).resolve().parents[1] / "egs2/mini_2mix/enh1"
+RECIPE = Path(__file__).absolute().parents[1] / "egs2/mini_2mix/enh1"
 CONFIG = "conf/train_scaling.yaml"
 SECTION = "scaling"
 POLL_S = 0.5

@@ -325,10 +325,10 @@ def finetune_config(name: str, config: dict[str, Any]) -> str:
     """Return a configuration that trains the model on: its model part, then finetune.yaml."""
     model = {key: config[key] for key in MODEL_KEYS}
     return (
-        f"# Fine-tuning of the package's model {name} (docs/finetuning.md); written by\n"
+        f"# Fine-tune the package's model {name} (docs/finetuning.md). Written by\n"
         "# local/bundle.py. Run with --init_param .../espnet2_tisdiss/models/"
         f"{name}/{MODEL_FILE}\n\n"
-        "# the model, as it was trained\n"
+        "# the model as trained; docs/finetuning.md says which options may change\n"
         + yaml.safe_dump(model, sort_keys=False, default_flow_style=None, width=96)
         + (HERE / "finetune.yaml").read_text(encoding="utf-8")
     )

@@ -168,7 +168,7 @@ class Growth(NamedTuple):
         if self.time <= 1 + NOISE:
             return "linear or less"
         if self.rest is not None and self.rest <= 1 + NOISE:
-            return "linear but for attention over time"
+            return "linear except attention over time"
         return "time more than linear, unexplained"
 
 
@@ -188,13 +188,13 @@ def report(curves: Mapping[str, Sequence[Point]]) -> str:
     for name, points in curves.items():
         found = growth(points)
         rows.append((name, *found.told(), found.verdict()))
-    header = ("grows with", "time", "without attention", "memory", "multiply-adds", "that is")
-    parts = [f"Exponents\n\n{table(header, rows)}"]
+    header = ("curve", "time", "without attention", "memory", "multiply-adds", "verdict")
+    parts = [f"Growth exponents\n\n{table(header, rows)}"]
     if "length-whole" in curves:
         points = curves["length-whole"]
         parts.append(
-            f"Attention over time is {quadratic_share(points):.0%} of the multiply-adds at "
-            f"{points[-1].size} s and {points[-1].attention:.0%} of the time.\n"
+            f"At {points[-1].size} s, attention over time takes {quadratic_share(points):.0%} of "
+            f"the multiply-adds and {points[-1].attention:.0%} of the time.\n"
         )
     for name, points in curves.items():
         rows = [
@@ -236,7 +236,7 @@ def pictures(curves: Mapping[str, Sequence[Point]], folder: Path, device_type: s
         label = CURVES[next(iter(drawn))].label
         relative = f"images/growth-{picture}-{device_type}.png"
         write_whole(folder / relative, draw(drawn, label))
-        lines.append(f"![Time and peak memory over {label}]({relative})\n")
+        lines.append(f"![Time and peak memory against {label}]({relative})\n")
     return "\n".join(lines)
 
 

@@ -245,7 +245,7 @@ def report(costs: list[Cost], seconds: float) -> str:
     header = ("", "parameters", "GMAC/s", "RTF", "ratio", "peak memory, MB")
     names = {cost.name for cost in costs}
     sources = [f"- {name}: {r.source}.\n" for name, r in RIVALS.items() if name in names]
-    return f"Separating {seconds:g} s\n\n{table(header, rows)}\n{''.join(sources)}"
+    return f"Separating {seconds:g} s of audio\n\n{table(header, rows)}\n{''.join(sources)}"
 
 
 def main() -> None:

@@ -94,11 +94,11 @@ def load_model(model: str, device: str, dtype: str, sample_rate: int | None) -> 
     Raises:
         TisdissError: there is no such model, it is broken, or the device is not there.
     """
-    from espnet2_tisdiss import pretrained
+    from espnet2_tisdiss.pretrained import finding
 
     with messages.status(f"loading {model}"):
         options = {"device": pick_device(device), "dtype": dtype, "sample_rate": sample_rate}
-        found = pretrained.load_model(model, **options)
+        found = finding.load_model(model, **options)
     if model in bundled_models():
         messages.print(
             f"model: {model}, which comes with the package; trained on {TRAINED_ON[model]}",

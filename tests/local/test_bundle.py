@@ -13,7 +13,8 @@ from recipe_folder import make_data_dir
 from report import Scored, SetResults, write_report
 from scores import METRICS
 
-from espnet2_tisdiss import SeparateSpeech, TisdissError, bundled
+from espnet2_tisdiss import SeparateSpeech, TisdissError
+from espnet2_tisdiss.pretrained import bundled
 from espnet2_tisdiss.pretrained.finding import find_model
 
 # of the three mixtures of make_data_dir, at N_re 1 and 2

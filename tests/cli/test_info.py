@@ -23,7 +23,7 @@ def info(folder) -> dict:
     return json.loads(run.stdout)
 
 
-def test_what_the_configuration_says_is_told(espnet_model, tmp_path):
+def test_facts_of_the_configuration(espnet_model, tmp_path):
     model, config_file, model_file = espnet_model()
     found = info(tmp_path)
     assert found["config_file"] == str(config_file)
@@ -90,7 +90,7 @@ def test_supervised_depths_are_those_of_the_training(espnet_model, tmp_path, opt
     assert info(tmp_path)["supervised_n_re"] == expected
 
 
-def test_a_kept_calibration_is_told(espnet_model, tmp_path):
+def test_a_saved_calibration_is_shown(espnet_model, tmp_path):
     espnet_model()
     conditions = Conditions.of(load_model(tmp_path))
     slow = dataclasses.replace(conditions, device="another machine")

@@ -36,8 +36,8 @@ docs: .venv/complete  ## write the pages of docs/ that are made by programs
 	$(BIN)/python local/model_table.py conf/train_*.yaml egs2/*/enh1/conf/train_*.yaml \
 		--output docs/configurations.md
 
-benchmarks: .venv/complete  ## measure speed and memory for docs/performance.md, in 25 minutes
-	set -e; for script in speed training separators growth; do \
+benchmarks: .venv/complete  ## measure speed and memory for docs/performance.md, in 30 minutes
+	set -e; for script in speed training separators growth startup; do \
 	    $(BIN)/python "benchmarks/$$script.py" --page docs/performance.md; done
 
 lock: .venv/complete  ## write the versions installed now to requirements.txt

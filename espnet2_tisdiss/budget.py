@@ -34,7 +34,7 @@ from espnet2_tisdiss.precision import HALF_TYPES
 from espnet2_tisdiss.stitching import CHUNK_SECONDS
 from espnet2_tisdiss.textfiles import write_whole
 
-if TYPE_CHECKING:  # importing ESPnet takes seconds
+if TYPE_CHECKING:  # which imports this module
     from espnet2_tisdiss.inference import SeparateSpeech
 
 SCHEMA = 1  # of the files written here; another one is not read

@@ -16,13 +16,10 @@ import numpy as np
 import psutil
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from espnet2_tisdiss.checks import check_integer, check_number
 
-if TYPE_CHECKING:  # importing ESPnet takes seconds
-    from espnet2.enh.encoder.abs_encoder import AbsEncoder
-
+if TYPE_CHECKING:  # these import this module
     from espnet2_tisdiss.inference import SeparateSpeech
     from espnet2_tisdiss.separator import TISDiSSSeparator
 
@@ -37,18 +34,16 @@ def parameters(model: nn.Module) -> int:
     return sum(p.numel() for p in model.parameters())
 
 
-def build_parts(config: dict[str, Any]) -> tuple["AbsEncoder", "TISDiSSSeparator"]:
+def build_parts(config: dict[str, Any]) -> tuple[nn.Module, "TISDiSSSeparator"]:
     """Build the encoder and the separator of an ESPnet configuration with a TISDiSS."""
-    # here, because they take seconds
-    from espnet2.tasks.enh import encoder_choices
-
+    from espnet2_tisdiss.network import build_encoder
     from espnet2_tisdiss.separator import TISDiSSSeparator
 
-    encoder = encoder_choices.get_class(config["encoder"])(**config["encoder_conf"])
+    encoder = build_encoder(config["encoder"], config["encoder_conf"])
     return encoder, TISDiSSSeparator(encoder.output_dim, **config["separator_conf"])
 
 
-def hop_of(encoder: "AbsEncoder") -> int:
+def hop_of(encoder: nn.Module) -> int:
     """Return the samples from one frame of ESPnet's ``stft`` or ``conv`` encoder to the next."""
     return encoder.hop_length if hasattr(encoder, "hop_length") else encoder.stride
 
@@ -76,7 +71,7 @@ class CostCounter:
 
     def __init__(
         self,
-        encoder: "AbsEncoder",
+        encoder: nn.Module,
         separator: "TISDiSSSeparator",
         sample_rate: int,
         seconds: float = COUNTED_SECONDS,
@@ -109,6 +104,9 @@ class CostCounter:
 
     def macs_per_s(self, n_re: int) -> float:
         """Return the multiply-adds at ``n_re`` repetitions for a second of audio."""
+        # here, because it takes long
+        from torch.utils.flop_counter import FlopCounterMode
+
         self._separator.reconstructor_repeat_times = n_re
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
             self._separator(self._features, None)

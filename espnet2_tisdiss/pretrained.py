@@ -3,7 +3,6 @@
 import contextlib
 import functools
 import hashlib
-import io
 import logging
 import pickle
 import shutil
@@ -17,8 +16,6 @@ from typing import TYPE_CHECKING, Any
 import platformdirs
 import torch
 import yaml
-from espnet2.main_funcs.pack_funcs import unpack
-from espnet2.utils.pretrained import download_pretrained
 
 from espnet2_tisdiss.bundled import DEFAULT_MODEL, MODEL_FILE, bundled_model, bundled_models
 from espnet2_tisdiss.errors import TisdissError, first_line
@@ -96,7 +93,7 @@ def _warn_of_folder(name: str) -> None:
 
 
 def load_model(name: str | Path, **options: Any) -> "SeparateSpeech":
-    """Load a model quietly; what is wrong with it is told in one line.
+    """Load a model; what is wrong with it is one line.
 
     Args:
         name: as for :func:`find_model`.
@@ -106,9 +103,9 @@ def load_model(name: str | Path, **options: Any) -> "SeparateSpeech":
         TisdissError: there is no such model, or its files are broken or do not fit together.
         ValueError: an option has an impossible value.
     """
-    files = find_model(name)  # before the import, which takes seconds
-    with _quiet():
-        from espnet2_tisdiss.inference import SeparateSpeech
+    from espnet2_tisdiss.inference import SeparateSpeech  # which imports this module
+
+    files = find_model(name)
     return SeparateSpeech(**files, **options)
 
 
@@ -122,6 +119,21 @@ def loading(file: str | Path) -> Iterator[None]:
     except MODEL_ERRORS as error:
         reason = first_line(error)
         raise TisdissError(f"{file}: the model cannot be loaded: {reason}") from error
+
+
+def read_config(path: str | Path) -> dict[str, Any]:
+    """Read the configuration of a training.
+
+    Raises:
+        TisdissError: the file holds something else.
+        OSError: it cannot be opened.
+        YAMLError: it is no YAML.
+    """
+    with open(path, encoding="utf-8") as file:
+        config = yaml.safe_load(file)
+    if not isinstance(config, dict):
+        raise TisdissError(f"{path}: holds no configuration but a {type(config).__name__}")
+    return config
 
 
 def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
@@ -146,18 +158,6 @@ def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
             "latest.pth or valid.loss.ave.pth"
         )
     return weights
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Let ESPnet's import not tell of optional packages that are not there."""
-    before = logging.root.manager.disable
-    logging.disable()
-    try:
-        with contextlib.redirect_stderr(io.StringIO()):
-            yield
-    finally:
-        logging.disable(before)
 
 
 def _files(folder: Path, weights: Path) -> dict[str, str]:
@@ -208,6 +208,8 @@ def _unpacked(archive: Path) -> dict[str, str]:
 
 def _unpack_aside(archive: Path, folder: Path) -> None:
     """Unpack an archive into a folder that is not there yet, and is whole once it is."""
+    from espnet2.main_funcs.pack_funcs import unpack
+
     folder.parent.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(prefix=".aside-", dir=folder.parent))
     try:
@@ -223,6 +225,8 @@ def _unpack_aside(archive: Path, folder: Path) -> None:
 
 def _downloaded(tag: str) -> dict[str, str]:
     """Fetch a published model."""
+    from espnet2.utils.pretrained import download_pretrained
+
     try:
         found = download_pretrained(tag)
     except Exception as error:  # whatever the network, the hub or the archive does

@@ -22,8 +22,6 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-from scipy.linalg import cholesky, solve_triangular
-from scipy.optimize import nnls
 
 from espnet2_tisdiss.checks import check_choice
 
@@ -145,6 +143,10 @@ def _mixture_gains(statistics: ScaleStatistics) -> np.ndarray:
     And a very small pull towards one gain for all settles what the mixture leaves open (equal,
     silent or nearly silent estimates) in favour of the estimates' own balance.
     """
+    # here, because not every scale needs it
+    from scipy.linalg import cholesky, solve_triangular
+    from scipy.optimize import nnls
+
     energies = np.diag(statistics.gram)
     audible = energies > 0
     gains = np.zeros(len(energies))

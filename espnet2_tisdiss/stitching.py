@@ -6,14 +6,12 @@ order and cross-fades neighbouring chunks. Axis letters: j speaker (k: in the ch
 n sample, t frame, q cepstral coefficient.
 """
 
+import functools
 import math
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.fft
 import torch
-from scipy.optimize import linear_sum_assignment
-from torchaudio.transforms import MelSpectrogram
 
 from espnet2_tisdiss.checks import check_integer
 from espnet2_tisdiss.errors import TisdissError
@@ -196,7 +194,7 @@ class Stitcher:
     def __init__(self, sample_rate: int):
         self.orders: list[tuple[int, ...]] = []
         self.margins: list[float] = []
-        self._analysis = _Analysis(sample_rate)
+        self._sample_rate = sample_rate
         self._level = _Level()
         self._held: np.ndarray | None = None  # (j, n), the samples since self._start
         self._start = 0
@@ -217,16 +215,15 @@ class Stitcher:
                 another number of speakers or holds a value that is not finite.
         """
         self._check(start, estimate)
-        power, cepstra = self._analysis(estimate)
-        self._level.update(power)
-        quiet = self._level.value * _QUIET
-        voices = _Voices.of(power, cepstra, quiet)
-        if self._held is None or self._voices is None:
-            self._held, self._start, self._voices = estimate.copy(), start, voices
+        if self._held is None:
+            self._held, self._start, self._voices = estimate.copy(), start, None
             self._note(tuple(range(len(estimate))), np.inf)
             return estimate[:, :0]
+        if self._voices is None:  # not before: a recording of one chunk needs no analysis
+            self._voices = _Voices.of(*self._analysed(self._held))
+        power, cepstra, quiet = self._analysed(estimate)
         overlap = self._start + self._held.shape[1] - start
-        score = self._voices.compare(voices)
+        score = self._voices.compare(_Voices.of(power, cepstra, quiet))
         if overlap:
             tail, head = self._held[:, -overlap:], estimate[:, :overlap]
             score += _OVERLAP_NATS * _similarity(tail, head, quiet)
@@ -240,6 +237,16 @@ class Stitcher:
         """End the recording; return its last samples (j, m)."""
         held, self._held = self._held, None
         return np.empty((0, 0), np.float32) if held is None else held
+
+    @functools.cached_property
+    def _analysis(self) -> "_Analysis":
+        return _Analysis(self._sample_rate)
+
+    def _analysed(self, estimate: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+        """Return powers and cepstra of the next chunk, and the power that is quiet so far."""
+        power, cepstra = self._analysis(estimate)
+        self._level.update(power)
+        return power, cepstra, self._level.value * _QUIET
 
     def _join(self, start: int, overlap: int, estimate: np.ndarray) -> np.ndarray:
         """Cross-fade a chunk, its speakers in order, and return the finished samples (j, m)."""
@@ -314,6 +321,8 @@ def _similarity(tail: np.ndarray, head: np.ndarray, quiet: float) -> np.ndarray:
 
 def _best_order(score: np.ndarray) -> tuple[tuple[int, ...], float]:
     """Return the permutation of k with the largest sum of ``score`` (j, k), and its margin."""
+    from scipy.optimize import linear_sum_assignment  # here, because short recordings need none
+
     rows, order = linear_sum_assignment(score, maximize=True)
     best = score[rows, order].sum()
     others = [-np.inf]
@@ -348,6 +357,8 @@ class _Analysis:
     """Powers and mel cepstra of short frames, with bands up to 8 kHz where the rate allows."""
 
     def __init__(self, sample_rate: int):
+        from torchaudio.transforms import MelSpectrogram  # here, because short recordings need none
+
         self._hop = max(1, round(_FRAME_SECONDS / 2 * sample_rate))
         self._mel = MelSpectrogram(
             sample_rate,
@@ -361,6 +372,8 @@ class _Analysis:
 
     def __call__(self, streams: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return powers (j, t) per sample and cepstra (j, t, q), in dB, of streams (j, n)."""
+        import scipy.fft
+
         streams = np.ascontiguousarray(streams, np.float32)
         mel = self._mel(torch.from_numpy(streams)).double().numpy()
         mel = mel.transpose(0, 2, 1)  # (j, t, mel band)

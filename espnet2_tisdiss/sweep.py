@@ -27,7 +27,7 @@ from espnet2_tisdiss.errors import TisdissError, first_line
 from espnet2_tisdiss.recordings import change_db
 from espnet2_tisdiss.textfiles import read_scp
 
-if TYPE_CHECKING:  # importing ESPnet's model takes seconds
+if TYPE_CHECKING:
     from espnet2_tisdiss.inference import SeparateSpeech
 
 MIXTURE_FOLDERS = ("mix", "mix_clean", "mix_both")  # of wsj0-2mix and LibriMix

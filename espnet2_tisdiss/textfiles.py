@@ -5,8 +5,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from espnet2.fileio.read_text import read_2columns_text
-
 from espnet2_tisdiss.errors import TisdissError
 
 
@@ -39,6 +37,8 @@ def read_scp(scp: Path) -> dict[str, str]:
     Raises:
         TisdissError: it is no such list, is empty, or holds a command in place of a path.
     """
+    from espnet2.fileio.read_text import read_2columns_text  # here, because few files are lists
+
     try:
         table = read_2columns_text(scp)
     except (OSError, RuntimeError, ValueError, AssertionError) as error:

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from espnet2.main_funcs import pack_funcs
 from espnet2.main_funcs.pack_funcs import pack, unpack
 from models import TINY
 
-from espnet2_tisdiss import SeparateSpeech, TisdissError, bundled, pretrained
+from espnet2_tisdiss import SeparateSpeech, TisdissError, bundled
 from espnet2_tisdiss.pretrained import find_model, load_model
 
 
@@ -79,7 +80,7 @@ def test_nothing_there(name):
 
 def test_a_published_model_of_another_task(monkeypatch):
     files = {"asr_train_config": "a.yaml", "asr_model_file": "a.pth"}
-    monkeypatch.setattr("espnet2_tisdiss.pretrained.download_pretrained", lambda tag: files)
+    monkeypatch.setattr("espnet2.utils.pretrained.download_pretrained", lambda tag: files)
     refused("someone/asr", "someone/asr: is no model for separation; it has asr_model_file, asr_tr")
 
 
@@ -126,10 +127,10 @@ def test_an_archive_is_unpacked_once(archive, folder, tmp_path):
 def test_an_archive_that_another_process_unpacks_as_well(archive, tmp_path, monkeypatch):
     def unpack_twice(*args, **options):
         unpack(*args, **options)
-        monkeypatch.setattr(pretrained, "unpack", unpack)
+        monkeypatch.setattr(pack_funcs, "unpack", unpack)
         find_model(archive)  # is faster
 
-    monkeypatch.setattr(pretrained, "unpack", unpack_twice)
+    monkeypatch.setattr(pack_funcs, "unpack", unpack_twice)
     assert Path(find_model(archive)["model_file"]).is_file()
     (models,) = (tmp_path / "cache").rglob("models")
     assert len(list(models.iterdir())) == 1  # nothing lies aside

@@ -28,7 +28,7 @@ from espnet2_tisdiss.cli.console import (
 )
 from espnet2_tisdiss.errors import TisdissError
 
-if TYPE_CHECKING:  # these bring PyTorch and ESPnet, which takes seconds
+if TYPE_CHECKING:  # these bring PyTorch, which takes seconds
     from espnet2_tisdiss.budget import Calibration
     from espnet2_tisdiss.inference import SeparateSpeech
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from espnet2_tisdiss.cli.console import LEAST_S, check_numbers, measuring, messages, refuse_together
 from espnet2_tisdiss.errors import TisdissError
 
-if TYPE_CHECKING:  # these bring PyTorch and ESPnet, which takes seconds
+if TYPE_CHECKING:  # these bring PyTorch, which takes seconds
     from espnet2_tisdiss.inference import SeparateSpeech
     from espnet2_tisdiss.recordings import Depths
     from espnet2_tisdiss.stitching import Chunking

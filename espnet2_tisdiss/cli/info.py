@@ -22,7 +22,7 @@ from espnet2_tisdiss.cli.console import (
     set_threads,
 )
 
-if TYPE_CHECKING:  # these bring PyTorch and ESPnet, which takes seconds
+if TYPE_CHECKING:  # these bring PyTorch, which takes seconds
     from espnet2_tisdiss.config import TISDiSSConfig
     from espnet2_tisdiss.inference import SeparateSpeech
 

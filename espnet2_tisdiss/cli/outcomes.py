@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from espnet2_tisdiss.cli.console import messages, print_json, print_table
 
-if TYPE_CHECKING:  # these bring PyTorch and ESPnet, which takes seconds
+if TYPE_CHECKING:  # these bring PyTorch, which takes seconds
     from espnet2_tisdiss.files import Outcome
     from espnet2_tisdiss.recordings import Depths
 

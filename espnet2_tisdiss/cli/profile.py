@@ -32,7 +32,7 @@ from espnet2_tisdiss.cli.console import (
 )
 from espnet2_tisdiss.pictures import draw_by_depth, require_matplotlib
 
-if TYPE_CHECKING:  # these bring PyTorch and ESPnet, which takes seconds
+if TYPE_CHECKING:  # these bring PyTorch, which takes seconds
     from espnet2_tisdiss.cost import DepthCost
     from espnet2_tisdiss.inference import SeparateSpeech
 

@@ -30,7 +30,7 @@ from espnet2_tisdiss.cli.dial import Dial
 from espnet2_tisdiss.cli.outcomes import STYLES, Report
 from espnet2_tisdiss.errors import TisdissError
 
-if TYPE_CHECKING:  # these bring PyTorch and ESPnet, which takes seconds
+if TYPE_CHECKING:  # these bring PyTorch, which takes seconds
     from espnet2_tisdiss.files import Options, Outcome, Task
     from espnet2_tisdiss.inference import SeparateSpeech
 

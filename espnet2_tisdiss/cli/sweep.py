@@ -32,7 +32,7 @@ from espnet2_tisdiss.cli.console import (
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.pictures import MULTIPLY_ADDS, Quality, draw_quality, require_matplotlib
 
-if TYPE_CHECKING:  # these bring PyTorch and ESPnet, which takes seconds
+if TYPE_CHECKING:  # these bring PyTorch, which takes seconds
     from espnet2_tisdiss.inference import SeparateSpeech
     from espnet2_tisdiss.sweep import DepthResult, Mixture, Outcome
 

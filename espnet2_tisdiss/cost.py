@@ -36,7 +36,7 @@ def parameters(model: nn.Module) -> int:
 
 def build_parts(config: dict[str, Any]) -> tuple[nn.Module, "TISDiSSSeparator"]:
     """Build the encoder and the separator of an ESPnet configuration with a TISDiSS."""
-    from espnet2_tisdiss.network import build_encoder
+    from espnet2_tisdiss.assembly import build_encoder
     from espnet2_tisdiss.separator import TISDiSSSeparator
 
     encoder = build_encoder(config["encoder"], config["encoder_conf"])

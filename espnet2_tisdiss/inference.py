@@ -22,8 +22,8 @@ from espnet2_tisdiss.budget import kept_calibration, timed_seconds
 from espnet2_tisdiss.bundled import DEFAULT_MODEL
 from espnet2_tisdiss.checks import check_choice, check_integer, check_number
 from espnet2_tisdiss.errors import TisdissError
-from espnet2_tisdiss.espnet import espnet_module
-from espnet2_tisdiss.network import build_network
+from espnet2_tisdiss.lazy_espnet import espnet_module
+from espnet2_tisdiss.assembly import build_network
 from espnet2_tisdiss.precision import half_precision
 from espnet2_tisdiss.pretrained import CONFIG, find_model, loading, read_config, read_weights
 from espnet2_tisdiss.recordings import Depths, change_db, channels_of, separate_recording
@@ -58,7 +58,7 @@ class SeparateSpeech:
     It has the arguments and attributes of ESPnet's class, and its calls give the same, but is no
     subclass of it: ESPnet is imported, which takes seconds, for what only ESPnet can do. That is
     to separate by its segments, to build a joint model, one with an ``inference_config``, without
-    weights, or with an encoder, a decoder or options that :mod:`espnet2_tisdiss.network` does not
+    weights, or with an encoder, a decoder or options that :mod:`espnet2_tisdiss.assembly` does not
     know.
 
     Where a method takes mixtures, they are an array (b, n), or a list of b waveforms (n,) of their
@@ -103,7 +103,7 @@ class SeparateSpeech:
         >>> voices = separate.recording(samples, 44100, rtf=0.5)
 
     Attributes:
-        enh_model: the model, a :class:`~espnet2_tisdiss.network.Network` or ESPnet's.
+        enh_model: the model, a :class:`~espnet2_tisdiss.assembly.Network` or ESPnet's.
         enh_train_args: the training's configuration.
         num_spk: speakers.
         sample_rate: of the model, in Hz.

@@ -16,7 +16,7 @@ from espnet2_tisdiss.cost import hop_of
 if TYPE_CHECKING:
     from espnet2.enh.espnet_model import ESPnetEnhancementModel
 
-    from espnet2_tisdiss.network import Network
+    from espnet2_tisdiss.assembly import Network
 
 FRAMES_STEP = 32  # on a CPU, mixtures are padded to a multiple of so many frames
 

@@ -13,7 +13,7 @@ from models import LEARNED_ENCODER, TINY
 
 from espnet2_tisdiss import SeparateSpeech, TisdissError
 from espnet2_tisdiss.bundled import example
-from espnet2_tisdiss.network import Network, build_network
+from espnet2_tisdiss.assembly import Network, build_network
 
 STFT = {"n_fft": 128, "hop_length": 64}
 

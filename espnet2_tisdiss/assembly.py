@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from espnet2_tisdiss.espnet import espnet_module
+from espnet2_tisdiss.lazy_espnet import espnet_module
 from espnet2_tisdiss.separator import TISDiSSSeparator
 from espnet2_tisdiss.stft import STFT, STFTDecoder, STFTEncoder
 

@@ -37,8 +37,8 @@ docs: .venv/complete  ## regenerate docs/configurations.md and the import diagra
 		--output docs/configurations.md
 	$(BIN)/python local/draw_imports.py --page docs/architecture.md
 
-benchmarks: .venv/complete  ## measure speed and memory for docs/performance.md (25 min)
-	set -e; for script in speed training separators growth; do \
+benchmarks: .venv/complete  ## measure speed and memory for docs/performance.md (30 min)
+	set -e; for script in speed training separators growth startup; do \
 	    $(BIN)/python "benchmarks/$$script.py" --page docs/performance.md; done
 
 lock: .venv/complete  ## pin the installed versions in requirements.txt

@@ -16,7 +16,7 @@ import torch
 from measuring import count, in_turn, read_config, run_main, untrained
 
 from espnet2_tisdiss import SeparateSpeech
-from espnet2_tisdiss.evaluate.cost import speech_shaped_noise
+from espnet2_tisdiss.audio.noise import speech_shaped_noise
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -34,13 +34,9 @@ from measuring import (
 from results import check_page, machine, number, record, table
 
 from espnet2_tisdiss.atomic import write_whole
+from espnet2_tisdiss.audio.noise import speech_shaped_noise
 from espnet2_tisdiss.errors import TisdissError
-from espnet2_tisdiss.evaluate.cost import (
-    CostCounter,
-    PeakMemory,
-    memory_in_use,
-    speech_shaped_noise,
-)
+from espnet2_tisdiss.evaluate.cost import CostCounter, PeakMemory, memory_in_use
 from espnet2_tisdiss.evaluate.pictures import new_figure, png
 
 if TYPE_CHECKING:  # importing ESPnet takes seconds

@@ -33,7 +33,8 @@ from measuring import (
 from results import check_page, machine, number, record, table
 from torch.utils.flop_counter import FlopCounterMode
 
-from espnet2_tisdiss.evaluate.cost import PeakMemory, measure, parameters, speech_shaped_noise
+from espnet2_tisdiss.audio.noise import speech_shaped_noise
+from espnet2_tisdiss.evaluate.cost import PeakMemory, measure, parameters
 
 if TYPE_CHECKING:  # importing ESPnet takes seconds
     from espnet2.bin.enh_inference import SeparateSpeech

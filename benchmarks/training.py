@@ -41,13 +41,15 @@ from results import check_page, machine, number, record, table
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from espnet2_tisdiss.audio.noise import speech_shaped_noise
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.espnet.memory import keep_freed_memory
 from espnet2_tisdiss.espnet.training import ResumableTask
-from espnet2_tisdiss.evaluate.cost import build_parts, hop_of, speech_shaped_noise
+from espnet2_tisdiss.evaluate.cost import build_parts
 from espnet2_tisdiss.mixing.bank import Noise, Utterance, write_bank
 from espnet2_tisdiss.mixing.iterator import MixtureIterFactory
 from espnet2_tisdiss.mixing.scenes import MixingConfig
+from espnet2_tisdiss.network.assembly import hop_of
 
 SECTION = "training-cpu"
 CONFIGS = (

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-from espnet2.fileio.read_text import read_2columns_text
-
 from espnet2_tisdiss.errors import TisdissError
 
 
@@ -13,6 +11,8 @@ def read_scp(scp: Path) -> dict[str, str]:
     Raises:
         TisdissError: it is no such list, is empty, or holds a command in place of a path.
     """
+    from espnet2.fileio.read_text import read_2columns_text  # here because it takes long
+
     try:
         table = read_2columns_text(scp)
     except (OSError, RuntimeError, ValueError, AssertionError) as error:

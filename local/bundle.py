@@ -30,7 +30,7 @@ from inference_config import read_yaml
 
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.pretrained.bundled import CHECKSUMS, EXAMPLE, MODEL_FILE, MODELS, checksum_line
-from espnet2_tisdiss.pretrained.finding import CONFIG, find_model, load_model, read_weights
+from espnet2_tisdiss.pretrained.finding import CONFIG, find_model, read_weights
 
 if TYPE_CHECKING:
     from espnet2_tisdiss import SeparateSpeech
@@ -191,7 +191,7 @@ def check_model(folder: Path, exp: Path) -> SeparateSpeech:
     from espnet2_tisdiss.evaluate.cost import parameters
 
     try:
-        model = load_model(folder)
+        model = SeparateSpeech.from_pretrained(folder)
     except TisdissError as error:
         raise DataError(str(error).replace(str(folder), str(exp))) from None
     if (count := parameters(model.enh_model)) > MOST_PARAMETERS:

@@ -17,9 +17,8 @@ import torch
 from datadir import DataError, run_main, write_aside
 from inference_config import read_yaml
 
-from espnet2_tisdiss import TISDiSSSeparator
+from espnet2_tisdiss import SeparateSpeech, TISDiSSSeparator
 from espnet2_tisdiss.network.growing import grow
-from espnet2_tisdiss.pretrained.finding import load_model
 
 
 def grow_model(model: str, config: Path, output: Path, seed: int) -> None:
@@ -29,7 +28,7 @@ def grow_model(model: str, config: Path, output: Path, seed: int) -> None:
         DataError: the configuration is not one of a larger TISDiSS on spectra.
         TisdissError: the model cannot be loaded.
     """
-    small = load_model(model).separator
+    small = SeparateSpeech.from_pretrained(model).separator
     wanted = read_yaml(config)
     if wanted.get("encoder") != "stft" or wanted.get("separator") != "tisdiss":
         raise DataError(f"{config}: needs encoder: stft and separator: tisdiss to grow a model")

@@ -142,10 +142,12 @@ def load_for_command(
     Raises:
         TisdissError: the model does not exist or cannot be loaded, or the device is not available.
     """
-    from espnet2_tisdiss.pretrained.finding import load_model
+    from espnet2_tisdiss.separate.speech import SeparateSpeech
 
     with messages.status(f"loading {name}"):
-        model = load_model(name, device=pick_device(device), dtype=dtype, sample_rate=sample_rate)
+        model = SeparateSpeech.from_pretrained(
+            name, device=pick_device(device), dtype=dtype, sample_rate=sample_rate
+        )
     if name in bundled_models():
         messages.print(
             f"model: {name}, which comes with the package; trained on {TRAINED_ON[name]}",

@@ -16,7 +16,7 @@ from espnet2_tisdiss.cli.console import (
 )
 from espnet2_tisdiss.errors import TisdissError
 
-if TYPE_CHECKING:  # importing PyTorch and ESPnet takes seconds
+if TYPE_CHECKING:  # importing PyTorch takes seconds
     from espnet2_tisdiss.separate.chunking import Chunking
     from espnet2_tisdiss.separate.recordings import Depths
     from espnet2_tisdiss.separate.speech import SeparateSpeech

@@ -23,7 +23,7 @@ from espnet2_tisdiss.cli.console import (
 )
 from espnet2_tisdiss.pretrained.bundled import DEFAULT_MODEL
 
-if TYPE_CHECKING:  # importing PyTorch and ESPnet takes seconds
+if TYPE_CHECKING:  # importing PyTorch takes seconds
     from espnet2_tisdiss.network.config import TISDiSSConfig
     from espnet2_tisdiss.separate.speech import SeparateSpeech
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from espnet2_tisdiss.cli.console import messages, print_json, print_table
 
-if TYPE_CHECKING:  # importing PyTorch and ESPnet takes seconds
+if TYPE_CHECKING:  # importing PyTorch takes seconds
     from espnet2_tisdiss.separate.files import Outcome
     from espnet2_tisdiss.separate.recordings import Depths
 

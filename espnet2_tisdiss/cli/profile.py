@@ -33,7 +33,7 @@ from espnet2_tisdiss.cli.console import (
 from espnet2_tisdiss.evaluate.pictures import draw_by_depth, require_matplotlib
 from espnet2_tisdiss.pretrained.bundled import DEFAULT_MODEL
 
-if TYPE_CHECKING:  # importing PyTorch and ESPnet takes seconds
+if TYPE_CHECKING:  # importing PyTorch takes seconds
     from espnet2_tisdiss.evaluate.cost import DepthCost
     from espnet2_tisdiss.separate.speech import SeparateSpeech
 

@@ -31,7 +31,7 @@ from espnet2_tisdiss.cli.outcomes import STYLES, SeparationReport
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.pretrained.bundled import DEFAULT_MODEL
 
-if TYPE_CHECKING:  # importing PyTorch and ESPnet takes seconds
+if TYPE_CHECKING:  # importing PyTorch takes seconds
     from espnet2_tisdiss.separate.files import Options, Outcome, Task
     from espnet2_tisdiss.separate.speech import SeparateSpeech
 
@@ -271,7 +271,7 @@ def _separated(
 
     Args:
         model: the loaded model, used if there is one job.
-        loading: arguments of ``load_model``, by which other processes load the model.
+        loading: arguments of ``SeparateSpeech.from_pretrained`` for other processes.
         tasks: files to separate.
         options: options of the separation.
         jobs: number of processes.

@@ -38,7 +38,7 @@ from espnet2_tisdiss.evaluate.pictures import (
 )
 from espnet2_tisdiss.pretrained.bundled import DEFAULT_MODEL, bundled_models
 
-if TYPE_CHECKING:  # importing PyTorch and ESPnet takes seconds
+if TYPE_CHECKING:  # importing PyTorch takes seconds
     from espnet2_tisdiss.evaluate.by_depth import DepthResult, EvalMixture, MixtureScores
     from espnet2_tisdiss.separate.speech import SeparateSpeech
 

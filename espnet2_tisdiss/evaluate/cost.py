@@ -13,23 +13,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-import numpy as np
 import psutil
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
-from espnet2_tisdiss.checks import check_integer, check_number
+from espnet2_tisdiss.audio.noise import speech_shaped_noise
+from espnet2_tisdiss.checks import check_integer
+from espnet2_tisdiss.network.assembly import build_encoder, hop_of
+from espnet2_tisdiss.network.separator import TISDiSSSeparator
 
-if TYPE_CHECKING:  # importing ESPnet takes seconds
-    from espnet2.enh.encoder.abs_encoder import AbsEncoder
-
-    from espnet2_tisdiss.network.separator import TISDiSSSeparator
+if TYPE_CHECKING:
     from espnet2_tisdiss.separate.speech import SeparateSpeech
 
 SAMPLE_EVERY_S = 0.002  # shorter than the lifetime of large tensors
-SPEECH_CORNER_HZ = 500.0  # above it, speech falls by about 6 dB an octave
-SYLLABLES_HZ = 4.0
 COUNTED_SECONDS = 4.0  # default input length for counting; attention's share grows with it
 
 
@@ -38,7 +34,7 @@ def parameters(module: nn.Module) -> int:
     return sum(p.numel() for p in module.parameters())
 
 
-def build_parts(config: dict[str, Any]) -> tuple["AbsEncoder", "TISDiSSSeparator"]:
+def build_parts(config: dict[str, Any]) -> tuple[nn.Module, TISDiSSSeparator]:
     """Build the encoder and the TISDiSS separator of an ESPnet configuration.
 
     Args:
@@ -47,18 +43,8 @@ def build_parts(config: dict[str, Any]) -> tuple["AbsEncoder", "TISDiSSSeparator
     Returns:
         The encoder and the separator, with random weights.
     """
-    # imported here because it takes seconds
-    from espnet2.tasks.enh import encoder_choices
-
-    from espnet2_tisdiss.network.separator import TISDiSSSeparator
-
-    encoder = encoder_choices.get_class(config["encoder"])(**config["encoder_conf"])
+    encoder = build_encoder(config["encoder"], config["encoder_conf"])
     return encoder, TISDiSSSeparator(encoder.output_dim, **config["separator_conf"])
-
-
-def hop_of(encoder: "AbsEncoder") -> int:
-    """Return the hop size in samples of ESPnet's ``stft`` or ``conv`` encoder."""
-    return encoder.hop_length if hasattr(encoder, "hop_length") else encoder.stride
 
 
 class CostCounter:
@@ -84,8 +70,8 @@ class CostCounter:
 
     def __init__(
         self,
-        encoder: "AbsEncoder",
-        separator: "TISDiSSSeparator",
+        encoder: nn.Module,
+        separator: TISDiSSSeparator,
         sample_rate: int,
         seconds: float = COUNTED_SECONDS,
     ):
@@ -117,6 +103,8 @@ class CostCounter:
 
     def macs_per_s(self, n_re: int) -> float:
         """Return the multiply-adds per second of audio at ``n_re`` repetitions."""
+        from torch.utils.flop_counter import FlopCounterMode  # here because it takes long
+
         self._separator.reconstructor_repeat_times = n_re
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
             self._separator(self._features, None)
@@ -253,27 +241,3 @@ def measure(
                 on_step()
     rtfs = {n_re: statistics.median(times[n_re]) / seconds for n_re in macs}
     return [DepthCost(n_re, macs[n_re], rtfs[n_re], peaks[n_re]) for n_re in depths]
-
-
-def speech_shaped_noise(seconds: float, sample_rate: int, seed: int = 0) -> np.ndarray:
-    """Return noise with the long-term spectrum of speech, modulated at the rate of syllables.
-
-    Args:
-        seconds: length of the noise.
-        sample_rate: sample rate in Hz.
-        seed: seed of the random numbers.
-
-    Returns:
-        Samples (n,), float32, with a peak of 0.5.
-
-    Raises:
-        ValueError: the length is less than one sample.
-    """
-    check_number("seconds", seconds, 1 / sample_rate, float("inf"))
-    n_samples = int(seconds * sample_rate)
-    white = np.fft.rfft(np.random.default_rng(seed).standard_normal(n_samples))
-    frequency = np.fft.rfftfreq(n_samples, 1 / sample_rate)
-    noise = np.fft.irfft(white / np.maximum(1, frequency / SPEECH_CORNER_HZ), n_samples)
-    time_s = np.arange(n_samples) / sample_rate
-    noise *= 1.1 - np.cos(2 * np.pi * SYLLABLES_HZ * time_s)
-    return (0.5 * noise / np.abs(noise).max()).astype(np.float32)

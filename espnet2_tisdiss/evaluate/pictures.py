@@ -1,5 +1,6 @@
 """Plots of quality and cost by depth, drawn without a display."""
 
+import importlib.util
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,10 +24,8 @@ def require_matplotlib() -> None:
     Raises:
         TisdissError: matplotlib, an optional dependency, is not installed.
     """
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError:
-        raise TisdissError("pictures need matplotlib: pip install matplotlib") from None
+    if importlib.util.find_spec("matplotlib") is None:  # without importing it, which takes long
+        raise TisdissError("pictures need matplotlib: pip install matplotlib")
 
 
 def draw_by_depth(

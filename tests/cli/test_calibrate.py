@@ -4,10 +4,9 @@ from types import SimpleNamespace
 import pytest
 from typer.testing import CliRunner
 
-from espnet2_tisdiss import TISDiSSConfig, TisdissError
+from espnet2_tisdiss import SeparateSpeech, TISDiSSConfig, TisdissError
 from espnet2_tisdiss.cli.app import app
 from espnet2_tisdiss.cli.calibrate import predictions
-from espnet2_tisdiss.pretrained.finding import load_model
 from espnet2_tisdiss.separate import budget
 from espnet2_tisdiss.separate.budget import Calibration, CalibrationStore, Conditions
 
@@ -44,7 +43,9 @@ def test_what_is_measured_is_kept(espnet_model, tmp_path):
     run = calibrate(tmp_path, *QUICK, "--json", "--out", out)
     assert run.exit_code == 0
     found = json.loads(run.stdout)
-    kept = CalibrationStore().get(Conditions.of(load_model(tmp_path)), seconds=0.5)
+    kept = CalibrationStore().get(
+        Conditions.of(SeparateSpeech.from_pretrained(tmp_path)), seconds=0.5
+    )
     assert kept == Calibration.load(out)
     assert (kept.seconds, found["seconds"]) == (0.5, 0.5)
     assert found["rtf"] == {str(n_re): kept.predict(n_re) for n_re in (1, 2, 3)}

@@ -6,9 +6,8 @@ import torch
 from models import LEARNED_ENCODER, TINY
 from typer.testing import CliRunner
 
-from espnet2_tisdiss import TISDiSSSeparator
+from espnet2_tisdiss import SeparateSpeech, TISDiSSSeparator
 from espnet2_tisdiss.cli.app import app
-from espnet2_tisdiss.pretrained.finding import load_model
 from espnet2_tisdiss.separate.budget import Calibration, CalibrationStore, Conditions
 
 
@@ -92,7 +91,7 @@ def test_supervised_depths_are_those_of_the_training(espnet_model, tmp_path, opt
 
 def test_a_saved_calibration_is_shown(espnet_model, tmp_path):
     espnet_model()
-    conditions = Conditions.of(load_model(tmp_path))
+    conditions = Conditions.of(SeparateSpeech.from_pretrained(tmp_path))
     slow = dataclasses.replace(conditions, device="another machine")
     CalibrationStore().put(Calibration(conditions, 8.0, 1, 0.25, 0.125, 0.0))
     CalibrationStore().put(Calibration(slow, 8.0, 1, 50.0, 50.0, 0.0))

@@ -16,8 +16,9 @@ from typer.testing import CliRunner
 
 import espnet2_tisdiss.evaluate.by_depth
 from espnet2_tisdiss import SeparateSpeech, TisdissError
+from espnet2_tisdiss.audio.noise import speech_shaped_noise
 from espnet2_tisdiss.cli.app import app
-from espnet2_tisdiss.evaluate.cost import CostCounter, speech_shaped_noise
+from espnet2_tisdiss.evaluate.cost import CostCounter
 from espnet2_tisdiss.evaluate.pictures import Quality, draw_quality
 from espnet2_tisdiss.pretrained.bundled import DEFAULT_MODEL
 

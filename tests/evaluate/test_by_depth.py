@@ -13,6 +13,7 @@ from espnet2.enh.loss.criterions.time_domain import SISNRLoss
 from espnet2.enh.loss.wrappers.pit_solver import PITSolver
 
 from espnet2_tisdiss import SeparateSpeech, TisdissError
+from espnet2_tisdiss.audio.noise import speech_shaped_noise
 from espnet2_tisdiss.evaluate.by_depth import (
     DepthResult,
     EvalMixture,
@@ -25,7 +26,6 @@ from espnet2_tisdiss.evaluate.by_depth import (
     summarise,
     with_length,
 )
-from espnet2_tisdiss.evaluate.cost import speech_shaped_noise
 from espnet2_tisdiss.separate.speech import Estimate
 
 RATE = 8000

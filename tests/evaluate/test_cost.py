@@ -11,13 +11,13 @@ from models import LEARNED_ENCODER, TINY
 from torch import nn
 
 from espnet2_tisdiss import SeparateSpeech, TISDiSSConfig, TISDiSSSeparator
+from espnet2_tisdiss.audio.noise import speech_shaped_noise
 from espnet2_tisdiss.evaluate.cost import (
     CostCounter,
     PeakMemory,
     measure,
     memory_in_use,
     parameters,
-    speech_shaped_noise,
 )
 
 ENCODER = STFTEncoder(n_fft=128, hop_length=64)

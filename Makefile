@@ -1,4 +1,4 @@
-# Everything starts here: `make demo` and `make test` need Python 3.12 or 3.13 and nothing else.
+# Start here: `make demo` and `make test` need only Python 3.12 or 3.13.
 
 BIN := .venv/bin
 SHELL_FILES = $(shell git ls-files '*.sh' .ci/run)
@@ -8,16 +8,16 @@ SHELL_FILES = $(shell git ls-files '*.sh' .ci/run)
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-demo: .venv/complete  ## separate an example at several depths: table, files, picture, in demo_output/ (20 s)
+demo: .venv/complete  ## separate an example at several depths; table, files and picture in demo_output/ (20 s)
 	@$(BIN)/python -m espnet2_tisdiss.recipes.tools.demo --out demo_output
 
-train-demo: .venv/complete  ## train a small separator on synthesised speech and score it (10 min)
+train-demo: .venv/complete  ## train a small model on synthesised speech and score it (10 min)
 	egs2/mini_2mix/enh1/run.sh --size quick
 
-test: .venv/complete lint  ## format, lint and all tests but the slow ones, which train models (10 min)
+test: .venv/complete lint  ## check format and style, run the tests except the slow ones (10 min)
 	$(BIN)/python -m pytest -m "not slow"
 
-test-all: .venv/complete lint  ## these too (another 10 min)
+test-all: .venv/complete lint  ## the same with the slow tests, which train models (another 10 min)
 	$(BIN)/python -m pytest
 
 lint: .venv/complete  ## check format and style
@@ -25,24 +25,26 @@ lint: .venv/complete  ## check format and style
 	$(BIN)/ruff check .
 	$(BIN)/shellcheck -x $(SHELL_FILES)
 
-format: .venv/complete  ## rewrite the Python files in the project's format
+format: .venv/complete  ## format the Python files and fix what ruff can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 .venv/complete: requirements.txt setup.py
 	@local/install.sh
 
-docs: .venv/complete  ## write the pages of docs/ that are made by programs
-	$(BIN)/python -m espnet2_tisdiss.recipes.tools.model_table conf/train_*.yaml egs2/*/enh1/conf/train_*.yaml \
+docs: .venv/complete  ## regenerate docs/configurations.md and the import diagram of docs/architecture.md
+	$(BIN)/python -m espnet2_tisdiss.recipes.tools.model_table \
+		conf/train_*.yaml egs2/*/enh1/conf/train_*.yaml \
 		--output docs/configurations.md
+	$(BIN)/python benchmarks/draw_imports.py --page docs/architecture.md
 
-benchmarks: .venv/complete  ## measure speed and memory for docs/performance.md, in 25 minutes
-	set -e; for script in speed training separators growth; do \
+benchmarks: .venv/complete  ## measure speed and memory for docs/performance.md (30 min)
+	set -e; for script in speed training separators growth startup; do \
 	    $(BIN)/python "benchmarks/$$script.py" --page docs/performance.md; done
 
-lock: .venv/complete  ## write the versions installed now to requirements.txt
+lock: .venv/complete  ## pin the installed versions in requirements.txt
 	$(BIN)/python local/lock.py > requirements.new
 	mv requirements.new requirements.txt
 
-clean:  ## remove the environment; what recipes made stays
+clean:  ## remove .venv; the recipes' output stays
 	rm -rf .venv

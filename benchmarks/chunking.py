@@ -22,8 +22,8 @@ import numpy as np
 import soundfile
 from measuring import count, run_main
 
+from espnet2_tisdiss import SeparateSpeech
 from espnet2_tisdiss.errors import TisdissError
-from espnet2_tisdiss.pretrained.finding import load_model
 from espnet2_tisdiss.separate.chunking import Chunker, Chunking
 from espnet2_tisdiss.separate.stitching import Stitcher
 
@@ -38,7 +38,7 @@ def main(argv: list[str] | None = None) -> None:
     voices, rate = _voices(args.data_dir, args.root)
     # before minutes of work: they may be lengths that make no sense
     chunkings = [Chunking.in_seconds(rate, *seconds) for seconds in args.chunks]
-    separate = load_model(args.model, n_re=args.n_re)
+    separate = SeparateSpeech.from_pretrained(args.model, n_re=args.n_re)
     recordings = [_recording(voices, rate, args, rng) for _ in range(args.recordings)]
     wholes = [np.concatenate(separate(sources.sum(0)[None])) for sources in recordings]
     print(

@@ -34,13 +34,9 @@ from measuring import (
 from results import check_page, machine, number, record, table
 
 from espnet2_tisdiss.atomic import write_whole
+from espnet2_tisdiss.audio.noise import speech_shaped_noise
 from espnet2_tisdiss.errors import TisdissError
-from espnet2_tisdiss.evaluate.cost import (
-    CostCounter,
-    PeakMemory,
-    memory_in_use,
-    speech_shaped_noise,
-)
+from espnet2_tisdiss.evaluate.cost import CostCounter, PeakMemory, memory_in_use
 from espnet2_tisdiss.evaluate.pictures import new_figure, png
 
 if TYPE_CHECKING:  # importing ESPnet takes seconds
@@ -168,7 +164,7 @@ class Growth(NamedTuple):
         if self.time <= 1 + NOISE:
             return "linear or less"
         if self.rest is not None and self.rest <= 1 + NOISE:
-            return "linear but for attention over time"
+            return "linear except attention over time"
         return "time more than linear, unexplained"
 
 
@@ -188,13 +184,13 @@ def report(curves: Mapping[str, Sequence[Point]]) -> str:
     for name, points in curves.items():
         found = growth(points)
         rows.append((name, *found.told(), found.verdict()))
-    header = ("grows with", "time", "without attention", "memory", "multiply-adds", "that is")
-    parts = [f"Exponents\n\n{table(header, rows)}"]
+    header = ("curve", "time", "without attention", "memory", "multiply-adds", "verdict")
+    parts = [f"Growth exponents\n\n{table(header, rows)}"]
     if "length-whole" in curves:
         points = curves["length-whole"]
         parts.append(
-            f"Attention over time is {quadratic_share(points):.0%} of the multiply-adds at "
-            f"{points[-1].size} s and {points[-1].attention:.0%} of the time.\n"
+            f"At {points[-1].size} s, attention over time takes {quadratic_share(points):.0%} of "
+            f"the multiply-adds and {points[-1].attention:.0%} of the time.\n"
         )
     for name, points in curves.items():
         rows = [
@@ -236,7 +232,7 @@ def pictures(curves: Mapping[str, Sequence[Point]], folder: Path, device_type: s
         label = CURVES[next(iter(drawn))].label
         relative = f"images/growth-{picture}-{device_type}.png"
         write_whole(folder / relative, draw(drawn, label))
-        lines.append(f"![Time and peak memory over {label}]({relative})\n")
+        lines.append(f"![Time and peak memory against {label}]({relative})\n")
     return "\n".join(lines)
 
 

@@ -188,7 +188,7 @@ class Difference(NamedTuple):
             return "not significant"
         if min(self.by_seed) <= 0 <= max(self.by_seed):
             return "not significant: the seeds disagree"
-        return "significant" if len(self.by_seed) > 1 else "significant, of one training"
+        return "significant" if len(self.by_seed) > 1 else "significant in one training"
 
 
 def compare(better: Sequence[np.ndarray], other: Sequence[np.ndarray]) -> Difference:
@@ -258,7 +258,7 @@ def claims_table(outcomes: Sequence[Outcome]) -> str:
         interval = f"[{found.low:+.2f}, {found.high:+.2f}]"
         mean = f"{np.mean(found.by_seed):+.2f}"
         rows.append([question + depth, mean, interval, each, found.verdict])
-    header = ["comparison", "dB", f"{CONFIDENCE:.0%} interval", "by seed", "that is"]
+    header = ["comparison", "dB", f"{CONFIDENCE:.0%} interval", "by seed", "verdict"]
     return table(header, rows)
 
 
@@ -343,14 +343,14 @@ def tell(
     parts = [
         f"{steps} steps of {config['batch_size']} segments of "
         f"{config['speech_segment'] / SAMPLE_RATE:g} s; {mixtures} test mixtures.\n",
-        "SI-SNRi in dB, mean over mixtures and seeds ± standard deviation over the seeds\n\n"
+        "SI-SNRi in dB: mean over mixtures and seeds ± standard deviation over seeds\n\n"
         f"{quality_table(outcomes)}",
-        f"Comparisons, mixture by mixture\n\n{claims_table(outcomes)}",
+        f"Paired comparisons over the test mixtures\n\n{claims_table(outcomes)}",
     ]
     if trained:
         parts.append(
-            "SI-SNR in dB on the training mixtures: after the first repetition, and what the last "
-            "one adds, means over the epoch that ends at so much of the training\n\n"
+            "SI-SNR in dB on the training mixtures, mean over the epoch that ends there: the first "
+            "repetition, and the gain of the last one over it\n\n"
             f"{gain_table(trained)}"
         )
     if missing := [run.name for run in runs if not run.finished]:

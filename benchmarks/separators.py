@@ -33,7 +33,8 @@ from measuring import (
 from results import check_page, machine, number, record, table
 from torch.utils.flop_counter import FlopCounterMode
 
-from espnet2_tisdiss.evaluate.cost import PeakMemory, measure, parameters, speech_shaped_noise
+from espnet2_tisdiss.audio.noise import speech_shaped_noise
+from espnet2_tisdiss.evaluate.cost import PeakMemory, measure, parameters
 
 if TYPE_CHECKING:  # importing ESPnet takes seconds
     from espnet2.bin.enh_inference import SeparateSpeech
@@ -245,7 +246,7 @@ def report(costs: list[Cost], seconds: float) -> str:
     header = ("", "parameters", "GMAC/s", "RTF", "ratio", "peak memory, MB")
     names = {cost.name for cost in costs}
     sources = [f"- {name}: {r.source}.\n" for name, r in RIVALS.items() if name in names]
-    return f"Separating {seconds:g} s\n\n{table(header, rows)}\n{''.join(sources)}"
+    return f"Separating {seconds:g} s of audio\n\n{table(header, rows)}\n{''.join(sources)}"
 
 
 def main() -> None:

@@ -154,7 +154,7 @@ def inference(setting: Setting, on_step: Callable[[float], None]) -> Answer:
                 for way in runs
             ],
         )
-    title = f"Separating {setting.seconds:g} s at N_re {N_RE}; 1 TFLOP takes {flop:.3g} s"
+    title = f"Separating {setting.seconds:g} s of audio at N_re {N_RE}; 1 TFLOP takes {flop:.3g} s"
     return Answer(rows, f"{title}\n\n{details}")
 
 
@@ -180,8 +180,8 @@ def peak(setting: Setting, on_step: Callable[[float], None]) -> Answer:
     ]
     return Answer(
         rows,
-        f"Peak memory above the loaded model, separating {setting.seconds:g} s at N_re {N_RE}\n\n"
-        + _memory_table(peaks),
+        f"Peak memory above the loaded model, separating {setting.seconds:g} s of audio "
+        f"at N_re {N_RE}\n\n" + _memory_table(peaks),
     )
 
 
@@ -217,7 +217,7 @@ def sweep(setting: Setting, on_step: Callable[[float], None]) -> Answer:
     )
     return Answer(
         [(what, 1.0, faster)],
-        f"All depths from 1 to {DEEPEST}, {seconds:g} s of audio\n\n{details}",
+        f"All depths from 1 to {DEEPEST} of {seconds:g} s of audio\n\n{details}",
     )
 
 
@@ -259,7 +259,7 @@ def training(setting: Setting, on_step: Callable[[float], None]) -> Answer:
     seconds, found = in_turn(runs, setting.repeats, on_step)
     faster = {way: seconds[PLAIN] / value for way, value in seconds.items()}
     details = table(
-        ("", "seconds", "times faster", "largest difference of the gradient"),
+        ("", "seconds", "times faster", "largest gradient difference"),
         [
             (
                 way,
@@ -271,7 +271,7 @@ def training(setting: Setting, on_step: Callable[[float], None]) -> Answer:
         ],
     )
     rows = [(f"training step, {way}, times faster", 1.0, faster[way]) for way in TRAININGS]
-    title = f"Training step, 4 x {setting.seconds / 2:g} s, a quarter of the width, N_re 3"
+    title = f"Training step of a quarter-width model, 4 x {setting.seconds / 2:g} s, N_re 3"
     return Answer(rows, f"{title}\n\n{details}")
 
 
@@ -318,7 +318,7 @@ def depths(setting: Setting, on_step: Callable[[float], None]) -> Answer:
 def _memory_table(peaks: dict[str, float]) -> str:
     """Return a table of peaks in MB, and of what share of the plain one's they are."""
     return table(
-        ("", "MB", "of plain"),
+        ("", "MB", "fraction of plain"),
         [(way, number(value), number(value / peaks[PLAIN])) for way, value in peaks.items()],
     )
 

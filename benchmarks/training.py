@@ -41,13 +41,15 @@ from results import check_page, machine, number, record, table
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from espnet2_tisdiss.audio.noise import speech_shaped_noise
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.espnet.memory import keep_freed_memory
 from espnet2_tisdiss.espnet.training import ResumableTask
-from espnet2_tisdiss.evaluate.cost import build_parts, hop_of, speech_shaped_noise
+from espnet2_tisdiss.evaluate.cost import build_parts
 from espnet2_tisdiss.mixing.bank import Noise, Utterance, write_bank
 from espnet2_tisdiss.mixing.iterator import MixtureIterFactory
 from espnet2_tisdiss.mixing.scenes import MixingConfig
+from espnet2_tisdiss.network.assembly import hop_of
 
 SECTION = "training-cpu"
 CONFIGS = (
@@ -311,7 +313,7 @@ def answer(
         if n_re not in by_depth:
             by_depth[n_re] = step_seconds(setting, usual, n_re)
         on_step(1)
-    columns = ("GMAC a step", "seconds a step", "audio a second, s", "of the matrix product")
+    columns = ("GMAC per step", "seconds per step", "audio seconds per second", "of matrix product")
     title = (
         f"`{setting.name}`: {setting.batch} x {setting.seconds:g} s at {setting.rate} Hz, "
         f"N_re {setting.n_re}; 1 TFLOP takes {products['float32']:.3g} s in float32 and "
@@ -320,16 +322,16 @@ def answer(
     parts = [
         title,
         table(("", *columns), [row(w.name, w, setting.n_re, s) for w, s in taken.items()]),
-        f'By depth N_re, as in the row "{usual.name}"',
+        f'By depth N_re, with the settings of the row "{usual.name}"',
         table(("N_re", *columns), [row(str(n), usual, n, by_depth[n]) for n in depths]),
     ]
     feeding = feeding_seconds(setting)
     if feeding is not None:
         share = feeding / setting.processes(usual)  # each process makes its own mixtures
         parts.append(
-            f"A process takes {number(1e3 * feeding)} ms for the mixtures of a step: with "
-            f"`num_workers: 0` the training waits for them {share / (share + taken[usual]):.1%} of "
-            "its time.\n"
+            f"One process makes the mixtures of a step in {number(1e3 * feeding)} ms. With "
+            f"`num_workers: 0` training waits {share / (share + taken[usual]):.1%} of the time for "
+            "them.\n"
         )
     return "\n\n".join(part.strip() for part in parts) + "\n"
 

@@ -1,8 +1,8 @@
 """ESPnet's ``espnet2.bin.enh_inference`` with the plugin registered, and several depths in one run.
 
-Without ``--n_re`` this is ESPnet's command. ``--n_re 1 3 8`` separates at each of these depths for
-the price of the deepest: what ESPnet writes to ``<output_dir>`` then goes to ``<output_dir>/re1``,
-``re3`` and ``re8``, and batches of more than one mixture are possible.
+Without ``--n_re`` this is ESPnet's command. ``--n_re 1 3 8`` separates at each of these depths at
+the cost of the deepest. The files that ESPnet writes to ``<output_dir>`` then go to
+``<output_dir>/re1``, ``re3`` and ``re8``, and a batch may hold several mixtures.
 Axis letters: b batch, j speaker, c channel, n sample.
 """
 
@@ -26,13 +26,13 @@ from espnet2_tisdiss import SeparateSpeech
 from espnet2_tisdiss.checks import as_list, check_integer
 from espnet2_tisdiss.errors import TisdissError
 
-PEAK = 0.9  # of normalised files, as in ESPnet
+PEAK = 0.9  # peak of normalised files, as in ESPnet
 
-Writers = dict[int, list[SoundScpWriter]]  # depth -> one for each speaker
+Writers = dict[int, list[SoundScpWriter]]  # depth -> one writer per speaker
 
 
 def get_parser() -> argparse.ArgumentParser:
-    """Return ESPnet's parser with ``--n_re``."""
+    """Return ESPnet's parser with the option ``--n_re`` added."""
     parser = enh_inference.get_parser()
     group = parser.add_argument_group("Depth related")
     group.add_argument(
@@ -40,14 +40,14 @@ def get_parser() -> argparse.ArgumentParser:
         type=int,
         nargs="+",
         metavar="N",
-        help="Separate at each of these numbers of reconstructor repetitions, in one run; "
+        help="Separate at each of these numbers of reconstructor repetitions in one run; the "
         "results go to <output_dir>/re<N>",
     )
     return parser
 
 
 def main(cmd: Sequence[str] | None = None) -> None:
-    """Run the command line."""
+    """Run the command with the options of the command line, or of ``cmd``."""
     args = get_parser().parse_args(cmd)
     if args.n_re is None:
         enh_inference.main(cmd)
@@ -61,10 +61,10 @@ def main(cmd: Sequence[str] | None = None) -> None:
 
 
 def check_options(args: argparse.Namespace) -> None:
-    """Bring ``n_re`` to a list without repetitions and check what else depends on it.
+    """Sort ``args.n_re``, remove duplicates, and check the options that depend on it.
 
     Raises:
-        TisdissError: a value is out of range, or an option does not go with ``--n_re``.
+        TisdissError: a value is out of range, or an option cannot be combined with ``--n_re``.
     """
     try:
         args.n_re = sorted({check_integer("--n_re", depth, 1) for depth in as_list(args.n_re)})
@@ -72,31 +72,31 @@ def check_options(args: argparse.Namespace) -> None:
     except ValueError as error:
         raise TisdissError(str(error)) from None
     if args.segment_size is not None or args.hop_size is not None:
-        raise TisdissError("--segment_size and --hop_size do not go with --n_re: leave them out")
+        raise TisdissError("--segment_size and --hop_size cannot be combined with --n_re")
     if args.ngpu > 1:
-        raise TisdissError(f"--ngpu {args.ngpu}: one process separates on one GPU; give 0 or 1")
+        raise TisdissError(f"--ngpu {args.ngpu}: a process uses one GPU at most; give 0 or 1")
 
 
 def separate_at_depths(args: argparse.Namespace) -> None:
-    """Separate every mixture at the depths ``args.n_re`` and write the files and their lists.
+    """Separate every mixture at the depths ``args.n_re``, and write the files and their lists.
 
     Raises:
-        TisdissError: the model's separator is no TISDiSS, or a mixture is of several channels
-            and none was chosen.
+        TisdissError: the model is not a TISDiSS model, or a mixture cannot be separated, such as
+            one of several channels without ``--ref_channel``.
     """
     logging.basicConfig(
         level=args.log_level,
         format="%(asctime)s (%(module)s:%(lineno)d) %(levelname)s: %(message)s",
     )
     set_all_random_seed(args.seed)
-    separate = load_model(args)
-    with open_writers(args, separate.num_spk) as writers:
-        for keys, batch in load_data(args, separate):
+    model = build_model(args)
+    with open_writers(args, model.num_spk) as writers:
+        for keys, batch in load_data(args, model):
             for key in keys:
                 logging.info("Enhancing %s", key)
             mixtures = waveforms(keys, batch, args.ref_channel)
-            with naming(keys):
-                depths = separate.depths(mixtures, args.n_re, scale="estimate")
+            with errors_naming(keys):
+                depths = model.depths(mixtures, args.n_re, scale="estimate")
             rates = [int(rate) for rate in batch.get("utt2fs", [args.fs] * len(keys))]
             for depth, separated in depths.items():
                 for key, rate, waves in zip(keys, rates, separated, strict=True):
@@ -104,16 +104,20 @@ def separate_at_depths(args: argparse.Namespace) -> None:
 
 
 @contextmanager
-def naming(keys: Sequence[str]) -> Iterator[None]:
-    """Put the mixtures' names before what is wrong with them."""
+def errors_naming(keys: Sequence[str]) -> Iterator[None]:
+    """Prefix errors in the block with the names of the mixtures."""
     try:
         yield
     except TisdissError as error:
         raise TisdissError(f"{', '.join(keys)}: {error}") from None
 
 
-def load_model(args: argparse.Namespace) -> SeparateSpeech:
-    """Build the separator that the options describe."""
+def build_model(args: argparse.Namespace) -> SeparateSpeech:
+    """Load the model that the options describe.
+
+    Raises:
+        TisdissError: the model does not exist, cannot be loaded, or is not a TISDiSS model.
+    """
     return SeparateSpeech.from_pretrained(
         args.model_tag,
         train_config=args.train_config,
@@ -125,16 +129,25 @@ def load_model(args: argparse.Namespace) -> SeparateSpeech:
     )
 
 
-def load_data(args: argparse.Namespace, separate: SeparateSpeech) -> DataLoader:
-    """Return batches (keys, name -> padded tensor and name_lengths -> lengths), as in training."""
+def load_data(args: argparse.Namespace, model: SeparateSpeech) -> DataLoader:
+    """Return batches as in training.
+
+    Args:
+        args: options of the command line.
+        model: the loaded model.
+
+    Returns:
+        An iterable of keys and a dict with padded tensors (b, n) or (b, n, c) by name, and their
+        lengths (b,) by ``<name>_lengths``.
+    """
     return EnhancementTask.build_streaming_iterator(
         args.data_path_and_name_and_type,
-        dtype=separate.dtype,  # in half precision the model's: its input stays exact
+        dtype=model.dtype,  # float32 in half precision, where the input keeps full precision
         batch_size=args.batch_size,
         key_file=args.key_file,
         num_workers=args.num_workers,
-        preprocess_fn=build_preprocess_fn(separate.enh_train_args),
-        collate_fn=EnhancementTask.build_collate_fn(separate.enh_train_args, False),
+        preprocess_fn=build_preprocess_fn(model.enh_train_args),
+        collate_fn=EnhancementTask.build_collate_fn(model.enh_train_args, False),
         allow_variable_data_keys=args.allow_variable_data_keys,
         inference=True,
     )
@@ -143,10 +156,10 @@ def load_data(args: argparse.Namespace, separate: SeparateSpeech) -> DataLoader:
 def build_preprocess_fn(
     train_args: argparse.Namespace,
 ) -> Callable[[str, dict[str, np.ndarray]], dict[str, np.ndarray]] | None:
-    """Return what training does to its data, but for dynamic mixing.
+    """Return the preprocessing of the training; None for dynamic mixing.
 
-    That does nothing outside of training, but reads the lists of the training data, which need not
-    be where the model is.
+    Dynamic mixing does nothing outside of training, but would read the lists of the training data,
+    which may be missing here.
     """
     if getattr(train_args, "preprocessor", None) == "dynamic_mixing":
         return None
@@ -155,7 +168,7 @@ def build_preprocess_fn(
 
 @contextmanager
 def open_writers(args: argparse.Namespace, num_spk: int) -> Iterator[Writers]:
-    """Give ESPnet's writers for every depth and speaker; they are closed at the end."""
+    """Open ESPnet's writers for every depth and speaker, and close them after the block."""
     output_dir = Path(args.output_dir).expanduser().resolve()
     with ExitStack() as stack:
         yield {
@@ -179,19 +192,19 @@ def waveforms(
     """Return the mixtures (n,) of a batch without their padding.
 
     Args:
-        keys: the mixtures' names.
+        keys: names of the mixtures.
         batch: ``speech_mix`` (b, n) or (b, n, c) and ``speech_mix_lengths`` (b,).
-        ref_channel: the channel, from 0, to take of several.
+        ref_channel: the channel to use, from 0, if there are several.
 
     Raises:
-        TisdissError: the mixtures have several channels, and ``ref_channel`` is none of them.
+        TisdissError: the mixtures have several channels, and ``ref_channel`` is not one of them.
     """
     mixtures = batch["speech_mix"]
     if mixtures.dim() == 3:
         channels = mixtures.shape[2]
         if ref_channel is None or not 0 <= ref_channel < channels:
             raise TisdissError(
-                f"{keys[0]}: has {channels} channels, and the model takes one: "
+                f"{keys[0]}: has {channels} channels, but the model takes one: "
                 f"choose it with --ref_channel (0 to {channels - 1})"
             )
         mixtures = mixtures[:, :, ref_channel]
@@ -202,14 +215,14 @@ def waveforms(
 def write(
     writers: Sequence[SoundScpWriter], key: str, rate: int, waves: np.ndarray, normalize: bool
 ) -> None:
-    """Write the speakers' waveforms (j, n) of one mixture, sampled at ``rate`` Hz.
+    """Write the waveforms of the speakers of one mixture.
 
     Args:
-        writers: one for each speaker.
-        key: the mixture's name.
+        writers: one per speaker.
+        key: name of the mixture.
         rate: sample rate in Hz.
-        waves: (j, n).
-        normalize: whether to bring each speaker to the same peak, as ESPnet does.
+        waves: waveforms (j, n).
+        normalize: scale each speaker to the peak ``PEAK``, as ESPnet does.
     """
     for writer, wave in zip(writers, waves, strict=True):
         peak = np.abs(wave).max(initial=0)

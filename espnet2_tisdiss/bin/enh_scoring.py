@@ -1,10 +1,10 @@
-"""ESPnet's own ``espnet2.bin.enh_scoring``, with the plugin registered."""
+"""ESPnet's ``espnet2.bin.enh_scoring`` with the plugin registered."""
 
 from espnet2.bin.enh_scoring import get_parser, main
 
 import espnet2_tisdiss
 
-# importing the package registers it, here and in the processes that this one starts
+# importing the package registers the plugin, also in processes started from this one
 __all__ = ["espnet2_tisdiss", "get_parser", "main"]
 
 if __name__ == "__main__":

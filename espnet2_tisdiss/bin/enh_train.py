@@ -1,4 +1,4 @@
-"""ESPnet's own ``espnet2.bin.enh_train`` with the plugin, and trainings that go on when stopped."""
+"""ESPnet's ``espnet2.bin.enh_train`` with the plugin registered and trainings that can resume."""
 
 from collections.abc import Sequence
 

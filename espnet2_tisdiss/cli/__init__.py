@@ -1,5 +1,5 @@
-"""The command ``tisdiss``: one module for each of its subcommands, put together in app.py.
+"""The command ``tisdiss``: one module per subcommand, assembled in app.py.
 
-Nothing heavy is imported before a subcommand runs, so that help and completion are immediate.
-Results go to standard output, or as JSON with ``--json``; progress and messages to standard error.
+Heavy packages are imported when a subcommand runs, so that help and completion are fast. Results
+go to standard output, as JSON with ``--json``; progress and messages go to standard error.
 """

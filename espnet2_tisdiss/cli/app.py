@@ -1,32 +1,33 @@
-"""The subcommands put together, and how the program ends.
+"""The subcommands together, and the exit codes of the program.
 
-Exit codes: 0 all is done; 1 something failed (the others are done); 2 the command makes no sense,
-or its model cannot be loaded; 130 interrupted.
+Exit codes: 0 success; 1 something failed (the rest is done); 2 usage error, or the model cannot be
+loaded; 130 interrupted.
 """
 
 import json
 import signal
 import sys
+import traceback
 
 import typer
 
 import espnet2_tisdiss
 from espnet2_tisdiss.cli import calibrate, info, profile, separate, sweep
-from espnet2_tisdiss.cli.console import messages
+from espnet2_tisdiss.cli.console import ErrorStyle, messages
 from espnet2_tisdiss.errors import TisdissError
 
-INTERRUPTED = 130
+FAILED, REFUSED, INTERRUPTED = 1, 2, 130
 
 app = typer.Typer(
     name="tisdiss",
-    help="Separate speech with a model whose depth is a dial.",
+    help="Separate speech with a model of adjustable depth.",
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for module in (separate, sweep, profile, info, calibrate):
-    # Typer would keep the docstrings' line breaks
+    # Typer would keep the line breaks of the docstrings
     paragraphs = (" ".join(part.split()) for part in module.command.__doc__.split("\n\n"))
     app.command(
         name=module.__name__.rpartition(".")[2],
@@ -47,21 +48,42 @@ def options(
         False, "--version", callback=_print_version, is_eager=True, help="Print the version."
     ),
 ) -> None:
-    """Separate speech with a model whose depth is a dial."""
+    """Separate speech with a model of adjustable depth."""
 
 
 def main() -> None:
-    """Run the command line; expected failures are one line each, without a traceback."""
-    # as Ctrl-C, so that nothing half-written is left
+    """Run the command line.
+
+    Errors of the user or the system are reported in one line, or with a traceback under --debug.
+    Any other exception is a bug: it always shows its traceback.
+    """
+    # SIGTERM acts like Ctrl-C: no half-written files are left
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    style = ErrorStyle()
     try:
-        app()
-    except TisdissError as error:
-        if "--json" in sys.argv:
+        app(obj=style)
+    except (TisdissError, OSError) as error:
+        if style.as_json:
             typer.echo(json.dumps({"error": str(error)}))
-        messages.print(f"tisdiss: {error}", style="red", markup=False, highlight=False)
-        sys.exit(2)
+        if style.debug:
+            _print_traceback(error)
+        else:
+            _print_error(str(error))
+        sys.exit(REFUSED if isinstance(error, TisdissError) else FAILED)
     except SystemExit as ending:
-        if ending.code == INTERRUPTED:  # Typer's, after Ctrl-C
-            messages.print("tisdiss: interrupted; what is finished is kept", markup=False)
+        if ending.code == INTERRUPTED:  # set by Typer after Ctrl-C
+            messages.print("tisdiss: interrupted; finished work is kept", markup=False)
         raise
+    except Exception as error:
+        _print_traceback(error)
+        _print_error("this is a bug in tisdiss; please report it with the lines above")
+        sys.exit(FAILED)
+
+
+def _print_error(text: str) -> None:
+    messages.print(f"tisdiss: {text}", style="red", markup=False, highlight=False)
+
+
+def _print_traceback(error: Exception) -> None:
+    lines = "".join(traceback.format_exception(error))
+    messages.print(lines, end="", markup=False, highlight=False)

@@ -1,4 +1,4 @@
-"""``tisdiss calibrate``: how long each depth takes on this machine, kept for ``--rtf``."""
+"""``tisdiss calibrate``: measure the speed of each depth on this machine, for ``--rtf``."""
 
 import dataclasses
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from espnet2_tisdiss.cli.console import (
+    DebugOption,
     DeviceOption,
     DtypeOption,
     JsonOption,
@@ -15,20 +16,20 @@ from espnet2_tisdiss.cli.console import (
     WorkProgress,
     check_seconds,
     depths_of_interest,
-    load_model,
+    load_for_command,
     machine,
-    measuring,
     messages,
     print_facts,
     print_json,
     print_table,
+    reporting_torch_errors,
     require_folder,
     set_threads,
 )
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.pretrained.bundled import DEFAULT_MODEL
 
-if TYPE_CHECKING:  # these bring PyTorch and ESPnet, which takes seconds
+if TYPE_CHECKING:  # importing PyTorch takes seconds
     from espnet2_tisdiss.separate.budget import Calibration
     from espnet2_tisdiss.separate.speech import SeparateSpeech
 
@@ -46,61 +47,63 @@ tisdiss separate -m exp/enh_train talk.wav --rtf 0.5
 
 
 def command(
-    model: ModelArgument = DEFAULT_MODEL,
+    model_name: ModelArgument = DEFAULT_MODEL,
     seconds: Annotated[
-        float, typer.Option(help="Seconds of audio: those of the chunks to be separated.")
+        float, typer.Option(help="Seconds of audio: the length of the chunks to separate.")
     ] = 8.0,
-    n_re: Annotated[int, typer.Option(min=2, help="Repetitions of each run.")] = 4,
+    n_re: Annotated[int, typer.Option(min=2, help="Repetitions N_re of each run.")] = 4,
     repeats: Annotated[int, typer.Option(min=1, help="Timed runs.")] = 5,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="File (JSON) to write it to as well.")
+        Path | None, typer.Option("--out", "-o", help="File (JSON) to save a copy in.")
     ] = None,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "float32",
     threads: ThreadsOption = None,
     as_json: JsonOption = False,
+    debug: DebugOption = False,
 ) -> None:
-    """Measure how long each depth takes here, and keep it for `separate --rtf`.
+    """Measure how long each depth takes on this machine, for `separate --rtf`.
 
-    It is kept for the model's structure and this machine, number of threads, dtype and seconds
-    of audio. The real-time factor (RTF) is seconds of work for a second of audio.
+    The result is saved for this structure of the model, machine, number of threads, dtype and
+    seconds of audio. The real-time factor (RTF) is seconds of computation per second of audio.
     """
     check_seconds(seconds)
     if out is not None:
         if out.is_dir():
-            raise TisdissError(f"--out {out}: is a folder; expected a file, such as {out}/rtf.json")
+            raise TisdissError(f"--out {out}: is a folder; give a file, such as {out}/rtf.json")
         require_folder(out.parent)
     set_threads(threads)
-    separator = load_model(model, device, dtype, None)
+    model = load_for_command(model_name, device, dtype, None)
     from espnet2_tisdiss.separate.budget import CalibrationStore, calibrate
 
     store = CalibrationStore()
     require_folder(store.path.parent)
     total = (1 + repeats) * n_re
-    with measuring(), WorkProgress.shown(total, "calibrating") as progress:
-        found = calibrate(separator, seconds, n_re, repeats, on_step=lambda: progress.advance(1))
+    with reporting_torch_errors(), WorkProgress.shown(total, "calibrating") as progress:
+        found = calibrate(model, seconds, n_re, repeats, on_step=lambda: progress.advance(1))
     if out is not None:
         found.save(out)
     store.put(found)
-    result = {"model": model, **dataclasses.asdict(found), **predictions(found, separator)}
+    result = {"model": model_name, **dataclasses.asdict(found), **predictions(found, model)}
     files = [store.path] if out is None else [store.path, out]
     if as_json:
         print_json({**result, "files": files})
     else:
         _print(result)
         for file in files:
-            messages.print(f"kept in: {file}", markup=False, highlight=False)
+            messages.print(f"saved: {file}", markup=False, highlight=False)
 
 
-def predictions(found: "Calibration", separator: "SeparateSpeech") -> dict[str, Any]:
-    """Return what a calibration expects of a model.
+def predictions(calibration: "Calibration", model: "SeparateSpeech") -> dict[str, Any]:
+    """Return the speed of a model by depth that a calibration predicts.
 
     Returns:
-        ``rtf``: by N_re, up to a third beyond that of the training. ``n_re_within``: by RTF, the
-        deepest of these that keeps it; None where not even one repetition does.
+        ``rtf``: real-time factor by N_re, up to a third beyond that of the training;
+        ``n_re_within``: by real-time factor, the deepest of these depths that stays within it;
+        None if one repetition exceeds it.
     """
-    depths = depths_of_interest(separator)
-    rtf = {n_re: found.predict(n_re) for n_re in depths}
+    depths = depths_of_interest(model)
+    rtf = {n_re: calibration.predict(n_re) for n_re in depths}
     within = {
         budget: max((n_re for n_re in depths if rtf[n_re] <= budget), default=None)
         for budget in BUDGETS
@@ -109,13 +112,13 @@ def predictions(found: "Calibration", separator: "SeparateSpeech") -> dict[str, 
 
 
 def _print(result: dict[str, Any]) -> None:
-    """Print the result for people."""
+    """Print the result as text."""
     line = f"{result['base_rtf']:.3g} + {result['rtf_per_repetition']:.3g} x N_re"
     print_facts(
         {
             "model": result["model"],
             "measured on": f"{machine(result['conditions'])}, {result['seconds']:g} s of audio",
-            "RTF": f"{line}; nine in ten times within {result['spread']:.0%} of it",
+            "RTF": f"{line}; 90 % of the times within {result['spread']:.0%} of it",
         }
     )
     print_table(
@@ -123,7 +126,7 @@ def _print(result: dict[str, Any]) -> None:
         [[str(n_re), f"{rtf:.3g}", f"{1 / rtf:.3g}"] for n_re, rtf in result["rtf"].items()],
     )
     deepest = max(result["rtf"])
-    notes = {None: "out of reach", deepest: f"{deepest}, as deep as it goes by itself"}
+    notes = {None: "out of reach", deepest: f"{deepest}, the deepest of an automatic choice"}
     print_table(
         ["--rtf", "N_re"],
         [
@@ -131,4 +134,6 @@ def _print(result: dict[str, Any]) -> None:
             for budget, n_re in result["n_re_within"].items()
         ],
     )
-    messages.print("These are for one chunk; those of longer recordings overlap, which takes more.")
+    messages.print(
+        "These figures are for one chunk; the overlapping chunks of long recordings cost more."
+    )

@@ -1,4 +1,4 @@
-"""What the subcommands share: options of the model, messages, progress, and tables."""
+"""Shared by the subcommands: common options, loading the model, messages, progress, tables."""
 
 import contextlib
 import csv
@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
@@ -34,45 +35,84 @@ if TYPE_CHECKING:
     from espnet2_tisdiss.separate.speech import SeparateSpeech
 
 messages = Console(file=sys.stderr, soft_wrap=True)
-LINE_EVERY_S = 30.0  # where the progress cannot be drawn
-LEAST_S, MOST_S = 0.1, 3600.0  # of audio to time a model on
+LINE_EVERY_S = 30.0  # interval of progress lines where no bar can be drawn
+LEAST_S, MOST_S = 0.1, 3600.0  # length of the audio that a model is timed on
 
 MODEL_VARIABLE = "TISDISS_MODEL"
 MODEL_HELP = (
-    "Folder of a trained model, its weights (.pth), a packed .zip, a published tag, or "
-    f"{DEFAULT_MODEL}, which comes with the package."
+    "Folder of a trained model, its weights (.pth), a packed .zip, the tag of a published model, "
+    f"or {DEFAULT_MODEL}, which comes with the package."
 )
 _MODEL: dict[str, Any] = {"envvar": MODEL_VARIABLE, "help": MODEL_HELP}
 ModelOption = Annotated[str, typer.Option("--model", "-m", **_MODEL)]
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", **_MODEL)]
 DeviceOption = Annotated[
-    str, typer.Option(help="cpu, cuda, cuda:1, mps, or auto: a GPU if there is one.")
+    str, typer.Option(help="cpu, cuda, cuda:1, mps, or auto: a GPU if available.")
 ]
+Dtype = Literal["float32", "float64", "bfloat16", "float16"]
 DtypeOption = Annotated[
-    Literal["float32", "float64", "bfloat16", "float16"],
-    typer.Option(help="What to compute in; float32 where the device has no such half precision."),
+    Dtype,
+    typer.Option(
+        help="Precision of the computation; float32 if the device lacks the half precision."
+    ),
 ]
 ModelRateOption = Annotated[
     int | None,
     typer.Option(
         min=1,
-        help="Sample rate in Hz that the model was TRAINED at, where its configuration does not "
-        "say; not that of the files, which are converted to it.",
-        show_default="as its configuration says",
+        help="Sample rate in Hz that the model was TRAINED at, if its configuration does not set "
+        "it. Files at other rates are converted to it.",
+        show_default="from the configuration",
     ),
 ]
 ThreadsOption = Annotated[
     int | None,
-    typer.Option(min=1, help="Threads to compute with.", show_default="as PyTorch chooses"),
+    typer.Option(min=1, help="Threads of the computation.", show_default="chosen by PyTorch"),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+@dataclass
+class ErrorStyle:
+    """How the program reports an error that ends it; the options of a command set it.
+
+    Attributes:
+        as_json: print the error as JSON to standard output, too.
+        debug: print the traceback instead of one line.
+    """
+
+    as_json: bool = False
+    debug: bool = False
+
+
+def _set_json(context: typer.Context, value: bool) -> bool:
+    context.ensure_object(ErrorStyle).as_json = value
+    return value
+
+
+def _set_debug(context: typer.Context, value: bool) -> bool:
+    context.ensure_object(ErrorStyle).debug = value
+    if value:  # errors of single files are logged with their tracebacks
+        logging.getLogger("espnet2_tisdiss").setLevel(logging.DEBUG)
+    return value
+
+
+JsonOption = Annotated[
+    bool, typer.Option("--json", callback=_set_json, help="Print the result as JSON.")
+]
+# the callback alone uses its value; the commands take it as a parameter for Typer
+DebugOption = Annotated[
+    bool,
+    typer.Option(
+        "--debug", callback=_set_debug, help="Show the traceback of an error instead of one line."
+    ),
+]
 
 
 def pick_device(device: str) -> str:
-    """Return PyTorch's name of a device.
+    """Return the PyTorch name of a device; ``auto`` is a GPU if available, else the CPU.
 
     Raises:
-        TisdissError: there is no such device here.
+        TisdissError: the device is not available.
     """
     import torch
 
@@ -82,36 +122,45 @@ def pick_device(device: str) -> str:
         return "mps" if torch.backends.mps.is_available() else "cpu"
     try:
         torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
+    except (RuntimeError, AssertionError) as error:  # AssertionError: PyTorch without CUDA
         reason = first_line(error)
-        raise TisdissError(f"--device {device}: not to be had here ({reason}); try cpu") from None
+        raise TisdissError(f"--device {device}: not available ({reason}); try cpu") from error
     return device
 
 
-def load_model(model: str, device: str, dtype: str, sample_rate: int | None) -> "SeparateSpeech":
-    """Load a model, telling what is being done: it takes seconds.
+def load_for_command(
+    name: str, device: str, dtype: Dtype, sample_rate: int | None
+) -> "SeparateSpeech":
+    """Load a model for a command: show a status meanwhile, and send log messages to the console.
+
+    Args:
+        name: as for :func:`~espnet2_tisdiss.pretrained.finding.find_model`.
+        device: PyTorch name of the device, or ``auto``.
+        dtype: precision of the computation.
+        sample_rate: sample rate of the model in Hz; None: from its configuration.
 
     Raises:
-        TisdissError: there is no such model, it is broken, or the device is not there.
+        TisdissError: the model does not exist or cannot be loaded, or the device is not available.
     """
-    from espnet2_tisdiss import pretrained
+    from espnet2_tisdiss.separate.speech import SeparateSpeech
 
-    with messages.status(f"loading {model}"):
-        options = {"device": pick_device(device), "dtype": dtype, "sample_rate": sample_rate}
-        found = pretrained.load_model(model, **options)
-    if model in bundled_models():
+    with messages.status(f"loading {name}"):
+        model = SeparateSpeech.from_pretrained(
+            name, device=pick_device(device), dtype=dtype, sample_rate=sample_rate
+        )
+    if name in bundled_models():
         messages.print(
-            f"model: {model}, which comes with the package; trained on {TRAINED_ON[model]}",
+            f"model: {name}, which comes with the package; trained on {TRAINED_ON[name]}",
             markup=False,
             highlight=False,
         )
     handler = RichHandler(console=messages, show_path=False, show_time=False)
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
-    return found
+    return model
 
 
 def set_threads(threads: int | None) -> None:
-    """Let PyTorch compute with so many threads; None: with as many as it chooses."""
+    """Set PyTorch's number of threads; None keeps PyTorch's choice."""
     if threads is not None:
         import torch
 
@@ -119,45 +168,48 @@ def set_threads(threads: int | None) -> None:
 
 
 def depths_of_interest(model: "SeparateSpeech") -> list[int]:
-    """Return the depths from 1 to the deepest that may be of use."""
+    """Return the depths from 1 to the deepest that may still improve the result."""
     return list(range(1, model.separator.config.deepest_useful + 1))
 
 
 def parse_depths(text: str | None) -> list[int]:
-    """Return the depths of a list such as ``1,2,4``, ascending; none of None.
+    """Return the depths of a list such as ``1,2,4``, ascending; an empty list for None.
 
     Raises:
-        TisdissError: it is no such list.
+        TisdissError: the text is not such a list.
     """
     if text is None:
         return []
     parts = text.split(",")
     if not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
-        raise TisdissError(f"--n-re {text}: expected repetitions from 1 on, such as 4 or 1,2,4")
+        raise TisdissError(f"--n-re {text}: expected repetitions >= 1, such as 4 or 1,2,4")
     return sorted({int(part) for part in parts})
 
 
 def machine(conditions: Mapping[str, Any]) -> str:
-    """Say on what something was timed, by the ``device``, ``threads`` and ``dtype``."""
+    """Describe the machine of a measurement by its ``device``, ``threads`` and ``dtype``."""
     threads = conditions["threads"]
     plural = "s" * (threads != 1)
     return f"{conditions['device']}, {threads} thread{plural}, {conditions['dtype']}"
 
 
 def check_seconds(seconds: float) -> None:
-    """Raise TisdissError unless ``--seconds`` of audio are some that a model can be timed on."""
+    """Raise TisdissError unless ``--seconds`` is a length that a model can be timed on."""
     if not LEAST_S <= seconds <= MOST_S:
         raise TisdissError(
-            f"--seconds {seconds:g}: expected seconds of audio, from {LEAST_S:g} to {MOST_S:g}"
+            f"--seconds {seconds:g}: expected seconds of audio from {LEAST_S:g} to {MOST_S:g}"
         )
 
 
 @contextlib.contextmanager
-def measuring(advice: str = "try fewer --seconds") -> Iterator[None]:
-    """Tell in one line where PyTorch fails in the block, above all for want of memory.
+def reporting_torch_errors(advice: str = "try fewer --seconds") -> Iterator[None]:
+    """Turn errors of PyTorch in the block, mostly out of memory, into a TisdissError.
+
+    Args:
+        advice: what the user can do about it.
 
     Raises:
-        TisdissError: it failed.
+        TisdissError: PyTorch failed.
     """
     try:
         yield
@@ -167,36 +219,37 @@ def measuring(advice: str = "try fewer --seconds") -> Iterator[None]:
 
 
 def check_numbers(least: float, options: dict[str, float | None]) -> None:
-    """Raise TisdissError if an option that is given is no number, or is less than ``least``."""
+    """Raise TisdissError if a given option is not finite, or less than ``least``."""
     for name, value in options.items():
         if value is not None and not least <= value < math.inf:
-            raise TisdissError(f"{name} {value:g}: expected a number from {least:g} on")
+            bound = f" >= {least:g}" if least > -math.inf else ""
+            raise TisdissError(f"{name} {value:g}: expected a finite number{bound}")
 
 
 def refuse_together(options: dict[str, bool]) -> None:
     """Raise TisdissError if more than one of the options is given."""
     given = [name for name, is_given in options.items() if is_given]
     if len(given) > 1:
-        raise TisdissError(f"{' and '.join(given)} exclude each other; choose one")
+        raise TisdissError(f"{' and '.join(given)} exclude each other; give one of them")
 
 
 def print_json(value: Any) -> None:
-    """Print a value for programs to read."""
+    """Print a value as JSON to standard output."""
     typer.echo(json.dumps(value, indent=2, default=str))
 
 
 def print_facts(facts: Mapping[str, str]) -> None:
-    """Print named facts, each on one line however long it is."""
+    """Print facts by name, one per line, however long."""
     width = max(map(len, facts)) + 2
     for name, fact in facts.items():
         typer.echo(f"{name:<{width}}{fact}")
 
 
 def require_folder(folder: Path) -> None:
-    """Make sure before the work that files can be written to a folder, which is made if need be.
+    """Create a folder if missing, and check that it is writable; called before long work.
 
     Raises:
-        TisdissError: they cannot.
+        TisdissError: the folder cannot be created or is not writable.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -204,21 +257,21 @@ def require_folder(folder: Path) -> None:
     except FileExistsError:
         raise TisdissError(f"{folder}: is a file; give a folder to write to") from None
     except OSError as error:
-        raise TisdissError(f"{folder}: cannot be written to: {error.strerror}") from None
+        raise TisdissError(f"{folder}: cannot be written to: {error.strerror}") from error
 
 
 def csv_file(rows: Iterable[Mapping[str, Any]]) -> bytes:
-    """Return rows, at least one, as the content of a CSV file; nothing stands for None."""
+    """Return rows, at least one, as the content of a CSV file; None becomes an empty cell."""
     rows = list(rows)
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(rows[0]))
     writer.writeheader()
     writer.writerows(rows)
-    return text.getvalue().encode(errors="surrogateescape")  # a file's name may be any bytes
+    return text.getvalue().encode(errors="surrogateescape")  # file names may be any bytes
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> None:
-    """Print a table; what looks like numbers stands to the right."""
+    """Print a table; columns of numbers are aligned to the right."""
     table = Table(title=title or None, title_justify="left")
     for index, name in enumerate(header):
         numbers = all(_is_number(row[index]) for row in rows)
@@ -233,14 +286,19 @@ def _is_number(cell: str) -> bool:
 
 
 class _Speed(ProgressColumn):
-    """How much faster than real time."""
+    """Column with the speed as a multiple of real time."""
 
     def render(self, task: Any) -> Text:
         return Text(f"{task.speed:.1f}x real time" if task.speed else "")
 
 
 class WorkProgress:
-    """Progress with the time left: a bar, or lines where none can be drawn."""
+    """Progress with the time left: a bar in a terminal, lines elsewhere.
+
+    Args:
+        total: the amount of work, in ``UNIT``.
+        label: name of the work.
+    """
 
     UNIT = "repetitions"
 
@@ -260,11 +318,11 @@ class WorkProgress:
         self._began = self._line_at = time.monotonic()
 
     def _columns(self) -> list[ProgressColumn]:
-        """Return what the bar shows besides."""
+        """Return further columns of the bar."""
         return []
 
     def advance(self, amount: float) -> None:
-        """Say that so much more is done, in the unit."""
+        """Add to the work done, in ``UNIT``."""
         self._done += amount
         self._bar.advance(self._task, amount)
         now = time.monotonic()
@@ -276,7 +334,7 @@ class WorkProgress:
                 f"about {left:.0f} s left"
             )
 
-    def tell(self, line: str, style: str | None = None) -> None:
+    def print(self, line: str, style: str | None = None) -> None:
         """Print a line above the bar."""
         self._bar.console.print(line, style=style, markup=False, highlight=False)
 

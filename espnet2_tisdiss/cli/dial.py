@@ -1,4 +1,4 @@
-"""The dial of ``tisdiss separate``: what its options say of the depth."""
+"""The depth options of ``tisdiss separate``."""
 
 import heapq
 import itertools
@@ -7,10 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from espnet2_tisdiss.cli.console import LEAST_S, check_numbers, measuring, messages, refuse_together
+from espnet2_tisdiss.cli.console import (
+    LEAST_S,
+    check_numbers,
+    messages,
+    refuse_together,
+    reporting_torch_errors,
+)
 from espnet2_tisdiss.errors import TisdissError
 
-if TYPE_CHECKING:  # these bring PyTorch and ESPnet, which takes seconds
+if TYPE_CHECKING:  # importing PyTorch takes seconds
     from espnet2_tisdiss.separate.chunking import Chunking
     from espnet2_tisdiss.separate.recordings import Depths
     from espnet2_tisdiss.separate.speech import SeparateSpeech
@@ -18,17 +24,19 @@ if TYPE_CHECKING:  # these bring PyTorch and ESPnet, which takes seconds
 
 @dataclass(frozen=True)
 class Dial:
-    """The depths that are asked for.
+    """The depth options of the command line.
 
     Attributes:
-        n_re: repetitions, ascending; none: as the model was trained.
-        all_depths: every depth up to those.
-        rtf: as deep as fits this many seconds of work for a second of audio; or
-        seconds: this many in all; ``n_re`` is the most then.
-        stop_db: stop once a repetition changes the estimate by less.
+        n_re: repetitions N_re, ascending; empty: as the model was trained. With ``rtf``,
+            ``seconds`` or ``stop_db``: the maximum.
+        all_depths: separate at every depth up to ``n_re``.
+        rtf: choose the deepest setting within this real-time factor; None: no limit.
+        seconds: choose the deepest setting within this time in seconds; None: no limit.
+        stop_db: stop when a repetition changes the estimate by less than this, in dB; None: do
+            not stop early.
 
     Raises:
-        TisdissError: they contradict each other, or are impossible.
+        TisdissError: options exclude each other or are out of range.
     """
 
     n_re: Sequence[int]
@@ -43,54 +51,57 @@ class Dial:
         given["--all-depths"] = self.all_depths
         refuse_together(given)
         if len(self.n_re) > 1 and any(given.values()):
-            raise TisdissError(f"several --n-re go with none of {', '.join(sorted(given))}")
+            raise TisdissError(f"several --n-re cannot be combined with {', '.join(sorted(given))}")
         stop_db = numbers.pop("--stop-db")
         check_numbers(0, numbers)
         check_numbers(-math.inf, {"--stop-db": stop_db})
 
     @property
     def is_several(self) -> bool:
-        """Whether a recording is to be written at several depths."""
+        """Whether recordings are written at several depths."""
         return self.all_depths or len(self.n_re) > 1
 
     @property
     def has_budget(self) -> bool:
-        """Whether the depth is the one that fits a time."""
+        """Whether the depth is chosen by a limit on the time."""
         return (self.rtf, self.seconds) != (None, None)
 
-    def depths(self, separator: "SeparateSpeech") -> "Depths":
-        """Return the depths of a model, apart from a budget of time."""
+    def depths(self, model: "SeparateSpeech") -> "Depths":
+        """Return the depths for a model, without regard to ``rtf`` and ``seconds``."""
         from espnet2_tisdiss.separate.recordings import Depths
 
-        last = separator.resolve_depth(max(self.n_re, default=None))
+        last = model.resolve_depth(max(self.n_re, default=None))
         if self.all_depths:
             return Depths(tuple(range(1, last + 1)))
         return Depths(tuple(self.n_re or [last]), self.stop_db)
 
     def depths_within(
         self,
-        separator: "SeparateSpeech",
+        model: "SeparateSpeech",
         to_do: Sequence[Sequence[float]],
         chunking: "Chunking",
         jobs: int,
     ) -> "Depths":
-        """Return the depth of a model that fits the time.
+        """Return the deepest depth of a model within ``rtf`` or ``seconds``.
 
         Args:
-            separator: the model.
-            to_do: seconds of each channel of the files to be separated.
-            chunking: how they are cut.
-            jobs: processes.
+            model: the loaded model.
+            to_do: for each file to separate, the seconds of each channel.
+            chunking: chunks that the files are cut into.
+            jobs: number of processes.
+
+        Raises:
+            TisdissError: one repetition takes longer, or the model cannot be run.
         """
         from espnet2_tisdiss.separate.budget import timed_seconds
         from espnet2_tisdiss.separate.recordings import Depths
 
-        rate = separator.sample_rate
+        rate = model.sample_rate
         longest = max(itertools.chain([LEAST_S], *to_do))
         total = max(sum(map(sum, to_do)), LEAST_S)
         calibrating = messages.status("calibrating, once for this model and machine")
-        with calibrating, measuring("try a shorter --chunk"):
-            depth = separator.depth_within(
+        with calibrating, reporting_torch_errors("try a shorter --chunk"):
+            depth = model.depth_within(
                 self.rtf,
                 self.seconds,
                 duration=None if self.seconds is None else total,
@@ -104,10 +115,16 @@ class Dial:
 def work_factor(
     durations: Sequence[Sequence[float]], chunking: "Chunking", rate: int, jobs: int
 ) -> float:
-    """Return how many seconds a process separates for a second of the audio there is in all.
+    """Return the seconds that the busiest process separates per second of all the audio.
 
-    More than 1, as what chunks share is separated twice; but several processes share the files,
-    the longest first.
+    Above 1 for one process, because overlaps of chunks are separated twice; lower for several
+    processes, which share the files, longest first.
+
+    Args:
+        durations: for each file, the seconds of each channel.
+        chunking: chunks that the files are cut into.
+        rate: sample rate of the model in Hz.
+        jobs: number of processes.
     """
     loads = [0.0] * jobs
     each = (sum(chunking.separated(rate * one) / rate for one in file) for file in durations)

@@ -1,4 +1,4 @@
-"""From what the user names - files, folders, patterns, lists - to the files to separate."""
+"""Find the files to separate from the command line: files, folders, patterns and lists."""
 
 import dataclasses
 import glob
@@ -18,56 +18,63 @@ from espnet2_tisdiss.separate.files import Task
 
 
 def find_tasks(sources: Iterable[str], out: Path) -> list[Task]:
-    """Return the files that ``sources`` stand for.
+    """Return the files that ``sources`` refer to, each once.
 
-    A file is itself; a folder, all audio below it; a pattern with ``*``, ``?`` or ``**`` what it
-    matches, and the folders below its fixed part are kept in ``out``, like those of a folder; a
-    list ``*.scp`` (Kaldi's: key and path in each line) its files, named by their keys.
+    A source is one of: a file; a folder, for all audio files below it; a pattern with ``*``, ``?``
+    or ``**``, for the files that it matches; a Kaldi list ``*.scp`` (key and path in each line),
+    for its files, named by their keys. Subfolders of a folder, or of the fixed part of a pattern,
+    are kept in ``out``.
+
+    Args:
+        sources: arguments of the command line.
+        out: folder of the separated files.
 
     Raises:
-        TisdissError: a folder, a pattern or a list stands for nothing.
+        TisdissError: a folder, pattern or list yields no files.
     """
     tasks: list[Task] = []
     for source in sources:
         path = Path(source)
-        # of os.path, which takes what cannot be looked at for missing
+        # isfile of os.path is False for paths that cannot be accessed, where pathlib's raises
         if path.suffix == ".scp" and isfile(source):
-            tasks += _listed(path, out)
+            tasks += _from_scp(path, out)
         elif isdir(source):
-            tasks += _below(path, out)
+            tasks += _from_folder(path, out)
         elif not os.path.lexists(path) and glob.has_magic(source):
-            tasks += _matching(source, out)
-        else:  # one that is not there is told in its turn, and does not hold up the others
+            tasks += _from_pattern(source, out)
+        else:  # a missing file is reported later, and the others are separated
             tasks.append(Task(path, out, path.stem))
-    tasks = list(dict.fromkeys(tasks))  # a file that was named twice is separated once
+    tasks = list(dict.fromkeys(tasks))  # duplicates are separated once
     return _with_clashes(tasks)
 
 
-def _matching(pattern: str, out: Path) -> list[Task]:
-    """Return the files that a pattern matches, without those of an ``out`` that it reaches into."""
+def _from_pattern(pattern: str, out: Path) -> list[Task]:
+    """Return the files that a pattern matches, without those in ``out`` if that is below it."""
     files = [Path(name) for name in sorted(glob.glob(pattern, recursive=True)) if isfile(name)]
     parts = itertools.takewhile(lambda part: not glob.has_magic(part), Path(pattern).parts)
     fixed, written = Path(*parts), out.resolve()
     if fixed.resolve() in written.parents:
         files = [file for file in files if written not in file.resolve().parents]
     if not files:
-        raise TisdissError(f"{pattern}: matches no file; check it, and quote it")
+        raise TisdissError(f"{pattern}: matches no file; check the pattern, and put it in quotes")
     return [Task(file, out / file.parent.relative_to(fixed), file.stem) for file in files]
 
 
-def _listed(scp: Path, out: Path) -> list[Task]:
+def _from_scp(scp: Path, out: Path) -> list[Task]:
     """Return the files of a Kaldi list."""
     table = read_paths(scp)
     for key in table:
         if Path(key).name != key or key == "..":
-            raise TisdissError(f"{scp}: {key}: no file name; keys name the separated files")
+            raise TisdissError(
+                f"{scp}: {key}: not a file name; separated files are named by the keys"
+            )
     return [Task(Path(path), out, key) for key, path in table.items()]
 
 
-def _below(folder: Path, out: Path) -> list[Task]:
-    """Return the audio below a folder, without hidden files and without ``out``."""
+def _from_folder(folder: Path, out: Path) -> list[Task]:
+    """Return the audio files below a folder, except hidden files and those in ``out``."""
     suffixes = {f".{name.lower()}" for name in soundfile.available_formats()} | {".aif", ".oga"}
-    suffixes -= {".raw"}  # has no header: whatever it is, it cannot be read
+    suffixes -= {".raw"}  # has no header, so it cannot be read
     tasks = []
     for place, folders, names in os.walk(folder, onerror=_refuse_folder):
         here = Path(place)
@@ -82,7 +89,7 @@ def _below(folder: Path, out: Path) -> list[Task]:
                 tasks.append(Task(path, out / here.relative_to(folder), path.stem))
     if not tasks:
         raise TisdissError(
-            f"{folder}: holds no audio files (.wav, .flac and so on), nor do its folders"
+            f"{folder}: holds no audio files (.wav, .flac and so on), nor do its subfolders"
         )
     return tasks
 
@@ -92,7 +99,7 @@ def _refuse_folder(error: OSError) -> None:
 
 
 def _with_clashes(tasks: list[Task]) -> list[Task]:
-    """Return the tasks, noting in those that would be written over another one which it is."""
+    """Return the tasks, with ``clash`` set where the output would overwrite that of another."""
     names: dict[tuple[Path, str], Path] = {}
     return [
         task if other == task.source else dataclasses.replace(task, clash=other)
@@ -102,23 +109,23 @@ def _with_clashes(tasks: list[Task]) -> list[Task]:
 
 
 def without_separated(tasks: Sequence[Task], pattern: str, suffix: str, skip: bool) -> list[Task]:
-    """Return the tasks without files that have the name of a separated file of another one.
+    """Return the tasks without files that are named like the output of another task.
 
-    An earlier run has left those, when it wrote beside the recordings.
+    Such files come from an earlier run that wrote beside the recordings.
 
     Args:
-        tasks: all files to be separated.
-        pattern: of the names of separated files; see
+        tasks: all files to separate.
+        pattern: pattern of output names; see
             :func:`~espnet2_tisdiss.separate.files.full_pattern`.
-        suffix: of these names.
-        skip: whether what is there is to be left alone.
+        suffix: suffix of output names.
+        skip: drop such files; otherwise they are an error.
 
     Raises:
-        TisdissError: there are such files and ``skip`` is false: they would be written over.
+        TisdissError: there are such files, and ``skip`` is false: they would be overwritten.
     """
     names = re.compile(_expression(pattern) + re.escape(suffix), re.DOTALL)
     sources = {(os.path.realpath(task.folder), task.name): task.source for task in tasks}
-    levels = 1 + pattern.count("/")  # a pattern may put files into folders of their own
+    levels = 1 + pattern.count("/")  # a pattern may contain folders
     kept = []
     for task in tasks:
         parts = Path(os.path.realpath(task.source)).parts
@@ -135,7 +142,7 @@ def without_separated(tasks: Sequence[Task], pattern: str, suffix: str, skip: bo
 
 
 def _expression(pattern: str) -> str:
-    """Return the regular expression of the names that a pattern stands for."""
+    """Return a regular expression for the names that a pattern of output names can produce."""
     expression, seen = "", False
     for literal, field, _, _ in string.Formatter().parse(pattern):
         expression += re.escape(literal)

@@ -1,4 +1,4 @@
-"""``tisdiss profile``: what each depth of a model costs on this machine."""
+"""``tisdiss profile``: measure the cost of each depth of a model on this machine."""
 
 import dataclasses
 import itertools
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from espnet2_tisdiss.cli.console import (
+    DebugOption,
     DeviceOption,
     DtypeOption,
     JsonOption,
@@ -18,21 +19,21 @@ from espnet2_tisdiss.cli.console import (
     check_seconds,
     csv_file,
     depths_of_interest,
-    load_model,
+    load_for_command,
     machine,
-    measuring,
     messages,
     parse_depths,
     print_facts,
     print_json,
     print_table,
+    reporting_torch_errors,
     require_folder,
     set_threads,
 )
 from espnet2_tisdiss.evaluate.pictures import draw_by_depth, require_matplotlib
 from espnet2_tisdiss.pretrained.bundled import DEFAULT_MODEL
 
-if TYPE_CHECKING:  # these bring PyTorch and ESPnet, which takes seconds
+if TYPE_CHECKING:  # importing PyTorch takes seconds
     from espnet2_tisdiss.evaluate.cost import DepthCost
     from espnet2_tisdiss.separate.speech import SeparateSpeech
 
@@ -48,28 +49,29 @@ tisdiss profile model.zip --device cpu --threads 1 --json
 
 
 def command(
-    model: ModelArgument = DEFAULT_MODEL,
+    model_name: ModelArgument = DEFAULT_MODEL,
     n_re: Annotated[
         str | None,
         typer.Option(
-            help="Repetitions, such as 1,2,4,8.", show_default="1 to a third beyond the training's"
+            help="Repetitions, such as 1,2,4,8.", show_default="1 to a third more than trained"
         ),
     ] = None,
-    seconds: Annotated[float, typer.Option(help="Seconds of audio in the mixture.")] = 4.0,
+    seconds: Annotated[float, typer.Option(help="Length of the mixture in seconds.")] = 4.0,
     repeats: Annotated[int, typer.Option(min=1, help="Timed runs of each depth.")] = 3,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="Folder for profile.csv and the pictures (PNG)."),
+        typer.Option("--out", "-o", help="Folder for profile.csv and the plots (PNG)."),
     ] = None,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "float32",
     threads: ThreadsOption = None,
     as_json: JsonOption = False,
+    debug: DebugOption = False,
 ) -> None:
     """Measure parameters, multiply-adds, real-time factor and peak memory by depth.
 
-    The real-time factor (RTF) is seconds of work for a second of audio. Peak memory is above that
-    of the loaded model; on a CPU it is sampled.
+    The real-time factor (RTF) is seconds of computation per second of audio. Peak memory is
+    counted above that of the loaded model; on a CPU it is sampled.
     """
     depths = parse_depths(n_re)
     check_seconds(seconds)
@@ -77,9 +79,9 @@ def command(
         require_matplotlib()
         require_folder(out)
     set_threads(threads)
-    separator = load_model(model, device, dtype, None)
-    costs = _measure(separator, depths or depths_of_interest(separator), seconds, repeats)
-    about = _about(separator, model, seconds, repeats)
+    model = load_for_command(model_name, device, dtype, None)
+    costs = _measure(model, depths or depths_of_interest(model), seconds, repeats)
+    about = _about(model, model_name, seconds, repeats)
     if not as_json:
         _print(costs, about)
     files = [] if out is None else _write(out, costs, about)
@@ -91,27 +93,27 @@ def command(
 
 
 def _measure(
-    separator: "SeparateSpeech", depths: Sequence[int], seconds: float, repeats: int
+    model: "SeparateSpeech", depths: Sequence[int], seconds: float, repeats: int
 ) -> list["DepthCost"]:
-    """Measure the depths, showing how far it is."""
+    """Measure the cost of the depths, with a progress bar."""
     from espnet2_tisdiss.evaluate.cost import measure
 
     total = (1 + repeats) * sum(depths)
-    done = itertools.cycle(depths)  # the order in which they are run
-    with measuring(), WorkProgress.shown(total, "profiling") as progress:
-        return measure(separator, seconds, depths, repeats, lambda: progress.advance(next(done)))
+    done = itertools.cycle(depths)  # the order of the runs
+    with reporting_torch_errors(), WorkProgress.shown(total, "profiling") as progress:
+        return measure(model, seconds, depths, repeats, lambda: progress.advance(next(done)))
 
 
-def _about(separator: "SeparateSpeech", model: str, seconds: float, repeats: int) -> dict[str, Any]:
-    """Return what the figures are of, and how they were taken."""
+def _about(model: "SeparateSpeech", name: str, seconds: float, repeats: int) -> dict[str, Any]:
+    """Return the model and the conditions of the measurement."""
     from espnet2_tisdiss.evaluate.cost import parameters
     from espnet2_tisdiss.separate.budget import Conditions
 
-    conditions = Conditions.of(separator)
+    conditions = Conditions.of(model)
     return {
-        "model": model,
-        "structure": separator.separator.config.structure,
-        "parameters": parameters(separator.enh_model),
+        "model": name,
+        "structure": model.separator.config.structure,
+        "parameters": parameters(model.enh_model),
         "device": conditions.device,
         "threads": conditions.threads,
         "dtype": conditions.dtype,
@@ -121,7 +123,7 @@ def _about(separator: "SeparateSpeech", model: str, seconds: float, repeats: int
 
 
 def _print(costs: Sequence["DepthCost"], about: dict[str, Any]) -> None:
-    """Print the figures for people."""
+    """Print the figures as a table."""
     print_facts(
         {
             "model": f"{about['model']}, {about['structure']}",
@@ -143,7 +145,7 @@ def _print(costs: Sequence["DepthCost"], about: dict[str, Any]) -> None:
 
 
 def _write(out: Path, costs: Sequence["DepthCost"], about: dict[str, Any]) -> list[Path]:
-    """Write the table and the pictures; return their files."""
+    """Write the table and the plots to a folder; return their files."""
     title = f"{about['structure']}, {about['seconds']:g} s of audio\n{machine(about)}"
     n_re = [cost.n_re for cost in costs]
     contents = {

@@ -1,4 +1,4 @@
-"""``tisdiss separate``: recordings into one file for each speaker."""
+"""``tisdiss separate``: separate recordings into one file per speaker."""
 
 import contextlib
 import dataclasses
@@ -12,6 +12,7 @@ import typer
 from espnet2_tisdiss.cli.console import (
     LEAST_S,
     AudioProgress,
+    DebugOption,
     DeviceOption,
     DtypeOption,
     JsonOption,
@@ -19,18 +20,18 @@ from espnet2_tisdiss.cli.console import (
     ModelRateOption,
     ThreadsOption,
     check_numbers,
-    load_model,
+    load_for_command,
     parse_depths,
     refuse_together,
     require_folder,
     set_threads,
 )
 from espnet2_tisdiss.cli.dial import Dial
-from espnet2_tisdiss.cli.outcomes import STYLES, Report
+from espnet2_tisdiss.cli.outcomes import STYLES, SeparationReport
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.pretrained.bundled import DEFAULT_MODEL
 
-if TYPE_CHECKING:  # these bring PyTorch and ESPnet, which takes seconds
+if TYPE_CHECKING:  # importing PyTorch takes seconds
     from espnet2_tisdiss.separate.files import Options, Outcome, Task
     from espnet2_tisdiss.separate.speech import SeparateSpeech
 
@@ -46,10 +47,13 @@ tisdiss separate -m model.zip "calls/**/*.wav" --n-re 1,2,4 --scale peak --forma
 tisdiss separate -m exp/enh_train wav.scp --stop-db -10 --jobs 4 --skip-existing
 """
 
-# panels of the help
-DEPTH = {"rich_help_panel": "Depth"}
-AUDIO = {"rich_help_panel": "Audio"}
-OUTPUT = {"rich_help_panel": "Output"}
+# panels of the help text
+DEPTH: dict[str, Any] = {"rich_help_panel": "Depth"}
+AUDIO: dict[str, Any] = {"rich_help_panel": "Audio"}
+OUTPUT: dict[str, Any] = {"rich_help_panel": "Output"}
+
+Channel = Literal["mean", "left", "right", "each"]
+Scale = Literal["estimate", "peak", "level", "mixture"]
 
 
 def command(
@@ -60,21 +64,22 @@ def command(
             help="Recordings: files, folders, patterns in quotes, or Kaldi lists (*.scp).",
         ),
     ],
-    model: ModelOption = DEFAULT_MODEL,
+    model_name: ModelOption = DEFAULT_MODEL,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "float32",
     model_rate: ModelRateOption = None,
     batch: Annotated[int, typer.Option(min=1, help="Chunks to separate at once.")] = 1,
     jobs: Annotated[
-        int, typer.Option(min=1, help="Processes side by side, sharing the cores.")
+        int, typer.Option(min=1, help="Parallel processes, which share the cores.")
     ] = 1,
     threads: ThreadsOption = None,
     as_json: JsonOption = False,
+    debug: DebugOption = False,
     n_re: Annotated[
         str | None,
         typer.Option(
-            help="Repetitions; several (1,2,4) write a set of files for each. With the options "
-            "below, the most repetitions.",
+            help="Repetitions; several (1,2,4) write one set of files each. With the options "
+            "below: the maximum.",
             show_default="as trained",
             **DEPTH,
         ),
@@ -85,33 +90,36 @@ def command(
     rtf: Annotated[
         float | None,
         typer.Option(
-            help="As deep as fits this many seconds of work a second of audio, but at most a third "
-            "deeper than trained.",
+            help="Deepest setting within this real-time factor (seconds of computation per second "
+            "of audio), at most a third deeper than trained.",
             **DEPTH,
         ),
     ] = None,
     seconds: Annotated[
         float | None,
         typer.Option(
-            help="As deep as fits this many seconds of work in all; at most as with --rtf.", **DEPTH
+            help="Deepest setting within this many seconds of computation in total; at most as "
+            "with --rtf.",
+            **DEPTH,
         ),
     ] = None,
     stop_db: Annotated[
         float | None,
         typer.Option(
-            help="Stop once a repetition changes the estimate by less, e.g. -10 dB; see sweep.",
+            help="Stop when a repetition changes the estimate by less than this many dB, such as "
+            "-10; see the column change of tisdiss sweep.",
             **DEPTH,
         ),
     ] = None,
     channel: Annotated[
-        Literal["mean", "left", "right", "each"],
-        typer.Option(help="What to separate of several channels.", **AUDIO),
+        Channel,
+        typer.Option(help="What to separate in files of several channels.", **AUDIO),
     ] = "mean",
     scale: Annotated[
-        Literal["estimate", "peak", "level", "mixture"] | None,
+        Scale | None,
         typer.Option(
-            help="How loud: as estimated, to a peak of 0.9, at the level in the mixture, or, with "
-            "its noise shared out as well, to sum to the mixture.",
+            help="Level of the output: as estimated, a peak of 0.9, the level in the mixture, or "
+            "such that the speakers sum to the mixture, noise included.",
             show_default="level",
             **AUDIO,
         ),
@@ -119,7 +127,7 @@ def command(
     chunk: Annotated[
         float | None,
         typer.Option(
-            help="Seconds of the chunks that longer recordings are cut into.",
+            help="Length in seconds of the chunks that longer recordings are cut into.",
             show_default="8",
             **AUDIO,
         ),
@@ -127,7 +135,9 @@ def command(
     overlap: Annotated[
         float | None,
         typer.Option(
-            help="Seconds that neighbouring chunks share.", show_default="a quarter", **AUDIO
+            help="Overlap of neighbouring chunks in seconds.",
+            show_default="a quarter of a chunk",
+            **AUDIO,
         ),
     ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write to.", **OUTPUT)] = Path(
@@ -136,7 +146,7 @@ def command(
     pattern: Annotated[
         str | None,
         typer.Option(
-            help="Names of the files, of {name}, {speaker}, {channel} and {n_re}.",
+            help="File names, made from {name}, {speaker}, {channel} and {n_re}.",
             show_default="{name}_spk{speaker}",
             **OUTPUT,
         ),
@@ -151,16 +161,16 @@ def command(
         ),
     ] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace what is there.", **OUTPUT)
+        bool, typer.Option("--overwrite", help="Replace existing files.", **OUTPUT)
     ] = False,
     skip_existing: Annotated[
         bool,
         typer.Option(
-            "--skip-existing", help="Skip recordings whose files are all there.", **OUTPUT
+            "--skip-existing", help="Skip recordings whose output files all exist.", **OUTPUT
         ),
     ] = False,
 ) -> None:
-    """Separate recordings of any length and sample rate into one file for each speaker."""
+    """Separate recordings of any length and sample rate into one file per speaker."""
     refuse_together({"--overwrite": overwrite, "--skip-existing": skip_existing})
     check_numbers(LEAST_S, {"--chunk": chunk})
     check_numbers(0, {"--overlap": overlap})
@@ -176,41 +186,48 @@ def command(
     tasks = without_separated(find_tasks(sources, out), names, output.suffix, skip_existing)
     require_folder(out)
     durations = _durations(tasks, channel)
-    if batch > 1 or jobs > 1:  # like to like in a batch, and no long one last
+    if batch > 1 or jobs > 1:  # batches of similar lengths; no job left alone with a long file
         tasks.sort(key=durations.__getitem__, reverse=True)
-    separator = load_model(model, device, dtype, model_rate)
-    chunking = Chunking.in_seconds(separator.sample_rate, chunk or CHUNK_SECONDS, overlap)
-    scale = scale or DEFAULT_SCALE
-    existing = "overwrite" if overwrite else "skip" if skip_existing else "refuse"
-    depths = dial.depths(separator)
-    options = Options(depths, chunking, channel, scale, output, names, existing, batch)
-    to_do = _to_do(durations, options, separator.num_spk)
-    jobs = max(1, min(jobs, len(to_do)))  # no process, and no share of threads, without work
+    model = load_for_command(model_name, device, dtype, model_rate)
+    chunking = Chunking.in_seconds(model.sample_rate, chunk or CHUNK_SECONDS, overlap)
+    existing: Literal["overwrite", "skip", "refuse"] = (
+        "overwrite" if overwrite else "skip" if skip_existing else "refuse"
+    )
+    depths = dial.depths(model)
+    loudness = scale or DEFAULT_SCALE
+    options = Options(depths, chunking, channel, loudness, output, names, existing, batch)
+    to_do = _to_do(durations, options, model.num_spk)
+    jobs = max(1, min(jobs, len(to_do)))  # a process without work would take a share of threads
     _share_threads(threads, jobs)
     if dial.has_budget:
-        depths = dial.depths_within(separator, to_do, chunking, jobs)
+        depths = dial.depths_within(model, to_do, chunking, jobs)
         options = dataclasses.replace(options, depths=depths)
     total = sum(map(sum, durations.values()))
-    loading = {"name": model, "device": separator.device, "dtype": dtype, "sample_rate": model_rate}
-    report = Report(separator.sample_rate, channel, depths, scale)
-    with report.shown_at_the_end(as_json), AudioProgress.shown(total, _files(tasks)) as progress:
-        separated = _separated(separator, loading, tasks, options, jobs, progress.advance)
+    loading = {
+        "name": model_name,
+        "device": model.device,
+        "dtype": dtype,
+        "sample_rate": model_rate,
+    }
+    report = SeparationReport(model.sample_rate, channel, depths, loudness)
+    with report.printed_at_end(as_json), AudioProgress.shown(total, _files(tasks)) as progress:
+        separated = _separated(model, loading, tasks, options, jobs, progress.advance)
         with contextlib.closing(separated):
             for outcome in separated:
-                progress.tell(report.add(outcome), STYLES[outcome.status])
+                progress.print(report.add(outcome), STYLES[outcome.status])
     if report.count("failed"):
         raise typer.Exit(1)
 
 
-def _durations(tasks: Sequence["Task"], channel: str) -> dict["Task", list[float]]:
-    """Return the seconds of each channel to be separated of each file.
+def _durations(tasks: Sequence["Task"], channel: Channel) -> dict["Task", list[float]]:
+    """Return, for each file, the seconds of each channel to separate.
 
-    There are none of a file that cannot be read; why it cannot is told in its turn.
+    Unreadable files get an empty list; their error is reported later.
     """
     from espnet2_tisdiss.audio.reading import probe
     from espnet2_tisdiss.errors import AudioError
 
-    durations = {}
+    durations: dict[Task, list[float]] = {}
     for task in tasks:
         durations[task] = []
         with contextlib.suppress(AudioError):
@@ -220,7 +237,7 @@ def _durations(tasks: Sequence["Task"], channel: str) -> dict["Task", list[float
 
 
 def _share_threads(threads: int | None, jobs: int) -> None:
-    """Set the threads of a process: as said, or its share of those that PyTorch would take."""
+    """Set the threads of each process: as given, or an equal share of PyTorch's default."""
     import torch
 
     if threads is None and "OMP_NUM_THREADS" not in os.environ:
@@ -231,33 +248,45 @@ def _share_threads(threads: int | None, jobs: int) -> None:
 def _to_do(
     durations: dict["Task", list[float]], options: "Options", num_spk: int
 ) -> list[list[float]]:
-    """Return the seconds of each channel of the files that are going to be separated."""
+    """Return the seconds of each channel of the files that need to be separated."""
     work = []
     for task, channels in durations.items():
         numbers = range(1, len(channels) + 1)
         paths = [path for n in numbers for path in options.paths(task, n, num_spk)]
-        with contextlib.suppress(TisdissError):  # told in its turn
+        with contextlib.suppress(TisdissError):  # reported later
             if task.clash is None and not options.is_settled(paths):
                 work.append(channels)
     return work
 
 
 def _separated(
-    separator: "SeparateSpeech",
+    model: "SeparateSpeech",
     loading: dict[str, Any],
     tasks: Sequence["Task"],
     options: "Options",
     jobs: int,
     on_progress: Callable[[float], None],
 ) -> Generator["Outcome", None, None]:
-    """Separate the files, here or in several processes."""
+    """Separate the files, in this process or in several.
+
+    Args:
+        model: the loaded model, used if there is one job.
+        loading: arguments of ``SeparateSpeech.from_pretrained`` for other processes.
+        tasks: files to separate.
+        options: options of the separation.
+        jobs: number of processes.
+        on_progress: called with the seconds of audio done since the last call.
+
+    Yields:
+        The outcome of each file.
+    """
     import torch
 
     from espnet2_tisdiss.separate.files import separate_files
     from espnet2_tisdiss.separate.jobs import separate_in_jobs
 
     if jobs == 1:
-        yield from separate_files(separator, tasks, options, on_progress)
+        yield from separate_files(model, tasks, options, on_progress)
     else:
         threads = torch.get_num_threads()
         yield from separate_in_jobs(loading, tasks, options, jobs, threads, on_progress)

@@ -1,4 +1,4 @@
-"""``tisdiss sweep``: quality and speed of a model at every depth on a data set."""
+"""``tisdiss sweep``: measure quality and speed of a model at every depth on a data set."""
 
 import dataclasses
 import os
@@ -12,13 +12,14 @@ from espnet2_tisdiss.cli.console import (
     MODEL_HELP,
     MODEL_VARIABLE,
     AudioProgress,
+    DebugOption,
     DeviceOption,
     DtypeOption,
     JsonOption,
     ModelRateOption,
     ThreadsOption,
     csv_file,
-    load_model,
+    load_for_command,
     machine,
     messages,
     parse_depths,
@@ -37,8 +38,8 @@ from espnet2_tisdiss.evaluate.pictures import (
 )
 from espnet2_tisdiss.pretrained.bundled import DEFAULT_MODEL, bundled_models
 
-if TYPE_CHECKING:  # these bring PyTorch and ESPnet, which takes seconds
-    from espnet2_tisdiss.evaluate.by_depth import DepthResult, Mixture, Outcome
+if TYPE_CHECKING:  # importing PyTorch takes seconds
+    from espnet2_tisdiss.evaluate.by_depth import DepthResult, EvalMixture, MixtureScores
     from espnet2_tisdiss.separate.speech import SeparateSpeech
 
 EXAMPLES = """
@@ -57,27 +58,29 @@ def command(
         list[str],
         typer.Argument(
             metavar="[MODEL] DATA",
-            help=f"MODEL: {MODEL_HELP} DATA: data dir (wav.scp, spk1.scp, ...), or folder with "
-            "mix/ (or mix_clean/, mix_both/), s1/, s2/, ...",
+            help=f"MODEL: {MODEL_HELP} DATA: data directory (wav.scp, spk1.scp, ...), or folder "
+            "with mix/ (or mix_clean/, mix_both/), s1/, s2/, ...",
         ),
     ],
     n_re: Annotated[str, typer.Option(help="Repetitions.")] = "1,2,3,4,5,6,7,8",
     limit: Annotated[
         int | None,
-        typer.Option(min=1, help="Take only so many mixtures, evenly spread.", show_default="all"),
+        typer.Option(min=1, help="Use only this many mixtures, evenly spread.", show_default="all"),
     ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
             "--out",
             "-o",
-            help="Folder for the tables (CSV) and pictures (PNG).",
-            show_default="sweep/MODEL_DATA, by their names",
+            help="Folder for the tables (CSV) and plots (PNG).",
+            show_default="sweep/MODEL_DATA",
         ),
     ] = None,
-    sdr: Annotated[bool, typer.Option("--sdr", help="Compute the SDR of BSS-eval too.")] = False,
+    sdr: Annotated[
+        bool, typer.Option("--sdr", help="Compute the SDR of BSS-eval as well.")
+    ] = False,
     resample: Annotated[
-        bool, typer.Option("--resample", help="Convert files at another rate than the model's.")
+        bool, typer.Option("--resample", help="Convert files at other rates to the model's.")
     ] = False,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "float32",
@@ -85,33 +88,34 @@ def command(
     threads: ThreadsOption = None,
     batch: Annotated[int, typer.Option(min=1, help="Mixtures to separate at once.")] = 1,
     as_json: JsonOption = False,
+    debug: DebugOption = False,
 ) -> None:
-    """Score a model at every depth on a data set, with one run for each mixture.
+    """Score a model at every depth on a data set, with one run per mixture.
 
-    SI-SNR is of zero-mean signals, the speakers in their best order; it is averaged over the
+    SI-SNR is that of zero-mean signals with the speakers in the best order, averaged over the
     speakers, then over the mixtures. SI-SNRi is the improvement over the mixture. The real-time
-    factor (RTF) is seconds of work for a second of audio, here until the estimate of a depth comes
-    out of a run that gives the shallower ones too.
+    factor (RTF) is seconds of computation per second of audio, here until the estimate of a depth
+    is complete in a run that gives the shallower estimates too.
     """
-    model, data = _model_and_data(places)
+    model_name, data = _model_and_data(places)
     depths = parse_depths(n_re)
     require_matplotlib()
-    title = f"{_name_of(model)} {data.resolve().name}"
+    title = f"{_title_of(model_name)} {data.resolve().name}"
     out = Path("sweep", title.replace(" ", "_")) if out is None else out
     require_folder(out)
     set_threads(threads)
-    separator = load_model(model, device, dtype, model_rate)
-    mixtures = _mixtures(data, separator, limit, resample)
+    model = load_for_command(model_name, device, dtype, model_rate)
+    mixtures = _mixtures(data, model, limit, resample)
     options = {"depths": depths, "batch_size": batch, "with_sdr": sdr, "resample": resample}
-    outcomes = _sweep(separator, mixtures, options)
-    done = [outcome for outcome in outcomes if outcome.status == "done"]
+    scored = _score(model, mixtures, options)
+    done = [result for result in scored if result.status == "done"]
     if not done:
-        raise TisdissError(f"{data}: no mixture has scores; the first: {outcomes[0].reason}")
+        raise TisdissError(f"{data}: no mixture could be scored; the first: {scored[0].reason}")
     from espnet2_tisdiss.evaluate.by_depth import best_depth, count_cost, enough_depth, summarise
 
-    results = summarise(done, count_cost(separator, depths))
+    results = summarise(done, count_cost(model, depths))
     about = {
-        **_about(separator, model, data, mixtures, outcomes, batch),
+        **_about(model, model_name, data, mixtures, scored, batch),
         "best_n_re": best_depth(results),
         "enough_n_re": enough_depth(results),
     }
@@ -123,97 +127,97 @@ def command(
         _print(results, about)
         for file in files:
             messages.print(f"written: {file}", markup=False, highlight=False)
-    if len(outcomes) < len(mixtures):
+    if len(scored) < len(mixtures):
         raise KeyboardInterrupt
     if about["failed"]:
         raise typer.Exit(1)
 
 
 def _model_and_data(places: Sequence[str]) -> tuple[str, Path]:
-    """Return the model and the data set of one place, the data set's, or two.
+    """Return the model and the data set from the arguments ``[MODEL] DATA``.
 
     Raises:
-        typer.BadParameter: there are more, or the one place is a model's name.
+        typer.BadParameter: there are more than two arguments, or the only one is a model's name.
     """
-    *model, data = places
-    if len(model) > 1:
+    *models, data = places
+    if len(models) > 1:
         raise typer.BadParameter(f"expected a model and a data set; got {' '.join(places)}")
     if data in bundled_models() and not Path(data).exists():
         raise typer.BadParameter(f"{data} is a model; the data set is missing")
-    return model[0] if model else os.environ.get(MODEL_VARIABLE) or DEFAULT_MODEL, Path(data)
+    return models[0] if models else os.environ.get(MODEL_VARIABLE) or DEFAULT_MODEL, Path(data)
 
 
-def _name_of(model: str) -> str:
-    """Return what a model is called in names and pictures: of files, their folder, too."""
-    path = Path(model)
+def _title_of(model_name: str) -> str:
+    """Return the name of a model for file names and plots; of weights, with their folder."""
+    path = Path(model_name)
     if path.suffix == ".pth":
         return f"{path.resolve().parent.name}_{path.stem}"
     return path.stem if path.suffix == ".zip" else path.resolve().name
 
 
 def _mixtures(
-    data: Path, separator: "SeparateSpeech", limit: int | None, resample: bool
-) -> list["Mixture"]:
-    """Return the mixtures of a data set with their lengths, at most ``limit``."""
+    data: Path, model: "SeparateSpeech", limit: int | None, resample: bool
+) -> list["EvalMixture"]:
+    """Return the mixtures of a data set with their lengths, ``limit`` at most."""
     from espnet2_tisdiss.evaluate.by_depth import find_mixtures, with_length
 
-    mixtures = find_mixtures(data, separator.num_spk)
+    mixtures = find_mixtures(data, model.num_spk)
     if limit is not None and limit < len(mixtures):
         mixtures = [mixtures[index * len(mixtures) // limit] for index in range(limit)]
-    rate = None if resample else separator.sample_rate
+    rate = None if resample else model.sample_rate
     return [with_length(mixture, rate) for mixture in mixtures]
 
 
-def _sweep(
-    separator: "SeparateSpeech", mixtures: Sequence["Mixture"], options: dict[str, Any]
-) -> list["Outcome"]:
-    """Score the mixtures, showing how far it is; return outcomes in the mixtures' order.
+def _score(
+    model: "SeparateSpeech", mixtures: Sequence["EvalMixture"], options: dict[str, Any]
+) -> list["MixtureScores"]:
+    """Score the mixtures, with a progress bar; return the scores in the order of the mixtures.
 
-    After an interrupt these are fewer than the mixtures.
+    After an interrupt, the mixtures that were not reached are missing.
     """
-    from espnet2_tisdiss.evaluate.by_depth import sweep
+    from espnet2_tisdiss.evaluate.by_depth import score_mixtures
 
-    outcomes: dict[Mixture, Outcome] = {}
+    scored: dict[EvalMixture, MixtureScores] = {}
     total = sum(mixture.seconds for mixture in mixtures)
     with AudioProgress.shown(total, _count(len(mixtures))) as progress:
         try:
-            for outcome in sweep(separator, mixtures, **options, on_progress=progress.advance):
-                outcomes[outcome.mixture] = outcome
-                if outcome.status != "done":
-                    style = "red" if outcome.status == "failed" else "yellow"
-                    progress.tell(f"{outcome.status}: {outcome.reason}", style)
+            for one in score_mixtures(model, mixtures, **options, on_progress=progress.advance):
+                scored[one.mixture] = one
+                if one.status != "done":
+                    style = "red" if one.status == "failed" else "yellow"
+                    progress.print(f"{one.status}: {one.reason}", style)
         except KeyboardInterrupt:
-            if not outcomes:
+            if not scored:
                 raise
-    return [outcomes[mixture] for mixture in mixtures if mixture in outcomes]
+    return [scored[mixture] for mixture in mixtures if mixture in scored]
 
 
 def _about(
-    separator: "SeparateSpeech",
-    model: str,
+    model: "SeparateSpeech",
+    model_name: str,
     data: Path,
-    mixtures: Sequence["Mixture"],
-    outcomes: Sequence["Outcome"],
+    mixtures: Sequence["EvalMixture"],
+    scored: Sequence["MixtureScores"],
     batch: int,
 ) -> dict[str, Any]:
-    """Return what the figures are of, and how they were taken."""
+    """Return the model, the data set and the conditions of the measurement."""
     from espnet2_tisdiss.separate.budget import Conditions
 
-    conditions = Conditions.of(separator)
-    done = [outcome for outcome in outcomes if outcome.status == "done"]
+    conditions = Conditions.of(model)
+    done = [one for one in scored if one.status == "done"]
     reasons = {
-        status: [outcome.reason for outcome in outcomes if outcome.status == status]
+        status: [one.reason for one in scored if one.status == status]
         for status in ("left out", "failed")
     }
     return {
-        "model": model,
-        "structure": separator.separator.config.structure,
+        "model": model_name,
+        "structure": model.separator.config.structure,
         "data": data,
         "done": len(done),
         "left_out": reasons["left out"],
         "failed": reasons["failed"],
-        "not_reached": len(mixtures) - len(outcomes),
-        "seconds": sum(outcome.mixture.seconds for outcome in done),
+        "not_reached": len(mixtures) - len(scored),
+        "seconds": sum(one.mixture.seconds for one in done),
         "device": conditions.device,
         "threads": conditions.threads,
         "dtype": conditions.dtype,
@@ -222,7 +226,7 @@ def _about(
 
 
 def _print(results: Sequence["DepthResult"], about: dict[str, Any]) -> None:
-    """Print the figures for people."""
+    """Print the figures as a table."""
     from espnet2_tisdiss.evaluate.by_depth import ENOUGH_DB
     from espnet2_tisdiss.evaluate.cost import COUNTED_SECONDS
 
@@ -231,15 +235,15 @@ def _print(results: Sequence["DepthResult"], about: dict[str, Any]) -> None:
         "failed": len(about["failed"]),
         "not reached": about["not_reached"],
     }
-    told = [f"{_count(about['done'])}, {about['seconds']:.0f} s"]
-    told += [f"{count} {what}" for what, count in others.items() if count]
+    counts = [f"{_count(about['done'])}, {about['seconds']:.0f} s"]
+    counts += [f"{count} {what}" for what, count in others.items() if count]
     print_facts(
         {
             "model": f"{about['model']}, {about['structure']}",
-            "data": f"{about['data']}: {'; '.join(told)}",
+            "data": f"{about['data']}: {'; '.join(counts)}",
             "measured on": f"{machine(about)}, {about['batch']} at once",
-            "units": "dB, but GMAC/s and RTF; 10 % and 90 % are of SI-SNRi; change: by the last "
-            f"repetition, as for --stop-db; GMAC/s counted on {COUNTED_SECONDS:g} s",
+            "units": "dB, except GMAC/s and RTF; 10 % and 90 %: percentiles of SI-SNRi; change: by "
+            f"the last repetition, as for --stop-db; GMAC/s: counted on {COUNTED_SECONDS:g} s",
         }
     )
     notes = {about["enough_n_re"]: "enough", about["best_n_re"]: "best"}
@@ -247,15 +251,16 @@ def _print(results: Sequence["DepthResult"], about: dict[str, Any]) -> None:
     rows = []
     for result in results:
         scores = [result.si_snr, result.si_snri, result.si_snri_10, result.si_snri_90]
-        scores += [result.sdri] * has_sdr
+        if result.sdri is not None:
+            scores.append(result.sdri)
         row = [str(result.n_re), *(f"{score:.2f}" for score in scores)]
         row.append("" if result.change is None else f"{result.change:.1f}")
         row += [f"{result.gmacs_per_s:.2f}", f"{result.rtf:.3g}", notes.get(result.n_re, "")]
         rows.append(row)
-    scores = ["SI-SNR", "SI-SNRi", "10 %", "90 %", *["SDRi"] * has_sdr]
-    print_table(["N_re", *scores, "change", "GMAC/s", "RTF", ""], rows)
+    columns = ["SI-SNR", "SI-SNRi", "10 %", "90 %", *["SDRi"] * has_sdr]
+    print_table(["N_re", *columns, "change", "GMAC/s", "RTF", ""], rows)
     if "enough" in notes.values():
-        typer.echo(f"enough: no deeper one gains {ENOUGH_DB:g} dB or more")
+        typer.echo(f"enough: no deeper setting gains {ENOUGH_DB:g} dB or more")
 
 
 def _count(mixtures: int) -> str:
@@ -263,12 +268,12 @@ def _count(mixtures: int) -> str:
 
 
 def _write(
-    out: Path, title: str, results: Sequence["DepthResult"], done: Sequence["Outcome"]
+    out: Path, title: str, results: Sequence["DepthResult"], done: Sequence["MixtureScores"]
 ) -> list[Path]:
-    """Write the tables and the pictures; return their files."""
+    """Write the tables and the plots to a folder; return their files."""
     n_re = [result.n_re for result in results]
     gmacs, rtf = ([getattr(r, cost) for r in results] for cost in ("gmacs_per_s", "rtf"))
-    scores = zip(*(outcome.scores for outcome in done), strict=True)
+    scores = zip(*(one.scores for one in done), strict=True)
     gains = [[score.si_snri for score in of_depth] for of_depth in scores]
     pictures = {
         "quality_by_cost.png": (MULTIPLY_ADDS, gmacs),
@@ -289,11 +294,11 @@ def _write(
     return [out / file for file in contents]
 
 
-def _rows(done: Iterable["Outcome"]) -> Iterable[Mapping[str, Any]]:
-    """Yield a row for each mixture and depth."""
-    for outcome in done:
-        mixture = outcome.mixture
-        for score in outcome.scores:
+def _rows(done: Iterable["MixtureScores"]) -> Iterable[Mapping[str, Any]]:
+    """Yield one row per mixture and depth."""
+    for one in done:
+        mixture = one.mixture
+        for score in one.scores:
             order = " ".join(map(str, score.order))
             row = {**dataclasses.asdict(score), "order": order}
             yield {"mixture": mixture.name, "seconds": mixture.seconds, **row}

@@ -1,1 +1,1 @@
-"""What a model costs and how well it separates, by depth."""
+"""Cost of a model and quality of its separation, by depth."""

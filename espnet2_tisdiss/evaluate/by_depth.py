@@ -1,9 +1,10 @@
-"""Quality and speed of a model at every depth, on mixtures whose sources are known.
+"""Quality and speed of a model by depth, on mixtures whose sources are known.
 
-Each mixture is run once, to the deepest of the depths, and the estimates on the way are scored.
-SI-SNR is that of ESPnet's scoring: of zero-mean signals, in dB, the speakers in the order that has
-the best mean. A mixture's score is the mean over its speakers, a depth's the mean over mixtures;
-SI-SNRi is the improvement over the mixture itself. Axis letters: b batch, j speaker, n sample.
+Each mixture is run once, up to the deepest depth, and the intermediate estimates are scored.
+SI-SNR is that of ESPnet's scoring: of zero-mean signals, in dB, with the speakers in the order of
+the highest mean. The score of a mixture is the mean over its speakers, that of a depth the mean
+over mixtures. SI-SNRi is the improvement over the mixture itself. Axis letters: b batch,
+j speaker, n sample.
 """
 
 import dataclasses
@@ -14,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import fast_bss_eval
 import numpy as np
@@ -27,25 +28,29 @@ from espnet2_tisdiss.evaluate.cost import CostCounter
 from espnet2_tisdiss.lists import read_paths
 from espnet2_tisdiss.separate.recordings import change_db
 
-if TYPE_CHECKING:  # importing ESPnet's model takes seconds
+if TYPE_CHECKING:  # importing ESPnet takes seconds
     from espnet2_tisdiss.separate.speech import SeparateSpeech
 
-MIXTURE_FOLDERS = ("mix", "mix_clean", "mix_both")  # of wsj0-2mix and LibriMix
-OTHER_FOLDERS = re.compile(r"s\d+|noise")  # beside them
+logger = logging.getLogger(__name__)
+
+MIXTURE_FOLDERS = ("mix", "mix_clean", "mix_both")  # names in wsj0-2mix and LibriMix
+OTHER_FOLDERS = re.compile(r"s\d+|noise")  # folders beside them that hold no mixtures
 SUFFIXES = (".wav", ".flac")
-LIMIT_DB = 100.0  # of a score: that of a perfect estimate, and less that of a silent one
+LIMIT_DB = 100.0  # scores are clamped to +- this: perfect and silent estimates stay finite
 ENOUGH_DB = 0.05
+
+Status = Literal["done", "left out", "failed"]
 
 
 @dataclass(frozen=True)
-class Mixture:
-    """A mixture of a data set.
+class EvalMixture:
+    """A mixture with its reference sources.
 
     Attributes:
-        name: its key, or its file's name.
-        path: its file.
-        references: the files of its sources, one a speaker.
-        seconds: its length; 0 until :func:`with_length` has looked.
+        name: key of the mixture, or name of its file without suffix.
+        path: file of the mixture.
+        references: files of the sources, one per speaker.
+        seconds: length of the mixture; 0 until :func:`with_length` has read it.
     """
 
     name: str
@@ -56,19 +61,19 @@ class Mixture:
 
 @dataclass(frozen=True)
 class Score:
-    """How good a mixture's estimate at one depth is, and how long it took.
+    """Quality and speed of the estimates of one mixture at one depth.
 
     Attributes:
         n_re: repetitions N_re.
         order: for each reference the number of its estimate, from 1.
-        si_snr: in dB.
-        si_snri: improvement over the mixture, in dB.
-        rtf: seconds of separation until this estimate for a second of audio, in a run that gives
-            the shallower ones too.
-        sdr: of BSS-eval with a filter of 512 taps, in dB; None: not asked for.
-        sdri: improvement over the mixture, in dB.
-        change: energy of what the last repetition changed against that of the estimate, in dB, as
-            ``stop_db`` is compared with; None: of the first one.
+        si_snr: SI-SNR in dB.
+        si_snri: improvement of the SI-SNR over the mixture, in dB.
+        rtf: real-time factor: seconds of computation per second of audio until this estimate, in a
+            run that gives the shallower estimates too.
+        sdr: SDR of BSS-eval with a filter of 512 taps, in dB; None: not computed.
+        sdri: improvement of the SDR over the mixture, in dB; None: not computed.
+        change: energy of the change by the last repetition relative to that of the estimate, in
+            dB; ``stop_db`` is a threshold on it. None at the first depth.
     """
 
     n_re: int
@@ -82,43 +87,43 @@ class Score:
 
 
 @dataclass
-class Outcome:
-    """What became of a mixture.
+class MixtureScores:
+    """Scores of one mixture by depth, or the reason why there are none.
 
     Attributes:
         mixture: the mixture.
-        status: "done", "left out" (a source is silent, so that it has no score) or "failed".
-        reason: why it is not done, in one line.
-        scores: one a depth, the shallowest first.
+        status: "done", "left out" (a signal is silent, so no score is defined) or "failed".
+        reason: why the mixture has no scores, in one line; empty if it has.
+        scores: one per depth, shallowest first.
     """
 
-    mixture: Mixture
-    status: str = "done"
+    mixture: EvalMixture
+    status: Status = "done"
     reason: str = ""
     scores: list[Score] = field(default_factory=list)
 
-    def end(self, status: str, reason: str) -> None:
-        """Say why the mixture has no scores."""
+    def reject(self, status: Status, reason: str) -> None:
+        """Drop the scores, for a reason."""
         self.status, self.reason = status, reason
         self.scores.clear()
 
 
 @dataclass(frozen=True)
 class DepthResult:
-    """Means over the mixtures that have scores at one depth; their names are those of a Score.
+    """Means over the scored mixtures at one depth; the fields of :class:`Score` keep their names.
 
     Attributes:
         n_re: repetitions N_re.
-        mixtures: how many.
-        si_snr: in dB.
-        si_snri: in dB.
-        si_snri_10: a tenth of the mixtures gain less than this, in dB.
-        si_snri_90: a tenth of the mixtures gain more than this, in dB.
-        sdr: in dB, or None.
-        sdri: in dB, or None.
-        gmacs_per_s: the separator's billions of multiply-adds for a second of audio.
-        rtf: seconds of work for a second of audio, over all mixtures.
-        change: in dB, or None.
+        mixtures: number of mixtures.
+        si_snr: mean in dB.
+        si_snri: mean in dB.
+        si_snri_10: 10th percentile of SI-SNRi over the mixtures, in dB.
+        si_snri_90: 90th percentile of SI-SNRi over the mixtures, in dB.
+        sdr: mean in dB; None: not computed.
+        sdri: mean in dB; None: not computed.
+        gmacs_per_s: the separator's billions of multiply-adds per second of audio.
+        rtf: seconds of computation per second of audio, over all mixtures.
+        change: mean in dB; None: not known at this depth.
     """
 
     n_re: int
@@ -134,44 +139,47 @@ class DepthResult:
     change: float | None = None
 
 
-def find_mixtures(data: str | Path, num_spk: int) -> list[Mixture]:
+def find_mixtures(data: str | Path, num_spk: int) -> list[EvalMixture]:
     """List the mixtures of a data set.
 
     Args:
-        data: a data dir (wav.scp, spk1.scp, ...; paths as the recipe wrote them, relative to the
-            folder that it runs in), a folder of a corpus with mix/ (or mix_clean/, mix_both/), s1/,
-            s2/, ... and equal file names in them, or that mix/ itself.
-        num_spk: speakers of a mixture.
+        data: one of: a data directory (wav.scp, spk1.scp, ...; relative paths in the lists start
+            from the current folder, as in the recipe that wrote them); a corpus folder with mix/
+            (or mix_clean/, mix_both/), s1/, s2/, ... that hold files of the same names; that mix/
+            folder itself.
+        num_spk: speakers in a mixture.
 
     Raises:
-        TisdissError: ``data`` is neither, lacks something, or is of another number of speakers.
+        TisdissError: ``data`` is none of these, is incomplete, or has another number of speakers.
     """
     data = Path(data)
     if not data.is_dir():
-        raise TisdissError(f"{data}: no such folder; give a data dir or a corpus's folder")
+        raise TisdissError(f"{data}: no such folder; give a data directory or a corpus folder")
     if (data / "wav.scp").is_file():
-        return _listed(data, num_spk)
+        return _from_data_dir(data, num_spk)
     found = [data / name for name in MIXTURE_FOLDERS if (data / name).is_dir()]
     if len(found) > 1:
         names = " and ".join(path.name for path in found)
-        raise TisdissError(f"{data}: holds {names}; give the one meant, such as {found[0]}")
+        raise TisdissError(f"{data}: holds {names}; choose one, such as {found[0]}")
     has_sources = (data.absolute().parent / "s1").is_dir()
     if not found and has_sources and not OTHER_FOLDERS.fullmatch(data.name):
         found = [data.absolute()]
     if not found:
         raise TisdissError(f"{data}: holds neither wav.scp nor {', '.join(MIXTURE_FOLDERS)}")
-    return _beside(found[0], num_spk)
+    return _from_corpus(found[0], num_spk)
 
 
-def with_length(mixture: Mixture, rate: int | None = None) -> Mixture:
-    """Return a mixture with its length; one that cannot be read keeps 0 and is told by a sweep.
+def with_length(mixture: EvalMixture, rate: int | None = None) -> EvalMixture:
+    """Return a mixture with its length read from its file.
+
+    The length of an unreadable file stays 0; :func:`score_mixtures` reports the mixture as failed.
 
     Args:
         mixture: the mixture.
-        rate: sample rate in Hz that it must have; None: any.
+        rate: required sample rate in Hz; None: any.
 
     Raises:
-        TisdissError: it has another one.
+        TisdissError: the file has another sample rate.
     """
     try:
         info = probe(mixture.path)
@@ -181,32 +189,32 @@ def with_length(mixture: Mixture, rate: int | None = None) -> Mixture:
     return dataclasses.replace(mixture, seconds=info.duration)
 
 
-def sweep(
+def score_mixtures(
     model: "SeparateSpeech",
-    mixtures: Sequence[Mixture],
+    mixtures: Sequence[EvalMixture],
     depths: Sequence[int],
     batch_size: int = 1,
     with_sdr: bool = False,
     resample: bool = False,
     on_progress: Callable[[float], None] = lambda seconds: None,
-) -> Iterator[Outcome]:
-    """Score mixtures at several depths, each from one run.
+) -> Iterator[MixtureScores]:
+    """Score mixtures at several depths, with one run for each mixture or batch.
 
     Args:
-        model: the model.
-        mixtures: in any order; the longest are run first, so that too little memory shows.
+        model: the loaded model.
+        mixtures: in any order; the longest are run first, so that a lack of memory shows early.
         depths: repetitions N_re.
-        batch_size: the most mixtures to separate at once.
+        batch_size: mixtures to separate at once, at most.
         with_sdr: compute the SDR of BSS-eval as well.
-        resample: take files at another rate than the model's, converted to that; otherwise such
-            mixtures fail, and :func:`with_length` finds them before the work.
-        on_progress: called with the seconds of audio done since it was called last.
+        resample: convert files at another rate to the model's; otherwise such mixtures fail.
+            :func:`with_length` finds them in advance.
+        on_progress: called with the seconds of audio done since the last call.
 
     Yields:
-        An outcome for each mixture.
+        The scores of each mixture.
 
     Raises:
-        ValueError: a number is out of range, or there are no depths.
+        ValueError: a number is out of range, or ``depths`` is empty.
     """
     wanted = {check_integer("depths", n_re, 1) for n_re in depths}
     if not wanted:
@@ -215,178 +223,207 @@ def sweep(
     rate = None if resample else model.sample_rate
     mixtures = [mixture if mixture.seconds else with_length(mixture) for mixture in mixtures]
     by_length = sorted(mixtures, key=lambda mixture: -mixture.seconds)
-    warm = False
+    is_warm = False
     for batch in itertools.batched(by_length, batch_size):
-        items = [_Item(mixture, model.sample_rate, rate, with_sdr) for mixture in batch]
-        ready = [item for item in items if item.outcome.status == "done"]
+        loaded = [_LoadedMixture(mixture, model.sample_rate, rate, with_sdr) for mixture in batch]
+        ready = [one for one in loaded if one.result.status == "done"]
         try:
-            if ready and not warm:  # what PyTorch does on a first run is no cost of the model's
-                model.depths([item.wave for item in ready], [1])
-                warm = True
-            _run(model, ready, wanted, on_progress)
-        except RuntimeError as error:  # PyTorch's, above all for memory
-            logging.debug("separation failed", exc_info=True)
-            for item in ready:
-                item.outcome.end("failed", f"{item.path}: cannot be separated: {first_line(error)}")
-        for item in items:
-            if item not in ready:
-                on_progress(item.outcome.mixture.seconds)
-            yield item.outcome
+            if ready and not is_warm:  # PyTorch's one-time work must not count as the model's
+                model.depths([one.wave for one in ready], [1])
+                is_warm = True
+            _score_batch(model, ready, wanted, on_progress)
+        except RuntimeError as error:  # from PyTorch, mostly out of memory
+            logger.debug("separation failed", exc_info=True)
+            for one in ready:
+                reason = f"{one.path}: cannot be separated: {first_line(error)}"
+                one.result.reject("failed", reason)
+        for one in loaded:
+            if one not in ready:
+                on_progress(one.result.mixture.seconds)
+            yield one.result
 
 
-def summarise(outcomes: Sequence[Outcome], macs_per_s: Mapping[int, float]) -> list[DepthResult]:
-    """Return the means by depth, the shallowest first.
+def summarise(
+    results: Sequence[MixtureScores], macs_per_s: Mapping[int, float]
+) -> list[DepthResult]:
+    """Return the means by depth, shallowest first.
 
     Args:
-        outcomes: those of one sweep; at least one is done.
-        macs_per_s: multiply-adds for a second of audio, by depth; see :func:`count_cost`.
+        results: results of one call of :func:`score_mixtures`, at least one of them "done".
+        macs_per_s: multiply-adds per second of audio, by depth; see :func:`count_cost`.
     """
-    done = [outcome for outcome in outcomes if outcome.status == "done"]
-    seconds = [outcome.mixture.seconds for outcome in done]
-    results = []
-    for scores in zip(*(outcome.scores for outcome in done), strict=True):
+    done = [result for result in results if result.status == "done"]
+    seconds = [result.mixture.seconds for result in done]
+    summary = []
+    for scores in zip(*(result.scores for result in done), strict=True):
+        n_re = scores[0].n_re
         low, high = np.percentile([score.si_snri for score in scores], [10, 90])
-        n_re, rtfs = scores[0].n_re, [score.rtf for score in scores]
-        results.append(
+        summary.append(
             DepthResult(
                 n_re=n_re,
                 mixtures=len(done),
-                **{
-                    name: _mean(scores, name)
-                    for name in ("si_snr", "si_snri", "sdr", "sdri", "change")
-                },
+                si_snr=float(np.mean([score.si_snr for score in scores])),
+                si_snri=float(np.mean([score.si_snri for score in scores])),
                 si_snri_10=float(low),
                 si_snri_90=float(high),
+                sdr=_mean([score.sdr for score in scores]),
+                sdri=_mean([score.sdri for score in scores]),
                 gmacs_per_s=macs_per_s[n_re] / 1e9,
-                rtf=float(np.average(rtfs, weights=seconds)),
+                rtf=float(np.average([score.rtf for score in scores], weights=seconds)),
+                change=_mean([score.change for score in scores]),
             )
         )
-    return results
+    return summary
 
 
 def best_depth(results: Sequence[DepthResult]) -> int:
-    """Return the depth of the highest mean SI-SNRi."""
+    """Return the depth with the highest mean SI-SNRi."""
     return max(results, key=lambda result: result.si_snri).n_re
 
 
 def enough_depth(results: Sequence[DepthResult]) -> int:
-    """Return the shallowest depth beyond which no deeper one gains ``ENOUGH_DB`` or more."""
+    """Return the shallowest depth that no deeper one beats by ``ENOUGH_DB`` or more.
+
+    Raises:
+        ValueError: ``results`` is empty.
+    """
     for index, result in enumerate(results):
         if all(deeper.si_snri - result.si_snri < ENOUGH_DB for deeper in results[index + 1 :]):
             return result.n_re
-    raise ValueError("there must be a result")
+    raise ValueError("results must be one or more; got none")
 
 
-def _mean(scores: Sequence[Score], name: str) -> float | None:
-    """Return the mean of one kind of score; None where it was not asked for."""
-    values = [getattr(score, name) for score in scores]
-    return None if None in values else float(np.mean(values))
+def _mean(values: Sequence[float | None]) -> float | None:
+    """Return the mean of the values; None if any is None."""
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if len(known) == len(values) else None
 
 
 def count_cost(model: "SeparateSpeech", depths: Sequence[int]) -> dict[int, float]:
-    """Return the multiply-adds for a second of audio by depth, counted on ``COUNTED_SECONDS``."""
+    """Return the multiply-adds per second of audio by depth, counted on ``COUNTED_SECONDS``."""
     counter = CostCounter(model.enh_model.encoder, model.separator, model.sample_rate)
     return {n_re: counter.macs_per_s(n_re) for n_re in depths}
 
 
-def _listed(data: Path, num_spk: int) -> list[Mixture]:
-    """Return the mixtures of a data dir."""
+def _from_data_dir(data: Path, num_spk: int) -> list[EvalMixture]:
+    """Return the mixtures of a data directory."""
     names = ["wav.scp", *(f"spk{number}.scp" for number in range(1, num_spk + 1))]
     _check_parts(data, names, f"spk{num_spk + 1}.scp", num_spk)
-    tables = [_read_scp(data / name) for name in names]
+    tables = [_read_scp_of_files(data / name) for name in names]
     mixtures, *references = tables
     for name, table in zip(names[1:], references, strict=True):
         for key in mixtures.keys() - table.keys():
-            raise TisdissError(f"{data / name}: lacks {key}, which is in wav.scp")
+            raise TisdissError(f"{data / name}: has no entry {key}, which is in wav.scp")
     return [
-        Mixture(key, Path(path), tuple(Path(table[key]) for table in references))
+        EvalMixture(key, Path(path), tuple(Path(table[key]) for table in references))
         for key, path in mixtures.items()
     ]
 
 
-def _read_scp(scp: Path) -> dict[str, str]:
-    """Return the paths of a Kaldi list by their keys; some of the files must be there."""
+def _read_scp_of_files(scp: Path) -> dict[str, str]:
+    """Return the paths of a Kaldi list by key.
+
+    Raises:
+        TisdissError: the list is not valid, or none of its files exists.
+    """
     table = read_paths(scp)
     if not any(Path(path).exists() for path in table.values()):
         raise TisdissError(
-            f"{scp}: none of its files is there, such as {next(iter(table.values()))}; run this in "
-            "the folder that its paths start from, usually the recipe's"
+            f"{scp}: none of its files exists, such as {next(iter(table.values()))}; run this in "
+            "the folder that the paths are relative to, usually the recipe's"
         )
     return table
 
 
-def _beside(folder: Path, num_spk: int) -> list[Mixture]:
-    """Return the mixtures of a corpus's mix/, whose sources are in s1/, s2/, ... beside it."""
+def _from_corpus(folder: Path, num_spk: int) -> list[EvalMixture]:
+    """Return the mixtures of a mix/ folder; their sources are in s1/, s2/, ... beside it."""
     names = [f"s{number}" for number in range(1, num_spk + 1)]
     _check_parts(folder.parent, names, f"s{num_spk + 1}", num_spk)
     files = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
     if not files:
         raise TisdissError(f"{folder}: holds no {' or '.join(SUFFIXES)} files")
     return [
-        Mixture(path.stem, path, tuple(folder.parent / name / path.name for name in names))
+        EvalMixture(path.stem, path, tuple(folder.parent / name / path.name for name in names))
         for path in files
     ]
 
 
 def _check_parts(data: Path, names: Sequence[str], beyond: str, num_spk: int) -> None:
-    """Raise TisdissError unless a data set has the parts for a number of speakers, and no more."""
+    """Raise TisdissError unless a data set has ``names``, but not ``beyond``."""
     for name in names:
         if not (data / name).exists():
             raise TisdissError(
                 f"{data / name}: missing; the model separates {num_spk} speakers, and the data "
-                "must hold each one's source"
+                "set must hold the source of each"
             )
     if (data / beyond).exists():
-        raise TisdissError(f"{data / beyond}: one speaker more than the model's {num_spk}")
-
-
-def _check_rate(path: Path, info: AudioInfo, rate: int | None) -> None:
-    if rate is not None and info.rate != rate:
         raise TisdissError(
-            f"{path}: is at {info.rate} Hz, the model at {rate}: scores would not compare with "
-            "others'; convert it with --resample, or correct the model's rate with --model-rate"
+            f"{data / beyond}: the data set has more speakers than the model's {num_spk}"
         )
 
 
-class _Item:
-    """A mixture at work: its signals, and its own scores to improve on."""
+def _check_rate(path: Path, info: AudioInfo, rate: int | None) -> None:
+    """Raise TisdissError if a file has another sample rate than required."""
+    if rate is not None and info.rate != rate:
+        raise TisdissError(
+            f"{path}: is at {info.rate} Hz, the model at {rate}; scores of different rates do not "
+            "compare: convert it with --resample, or correct the model's rate with --model-rate"
+        )
 
-    def __init__(self, mixture: Mixture, model_rate: int, rate: int | None, with_sdr: bool):
-        self.outcome = Outcome(mixture)
+
+class _LoadedMixture:
+    """A mixture in memory: its signals, and the scores of the mixture itself as the baseline.
+
+    Args:
+        mixture: the mixture.
+        model_rate: sample rate in Hz that the signals are converted to.
+        rate: required sample rate of the files in Hz; None: any.
+        with_sdr: compute the SDR as well.
+
+    Attributes:
+        result: scores of the mixture; not "done" if its files cannot be used.
+        path: file of the mixture.
+        wave: samples (n,), if the files can be used.
+    """
+
+    def __init__(self, mixture: EvalMixture, model_rate: int, rate: int | None, with_sdr: bool):
+        self.result = MixtureScores(mixture)
         self.path = mixture.path
         self._with_sdr = with_sdr
         paths = (mixture.path, *mixture.references)
         try:
-            signals = _read(paths, model_rate, rate)
+            signals = _read_signals(paths, model_rate, rate)
         except TisdissError as error:
-            self.outcome.end("failed", str(error))
+            self.result.reject("failed", str(error))
             return
         for path, signal in zip(paths, signals, strict=True):
             if np.ptp(signal) == 0:
-                self.outcome.end("left out", f"{path}: is silent, and a score with it undefined")
+                self.result.reject("left out", f"{path}: is silent, so scores are undefined")
                 return
         self.wave = signals[0]  # (n,)
         self._references = signals[1:].astype(np.float64)  # (j, n)
         same = np.broadcast_to(signals[0], self._references.shape)
-        self._own = self._scores(same.astype(np.float64))
+        self._baseline = self._scores(same.astype(np.float64))
 
-    def score(self, n_re: int, estimate: np.ndarray, rtf: float, before: np.ndarray | None) -> None:
-        """Score the estimate (j, n) of a depth, the one before being another."""
-        if self.outcome.status == "failed":
+    def score(
+        self, n_re: int, estimate: np.ndarray, rtf: float, previous: np.ndarray | None
+    ) -> None:
+        """Add the score of the estimate (j, n) at a depth; ``previous`` is of the depth before."""
+        if self.result.status == "failed":
             return
         if not np.isfinite(estimate).all():
             reason = f"{self.path}: its estimate at N_re {n_re} holds samples that are not finite"
-            self.outcome.end("failed", reason)
+            self.result.reject("failed", reason)
             return
         order, si_snr, sdr = self._scores(estimate.astype(np.float64))
-        _, own_si_snr, own_sdr = self._own
-        sdri = None if sdr is None else sdr - own_sdr
-        change = None if before is None else max(change_db(before, estimate), -LIMIT_DB)
-        score = Score(n_re, order, si_snr, si_snr - own_si_snr, rtf, sdr, sdri, change)
-        self.outcome.scores.append(score)
+        _, base_si_snr, base_sdr = self._baseline
+        sdri = None if sdr is None or base_sdr is None else sdr - base_sdr
+        change = None if previous is None else max(change_db(previous, estimate), -LIMIT_DB)
+        score = Score(n_re, order, si_snr, si_snr - base_si_snr, rtf, sdr, sdri, change)
+        self.result.scores.append(score)
 
     def _scores(self, estimate: np.ndarray) -> tuple[tuple[int, ...], float, float | None]:
-        """Return the best order, and SI-SNR and SDR in it, of an estimate (j, n)."""
+        """Return the best order of an estimate (j, n), and its SI-SNR and SDR in that order."""
         si_snr, order = fast_bss_eval.si_sdr(
             self._references, estimate, zero_mean=True, clamp_db=LIMIT_DB, return_perm=True
         )
@@ -399,19 +436,24 @@ class _Item:
         return tuple((order + 1).tolist()), float(si_snr.mean()), sdr
 
 
-def _read(paths: Sequence[Path], model_rate: int, rate: int | None) -> np.ndarray:
+def _read_signals(paths: Sequence[Path], model_rate: int, rate: int | None) -> np.ndarray:
     """Return the signals (1 + j, n) of a mixture and its sources, at the model's rate.
 
+    Args:
+        paths: the mixture's file, then its sources'.
+        model_rate: sample rate in Hz of the result.
+        rate: required sample rate of the files in Hz; None: any.
+
     Raises:
-        TisdissError: one cannot be read, has not the ``rate`` (None: any), or they do not go
-            together.
+        TisdissError: a file cannot be read, has another rate than required, or more than one
+            channel; or the files differ in rate or length.
     """
     infos = [probe(path) for path in paths]
     first = infos[0]
     for path, info in zip(paths, infos, strict=True):
         _check_rate(path, info, rate)
         if info.channels != 1:
-            raise TisdissError(f"{path}: has {info.channels} channels; scores are of files of one")
+            raise TisdissError(f"{path}: has {info.channels} channels; scoring needs mono files")
         if (info.rate, info.frames) != (first.rate, first.frames):
             raise TisdissError(
                 f"{path}: {info.frames} samples at {info.rate} Hz, but its mixture has "
@@ -423,28 +465,28 @@ def _read(paths: Sequence[Path], model_rate: int, rate: int | None) -> np.ndarra
     return np.ascontiguousarray(signals)
 
 
-def _run(
+def _score_batch(
     model: "SeparateSpeech",
-    items: Sequence[_Item],
+    batch: Sequence[_LoadedMixture],
     wanted: set[int],
     on_progress: Callable[[float], None],
 ) -> None:
-    """Separate a batch to the deepest of the depths, and score the wanted ones."""
-    if not items:
+    """Separate a batch up to the deepest of the wanted depths, and score it at each of them."""
+    if not batch:
         return
     deepest = max(wanted)
-    # those of the mixtures together: a batch's work cannot be told apart
-    seconds = sum(len(item.wave) for item in items) / model.sample_rate
+    # measured per batch: time cannot be attributed to single mixtures
+    seconds = sum(len(one.wave) for one in batch) / model.sample_rate
     elapsed = 0.0
-    estimates = model.anytime([item.wave for item in items], deepest, scale="estimate")
-    before: Sequence[np.ndarray | None] = [None] * len(items)
+    estimates = model.anytime([one.wave for one in batch], deepest, scale="estimate")
+    previous: Sequence[np.ndarray | None] = [None] * len(batch)
     for n_re in range(1, deepest + 1):
         began = time.perf_counter()
-        # its waves are in the host's memory: nothing on a device is left to wait for
+        # no synchronisation: the waves are in host memory, so the device is done
         waves = next(estimates).waves
         elapsed += time.perf_counter() - began
         if n_re in wanted:
-            for item, wave, last in zip(items, waves, before, strict=True):
-                item.score(n_re, wave, elapsed / seconds, last)
-        before = waves
+            for one, wave, before in zip(batch, waves, previous, strict=True):
+                one.score(n_re, wave, elapsed / seconds, before)
+        previous = waves
         on_progress(seconds / deepest)

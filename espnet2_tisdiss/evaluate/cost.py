@@ -1,7 +1,8 @@
-"""What a model costs: parameters, multiply-adds, and time and peak memory on this machine.
+"""Cost of a model: parameters, multiply-adds, and time and peak memory on this machine.
 
-Multiply-adds are counted on tensors without data, so in a moment and the same everywhere; time and
-memory are measured by running the model. Axis letters: b batch, n sample, t frame, f frequency bin.
+Multiply-adds are counted on tensors without data, which is fast and gives the same result on every
+machine. Time and memory are measured by running the model. Axis letters: b batch, n sample,
+t frame, f frequency bin.
 """
 
 import dataclasses
@@ -12,72 +13,65 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-import numpy as np
 import psutil
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
-from espnet2_tisdiss.checks import check_integer, check_number
+from espnet2_tisdiss.audio.noise import speech_shaped_noise
+from espnet2_tisdiss.checks import check_integer
+from espnet2_tisdiss.network.assembly import build_encoder, hop_of
+from espnet2_tisdiss.network.separator import TISDiSSSeparator
 
-if TYPE_CHECKING:  # importing ESPnet takes seconds
-    from espnet2.enh.encoder.abs_encoder import AbsEncoder
-
-    from espnet2_tisdiss.network.separator import TISDiSSSeparator
+if TYPE_CHECKING:
     from espnet2_tisdiss.separate.speech import SeparateSpeech
 
-SAMPLE_EVERY_S = 0.002  # short against the life of a tensor that is worth counting
-SPEECH_CORNER_HZ = 500.0  # above it, speech falls by about 6 dB an octave
-SYLLABLES_HZ = 4.0
-COUNTED_SECONDS = 4.0  # input on which costs are counted: attention's share grows with it
+SAMPLE_EVERY_S = 0.002  # shorter than the lifetime of large tensors
+COUNTED_SECONDS = 4.0  # default input length for counting; attention's share grows with it
 
 
-def parameters(model: nn.Module) -> int:
-    """Return the number of a model's parameters, shared ones once."""
-    return sum(p.numel() for p in model.parameters())
+def parameters(module: nn.Module) -> int:
+    """Return the number of parameters of a module; shared parameters count once."""
+    return sum(p.numel() for p in module.parameters())
 
 
-def build_parts(config: dict[str, Any]) -> tuple["AbsEncoder", "TISDiSSSeparator"]:
-    """Build the encoder and the separator of an ESPnet configuration with a TISDiSS."""
-    # here, because they take seconds
-    from espnet2.tasks.enh import encoder_choices
+def build_parts(config: dict[str, Any]) -> tuple[nn.Module, TISDiSSSeparator]:
+    """Build the encoder and the TISDiSS separator of an ESPnet configuration.
 
-    from espnet2_tisdiss.network.separator import TISDiSSSeparator
+    Args:
+        config: content of an ESPnet ``config.yaml``.
 
-    encoder = encoder_choices.get_class(config["encoder"])(**config["encoder_conf"])
+    Returns:
+        The encoder and the separator, with random weights.
+    """
+    encoder = build_encoder(config["encoder"], config["encoder_conf"])
     return encoder, TISDiSSSeparator(encoder.output_dim, **config["separator_conf"])
 
 
-def hop_of(encoder: "AbsEncoder") -> int:
-    """Return the samples from one frame of ESPnet's ``stft`` or ``conv`` encoder to the next."""
-    return encoder.hop_length if hasattr(encoder, "hop_length") else encoder.stride
-
-
 class CostCounter:
-    """Counts a separator's work on an input of a given length, without running it.
+    """Counts the multiply-adds of a separator for an input of a given length.
 
-    Counted are convolutions, matrix products and attention, padding included; not elementwise
-    work, nor the encoder and the decoder. The separator is neither changed nor run: what is
-    counted is another of the same structure, made of tensors without data.
+    Convolutions, matrix products and attention are counted, padding included. Elementwise
+    operations, the encoder and the decoder are not. The separator itself is neither changed nor
+    run: a copy of the same structure, made of tensors without data, is run in its place.
 
     Args:
         encoder: the model's encoder, ``stft`` or ``conv``.
         separator: the model's separator.
-        sample_rate: of the model, in Hz.
-        seconds: length of the input; attention's share of the work grows with it.
+        sample_rate: sample rate of the model in Hz.
+        seconds: length of the input; attention's share of the cost grows with it.
 
     Raises:
         ValueError: the input is shorter than one frame.
 
     Example:
         >>> counter = CostCounter(encoder, separator, sample_rate=8000)
-        >>> counter.macs_per_s(n_re=6) / 1e9  # GMAC for a second of audio
+        >>> counter.macs_per_s(n_re=6) / 1e9  # GMAC per second of audio
     """
 
     def __init__(
         self,
-        encoder: "AbsEncoder",
-        separator: "TISDiSSSeparator",
+        encoder: nn.Module,
+        separator: TISDiSSSeparator,
         sample_rate: int,
         seconds: float = COUNTED_SECONDS,
     ):
@@ -85,11 +79,11 @@ class CostCounter:
         n_frames = int(seconds * sample_rate // hop)
         if n_frames < 1:
             raise ValueError(
-                f"seconds must be at least a frame, {hop / sample_rate}; got {seconds}"
+                f"seconds must be at least one frame, {hop / sample_rate}; got {seconds}"
             )
         self.seconds = seconds
         learned = separator.config.segment_size is not None
-        # not a deep copy: hooks and wrapped methods of a copy would still lead to the original
+        # not a deep copy: its hooks and wrapped methods would still refer to the original
         with torch.random.fork_rng(devices=[]):
             blank = type(separator)(separator.input_dim, **dataclasses.asdict(separator.config))
         self._separator = blank.eval().to("meta")
@@ -100,7 +94,7 @@ class CostCounter:
         )
 
     def positions_per_s(self) -> float:
-        """Return the positions of the feature map, frames times bins or bands, for a second."""
+        """Return the positions of the feature map (frames times bins or bands) per second."""
         features = self._features
         embedded, _ = self._separator.conv(
             torch.view_as_real(features) if features.is_complex() else features
@@ -108,7 +102,9 @@ class CostCounter:
         return embedded.shape[1] * embedded.shape[2] / self.seconds
 
     def macs_per_s(self, n_re: int) -> float:
-        """Return the multiply-adds at ``n_re`` repetitions for a second of audio."""
+        """Return the multiply-adds per second of audio at ``n_re`` repetitions."""
+        from torch.utils.flop_counter import FlopCounterMode  # here because it takes long
+
         self._separator.reconstructor_repeat_times = n_re
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
             self._separator(self._features, None)
@@ -116,24 +112,24 @@ class CostCounter:
 
 
 class PeakMemory:
-    """Context manager that finds the most memory in use at once, above the level at entry.
+    """Context manager that measures the peak memory in use, above the level at entry.
 
-    On a CUDA device the figure is PyTorch's own count of the bytes in its tensors, and exact. On
-    the CPU it is SAMPLED: a thread reads the resident size of this process every few milliseconds,
-    so a shorter peak may be missed, memory that an allocator had kept for reuse at entry is not
-    seen again, and whatever else this process does meanwhile is. Child processes are not counted.
+    On a CUDA device the figure is PyTorch's exact count of the bytes in its tensors. On the CPU it
+    is SAMPLED: a thread reads the resident size of this process every few milliseconds. It misses
+    shorter peaks and memory that an allocator held for reuse at entry, and includes whatever else
+    this process does meanwhile. Child processes are not counted.
 
     Args:
-        device: where the tensors are, as PyTorch names it.
-        level: bytes to count from; None: what is in use at entry.
+        device: PyTorch device that holds the tensors.
+        level: baseline in bytes; None: the memory in use at entry.
 
     Attributes:
-        level: the bytes counted from.
+        level: baseline in bytes; None until the block is entered, unless given.
         peak: bytes above ``level``; 0 until the block has ended.
 
     Example:
         >>> with PeakMemory("cpu") as memory:
-        ...     separate(mixture)
+        ...     model(mixture)
         >>> memory.peak
     """
 
@@ -143,12 +139,13 @@ class PeakMemory:
         self.peak = 0
 
     def __enter__(self) -> Self:
+        in_use = memory_in_use(self.device)
         if self.level is None:
-            self.level = memory_in_use(self.device)
+            self.level = in_use
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
         else:
-            self._highest = self.level
+            self._highest = in_use
             self._stop = threading.Event()
             self._sampler = threading.Thread(target=self._sample, daemon=True)
             self._sampler.start()
@@ -161,10 +158,11 @@ class PeakMemory:
             self._stop.set()
             self._sampler.join()
             highest = self._highest
+        assert self.level is not None  # set at entry
         self.peak = max(0, highest - self.level)
 
     def _sample(self) -> None:
-        """Follow the resident size until told to stop, and look once more then."""
+        """Poll the resident size until stopped, then sample once more."""
         running = True
         while running:
             running = not self._stop.wait(SAMPLE_EVERY_S)
@@ -172,7 +170,7 @@ class PeakMemory:
 
 
 def memory_in_use(device: torch.device | str) -> int:
-    """Return the bytes of PyTorch's tensors on a CUDA device, or else those of this process."""
+    """Return the bytes in use: PyTorch's tensors on a CUDA device, or else this process."""
     device = torch.device(device)
     if device.type == "cuda":
         return torch.cuda.memory_allocated(device)
@@ -181,13 +179,13 @@ def memory_in_use(device: torch.device | str) -> int:
 
 @dataclass(frozen=True)
 class DepthCost:
-    """What one depth costs on this machine.
+    """Cost of one depth on this machine.
 
     Attributes:
         n_re: repetitions N_re.
-        macs_per_s: the separator's multiply-adds for a second of audio.
-        rtf: real-time factor, seconds of work for a second of audio.
-        peak_bytes: most memory in use at once, above that of the loaded model.
+        macs_per_s: the separator's multiply-adds per second of audio.
+        rtf: real-time factor: seconds of computation per second of audio.
+        peak_bytes: peak memory in use, above that of the loaded model.
     """
 
     n_re: int
@@ -197,75 +195,49 @@ class DepthCost:
 
 
 def measure(
-    separate: "SeparateSpeech",
+    model: "SeparateSpeech",
     seconds: float,
     depths: Sequence[int],
     repeats: int = 3,
     on_step: Callable[[], None] | None = None,
 ) -> list[DepthCost]:
-    """Measure what single runs at several depths cost.
+    """Measure the cost of single runs at several depths.
 
-    The first run at each depth warms up and is watched for its memory; the timed ones follow, the
-    depths in turn, so that what else the machine does falls on all of them alike.
+    The first run at each depth is a warm-up, during which memory is measured. The timed runs
+    follow, with the depths in turn, so that other load on the machine affects all depths alike.
 
     Args:
-        separate: the model.
-        seconds: length of the one mixture separated.
+        model: the loaded model.
+        seconds: length of the one mixture that is separated.
         depths: repetitions N_re, in any order.
-        repeats: timed runs at each depth; their median counts.
+        repeats: timed runs at each depth; the median counts.
         on_step: called after each of the ``(1 + repeats) * len(depths)`` runs.
 
     Returns:
-        One row a depth, in the order of ``depths``.
+        One cost per depth, in the order of ``depths``.
 
     Raises:
         ValueError: an argument is out of range.
     """
     check_integer("repeats", repeats, 1)
-    counter = CostCounter(
-        separate.enh_model.encoder, separate.separator, separate.sample_rate, seconds
-    )
+    counter = CostCounter(model.enh_model.encoder, model.separator, model.sample_rate, seconds)
     macs = {n_re: counter.macs_per_s(n_re) for n_re in depths}
-    mixture = speech_shaped_noise(seconds, separate.sample_rate)[None]  # (1, n)
-    level = memory_in_use(separate.device)
+    mixture = speech_shaped_noise(seconds, model.sample_rate)[None]  # (1, n)
+    level = memory_in_use(model.device)
     peaks: dict[int, int] = {}
     times: dict[int, list[float]] = {n_re: [] for n_re in macs}
     for repeat in range(1 + repeats):
         for n_re in macs:
             if repeat == 0:
-                with PeakMemory(separate.device, level) as memory:
-                    separate(mixture, fs=separate.sample_rate, n_re=n_re)
+                with PeakMemory(model.device, level) as memory:
+                    model(mixture, fs=model.sample_rate, n_re=n_re)
                 peaks[n_re] = memory.peak
             else:
                 began = time.perf_counter()
-                # its result is in the host's memory: nothing on a device is left to wait for
-                separate(mixture, fs=separate.sample_rate, n_re=n_re)
+                # no synchronisation: the result is in host memory, so the device is done
+                model(mixture, fs=model.sample_rate, n_re=n_re)
                 times[n_re].append(time.perf_counter() - began)
             if on_step is not None:
                 on_step()
     rtfs = {n_re: statistics.median(times[n_re]) / seconds for n_re in macs}
     return [DepthCost(n_re, macs[n_re], rtfs[n_re], peaks[n_re]) for n_re in depths]
-
-
-def speech_shaped_noise(seconds: float, sample_rate: int, seed: int = 0) -> np.ndarray:
-    """Return noise with the long-term spectrum and the syllables of speech.
-
-    Args:
-        seconds: its length.
-        sample_rate: in Hz.
-        seed: of the noise.
-
-    Returns:
-        Samples (n,), float32, peak 0.5.
-
-    Raises:
-        ValueError: the length is not positive, or less than a sample.
-    """
-    check_number("seconds", seconds, 1 / sample_rate, float("inf"))
-    n_samples = int(seconds * sample_rate)
-    white = np.fft.rfft(np.random.default_rng(seed).standard_normal(n_samples))
-    frequency = np.fft.rfftfreq(n_samples, 1 / sample_rate)
-    noise = np.fft.irfft(white / np.maximum(1, frequency / SPEECH_CORNER_HZ), n_samples)
-    time_s = np.arange(n_samples) / sample_rate
-    noise *= 1.1 - np.cos(2 * np.pi * SYLLABLES_HZ * time_s)
-    return (0.5 * noise / np.abs(noise).max()).astype(np.float32)

@@ -1,5 +1,6 @@
-"""Pictures of a model's figures by depth, drawn without a display."""
+"""Plots of quality and cost by depth, drawn without a display."""
 
+import importlib.util
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,15 +19,13 @@ MULTIPLY_ADDS = "cost: multiply-adds for a second of audio [GMAC/s]"
 
 
 def require_matplotlib() -> None:
-    """Make sure before the work that pictures can be drawn.
+    """Check that plots can be drawn; called before long computations.
 
     Raises:
-        TisdissError: matplotlib, which the package can do without, is not installed.
+        TisdissError: matplotlib, an optional dependency, is not installed.
     """
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError:
-        raise TisdissError("pictures need matplotlib: pip install matplotlib") from None
+    if importlib.util.find_spec("matplotlib") is None:  # without importing it, which takes long
+        raise TisdissError("pictures need matplotlib: pip install matplotlib")
 
 
 def draw_by_depth(
@@ -36,17 +35,17 @@ def draw_by_depth(
     title: str,
     limits: Mapping[str, float] | None = None,
 ) -> bytes:
-    """Draw a figure that grows from nothing with the depth, such as time or memory.
+    """Draw a quantity that grows with the depth, such as time or memory, on an axis from 0.
 
     Args:
         n_re: repetitions N_re, ascending.
-        values: the figure at each of them, >= 0.
-        label: what it is, with its unit.
-        title: of the picture.
-        limits: named levels, drawn where the values come near them.
+        values: the quantity at each depth, >= 0.
+        label: name of the quantity, with its unit.
+        title: title of the plot.
+        limits: horizontal lines by name; a line far above the values is left out.
 
     Returns:
-        The picture as the content of a PNG file.
+        The content of a PNG file.
     """
     from matplotlib.ticker import MaxNLocator
 
@@ -56,7 +55,7 @@ def draw_by_depth(
         axes.annotate(
             f"{value:.3g}", (depth, value), (0, 7), textcoords="offset points", ha="center"
         )
-    top = 1.15 * max(values) or 1.0  # room for the numbers
+    top = 1.15 * max(values) or 1.0  # space for the numbers
     for name, level in (limits or {}).items():
         if level < 2 * top:
             axes.axhline(level, color="tab:red", linestyle="--", label=name)
@@ -72,12 +71,12 @@ def draw_by_depth(
 
 @dataclass(frozen=True)
 class Quality:
-    """How good a data set's mixtures come out at each depth.
+    """Cost and SI-SNR improvement by depth on one data set.
 
     Attributes:
         n_re: repetitions N_re, ascending.
-        cost: what each depth costs.
-        gains: improvements in dB, of each depth those of the mixtures.
+        cost: cost of each depth.
+        gains: for each depth the SI-SNR improvement of each mixture, in dB.
     """
 
     n_re: Sequence[int]
@@ -86,14 +85,14 @@ class Quality:
 
 
 def draw_quality(data_sets: Mapping[str, Quality], cost: str) -> bytes:
-    """Draw mean and spread (10 to 90 %) of SI-SNRi against cost, a line for each data set.
+    """Draw mean and spread (10 to 90 %) of SI-SNRi against cost, one line per data set.
 
     Args:
-        data_sets: by name.
-        cost: what the cost is, with its unit, such as :data:`MULTIPLY_ADDS`.
+        data_sets: results by the name of the data set.
+        cost: label of the cost axis, with its unit, such as :data:`MULTIPLY_ADDS`.
 
     Returns:
-        The picture as the content of a PNG file.
+        The content of a PNG file.
     """
     import numpy as np
 
@@ -109,7 +108,7 @@ def draw_quality(data_sets: Mapping[str, Quality], cost: str) -> bytes:
     axes.set_title(
         "Mean over mixtures; band: 10 to 90 %; numbers: repetitions N_re", fontsize="medium"
     )
-    axes.set_xlim(left=0)  # so that distances along it are shares of the cost
+    axes.set_xlim(left=0)  # so that distances on the axis are proportional to cost
     axes.grid(alpha=0.3)
     figure.legend(loc="outside lower center", ncols=3)
     return png(figure)
@@ -117,7 +116,7 @@ def draw_quality(data_sets: Mapping[str, Quality], cost: str) -> bytes:
 
 @dataclass
 class Curve:
-    """A line of points."""
+    """The points of one line of a plot."""
 
     x: list[float] = field(default_factory=list)
     y: list[float] = field(default_factory=list)
@@ -129,16 +128,16 @@ class Curve:
 
 
 def draw_curves(curves: Mapping[str, Curve], x_label: str, y_label: str, title: str) -> bytes:
-    """Draw curves in one picture, told apart by line style as well as by colour.
+    """Draw curves in one plot, distinguished by line style as well as by colour.
 
     Args:
-        curves: by name.
-        x_label: of the horizontal axis, with its unit.
-        y_label: of the vertical axis, with its unit.
-        title: of the picture.
+        curves: curves by name.
+        x_label: label of the horizontal axis, with its unit.
+        y_label: label of the vertical axis, with its unit.
+        title: title of the plot.
 
     Returns:
-        The picture as the content of a PNG file.
+        The content of a PNG file.
     """
     figure, axes = new_figure()
     styles = cycle(["o-", "s--", "^-.", "v:", "D-", "x--", "+-."])
@@ -152,15 +151,15 @@ def draw_curves(curves: Mapping[str, Curve], x_label: str, y_label: str, title: 
 
 
 def draw_spectrograms(rows: Sequence[Mapping[str, "np.ndarray"]], rate: int) -> bytes:
-    """Draw spectrograms side by side, each from its loudest point down to 60 dB below it.
+    """Draw a grid of spectrograms, each with a range of 60 dB below its maximum.
 
     Args:
-        rows: two or more; in each the signals (n,) of its columns, by title. All rows have as many,
-            two or more, and all signals are equally long.
+        rows: two or more rows, each with the signals (n,) of its columns by title. All rows have
+            the same number of columns, two or more, and all signals have the same length.
         rate: sample rate in Hz.
 
     Returns:
-        The picture as the content of a PNG file.
+        The content of a PNG file.
     """
     from matplotlib.colors import LogNorm
 
@@ -174,7 +173,7 @@ def draw_spectrograms(rows: Sequence[Mapping[str, "np.ndarray"]], rate: int) -> 
         power, *_, image = axes.specgram(
             signal, n_fft, rate, noverlap=3 * n_fft // 4, scale="linear"
         )
-        top = power.max() or 1.0  # of silence
+        top = power.max() or 1.0  # silence
         image.set_norm(LogNorm(top * 10 ** (-SPECTROGRAM_RANGE_DB / 10), top, clip=True))
         axes.set_title(title, fontsize="medium")
     for axes in grid[-1]:
@@ -185,7 +184,12 @@ def draw_spectrograms(rows: Sequence[Mapping[str, "np.ndarray"]], rate: int) -> 
 
 
 def new_figure(size: tuple[float, float] = (6, 4), **grid: Any) -> tuple["Figure", Any]:
-    """Return an empty picture and its axes; size in inches, ``grid`` as for ``subplots``."""
+    """Return an empty figure and its axes.
+
+    Args:
+        size: width and height in inches.
+        **grid: arguments of matplotlib's ``Figure.subplots``.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -195,7 +199,7 @@ def new_figure(size: tuple[float, float] = (6, 4), **grid: Any) -> tuple["Figure
 
 
 def png(figure: "Figure", dpi: int = 120) -> bytes:
-    """Return a picture as the content of a PNG file, with ``dpi`` dots an inch."""
+    """Return a figure as the content of a PNG file, at ``dpi`` dots per inch."""
     content = io.BytesIO()
     figure.savefig(content, dpi=dpi, format="png")
     return content.getvalue()

@@ -3,7 +3,6 @@
 import contextlib
 import functools
 import hashlib
-import io
 import logging
 import pickle
 import shutil
@@ -12,13 +11,11 @@ import zipfile
 from collections.abc import Iterator
 from os.path import isdir, isfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import platformdirs
 import torch
 import yaml
-from espnet2.main_funcs.pack_funcs import unpack
-from espnet2.utils.pretrained import download_pretrained
 
 from espnet2_tisdiss.errors import TisdissError, first_line
 from espnet2_tisdiss.pretrained.bundled import (
@@ -27,9 +24,6 @@ from espnet2_tisdiss.pretrained.bundled import (
     bundled_model,
     bundled_models,
 )
-
-if TYPE_CHECKING:
-    from espnet2_tisdiss.separate.speech import SeparateSpeech
 
 CONFIG = "config.yaml"
 # what broken files, and files that do not fit together, make of ESPnet and PyTorch
@@ -100,23 +94,6 @@ def _warn_of_folder(name: str) -> None:
     logger.warning("%s: taken for the package's model; the folder here is ./%s", name, name)
 
 
-def load_model(name: str | Path, **options: Any) -> "SeparateSpeech":
-    """Load a model quietly; what is wrong with it is told in one line.
-
-    Args:
-        name: as for :func:`find_model`.
-        **options: for the constructor of :class:`~espnet2_tisdiss.SeparateSpeech`.
-
-    Raises:
-        TisdissError: there is no such model, or its files are broken or do not fit together.
-        ValueError: an option has an impossible value.
-    """
-    files = find_model(name)  # before the import, which takes seconds
-    with _quiet():
-        from espnet2_tisdiss.separate.speech import SeparateSpeech
-    return SeparateSpeech(**files, **options)
-
-
 @contextlib.contextmanager
 def loading(file: str | Path) -> Iterator[None]:
     """Let what is wrong with a model that the block loads from a file be a TisdissError."""
@@ -127,6 +104,21 @@ def loading(file: str | Path) -> Iterator[None]:
     except MODEL_ERRORS as error:
         reason = first_line(error)
         raise TisdissError(f"{file}: the model cannot be loaded: {reason}") from error
+
+
+def read_config(path: str | Path) -> dict[str, Any]:
+    """Read the configuration of a training.
+
+    Raises:
+        TisdissError: the file holds something else.
+        OSError: it cannot be opened.
+        YAMLError: it is no YAML.
+    """
+    with open(path, encoding="utf-8") as file:
+        config = yaml.safe_load(file)
+    if not isinstance(config, dict):
+        raise TisdissError(f"{path}: holds no configuration but a {type(config).__name__}")
+    return config
 
 
 def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
@@ -151,18 +143,6 @@ def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
             "latest.pth or valid.loss.ave.pth"
         )
     return weights
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Let ESPnet's import not tell of optional packages that are not there."""
-    before = logging.root.manager.disable
-    logging.disable()
-    try:
-        with contextlib.redirect_stderr(io.StringIO()):
-            yield
-    finally:
-        logging.disable(before)
 
 
 def _files(folder: Path, weights: Path) -> dict[str, str]:
@@ -213,6 +193,8 @@ def _unpacked(archive: Path) -> dict[str, str]:
 
 def _unpack_aside(archive: Path, folder: Path) -> None:
     """Unpack an archive into a folder that is not there yet, and is whole once it is."""
+    from espnet2.main_funcs.pack_funcs import unpack
+
     folder.parent.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(prefix=".aside-", dir=folder.parent))
     try:
@@ -228,6 +210,8 @@ def _unpack_aside(archive: Path, folder: Path) -> None:
 
 def _downloaded(tag: str) -> dict[str, str]:
     """Fetch a published model."""
+    from espnet2.utils.pretrained import download_pretrained
+
     try:
         found = download_pretrained(tag)
     except Exception as error:  # whatever the network, the hub or the archive does

@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 import platformdirs
@@ -28,14 +28,12 @@ import torch
 
 import espnet2_tisdiss
 from espnet2_tisdiss.atomic import write_whole
+from espnet2_tisdiss.audio.noise import speech_shaped_noise
 from espnet2_tisdiss.checks import check_integer
 from espnet2_tisdiss.errors import TisdissError
-from espnet2_tisdiss.evaluate.cost import speech_shaped_noise
 from espnet2_tisdiss.network.precision import HALF_TYPES
 from espnet2_tisdiss.separate.chunking import CHUNK_SECONDS
-
-if TYPE_CHECKING:  # importing ESPnet takes seconds
-    from espnet2_tisdiss.separate.speech import SeparateSpeech
+from espnet2_tisdiss.separate.protocol import Model
 
 SCHEMA = 1  # of the files written here; another one is not read
 LIMIT_S = 20.0  # a calibration adds nothing to what it has when this time is over
@@ -68,13 +66,13 @@ class Conditions:
     package: str
 
     @classmethod
-    def of(cls, separate: "SeparateSpeech") -> Self:
+    def of(cls, model: Model) -> Self:
         """Return those of a model on its device, as this process is set up now."""
         return cls(
-            model=_model_fingerprint(separate),
-            device=_device_name(torch.device(separate.device)),
+            model=_model_fingerprint(model),
+            device=_device_name(torch.device(model.device)),
             threads=torch.get_num_threads(),
-            dtype=_arithmetic(separate),
+            dtype=_arithmetic(model),
             torch=torch.__version__,
             package=espnet2_tisdiss.__version__,
         )
@@ -250,7 +248,7 @@ class CalibrationStore:
 
 
 def calibrate(
-    separate: "SeparateSpeech",
+    model: Model,
     seconds: float = CHUNK_SECONDS,
     n_re: int = 4,
     repeats: int = 5,
@@ -265,7 +263,7 @@ def calibrate(
     and ends after two repetitions.
 
     Args:
-        separate: the model.
+        model: the model.
         seconds: length of the audio: that of the pieces which long recordings are cut into.
         n_re: repetitions of each run, 2 or more.
         repeats: runs timed, after the one that warms up.
@@ -279,27 +277,27 @@ def calibrate(
     """
     check_integer("n_re", n_re, 2)
     check_integer("repeats", repeats, 1)
-    noise = speech_shaped_noise(seconds, separate.sample_rate)
+    noise = speech_shaped_noise(seconds, model.sample_rate)
     mixture = np.tile(noise, (check_integer("batch", batch, 1), 1))  # (b, n)
-    runs = _timed_runs(separate, mixture, n_re, 1 + repeats, on_step, clock)
+    runs = _timed_runs(model, mixture, n_re, 1 + repeats, on_step, clock)
     base, slope, spread = _line(runs[1:] or runs)
-    audio_s = batch * mixture.shape[1] / separate.sample_rate
+    audio_s = batch * mixture.shape[1] / model.sample_rate
     return Calibration(
-        Conditions.of(separate), seconds, batch, base / audio_s, slope / audio_s, spread
+        Conditions.of(model), seconds, batch, base / audio_s, slope / audio_s, spread
     )
 
 
-def kept_calibration(separate: "SeparateSpeech", seconds: float = CHUNK_SECONDS) -> Calibration:
+def kept_calibration(model: Model, seconds: float = CHUNK_SECONDS) -> Calibration:
     """Return the calibration of a model on this machine: the stored one, or else a new one.
 
     Args:
-        separate: the model.
+        model: the model.
         seconds: length of the audio; attention's share grows with it.
     """
     store = CalibrationStore()
-    found = store.get(Conditions.of(separate), seconds)
+    found = store.get(Conditions.of(model), seconds)
     if found is None:
-        found = calibrate(separate, seconds)
+        found = calibrate(model, seconds)
         try:
             store.put(found)
         except BudgetError as error:  # a home that cannot be written to
@@ -323,7 +321,7 @@ def timed_seconds(chunk_seconds: float, longest: float) -> float:
 
 
 def _timed_runs(
-    separate: "SeparateSpeech",
+    model: Model,
     mixture: np.ndarray,
     n_re: int,
     n_runs: int,
@@ -342,7 +340,7 @@ def _timed_runs(
         runs.append([])
         began = clock()
         # an estimate is in the host's memory: nothing on a device is left to wait for
-        for _ in separate.anytime(mixture, n_re, scale="estimate"):
+        for _ in model.anytime(mixture, n_re, scale="estimate"):
             runs[-1].append(clock() - began)
             if on_step is not None:
                 on_step()
@@ -393,25 +391,25 @@ def _check_positive(name: str, value: float) -> None:
         raise BudgetError(f"{name} must be a positive number; got {value!r}")
 
 
-def _arithmetic(separate: "SeparateSpeech") -> str:
+def _arithmetic(model: Model) -> str:
     """Tell how a model computes, as far as its speed depends on it."""
-    words = [separate.precision]
-    if next(separate.separator.parameters()).dtype in HALF_TYPES:
+    words = [model.precision]
+    if next(model.separator.parameters()).dtype in HALF_TYPES:
         words.append("weights too")
-    if separate.separator.is_compiled:
+    if model.separator.is_compiled:
         words.append("compiled")
     return ", ".join(words)
 
 
-def _model_fingerprint(separate: "SeparateSpeech") -> str:
+def _model_fingerprint(model: Model) -> str:
     """Return a fingerprint of a model's structure, whatever its weights and its N_re."""
-    structure = dataclasses.asdict(separate.separator.config)
+    structure = dataclasses.asdict(model.separator.config)
     del structure["reconstructor_repeat_times"]
-    options = vars(separate.enh_train_args)
+    options = vars(model.enh_train_args)
     names = ("encoder", "encoder_conf", "decoder", "decoder_conf")
     # a joint model's begin with enh_
     coders = [options.get(f"enh_{name}", options.get(name)) for name in names]
-    return _fingerprint([structure, coders, separate.sample_rate])
+    return _fingerprint([structure, coders, model.sample_rate])
 
 
 def _fingerprint(value: Any) -> str:

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -25,10 +24,8 @@ from espnet2_tisdiss.checks import check_choice
 from espnet2_tisdiss.errors import TisdissError, first_line
 from espnet2_tisdiss.separate.chunking import Chunk, Chunking
 from espnet2_tisdiss.separate.loudness import DEFAULT_SCALE, ScaleStatistics, Scaling, headroom_gain
+from espnet2_tisdiss.separate.protocol import Model
 from espnet2_tisdiss.separate.recordings import Depths, Track
-
-if TYPE_CHECKING:
-    from espnet2_tisdiss.separate.speech import SeparateSpeech
 
 EXISTING = ("refuse", "skip", "overwrite")
 
@@ -176,7 +173,7 @@ class Outcome:
 
 
 def separate_files(
-    model: "SeparateSpeech",
+    model: Model,
     tasks: Sequence[Task],
     options: Options,
     on_progress: Callable[[float], None] = lambda seconds: None,
@@ -226,7 +223,7 @@ class _Piece:
 
 
 def _pieces(
-    model: "SeparateSpeech",
+    model: Model,
     tasks: Sequence[Task],
     options: Options,
     recordings: list["_Recording"],
@@ -256,7 +253,7 @@ def _batches(pieces: Iterable[_Piece], size: int) -> Iterator[list[_Piece]]:
 
 
 def _separated(
-    model: "SeparateSpeech", depths: Depths, work: Sequence[_Piece]
+    model: Model, depths: Depths, work: Sequence[_Piece]
 ) -> Iterator[tuple[_Piece, list[np.ndarray], int]]:
     """Yield each piece with its estimates (j, n), one per depth, and its repetitions."""
     if not work:
@@ -277,7 +274,7 @@ def _separated(
 class _Recording:
     """A file in progress."""
 
-    def __init__(self, model: "SeparateSpeech", task: Task, options: Options):
+    def __init__(self, model: Model, task: Task, options: Options):
         self._model, self._task, self._options = model, task, options
         self.outcome = Outcome(task.source, "done")
         self._stack = ExitStack()
@@ -417,7 +414,7 @@ class _Recording:
 class _Channel:
     """One channel of a recording in progress and its estimates so far."""
 
-    def __init__(self, model: "SeparateSpeech", folder: Path, info: AudioInfo, options: Options):
+    def __init__(self, model: Model, folder: Path, info: AudioInfo, options: Options):
         depths = len(options.depths.n_re)
         self.spool = Spool(folder, 1 + depths * model.num_spk)
         self.statistics = [ScaleStatistics(model.num_spk) for _ in range(depths)]

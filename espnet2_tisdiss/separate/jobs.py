@@ -30,7 +30,7 @@ def separate_in_jobs(
     """Separate files as :func:`~espnet2_tisdiss.separate.files.separate_files`, in processes.
 
     Args:
-        model: arguments of :func:`~espnet2_tisdiss.pretrained.finding.load_model`.
+        model: arguments of :meth:`SeparateSpeech.from_pretrained`.
         tasks: the files; a process gets ``batch_size`` of them at a time.
         options: how.
         jobs: processes.
@@ -164,10 +164,10 @@ def _work(connection: Connection, model: dict[str, Any], options: Options, threa
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         import torch
 
-        from espnet2_tisdiss.pretrained.finding import load_model
+        from espnet2_tisdiss.separate.speech import SeparateSpeech
 
         torch.set_num_threads(threads)
-        loaded = load_model(**model)
+        loaded = SeparateSpeech.from_pretrained(**model)
         connection.send("ready")
         while share := connection.recv():
             for outcome in separate_files(loaded, share, options, connection.send):

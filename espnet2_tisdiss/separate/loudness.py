@@ -22,8 +22,6 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-from scipy.linalg import cholesky, solve_triangular
-from scipy.optimize import nnls
 
 from espnet2_tisdiss.checks import check_choice
 
@@ -143,6 +141,10 @@ def _mixture_gains(statistics: ScaleStatistics) -> np.ndarray:
     SI-SNR ignores polarity, so that a model trained with it may invert all estimates. A small pull
     towards a common gain decides where the mixture does not (equal or nearly silent estimates).
     """
+    # here, because not every scale needs it
+    from scipy.linalg import cholesky, solve_triangular
+    from scipy.optimize import nnls
+
     energies = np.diag(statistics.gram)
     audible = energies > 0
     gains = np.zeros(len(energies))

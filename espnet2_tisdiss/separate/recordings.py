@@ -10,7 +10,6 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,10 +18,8 @@ from espnet2_tisdiss.audio.resampling import Resampler
 from espnet2_tisdiss.checks import check_choice, check_integer
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.separate.chunking import Chunk, Chunker, Chunking
+from espnet2_tisdiss.separate.protocol import Model
 from espnet2_tisdiss.separate.stitching import Stitcher
-
-if TYPE_CHECKING:  # which imports this module
-    from espnet2_tisdiss.separate.speech import SeparateSpeech
 
 
 @dataclass(frozen=True)
@@ -48,7 +45,7 @@ class Depths:
             raise ValueError(f"n_re must be one depth with stop_db, or some; got {self.n_re}")
 
     def separate(
-        self, model: "SeparateSpeech", waves: Sequence[np.ndarray]
+        self, model: Model, waves: Sequence[np.ndarray]
     ) -> tuple[list[list[np.ndarray]], list[int]]:
         """Separate mixtures (n,) as one batch.
 
@@ -167,7 +164,7 @@ def channels_of(samples: np.ndarray, channel: str) -> np.ndarray:
 
 
 def separate_recording(
-    model: "SeparateSpeech",
+    model: Model,
     samples: np.ndarray,
     rate: int,
     depths: Depths,

@@ -5,15 +5,14 @@ the number of repetitions chosen per call, estimates at every depth from one run
 by itself, and batches of different lengths. Axis letters: b batch, j speaker, n sample.
 """
 
-import inspect
+import argparse
 import itertools
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-import espnet2.bin.enh_inference
 import numpy as np
 import torch
 from torch import Tensor
@@ -21,15 +20,26 @@ from torch.nn.functional import pad
 
 from espnet2_tisdiss.checks import check_choice, check_integer, check_number
 from espnet2_tisdiss.errors import TisdissError
+from espnet2_tisdiss.lazy_espnet import espnet_module
+from espnet2_tisdiss.network.assembly import build_network
 from espnet2_tisdiss.network.precision import half_precision
 from espnet2_tisdiss.network.separator import TISDiSSSeparator, depth_of_call, refuse_mismatch
 from espnet2_tisdiss.pretrained.bundled import DEFAULT_MODEL
-from espnet2_tisdiss.pretrained.finding import find_model, loading, read_weights
+from espnet2_tisdiss.pretrained.finding import (
+    CONFIG,
+    find_model,
+    loading,
+    read_config,
+    read_weights,
+)
 from espnet2_tisdiss.separate.budget import kept_calibration, timed_seconds
 from espnet2_tisdiss.separate.chunking import CHUNK_SECONDS, Chunking
-from espnet2_tisdiss.separate.loudness import DEFAULT_SCALE, SCALES, rescale, rescale_channels
+from espnet2_tisdiss.separate.loudness import DEFAULT_SCALE, PEAK, SCALES, rescale, rescale_channels
 from espnet2_tisdiss.separate.recordings import Depths, change_db, channels_of, separate_recording
 from espnet2_tisdiss.separate.transforms import Transforms
+
+if TYPE_CHECKING:  # which takes seconds
+    import espnet2.bin.enh_inference
 
 # (b, n), or b waveforms (n,) of their own lengths
 Mixtures = Tensor | np.ndarray | Sequence[Tensor | np.ndarray]
@@ -48,8 +58,13 @@ class Estimate:
     waves: list[np.ndarray]
 
 
-class SeparateSpeech(espnet2.bin.enh_inference.SeparateSpeech):
+class SeparateSpeech:
     """ESPnet's ``SeparateSpeech`` for a TISDiSS model, with the depth as a dial.
+
+    It has the arguments and attributes of ESPnet's class, and its calls give the same results, but
+    it is not a subclass. ESPnet's task, whose import takes seconds, is imported only for ESPnet's
+    segments, joint models, models with an ``inference_config`` or without weights, and encoders,
+    decoders or options that :mod:`espnet2_tisdiss.network.assembly` does not know.
 
     Where a method takes mixtures, they are an array (b, n), or a list of b waveforms (n,) of their
     own lengths, which are run as one padded batch and come out as each would alone.
@@ -57,17 +72,25 @@ class SeparateSpeech(espnet2.bin.enh_inference.SeparateSpeech):
     Args:
         train_config: config.yaml of the training; None: the one beside ``model_file``.
         model_file: weights.
-        *args: as for ESPnet's class.
+        inference_config: YAML file with options of the model other than the training's.
+        segment_size: seconds of ESPnet's segments; segments, their scale and
+            ``normalize_output_wav`` hold for calls, ``separate(mixture)``, alone:
+            :meth:`recording` has chunks and a scale of its own.
+        hop_size: seconds from one segment to the next; None: do not segment.
+        normalize_segment_scale: bring each segment to the level of the mixture.
+        show_progressbar: over the segments.
+        ref_channel: of ESPnet's; a model takes one channel.
+        normalize_output_wav: bring each estimate's peak to 0.9.
+        device: PyTorch's name of it.
+        dtype: ``float32``, ``float64``, or ``bfloat16`` or ``float16``: the separator computes in
+            half precision where the device has it, in float32 elsewhere.
+        enh_s2t_task: whether the model is the first part of a joint one with recognition.
         n_re: repetitions N_re unless a call says otherwise; None: as the model was trained.
         sample_rate: of the model, in Hz; None: as its configuration says.
         half_weights: in half precision, keep the separator's weights in it as well, in half the
             memory.
         compiled: let ``torch.compile`` fuse the separator's blocks: for GPUs, and many calls with
             mixtures of one length, as the first call takes minutes.
-        **kwargs: as for ESPnet's class; ``dtype`` may also be ``bfloat16`` or ``float16``: the
-            separator computes in half precision where the device has it, in float32 elsewhere.
-            ESPnet's segments and ``normalize_output_wav`` hold for calls, ``separate(mixture)``,
-            alone; :meth:`recording` has chunks and a scale of its own.
 
     Raises:
         TisdissError: the files are broken or do not fit together, encoder and decoder included;
@@ -85,7 +108,11 @@ class SeparateSpeech(espnet2.bin.enh_inference.SeparateSpeech):
         >>> voices = separate.recording(samples, 44100, rtf=0.5)
 
     Attributes:
+        enh_model: the model, a :class:`~espnet2_tisdiss.network.assembly.Network` or ESPnet's.
+        enh_train_args: the training's configuration.
+        num_spk: speakers.
         sample_rate: of the model, in Hz.
+        dtype: of waveforms and spectra, ``float32`` or ``float64``.
         precision: type that the separator computes in.
     """
 
@@ -93,20 +120,23 @@ class SeparateSpeech(espnet2.bin.enh_inference.SeparateSpeech):
         self,
         train_config: Path | str | None = None,
         model_file: Path | str | None = None,
-        *args: Any,
+        inference_config: Path | str | None = None,
+        segment_size: float | None = None,
+        hop_size: float | None = None,
+        normalize_segment_scale: bool = False,
+        show_progressbar: bool = False,
+        ref_channel: int | None = None,
+        normalize_output_wav: bool = False,
+        device: str = "cpu",
+        dtype: str = "float32",
+        enh_s2t_task: bool = False,
+        *,
         n_re: int | None = None,
         sample_rate: int | None = None,
         half_weights: bool = False,
         compiled: bool = False,
-        **kwargs: Any,
     ):
-        given = inspect.signature(super().__init__).bind(train_config, model_file, *args, **kwargs)
-        given.apply_defaults()
-        device, dtype = given.arguments["device"], given.arguments["dtype"]
         half = half_precision(dtype, device)
-        # ESPnet knows no half precision: it keeps waveforms and weights in float32
-        given.arguments["dtype"] = "float64" if dtype == "float64" else "float32"
-        self.precision = given.arguments["dtype"] if half is None else dtype
         # before the files, which are not to blame for these
         if n_re is not None:
             check_integer("n_re", n_re, 0)
@@ -117,11 +147,18 @@ class SeparateSpeech(espnet2.bin.enh_inference.SeparateSpeech):
                 "no model is given: give a model_file, or take from_pretrained(), of which "
                 f"{DEFAULT_MODEL} is the default"
             )
-        with loading(model_file or train_config):
-            weights = None if model_file is None else read_weights(model_file)
-            super().__init__(*given.args, **given.kwargs)
-            # of a joint model this is the first part
-            self._check_model(weights, "enh_model." if given.arguments["enh_s2t_task"] else "")
+        self.device = device
+        # half precision is the separator's: waveforms and spectra stay in float32
+        self.dtype = "float64" if dtype == "float64" else "float32"
+        self.precision = self.dtype if half is None else dtype
+        self._load(train_config, model_file, inference_config, enh_s2t_task)
+        self.num_spk = self.enh_model.num_spk
+        self.segment_size, self.hop_size = segment_size, hop_size
+        self.segmenting = segment_size is not None and hop_size is not None
+        self.normalize_segment_scale = normalize_segment_scale
+        self.show_progressbar = show_progressbar
+        self.ref_channel = self.enh_model.ref_channel if ref_channel is None else ref_channel
+        self.normalize_output_wav = normalize_output_wav
         if n_re is not None:
             self.separator.reconstructor_repeat_times = n_re
         self.sample_rate = sample_rate or self.separator.config.sample_rate
@@ -132,6 +169,41 @@ class SeparateSpeech(espnet2.bin.enh_inference.SeparateSpeech):
         # of the separator alone: the transforms to and from spectra are cheap, and stay exact
         self.separator.half_dtype = half
         self._transforms = Transforms(self.enh_model, self.device, getattr(torch, self.dtype))
+
+    def _load(
+        self,
+        train_config: Path | str | None,
+        model_file: Path | str | None,
+        inference_config: Path | str | None,
+        enh_s2t_task: bool,
+    ) -> None:
+        """Set the model and its configuration, from files that must fit together.
+
+        Raises:
+            TisdissError: they do not, or one of them is broken.
+        """
+        with loading(model_file or train_config):
+            weights = None if model_file is None else read_weights(model_file)
+            network = None
+            if weights is not None and inference_config is None and not enh_s2t_task:
+                config = read_config(train_config or Path(model_file).with_name(CONFIG))
+                network = build_network(config)
+            if network is None:
+                espnets = espnet_module("espnet2.bin.enh_inference").SeparateSpeech(
+                    train_config,
+                    model_file,
+                    inference_config,
+                    device=self.device,
+                    dtype=self.dtype,
+                    enh_s2t_task=enh_s2t_task,
+                )
+                self.enh_model, self.enh_train_args = espnets.enh_model, espnets.enh_train_args
+            else:
+                network.load_state_dict(weights, strict=False)
+                self.enh_model = network.to(self.device, getattr(torch, self.dtype)).eval()
+                self.enh_train_args = argparse.Namespace(**config)
+            # of a joint model this is the first part
+            self._check_model(weights, "enh_model." if enh_s2t_task else "")
 
     def _check_model(self, weights: dict[str, Tensor] | None, prefix: str) -> None:
         """Check that the model is a TISDiSS whose weights were in the file, under a prefix."""
@@ -193,7 +265,7 @@ class SeparateSpeech(espnet2.bin.enh_inference.SeparateSpeech):
         other methods bring all to their level in the mixture.
 
         Args:
-            speech_mix: (b, n), at the model's sample rate.
+            speech_mix: (b, n) or (b, n, 1), at the model's sample rate.
             fs: that rate in Hz, as in ESPnet; None: :attr:`sample_rate`. Nothing is resampled:
                 :meth:`recording` does that.
             n_re: repetitions of this call; None: the instance's.
@@ -203,12 +275,15 @@ class SeparateSpeech(espnet2.bin.enh_inference.SeparateSpeech):
             num_spk arrays (b, n).
 
         Raises:
-            ValueError: ``speech_mix`` is no array of two axes or more.
+            ValueError: ``speech_mix`` is no such array.
         """
-        if not isinstance(speech_mix, Tensor | np.ndarray) or speech_mix.ndim < 2:
+        is_array = isinstance(speech_mix, Tensor | np.ndarray)
+        if is_array and speech_mix.ndim == 3 and speech_mix.shape[2] == 1:
+            speech_mix = speech_mix[:, :, 0]
+        if not is_array or speech_mix.ndim != 2:
             raise ValueError(
                 "speech_mix must be an array (batch, samples): give speech_mix[None], or use "
-                "batch() for a list, recording() for a recording"
+                "batch() for a list, recording() for a recording of any number of channels"
             )
         if fs is not None and fs != self.sample_rate:
             logging.warning(
@@ -219,16 +294,41 @@ class SeparateSpeech(espnet2.bin.enh_inference.SeparateSpeech):
             )
         n_samples = speech_mix.shape[1]
         speech_mix = _as_tensor(speech_mix)
-        channels = (0, 0) * (speech_mix.ndim - 2)  # which ESPnet has on the last axis
-        missing = self._transforms.padded(n_samples) - n_samples
-        padded = pad(speech_mix, (*channels, 0, missing))
+        padded = pad(speech_mix, (0, self._transforms.padded(n_samples) - n_samples))
         with depth_of_call(n_re):
-            waves = super().__call__(padded, fs=fs or self.sample_rate, **kwargs)
-        if self.normalize_output_wav:  # by ESPnet, which divides silence by its peak
+            if self.segmenting or self.enh_model.categories:
+                waves = self._as_espnets()(padded, fs=fs or self.sample_rate, **kwargs)
+            else:
+                waves = self._whole(padded)
+        if self.normalize_output_wav:  # which divides silence by its peak
             silent = (speech_mix == 0).flatten(1).all(1).cpu().numpy()
             for wave in waves:
                 wave[silent] = 0
         return [wave[:, :n_samples] for wave in waves]
+
+    @torch.no_grad()
+    def _whole(self, mixtures: Tensor) -> list[np.ndarray]:
+        """Separate mixtures (b, n) as ESPnet's class does without segments, to the last bit."""
+        model = self.enh_model
+        mixtures = mixtures.to(self.device, getattr(torch, self.dtype))
+        lengths = mixtures.new_full((len(mixtures),), mixtures.shape[1], dtype=torch.long)
+        scales = mixtures.std(1, keepdim=True) if self._transforms.normalises else 1.0
+        features, frames = model.encoder(mixtures / scales, lengths)
+        estimates, _, _ = model.separator(features, frames)
+        waves = [model.decoder(estimate, lengths)[0] * scales for estimate in estimates]
+        if self.normalize_output_wav:
+            waves = [wave / wave.abs().amax(1, keepdim=True) * PEAK for wave in waves]
+        return [wave.cpu().numpy() for wave in waves]
+
+    def _as_espnets(self) -> "espnet2.bin.enh_inference.SeparateSpeech":
+        """Return an object of ESPnet's class with this one's model and options."""
+        espnets = object.__new__(espnet_module("espnet2.bin.enh_inference").SeparateSpeech)
+        vars(espnets).update(vars(self), sfi_processing=False)
+        return espnets
+
+    def cal_permumation(self, *args: Any, **kwargs: Any) -> Tensor:
+        """Return the order of the speakers of one of ESPnet's segments, as ESPnet's class does."""
+        return self._as_espnets().cal_permumation(*args, **kwargs)
 
     def anytime(
         self, mixtures: Mixtures, n_re: int | None = None, scale: str = DEFAULT_SCALE

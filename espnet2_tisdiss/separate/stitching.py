@@ -4,8 +4,9 @@ The model separates each chunk by itself, so the order of its speakers is arbitr
 j speaker (k: in the chunk's own order), n sample.
 """
 
+import functools
+
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from espnet2_tisdiss.separate.voices import SpeechLevel, VoiceAnalysis, Voices
 
@@ -48,7 +49,7 @@ class Stitcher:
     def __init__(self, sample_rate: int):
         self.orders: list[tuple[int, ...]] = []
         self.margins: list[float] = []
-        self._analysis = VoiceAnalysis(sample_rate)
+        self._sample_rate = sample_rate
         self._level = SpeechLevel()
         self._held: np.ndarray | None = None  # (j, n), samples from self._start on
         self._start = 0
@@ -69,16 +70,15 @@ class Stitcher:
                 a value that is not finite.
         """
         self._check(start, estimate)
-        power, cepstra = self._analysis(estimate)
-        self._level.update(power)
-        quiet = self._level.value * _QUIET
-        voices = Voices.of(power, cepstra, quiet)
-        if self._held is None or self._voices is None:
-            self._held, self._start, self._voices = estimate.copy(), start, voices
+        if self._held is None:
+            self._held, self._start, self._voices = estimate.copy(), start, None
             self._note(tuple(range(len(estimate))), np.inf)
             return estimate[:, :0]
+        if self._voices is None:  # only now: a recording of one chunk needs no analysis
+            self._voices = Voices.of(*self._analysed(self._held))
+        power, cepstra, quiet = self._analysed(estimate)
         overlap = self._start + self._held.shape[1] - start
-        score = self._voices.compare(voices)
+        score = self._voices.compare(Voices.of(power, cepstra, quiet))
         if overlap:
             tail, head = self._held[:, -overlap:], estimate[:, :overlap]
             score += _OVERLAP_NATS * _similarity(tail, head, quiet)
@@ -92,6 +92,16 @@ class Stitcher:
         """End the recording; return its last samples (j, m)."""
         held, self._held = self._held, None
         return np.empty((0, 0), np.float32) if held is None else held
+
+    @functools.cached_property
+    def _analysis(self) -> VoiceAnalysis:
+        return VoiceAnalysis(self._sample_rate)
+
+    def _analysed(self, estimate: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+        """Return powers and cepstra of the next chunk, and the power that counts as quiet."""
+        power, cepstra = self._analysis(estimate)
+        self._level.update(power)
+        return power, cepstra, self._level.value * _QUIET
 
     def _join(self, start: int, overlap: int, estimate: np.ndarray) -> np.ndarray:
         """Cross-fade a chunk with ordered speakers; return the finished samples (j, m)."""
@@ -147,6 +157,8 @@ def _similarity(tail: np.ndarray, head: np.ndarray, quiet: float) -> np.ndarray:
 
 def _best_order(score: np.ndarray) -> tuple[tuple[int, ...], float]:
     """Return the permutation of k with the largest sum of ``score`` (j, k), and its margin."""
+    from scipy.optimize import linear_sum_assignment  # here because one chunk does not need it
+
     rows, order = linear_sum_assignment(score, maximize=True)
     best = score[rows, order].sum()
     others = [-np.inf]

@@ -11,10 +11,12 @@ from torch.nn.functional import pad
 from torch.nn.utils.rnn import pad_sequence
 from torch_complex.tensor import ComplexTensor
 
-from espnet2_tisdiss.evaluate.cost import hop_of
+from espnet2_tisdiss.network.assembly import hop_of
 
 if TYPE_CHECKING:
     from espnet2.enh.espnet_model import ESPnetEnhancementModel
+
+    from espnet2_tisdiss.network.assembly import Network
 
 FRAMES_STEP = 32  # on a CPU, mixtures are padded to a multiple of so many frames
 
@@ -28,12 +30,15 @@ class Transforms:
     makes a click of what is no spectrum of any wave.
 
     Args:
-        model: ESPnet's model.
+        model: ESPnet's model, or the network in its place.
         device: that the model is on.
         dtype: of its waveforms.
+
+    Attributes:
+        normalises: whether the model wants mixtures of deviation 1.
     """
 
-    def __init__(self, model: "ESPnetEnhancementModel", device: str, dtype: torch.dtype):
+    def __init__(self, model: "Network | ESPnetEnhancementModel", device: str, dtype: torch.dtype):
         encoder = model.encoder
         self._hop = hop_of(encoder)
         self._encoder, self._decoder = encoder, model.decoder
@@ -43,8 +48,7 @@ class Transforms:
         is_stft = hasattr(encoder, "n_fft")
         self._least = encoder.n_fft if is_stft else encoder.kernel_size
         self._beyond = 0 if is_stft else encoder.kernel_size - self._hop
-        # whether the model wants mixtures of deviation 1
-        self._normalises = model.normalize_variance or model.normalize_variance_per_ch
+        self.normalises = model.normalize_variance or model.normalize_variance_per_ch
 
     def padded(self, length: int) -> int:
         """Return the samples that a wave of a length is brought to."""
@@ -56,7 +60,7 @@ class Transforms:
         for wave in waves:
             wave = wave.to(self._device, self._dtype)
             wave = pad(wave, (0, self.padded(len(wave)) - len(wave)))
-            scales.append(wave.std() if self._normalises else 1.0)
+            scales.append(wave.std() if self.normalises else 1.0)
             feature, _ = self._encoder(wave[None] / scales[-1], torch.tensor([len(wave)]))
             if isinstance(feature, ComplexTensor):
                 feature = torch.complex(feature.real, feature.imag)

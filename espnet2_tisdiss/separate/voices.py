@@ -6,9 +6,7 @@ Axis letters: j speaker (k: in another order), n sample, t frame, q cepstral coe
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.fft
 import torch
-from torchaudio.transforms import MelSpectrogram
 
 _FRAME_SECONDS = 0.032
 _MELS = 24
@@ -45,6 +43,8 @@ class VoiceAnalysis:
     """Powers and mel cepstra of short frames, with bands up to 8 kHz where the rate allows."""
 
     def __init__(self, sample_rate: int):
+        from torchaudio.transforms import MelSpectrogram  # here because one chunk does not need it
+
         self._hop = max(1, round(_FRAME_SECONDS / 2 * sample_rate))
         self._mel = MelSpectrogram(
             sample_rate,
@@ -58,6 +58,8 @@ class VoiceAnalysis:
 
     def __call__(self, streams: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return powers (j, t) per sample and cepstra (j, t, q), in dB, of streams (j, n)."""
+        import scipy.fft
+
         streams = np.ascontiguousarray(streams, np.float32)
         mel = self._mel(torch.from_numpy(streams)).double().numpy()
         mel = mel.transpose(0, 2, 1)  # (j, t, mel band)

@@ -74,7 +74,7 @@ def test_quadratic_work_is_explained_by_the_attention_alone():
     assert growth.quadratic_share(work) == pytest.approx(16 * 32 / (3 * 32 + 16 * 32))
     found = growth.growth(work)
     assert found.time > 1.9 and found.rest == pytest.approx(1)
-    assert found.verdict() == "linear but for attention over time"
+    assert found.verdict() == "linear except attention over time"
     elsewhere = growth.growth(points(lambda n: n**2, share=lambda n: 0.1))
     assert elsewhere.verdict() == "time more than linear, unexplained"
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import all_depths
 import chunking
 import data_preparation
 import growth
@@ -12,7 +13,6 @@ import long_recordings
 import numpy as np
 import pytest
 import soundfile
-import sweep
 
 from espnet2_tisdiss.errors import TisdissError
 
@@ -40,8 +40,8 @@ def test_a_page_is_not_written_from_a_part(tmp_path, monkeypatch, options, told)
 @pytest.mark.parametrize(
     ("program", "options"),
     [
-        (sweep, ["model", "--repeats", "0"]),
-        (sweep, ["model", "--depths", "0"]),
+        (all_depths, ["model", "--repeats", "0"]),
+        (all_depths, ["model", "--depths", "0"]),
         (chunking, ["model", "data", "--recordings", "0"]),
         (chunking, ["model", "data", "--n_re", "-1"]),
         (long_recordings, ["model", "--rate", "0"]),

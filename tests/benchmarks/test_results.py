@@ -42,6 +42,8 @@ def test_the_page_of_the_documentation_has_every_section():
     for script in ("speed", "separators", "growth"):
         for device in ("cpu", "cuda"):
             assert "planted" in replace_section(page, f"{script}-{device}", "planted")
+    for section in ("training-cpu", "startup-cpu"):
+        assert "planted" in replace_section(page, section, "planted")
 
 
 def test_tables_and_numbers():

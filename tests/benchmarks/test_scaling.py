@@ -332,7 +332,7 @@ def test_comparisons_say_what_is_significant_and_what_is_not(planted):
     assert found["re3 against unshared, at equal cost"][3] == "not significant"
     assert found["re3 against single_loss, at equal cost"][2:] == [
         "+0.25",
-        "significant, of one training",
+        "significant in one training",
     ]
     assert not any(question.startswith("re6") for question in found)
 

@@ -5,7 +5,8 @@ import torch
 from separators import RIVALS, build, count_macs, lstm_flops
 from torch.utils.flop_counter import FlopCounterMode
 
-from espnet2_tisdiss.evaluate.cost import parameters, speech_shaped_noise
+from espnet2_tisdiss.audio.noise import speech_shaped_noise
+from espnet2_tisdiss.evaluate.cost import parameters
 
 
 @pytest.mark.parametrize("name", RIVALS)

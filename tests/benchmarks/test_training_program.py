@@ -115,7 +115,7 @@ def test_the_tables_of_planted_times(config, monkeypatch):
     assert "| + bfloat16 | 200 | 2.00 | 0.500 | 20% |" in told
     assert "| + processes that share the batch | 200 | 1.00 | 1.00 | 40% |" in told
     assert "| 2 | 200 | 1.00 | 1.00 | 40% |\n| 4 | 400 | 2.00 | 0.500 | 40% |" in told
-    assert "takes 500 ms for the mixtures" in told and "waits for them 20.0% of its time" in told
+    assert "of a step in 500 ms" in told and "training waits 20.0% of the time" in told
 
 
 def test_a_tiny_training_is_timed_and_written(config, tmp_path, monkeypatch, capsys):
@@ -129,7 +129,7 @@ def test_a_tiny_training_is_timed_and_written(config, tmp_path, monkeypatch, cap
     torch.set_num_threads(1)
     told = capsys.readouterr().out
     assert told.count("| + processes that share the batch |") == 1
-    assert "of its time." in told
+    assert "of the time for them." in told
     written = page.read_text()
     assert "Measured on " in written and "`tiny.yaml`: 2 x 0.5 s at 8000 Hz, N_re 2;" in written
     assert "old" not in written

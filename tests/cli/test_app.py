@@ -59,7 +59,7 @@ def test_version():
         ["calibrate", "--dtype", "int8"],
     ],
 )
-def test_senseless_command_lines_end_with_2(args, monkeypatch):
+def test_usage_errors_end_with_2(args, monkeypatch):
     monkeypatch.delenv("TISDISS_MODEL", raising=False)
     run = CliRunner().invoke(app, args)
     assert run.exit_code == 2
@@ -114,6 +114,56 @@ def test_weights_that_do_not_fit_are_one_line(espnet_model):
     assert run.returncode == 2
     assert "the weights do not fit" in json.loads(run.stdout)["error"]
     assert run.stderr.count("\n") == 1 and "Traceback" not in run.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "error"),
+    [
+        (["separate", "a.wav", "--n-re", "0"], "--n-re 0: expected repetitions >= 1"),
+        (["sweep", "data", "--n-re", "0"], "--n-re 0: expected repetitions >= 1"),
+        (["profile", "--seconds", "0"], "--seconds 0: expected seconds of audio"),
+        (["info", "./none"], "./none: no such model"),
+        (["calibrate", "--seconds", "0"], "--seconds 0: expected seconds of audio"),
+    ],
+)
+def test_debug_shows_the_traceback_of_an_error(command, error):
+    plain, debug = tisdiss(*command), tisdiss(*command, "--debug")
+    assert (plain.returncode, debug.returncode) == (2, 2)
+    assert plain.stderr.startswith(f"tisdiss: {error}") and plain.stderr.count("\n") == 1
+    assert debug.stderr.startswith("Traceback")
+    assert f"TisdissError: {error}" in debug.stderr.splitlines()[-1]
+
+
+def info_that_raises(error, *args):
+    """Run ``tisdiss info`` as its own process, with an exception in place of its work."""
+    program = (
+        "from espnet2_tisdiss.cli import app, info\n"
+        "def fail(*_):\n"
+        f"    raise {error}\n"
+        "info.load_for_command = fail\n"
+        "app.main()\n"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", program, "info", *args], capture_output=True, text=True
+    )
+
+
+def test_errors_of_the_system_are_one_line():
+    error = "FileNotFoundError(2, 'No such file or directory', 'x.wav')"
+    run = info_that_raises(error)
+    assert run.returncode == 1
+    assert run.stderr == "tisdiss: [Errno 2] No such file or directory: 'x.wav'\n"
+    run = info_that_raises(error, "--debug", "--json")
+    assert "Traceback" in run.stderr
+    assert json.loads(run.stdout)["error"].endswith("'x.wav'")
+
+
+def test_bugs_show_their_traceback():
+    run = info_that_raises("AttributeError('no such name')")
+    assert (run.returncode, run.stdout) == (1, "")
+    *_, last, request = run.stderr.splitlines()
+    assert last == "AttributeError: no such name" and "Traceback" in run.stderr
+    assert request == "tisdiss: this is a bug in tisdiss; please report it with the lines above"
 
 
 def test_defaults_are_the_librarys():

@@ -4,10 +4,10 @@ from types import SimpleNamespace
 import pytest
 from typer.testing import CliRunner
 
-from espnet2_tisdiss import TISDiSSConfig, TisdissError, budget
+from espnet2_tisdiss import SeparateSpeech, TISDiSSConfig, TisdissError
 from espnet2_tisdiss.cli.app import app
 from espnet2_tisdiss.cli.calibrate import predictions
-from espnet2_tisdiss.pretrained.finding import load_model
+from espnet2_tisdiss.separate import budget
 from espnet2_tisdiss.separate.budget import Calibration, CalibrationStore, Conditions
 
 CONDITIONS = Conditions("0123456789abcdef", "Some CPU", 2, "float32", "2.14.1", "0.1.0")
@@ -43,7 +43,9 @@ def test_what_is_measured_is_kept(espnet_model, tmp_path):
     run = calibrate(tmp_path, *QUICK, "--json", "--out", out)
     assert run.exit_code == 0
     found = json.loads(run.stdout)
-    kept = CalibrationStore().get(Conditions.of(load_model(tmp_path)), seconds=0.5)
+    kept = CalibrationStore().get(
+        Conditions.of(SeparateSpeech.from_pretrained(tmp_path)), seconds=0.5
+    )
     assert kept == Calibration.load(out)
     assert (kept.seconds, found["seconds"]) == (0.5, 0.5)
     assert found["rtf"] == {str(n_re): kept.predict(n_re) for n_re in (1, 2, 3)}
@@ -56,7 +58,7 @@ def test_tables(espnet_model, tmp_path):
     run = calibrate(tmp_path, *QUICK)
     assert run.exit_code == 0
     assert all(text in run.stdout for text in ("RTF", "--rtf", "0.25", "N_re"))
-    assert str(CalibrationStore().path) not in run.stdout  # told among the messages
+    assert str(CalibrationStore().path) not in run.stdout  # among the messages
 
 
 @pytest.mark.parametrize(
@@ -65,7 +67,7 @@ def test_tables(espnet_model, tmp_path):
         (["--seconds", "0"], "--seconds 0: expected seconds of audio"),
         (["--seconds", "nan"], "--seconds nan: expected seconds of audio"),
         (["--out", "."], "--out .: is a folder"),
-        (["--device", "cuda:99"], "--device cuda:99: not to be had here"),
+        (["--device", "cuda:99"], "--device cuda:99: not available ("),
     ],
 )
 def test_options_are_checked(espnet_model, tmp_path, args, message):
@@ -75,16 +77,14 @@ def test_options_are_checked(espnet_model, tmp_path, args, message):
     assert not CalibrationStore().path.exists()
 
 
-def test_a_place_that_cannot_be_written_to_is_told_before_the_work(tmp_path):
+def test_an_unwritable_output_is_refused_before_the_work(tmp_path):
     (tmp_path / "file").touch()
     run = calibrate("no model is looked for", "--out", tmp_path / "file" / "here.json")
     assert isinstance(run.exception, TisdissError)
     assert str(run.exception).startswith(f"{tmp_path / 'file'}: is a file")
 
 
-def test_a_home_that_cannot_be_written_to_is_told_before_the_work(
-    espnet_model, tmp_path, monkeypatch
-):
+def test_an_unwritable_cache_is_refused_before_the_work(espnet_model, tmp_path, monkeypatch):
     espnet_model()
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))

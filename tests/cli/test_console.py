@@ -1,4 +1,4 @@
-"""What the subcommands share."""
+"""Functions shared by the subcommands."""
 
 from espnet2_tisdiss.cli.console import csv_file, print_table
 

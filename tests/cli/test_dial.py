@@ -1,4 +1,4 @@
-"""What the options of ``tisdiss separate`` say of the depth."""
+"""The depth options of ``tisdiss separate``."""
 
 import pytest
 

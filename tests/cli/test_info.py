@@ -6,9 +6,8 @@ import torch
 from models import LEARNED_ENCODER, TINY
 from typer.testing import CliRunner
 
-from espnet2_tisdiss import TISDiSSSeparator
+from espnet2_tisdiss import SeparateSpeech, TISDiSSSeparator
 from espnet2_tisdiss.cli.app import app
-from espnet2_tisdiss.pretrained.finding import load_model
 from espnet2_tisdiss.separate.budget import Calibration, CalibrationStore, Conditions
 
 
@@ -23,7 +22,7 @@ def info(folder) -> dict:
     return json.loads(run.stdout)
 
 
-def test_what_the_configuration_says_is_told(espnet_model, tmp_path):
+def test_facts_of_the_configuration(espnet_model, tmp_path):
     model, config_file, model_file = espnet_model()
     found = info(tmp_path)
     assert found["config_file"] == str(config_file)
@@ -90,9 +89,9 @@ def test_supervised_depths_are_those_of_the_training(espnet_model, tmp_path, opt
     assert info(tmp_path)["supervised_n_re"] == expected
 
 
-def test_a_kept_calibration_is_told(espnet_model, tmp_path):
+def test_a_saved_calibration_is_shown(espnet_model, tmp_path):
     espnet_model()
-    conditions = Conditions.of(load_model(tmp_path))
+    conditions = Conditions.of(SeparateSpeech.from_pretrained(tmp_path))
     slow = dataclasses.replace(conditions, device="another machine")
     CalibrationStore().put(Calibration(conditions, 8.0, 1, 0.25, 0.125, 0.0))
     CalibrationStore().put(Calibration(slow, 8.0, 1, 50.0, 50.0, 0.0))

@@ -1,4 +1,4 @@
-"""From what is named on the command line to the files to separate."""
+"""The files to separate, from the sources of the command line."""
 
 import os
 from pathlib import Path
@@ -43,7 +43,7 @@ def test_a_file_named_twice_is_separated_once():
     assert found("a.wav", "./a.wav", "*.wav") == [("a.wav", "out", "a")]
 
 
-def test_what_cannot_be_looked_at_is_told_in_its_turn():
+def test_paths_that_cannot_be_accessed_are_kept_for_later():
     name = "talk.wav " * 40  # of many files, quoted as one
     assert [source for source, *_ in found(name, name + ".scp")] == [name, name + ".scp"]
 
@@ -89,7 +89,7 @@ def test_lists():
     touch("in/a b.wav")
     Path("wav.scp").write_text("one in/a b.wav\nté none.wav\n")
     assert found("wav.scp") == [("in/a b.wav", "out", "one"), ("none.wav", "out", "té")]
-    assert found("none.scp") == [("none.scp", "out", "none")]  # which is told in its turn
+    assert found("none.scp") == [("none.scp", "out", "none")]  # reported later
 
 
 @pytest.mark.parametrize(
@@ -99,8 +99,8 @@ def test_lists():
         (b"a\n", "expected '<key> <value>', found 'a'"),
         (b"a sph2pipe x.sph |\n", "a: is a command, not the path of a file: sph2pipe x.sph |"),
         (b"a x.wav\na y.wav\n", "key 'a' was already used in line 1"),
-        (b"../a x.wav\n", "../a: no file name"),
-        (b".. x.wav\n", "no file name"),
+        (b"../a x.wav\n", "../a: not a file name"),
+        (b".. x.wav\n", "not a file name"),
         (b"a \xff.wav\n", "cannot be read as a text list"),
     ],
 )

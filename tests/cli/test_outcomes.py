@@ -1,4 +1,4 @@
-"""What ``tisdiss separate`` tells of its files."""
+"""The report of ``tisdiss separate``."""
 
 from espnet2_tisdiss.cli.outcomes import printable
 

@@ -71,7 +71,7 @@ def test_options_are_checked_before_a_model_is_looked_for(args, message):
     assert isinstance(run.exception, TisdissError) and str(run.exception).startswith(message)
 
 
-def test_a_folder_that_cannot_be_made_is_told_before_the_work(tmp_path):
+def test_an_unwritable_folder_is_refused_before_the_work(tmp_path):
     (tmp_path / "file").touch()
     run = profile("nowhere", "--out", tmp_path / "file")
     assert isinstance(run.exception, TisdissError)

@@ -35,12 +35,12 @@ def model(espnet_model, tmp_path, monkeypatch) -> SeparateSpeech:
     monkeypatch.setenv("TISDISS_MODEL", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
-    separate = SeparateSpeech(config, weights)
+    model = SeparateSpeech(config, weights)
     # as if measured: N_re repetitions take 0.01 + 0.02 * N_re seconds for a second of audio
     for seconds in (1.0, 8.0):
-        kept = Calibration(Conditions.of(separate), seconds, 1, 0.01, 0.02, 0.0)
+        kept = Calibration(Conditions.of(model), seconds, 1, 0.01, 0.02, 0.0)
         CalibrationStore().put(kept)
-    return separate
+    return model
 
 
 def write(path, samples, rate=RATE, subtype=None):
@@ -157,8 +157,10 @@ def test_without_a_model_it_is_the_packages(separate, tmp_path, monkeypatch):
     mixture = example() / "mix/two_voices.wav"
     code, _, lines = separate(mixture, "--scale", "mixture", "--n-re", "2")
     assert code == 0
-    told = "model: mini, which comes with the package; trained on synthesised speech, two speakers"
-    assert lines.splitlines()[0].startswith(told)
+    expected = (
+        "model: mini, which comes with the package; trained on synthesised speech, two speakers"
+    )
+    assert lines.splitlines()[0].startswith(expected)
     expected = SeparateSpeech.from_pretrained().recording(read(mixture), RATE, 2, scale="mixture")
     for speaker, wave in enumerate(expected, start=1):
         np.testing.assert_allclose(
@@ -183,12 +185,12 @@ def test_summary_and_lines_for_people(model, separate):
     code, out, lines = separate("a.wav", "b.wav", "--skip-existing")
     assert (code, lines) == (
         0,
-        "skipped: a.wav: separated/a_spk1.wav is there\n"
-        "skipped: b.wav: separated/b_spk1.wav is there\n",
+        "skipped: a.wav: separated/a_spk1.wav exists\n"
+        "skipped: b.wav: separated/b_spk1.wav exists\n",
     )
 
 
-def test_loud_estimates_are_told(model, separate):
+def test_loud_estimates_are_reported(model, separate):
     write("a.wav", 1000 * noise(800), subtype="FLOAT")
     _, _, lines = separate("a.wav", "--scale", "estimate")
     assert "dB over full scale\n" in lines and "to listen: --scale level, or peak" in lines
@@ -196,7 +198,7 @@ def test_loud_estimates_are_told(model, separate):
     _, out, _ = separate("a.wav", "--scale", "estimate", "--bits", "16", "--overwrite", "--json")
     assert json.loads(out)["files"][0]["gain"] == pytest.approx((1 - 2**-15) / peak)
     _, _, lines = separate("a.wav", "--scale", "estimate", "--bits", "24", "--overwrite")
-    assert f"turned down by {20 * np.log10(peak):.1f} dB, not to clip" in lines
+    assert f"turned down by {20 * np.log10(peak):.1f} dB to avoid clipping" in lines
     assert "to listen" not in lines
 
 
@@ -228,13 +230,13 @@ def test_depth_options(model, separate, args, expected, n_re):
         np.testing.assert_allclose(found, same, rtol=0, atol=1e-5 * np.abs(same).max())
 
 
-def test_a_threshold_that_stops_nothing_is_told(model, separate):
+def test_a_threshold_that_stops_nothing_is_reported(model, separate):
     write("a.wav", noise(800))
-    for stop_db, is_told in (("-200", True), ("200", False)):
+    for stop_db, is_reported in (("-200", True), ("200", False)):
         code, out, err = separate("a.wav", "--n-re", "3", "--stop-db", stop_db, "--overwrite")
         assert code == 0
-        told = f"--stop-db {stop_db} stopped nothing before N_re 3; tisdiss sweep tells"
-        assert (told in " ".join((out + err).split())) == is_told
+        message = f'--stop-db {stop_db} stopped nothing before N_re 3; the column "change"'
+        assert (message in " ".join((out + err).split())) == is_reported
 
 
 def test_a_budget_counts_what_chunks_share(model, separate):
@@ -252,7 +254,7 @@ def test_a_budget_counts_what_chunks_share(model, separate):
         (["--seconds", "0.07"], r"0.07 s for 2.5 s of audio are out of reach .* needs 0.09 s; "),
     ],
 )
-def test_a_budget_that_is_too_small_is_told_in_the_users_terms(model, separate, options, message):
+def test_a_budget_that_is_too_small_is_reported_by_its_option(model, separate, options, message):
     write("a.wav", noise(20000))  # 3 s of work for 2.5 s
     with pytest.raises(TisdissError, match=message):
         separate("a.wav", "--chunk", "1", *options)
@@ -263,11 +265,11 @@ def test_jobs_without_work_take_no_threads(model, separate, monkeypatch):
     for name in "ab":
         write(f"{name}.wav", noise(800))
     separate("b.wav")
-    told = []
-    monkeypatch.setattr("espnet2_tisdiss.cli.separate.set_threads", told.append)
+    threads = []
+    monkeypatch.setattr("espnet2_tisdiss.cli.separate.set_threads", threads.append)
     monkeypatch.setattr("torch.get_num_threads", lambda: 8)
     code, out, _ = separate("a.wav", "b.wav", "--jobs", "4", "--skip-existing", "--json")
-    assert (code, told) == (0, [8])
+    assert (code, threads) == (0, [8])
     assert [file["status"] for file in json.loads(out)["files"]] == ["done", "skipped"]
 
 
@@ -311,19 +313,19 @@ def test_a_model_without_repetitions(espnet_model, separate, tmp_path, monkeypat
         (["--channel", "each", "--pattern", "{name}{speaker}"], "{name}, {channel}, {speaker}"),
         (["--overwrite", "--skip-existing"], "exclude each other"),
         (["--rtf", "1", "--stop-db", "-30"], "exclude each other"),
-        (["--n-re", "1,2", "--stop-db", "-30"], "several --n-re go with none of"),
+        (["--n-re", "1,2", "--stop-db", "-30"], "several --n-re cannot be combined with"),
         (["--n-re", "0"], "--n-re 0: expected repetitions"),
-        (["--rtf", "nan"], "--rtf nan: expected a number"),
-        (["--seconds", "-1"], "--seconds -1: expected a number"),
-        (["--chunk", "0"], "--chunk 0: expected a number"),
-        (["--stop-db", "inf"], "--stop-db inf: expected a number"),
+        (["--rtf", "nan"], "--rtf nan: expected a finite number"),
+        (["--seconds", "-1"], "--seconds -1: expected a finite number"),
+        (["--chunk", "0"], "--chunk 0: expected a finite number"),
+        (["--stop-db", "inf"], "--stop-db inf: expected a finite number"),
         (["--format", "flac", "--bits", "float"], "flac holds no float samples"),
         (["--out", "a.wav/out"], "a.wav/out: cannot be written to"),
         (["--out", "."], "a_spk1.wav: has the name of a separated file of a.wav"),
         (["none/*.wav"], "none/*.wav: matches no file"),
     ],
 )
-def test_senseless_options_are_refused_before_the_model_is_loaded(
+def test_bad_options_are_refused_before_the_model_is_loaded(
     separate, tmp_path, monkeypatch, args, match
 ):
     monkeypatch.chdir(tmp_path)
@@ -337,7 +339,7 @@ def test_senseless_options_are_refused_before_the_model_is_loaded(
 
 
 @pytest.mark.parametrize("args", [["--rtf", "1e-9"], ["--chunk", "0.5", "--overlap", "1"]])
-def test_what_the_model_cannot_do_is_told(model, separate, args):
+def test_impossible_options_of_the_model_are_refused(model, separate, args):
     write("a.wav", noise(8000))
     with pytest.raises(TisdissError, match="out of reach|cannot overlap") as caught:
         separate("a.wav", *args)
@@ -385,8 +387,8 @@ def test_full_disk(model, tmp_path):
     assert (run.returncode, [file["status"] for file in files]) == (1, ["failed", "done", "done"])
     assert "out: cannot be written to (File too large)" in files[0]["reason"]
     # on a slow machine also how far it is
-    told = [line for line in run.stderr.splitlines() if " s of audio, about " not in line]
-    assert len(told) == 3
+    lines = [line for line in run.stderr.splitlines() if " s of audio, about " not in line]
+    assert len(lines) == 3
     assert names("out") == [f"{name}_spk{j}.wav" for name in ("short", "wide") for j in (1, 2)]
 
 
@@ -413,7 +415,7 @@ def test_interrupted_jobs(model, tmp_path):
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does on Ctrl-C
         _, lines = process.communicate()
     assert process.returncode == 130
-    assert lines == "tisdiss: interrupted; what is finished is kept\n"
+    assert lines == "tisdiss: interrupted; finished work is kept\n"
     assert names("out") == []
     _, alive = psutil.wait_procs(children, timeout=60)
     assert alive == []

@@ -16,8 +16,9 @@ from typer.testing import CliRunner
 
 import espnet2_tisdiss.evaluate.by_depth
 from espnet2_tisdiss import SeparateSpeech, TisdissError
+from espnet2_tisdiss.audio.noise import speech_shaped_noise
 from espnet2_tisdiss.cli.app import app
-from espnet2_tisdiss.evaluate.cost import CostCounter, speech_shaped_noise
+from espnet2_tisdiss.evaluate.cost import CostCounter
 from espnet2_tisdiss.evaluate.pictures import Quality, draw_quality
 from espnet2_tisdiss.pretrained.bundled import DEFAULT_MODEL
 
@@ -108,22 +109,22 @@ def test_the_change_is_what_stop_db_is_compared_with(espnet_model, corpus, tmp_p
     first, *rows = rows_of(tmp_path / "mixtures.csv")
     assert first["change"] == "" and len(rows) == 2
     mixture = [soundfile.read(corpus / "mix/m0.wav", dtype="float32")[0]]
-    separate = SeparateSpeech(config, weights)
+    model = SeparateSpeech(config, weights)
     for row in rows:
         n_re, change = int(row["n_re"]), float(row["change"])
         # every smaller change before this one is as the threshold just above it tells
         stops = [
-            int(separate.until_stable(mixture, change + margin, n_re).n_re[0])
+            int(model.until_stable(mixture, change + margin, n_re).n_re[0])
             for margin in (0.01, -0.01)
         ]
-        by_hand = separate.depths(mixture, [n_re - 1, n_re], scale="estimate")
+        by_hand = model.depths(mixture, [n_re - 1, n_re], scale="estimate")
         before, after = (by_hand[n][0] for n in (n_re - 1, n_re))
         ratio = np.square(after - before).sum() / np.square(after).sum()
         assert change == pytest.approx(10 * np.log10(ratio), abs=0.01)
         assert stops[0] <= n_re == stops[1]
 
 
-def test_a_model_without_data_is_told(tmp_path):
+def test_a_model_without_data_is_refused(tmp_path):
     run = run_sweep("mini")
     assert run.exit_code == 2 and "mini is a model; the data set is missing" in run.output
 
@@ -144,7 +145,7 @@ def test_table(espnet_model, corpus, tmp_path):
     assert names == ["m0", "m0", "m2", "m2"]
 
 
-def test_a_broken_mixture_is_told_and_the_others_go_on(espnet_model, corpus, tmp_path):
+def test_a_broken_mixture_is_reported_and_the_others_are_scored(espnet_model, corpus, tmp_path):
     _, config, _ = espnet_model()
     (corpus / "mix/m1.wav").write_bytes((corpus / "mix/m1.wav").read_bytes()[:1000])
     soundfile.write(corpus / "s2/m2.wav", np.zeros(4000), 8000)
@@ -164,8 +165,8 @@ def test_a_broken_mixture_is_told_and_the_others_go_on(espnet_model, corpus, tmp
     assert found["done"] == 3
     assert found["failed"][0].startswith("corpus/mix/m1.wav: truncated: 1000 of")
     assert found["left_out"][0].startswith("corpus/s2/m2.wav: is silent")
-    told = [f"failed: {found['failed'][0]}", f"left out: {found['left_out'][0]}"]
-    assert set(told) <= set(run.stderr.splitlines())
+    lines = [f"failed: {found['failed'][0]}", f"left out: {found['left_out'][0]}"]
+    assert set(lines) <= set(run.stderr.splitlines())
     assert "Traceback" not in run.stderr
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == FILES
 
@@ -176,21 +177,21 @@ def test_without_any_score_there_are_no_files(espnet_model, corpus, tmp_path):
         path.unlink()
     run = run_sweep(config.parent, corpus, "--out", tmp_path / "out")
     assert isinstance(run.exception, TisdissError)
-    assert "no mixture has scores; the first: " in str(run.exception)
+    assert "no mixture could be scored; the first: " in str(run.exception)
     assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_what_is_done_before_an_interrupt_is_kept(espnet_model, corpus, tmp_path, monkeypatch):
     _, config, _ = espnet_model()
-    complete = espnet2_tisdiss.evaluate.by_depth.sweep
+    complete = espnet2_tisdiss.evaluate.by_depth.score_mixtures
 
     def interrupted(*args, **options):
-        outcomes = complete(*args, **options)
-        yield next(outcomes)
-        yield next(outcomes)
+        scored = complete(*args, **options)
+        yield next(scored)
+        yield next(scored)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(espnet2_tisdiss.evaluate.by_depth, "sweep", interrupted)
+    monkeypatch.setattr(espnet2_tisdiss.evaluate.by_depth, "score_mixtures", interrupted)
     run = run_sweep(config.parent, corpus, "--n-re", "1", "--out", tmp_path)
     assert run.exit_code == 130
     assert "2 mixtures, 1 s; 3 not reached" in run.stdout

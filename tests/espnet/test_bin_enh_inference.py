@@ -1,4 +1,4 @@
-"""The inference command at several depths gives what ESPnet's gives at each of them."""
+"""The inference command at several depths writes the same files as ESPnet's at each depth."""
 
 import logging
 
@@ -29,7 +29,7 @@ def mixtures(tmp_path):
 
 
 @pytest.fixture
-def separate(espnet_model, mixtures, tmp_path):
+def run_inference(espnet_model, mixtures, tmp_path):
     """Return a function that runs the command with a tiny model and gives its output folder."""
     _, config, weights = espnet_model()
 
@@ -75,7 +75,7 @@ def assert_same(found, expected):
     ],
 )
 @pytest.mark.parametrize("normalize", ["true", "false"])
-def test_each_depth_is_a_run_of_espnets_at_it(separate, tmp_path, options, normalize):
+def test_each_depth_is_a_run_of_espnets_at_it(run_inference, tmp_path, options, normalize):
     changes = {}
     if "--inference_config" in options:
         # its own depth gives way to those of --n_re
@@ -83,54 +83,54 @@ def test_each_depth_is_a_run_of_espnets_at_it(separate, tmp_path, options, norma
         (tmp_path / "stft.yaml").write_text(yaml.safe_dump(changes))
         options = ["--inference_config", tmp_path / "stft.yaml"]
     options = [*options, "--normalize_output_wav", normalize]
-    out = separate("--n_re", 3, 1, 3, *options)
+    out = run_inference("--n_re", 3, 1, 3, *options)
     assert sorted(path.name for path in out.iterdir()) == ["re1", "re3"]
     for depth in (1, 3):
         conf = changes.get("separator_conf", {}) | {"reconstructor_repeat_times": depth}
         (tmp_path / "depth.yaml").write_text(yaml.safe_dump({"separator_conf": conf}))
         stock = [*options, "--inference_config", tmp_path / "depth.yaml", "--batch_size", 1]
-        expected = read(separate(*stock))
+        expected = read(run_inference(*stock))
         assert {key: len(samples) for (_, key), samples in expected.items()} == LENGTHS
         assert_same(read(out / f"re{depth}"), expected)
 
 
-def test_the_blocks_run_once_for_all_depths(separate):
+def test_the_blocks_run_once_for_all_depths(run_inference):
     runs = []
     hook = register_module_forward_hook(
         lambda module, *_: runs.append(module) if isinstance(module, ReconstructorBlock) else None
     )
-    separate("--n_re", 1, 2, 3, 4)
+    run_inference("--n_re", 1, 2, 3, 4)
     hook.remove()
     assert len(runs) == 4 * len(LENGTHS)
 
 
-def test_every_mixture_is_told_and_keys_choose(separate, tmp_path, caplog):
+def test_every_mixture_is_told_and_keys_choose(run_inference, tmp_path, caplog):
     caplog.set_level(logging.INFO)
     (tmp_path / "keys").write_text("a\nc\n")
-    out = separate("--n_re", 2, "--batch_size", 2, "--key_file", tmp_path / "keys")
+    out = run_inference("--n_re", 2, "--batch_size", 2, "--key_file", tmp_path / "keys")
     assert {key for _, key in read(out / "re2")} == {"a", "c"}
     told = [record.message for record in caplog.records if "Enhancing" in record.message]
     assert told == ["Enhancing a", "Enhancing c"]
 
 
-def test_other_formats_and_silence(separate, tmp_path):
+def test_other_formats_and_silence(run_inference, tmp_path):
     soundfile.write(tmp_path / "silent.wav", np.zeros(4000), RATE)
     (tmp_path / "silent.scp").write_text(f"silent {tmp_path / 'silent.wav'}\n")
     options = ("--output_format", "flac", "--normalize_output_wav", "true")
-    out = separate("--n_re", 1, *options, scp=tmp_path / "silent.scp")
+    out = run_inference("--n_re", 1, *options, scp=tmp_path / "silent.scp")
     for samples in read(out / "re1", "flac").values():
         assert len(samples) == 4000 and not samples.any()
 
 
-def test_what_is_wrong_with_a_mixture_is_told_by_its_name(separate, tmp_path):
+def test_what_is_wrong_with_a_mixture_is_told_by_its_name(run_inference, tmp_path):
     soundfile.write(tmp_path / "bad.wav", np.full(4000, np.nan), RATE, "FLOAT")
     (tmp_path / "bad.scp").write_text(f"bad {tmp_path / 'bad.wav'}\n")
     with pytest.raises(SystemExit) as refused:
-        separate("--n_re", 1, scp=tmp_path / "bad.scp")
+        run_inference("--n_re", 1, scp=tmp_path / "bad.scp")
     assert refused.value.code.startswith("enh_inference: bad: mixture 0 holds samples that are not")
 
 
-def test_one_channel_is_chosen_of_several(separate, mixtures, tmp_path, capsys):
+def test_one_channel_is_chosen_of_several(run_inference, mixtures, tmp_path, capsys):
     lines = []
     for key, length in LENGTHS.items():
         mono, _ = soundfile.read(tmp_path / f"{key}.wav")
@@ -139,13 +139,13 @@ def test_one_channel_is_chosen_of_several(separate, mixtures, tmp_path, capsys):
         lines.append(f"{key} {tmp_path / f'{key}-stereo.wav'}\n")
     (tmp_path / "stereo.scp").write_text("".join(lines))
     options = ("--n_re", 2, "--batch_size", 2)
-    chosen = separate(*options, "--ref_channel", 1, scp=tmp_path / "stereo.scp")
-    assert_same(read(chosen / "re2"), read(separate(*options) / "re2"))
+    chosen = run_inference(*options, "--ref_channel", 1, scp=tmp_path / "stereo.scp")
+    assert_same(read(chosen / "re2"), read(run_inference(*options) / "re2"))
     for channel in ([], ["--ref_channel", 2]):
         with pytest.raises(SystemExit) as refused:
-            separate(*options, *channel, scp=tmp_path / "stereo.scp")
+            run_inference(*options, *channel, scp=tmp_path / "stereo.scp")
         assert refused.value.code == (
-            "enh_inference: a: has 2 channels, and the model takes one: "
+            "enh_inference: a: has 2 channels, but the model takes one: "
             "choose it with --ref_channel (0 to 1)"
         )
 
@@ -157,18 +157,18 @@ def test_one_channel_is_chosen_of_several(separate, mixtures, tmp_path, capsys):
         (["--n_re", 1, "--batch_size", 0], "--batch_size must be an integer >= 1; got 0"),
         (
             ["--n_re", 1, "--segment_size", 1.0, "--hop_size", 0.5],
-            "--segment_size and --hop_size do not go with --n_re: leave them out",
+            "--segment_size and --hop_size cannot be combined with --n_re",
         ),
-        (["--n_re", 1, "--ngpu", 2], "--ngpu 2: one process separates on one GPU; give 0 or 1"),
+        (["--n_re", 1, "--ngpu", 2], "--ngpu 2: a process uses one GPU at most; give 0 or 1"),
         (
             ["--n_re", 1, "--model_tag", "./none"],
             "give a model, ./none, or its train_config and model_file; not both",
         ),
     ],
 )
-def test_what_does_not_go_is_one_line(separate, options, message):
+def test_what_does_not_go_is_one_line(run_inference, options, message):
     with pytest.raises(SystemExit) as refused:
-        separate(*options)
+        run_inference(*options)
     assert refused.value.code == f"enh_inference: {message}"
 
 

@@ -1,4 +1,4 @@
-"""Scores at every depth: against planted ones, ESPnet's and mir_eval's; data sets; broken files."""
+"""Scores by depth against known values, ESPnet's and mir_eval's; data sets; broken files."""
 
 import re
 from pathlib import Path
@@ -13,19 +13,19 @@ from espnet2.enh.loss.criterions.time_domain import SISNRLoss
 from espnet2.enh.loss.wrappers.pit_solver import PITSolver
 
 from espnet2_tisdiss import SeparateSpeech, TisdissError
+from espnet2_tisdiss.audio.noise import speech_shaped_noise
 from espnet2_tisdiss.evaluate.by_depth import (
     DepthResult,
-    Mixture,
-    Outcome,
+    EvalMixture,
+    MixtureScores,
     Score,
     best_depth,
     enough_depth,
     find_mixtures,
+    score_mixtures,
     summarise,
-    sweep,
     with_length,
 )
-from espnet2_tisdiss.evaluate.cost import speech_shaped_noise
 from espnet2_tisdiss.separate.speech import Estimate
 
 RATE = 8000
@@ -64,12 +64,14 @@ class Planted:
         return {depth: [self._estimates[len(wave)] for wave in mixtures] for depth in n_re}
 
 
-def sweep_planted(folder: Path, sources: np.ndarray, *estimates: np.ndarray, **options) -> Outcome:
+def score_planted(
+    folder: Path, sources: np.ndarray, *estimates: np.ndarray, **options
+) -> MixtureScores:
     mixtures = find_mixtures(write_corpus(folder, {"a": sources}), len(sources))
     depths = range(1, len(estimates) + 1)
-    (outcome,) = sweep(Planted(np.stack(estimates)), mixtures, depths, **options)
-    assert outcome.reason == ""
-    return outcome
+    (result,) = score_mixtures(Planted(np.stack(estimates)), mixtures, depths, **options)
+    assert result.reason == ""
+    return result
 
 
 def test_planted_scores_and_orders(tmp_path):
@@ -81,24 +83,24 @@ def test_planted_scores_and_orders(tmp_path):
         return sources + noise * 10 ** (-np.array(decibels)[:, None] / 20)
 
     swapped = noisy([10, 20])[::-1]
-    outcome = sweep_planted(
+    result = score_planted(
         tmp_path,
         sources,
         noisy([3, 5]),
         -2.5 * swapped + 0.7,  # neither gain nor offset matters
         noisy([30, 40]),
     )
-    assert [score.n_re for score in outcome.scores] == [1, 2, 3]
-    assert [score.order for score in outcome.scores] == [(1, 2), (2, 1), (1, 2)]
-    assert [score.si_snr for score in outcome.scores] == pytest.approx([4, 15, 35], abs=1e-3)
-    assert [score.si_snri for score in outcome.scores] == pytest.approx([4, 15, 35], abs=1e-3)
-    assert all(score.sdr is None and score.rtf >= 0 for score in outcome.scores)
+    assert [score.n_re for score in result.scores] == [1, 2, 3]
+    assert [score.order for score in result.scores] == [(1, 2), (2, 1), (1, 2)]
+    assert [score.si_snr for score in result.scores] == pytest.approx([4, 15, 35], abs=1e-3)
+    assert [score.si_snri for score in result.scores] == pytest.approx([4, 15, 35], abs=1e-3)
+    assert all(score.sdr is None and score.rtf >= 0 for score in result.scores)
 
 
 def test_si_snr_is_espnets(tmp_path):
     sources = np.random.randn(3, 4000)
     estimate = sources[[2, 0, 1]] + np.random.randn(3, 4000) * [[0.1], [1], [3]] + 0.2
-    (score,) = sweep_planted(tmp_path, sources, estimate).scores
+    (score,) = score_planted(tmp_path, sources, estimate).scores
     ref, inf = ([torch.from_numpy(row)[None] for row in rows] for rows in (sources, estimate))
     loss, _, others = PITSolver(SISNRLoss())(ref, inf)
     assert score.si_snr == pytest.approx(-loss.item(), abs=1e-3)
@@ -114,7 +116,7 @@ def test_sdr_is_mir_evals(tmp_path):
 
     sources = np.stack([speech_shaped_noise(2, RATE, seed) for seed in (1, 2)]).astype(float)
     estimate = sources[::-1] + [[0.3], [0.6]] * np.roll(sources, 50, axis=1)
-    (score,) = sweep_planted(tmp_path, sources, estimate, with_sdr=True).scores
+    (score,) = score_planted(tmp_path, sources, estimate, with_sdr=True).scores
     sdr, _, _, order = bss_eval_sources(sources, estimate)
     own, *_ = bss_eval_sources(sources, np.stack([sources.sum(0)] * 2), False)
     assert score.order == tuple(order + 1) == (2, 1)
@@ -126,13 +128,13 @@ def test_scores_stay_finite(tmp_path):
     # a perfect estimate and silence would be plus and minus infinity, and so would their means
     sources = orthogonal(2)
     perfect, silent = sources.astype(np.float32), np.zeros_like(sources)
-    scores = sweep_planted(tmp_path, sources, perfect, silent, with_sdr=True).scores
+    scores = score_planted(tmp_path, sources, perfect, silent, with_sdr=True).scores
     assert [score.si_snr for score in scores] == pytest.approx([100, -100], abs=1e-6)
     assert scores[0].sdr > 60 and scores[1].sdr == pytest.approx(-100)
 
 
 @pytest.fixture
-def separate(espnet_model) -> SeparateSpeech:
+def model(espnet_model) -> SeparateSpeech:
     _, config, weights = espnet_model()
     return SeparateSpeech(config, weights)
 
@@ -144,22 +146,22 @@ def speech(*seconds: float, rate: int = RATE) -> dict[str, np.ndarray]:
     }
 
 
-def test_one_run_scores_what_a_run_for_each_depth_gives(separate, tmp_path):
+def test_one_run_scores_what_a_run_for_each_depth_gives(model, tmp_path):
     sources = speech(0.5, 0.8, 0.3)
     mixtures = find_mixtures(write_corpus(tmp_path / "set", sources), 2)
     done = []
-    outcomes = list(sweep(separate, mixtures, [4, 1], on_progress=done.append))
+    results = list(score_mixtures(model, mixtures, [4, 1], on_progress=done.append))
     assert sum(done) == pytest.approx(1.6)
     # longest first
-    assert [outcome.mixture.name for outcome in outcomes] == ["m1", "m0", "m2"]
-    for outcome in outcomes:
-        mixture = soundfile.read(outcome.mixture.path, dtype="float32")[0]
-        for score, n_re in zip(outcome.scores, (1, 4), strict=True):
-            waves = np.concatenate(separate(mixture[None], n_re=n_re)).astype(np.float64)
-            expected = best_si_snr(sources[outcome.mixture.name], waves)
+    assert [result.mixture.name for result in results] == ["m1", "m0", "m2"]
+    for result in results:
+        mixture = soundfile.read(result.mixture.path, dtype="float32")[0]
+        for score, n_re in zip(result.scores, (1, 4), strict=True):
+            waves = np.concatenate(model(mixture[None], n_re=n_re)).astype(np.float64)
+            expected = best_si_snr(sources[result.mixture.name], waves)
             assert (score.n_re, score.si_snr) == (n_re, pytest.approx(expected, abs=1e-3))
-    batched = sweep(separate, mixtures, [1, 4], batch_size=2)
-    for one, other in zip(outcomes, batched, strict=True):
+    batched = score_mixtures(model, mixtures, [1, 4], batch_size=2)
+    for one, other in zip(results, batched, strict=True):
         assert other.mixture == one.mixture and one.mixture.seconds > 0
         expected = [pytest.approx(score.si_snr, abs=1e-3) for score in one.scores]
         assert [score.si_snr for score in other.scores] == expected
@@ -179,7 +181,7 @@ def best_si_snr(references: np.ndarray, waves: np.ndarray) -> float:
     return max(mean(waves), mean(waves[::-1]))
 
 
-def test_what_is_wrong_with_a_mixture_is_its_own(separate, tmp_path):
+def test_what_is_wrong_with_a_mixture_is_its_own(model, tmp_path):
     data = write_corpus(tmp_path / "set", speech(*[0.3] * 7))
     soundfile.write(data / "s2/m0.wav", np.zeros(2400), RATE)
     (data / "s1/m1.wav").write_bytes(b"no audio")
@@ -188,8 +190,8 @@ def test_what_is_wrong_with_a_mixture_is_its_own(separate, tmp_path):
     (data / "s2/m4.wav").unlink()
     soundfile.write(data / "s1/m5.wav", np.random.randn(2400), 16000)
     done = []
-    run = sweep(separate, find_mixtures(data, 2), [1], batch_size=3, on_progress=done.append)
-    outcomes = {outcome.mixture.name: outcome for outcome in run}
+    run = score_mixtures(model, find_mixtures(data, 2), [1], batch_size=3, on_progress=done.append)
+    results = {result.mixture.name: result for result in run}
     assert sum(done) == pytest.approx(7 * 0.3)
     expected = {
         "m0": ("left out", "s2/m0.wav: is silent"),
@@ -200,10 +202,10 @@ def test_what_is_wrong_with_a_mixture_is_its_own(separate, tmp_path):
         "m5": ("failed", "s1/m5.wav: is at 16000 Hz, the model at 8000"),
     }
     for name, (status, reason) in expected.items():
-        assert outcomes[name].status == status
-        assert outcomes[name].reason.startswith(f"{data}/{reason}")
-        assert outcomes[name].scores == []
-    assert outcomes["m6"].status == "done" and len(outcomes["m6"].scores) == 1
+        assert results[name].status == status
+        assert results[name].reason.startswith(f"{data}/{reason}")
+        assert results[name].scores == []
+    assert results["m6"].status == "done" and len(results["m6"].scores) == 1
 
 
 def test_an_estimate_that_is_not_finite_fails_its_mixture_alone(tmp_path):
@@ -211,26 +213,26 @@ def test_an_estimate_that_is_not_finite_fails_its_mixture_alone(tmp_path):
     data = write_corpus(tmp_path, {"bad": bad, "good": good})
     broken = np.stack([bad, np.where(bad > 1, np.nan, bad)])
     model = Planted(broken, np.stack([good, good]))
-    outcomes = list(sweep(model, find_mixtures(data, 2), [1, 2], batch_size=2))
-    assert [outcome.status for outcome in outcomes] == ["failed", "done"]
-    assert "bad.wav: its estimate at N_re 2 holds samples that are not" in outcomes[0].reason
-    assert outcomes[0].scores == [] and len(outcomes[1].scores) == 2
+    results = list(score_mixtures(model, find_mixtures(data, 2), [1, 2], batch_size=2))
+    assert [result.status for result in results] == ["failed", "done"]
+    assert "bad.wav: its estimate at N_re 2 holds samples that are not" in results[0].reason
+    assert results[0].scores == [] and len(results[1].scores) == 2
 
 
-def test_running_out_of_memory_fails_the_batch_alone(separate, tmp_path, monkeypatch):
+def test_running_out_of_memory_fails_the_batch_alone(model, tmp_path, monkeypatch):
     mixtures = find_mixtures(write_corpus(tmp_path / "set", speech(0.6, 0.3)), 2)
-    encode = separate._transforms.encode
+    encode = model._transforms.encode
 
     def encode_little(waves):
         if len(waves[0]) > 4000:
             raise RuntimeError("out of memory\nmore about it")
         return encode(waves)
 
-    monkeypatch.setattr(separate._transforms, "encode", encode_little)
-    outcomes = list(sweep(separate, mixtures, [2]))
-    assert [outcome.status for outcome in outcomes] == ["failed", "done"]
+    monkeypatch.setattr(model._transforms, "encode", encode_little)
+    results = list(score_mixtures(model, mixtures, [2]))
+    assert [result.status for result in results] == ["failed", "done"]
     path = tmp_path / "set/mix/m0.wav"
-    assert outcomes[0].reason == f"{path}: cannot be separated: out of memory"
+    assert results[0].reason == f"{path}: cannot be separated: out of memory"
 
 
 def test_another_rate_is_refused_or_converted(tmp_path):
@@ -239,14 +241,14 @@ def test_another_rate_is_refused_or_converted(tmp_path):
     sources = scipy.signal.sosfiltfilt(lowpass, orthogonal(2)) * scipy.signal.windows.hann(RATE)
     doubled = soxr.resample(sources.T, RATE, 2 * RATE).T
     (mixture,) = find_mixtures(write_corpus(tmp_path, {"m": doubled}, 2 * RATE), 2)
-    message = "m.wav: is at 16000 Hz, the model at 8000: .*--resample"
+    message = "m.wav: is at 16000 Hz, the model at 8000; .*--resample"
     with pytest.raises(TisdissError, match=message):
         with_length(mixture, RATE)
     assert with_length(mixture).seconds == 1
     estimate = sources + 0.1 * np.random.randn(2, RATE)
-    (refused,) = sweep(Planted(estimate[None]), [mixture], [1])
+    (refused,) = score_mixtures(Planted(estimate[None]), [mixture], [1])
     assert refused.status == "failed" and re.search(message, refused.reason)
-    (converted,) = sweep(Planted(estimate[None]), [mixture], [1], resample=True)
+    (converted,) = score_mixtures(Planted(estimate[None]), [mixture], [1], resample=True)
     expected = best_si_snr(sources, estimate)
     assert converted.scores[0].si_snr == pytest.approx(expected, abs=0.01)
 
@@ -263,7 +265,9 @@ def test_data_sets_in_their_layouts(tmp_path, monkeypatch):
     corpus = write_corpus(tmp_path / "tt", speech(0.1, 0.1))
     (corpus / "mix/notes.txt").write_text("no audio")
     expected = [
-        Mixture(name, corpus / f"mix/{name}.wav", tuple(corpus / f"{s}/{name}.wav" for s in SPK))
+        EvalMixture(
+            name, corpus / f"mix/{name}.wav", tuple(corpus / f"{s}/{name}.wav" for s in SPK)
+        )
         for name in ("m0", "m1")
     ]
     assert find_mixtures(corpus, 2) == expected
@@ -271,7 +275,7 @@ def test_data_sets_in_their_layouts(tmp_path, monkeypatch):
     (corpus / "mix").rename(corpus / "mix_clean")
     assert [m.path for m in find_mixtures(corpus, 2)] == sorted(corpus.glob("mix_clean/*.wav"))
     (corpus / "mix_both").symlink_to("mix_clean")
-    with pytest.raises(TisdissError, match="holds mix_clean and mix_both; give the one meant"):
+    with pytest.raises(TisdissError, match="holds mix_clean and mix_both; choose one"):
         find_mixtures(corpus, 2)
     found = find_mixtures(corpus / "mix_both", 2)
     assert [mixture.path.parent.name for mixture in found] == ["mix_both"] * 2
@@ -281,21 +285,24 @@ def test_data_sets_in_their_layouts(tmp_path, monkeypatch):
     wav, spk1, spk2 = listed.values()
     (mixture,) = find_mixtures(data_dir(tmp_path / "set", wav=wav, spk1=spk1, spk2=spk2), 2)
     references = tuple(Path(f"tt/{s}/m0.wav") for s in SPK)
-    assert mixture == Mixture("k", Path("tt/mix_clean/m0.wav"), references)
+    assert mixture == EvalMixture("k", Path("tt/mix_clean/m0.wav"), references)
 
 
 SPK = ("s1", "s2")
 
 
-def test_what_a_data_set_lacks_is_told(tmp_path):
+def test_what_a_data_set_lacks_is_reported(tmp_path):
     corpus = write_corpus(tmp_path / "tt", speech(0.1))
     audio = {"k": corpus / "mix/m0.wav"}
     cases = {
         "spk2": (dict(wav=audio, spk1=audio), "spk2.scp: missing; the model separates 2 speakers"),
-        "key": (dict(wav=audio, spk1=audio, spk2={"l": audio["k"]}), "spk2.scp: lacks k, which"),
+        "key": (
+            dict(wav=audio, spk1=audio, spk2={"l": audio["k"]}),
+            "spk2.scp: has no entry k, which",
+        ),
         "spk3": (
             dict(wav=audio, spk1=audio, spk2=audio, spk3=audio),
-            "spk3.scp: one speaker more than the model's 2",
+            "spk3.scp: the data set has more speakers than the model's 2",
         ),
         "pipe": (dict(wav={"k": "cat a |"}, spk1=audio, spk2=audio), "wav.scp: k: not the path"),
         "place": (dict(wav={"k": "a/b.wav"}, spk1=audio, spk2=audio), "such as a/b.wav; run this"),
@@ -306,7 +313,7 @@ def test_what_a_data_set_lacks_is_told(tmp_path):
             find_mixtures(data_dir(tmp_path / name, **lists), 2)
     with pytest.raises(TisdissError, match="s3: missing; the model separates 3 speakers"):
         find_mixtures(corpus, 3)
-    with pytest.raises(TisdissError, match="s2: one speaker more than the model's 1"):
+    with pytest.raises(TisdissError, match="s2: the data set has more speakers than the model's 1"):
         find_mixtures(corpus, 1)
     with pytest.raises(TisdissError, match="s2: holds neither wav.scp nor mix"):
         find_mixtures(corpus / "s2", 2)  # a source is no mixture
@@ -320,15 +327,15 @@ def test_what_a_data_set_lacks_is_told(tmp_path):
 
 
 def test_means():
-    outcomes = [
-        Outcome(
-            Mixture(str(index), Path(), (), seconds),
+    results = [
+        MixtureScores(
+            EvalMixture(str(index), Path(), (), seconds),
             scores=[Score(n, (1, 2), gain + n, gain, rtf) for n in (1, 3)],
         )
         for index, (seconds, gain, rtf) in enumerate([(1, 0.0, 0.4), (3, 10.0, 0.2)])
     ]
-    outcomes.insert(1, Outcome(Mixture("silent", Path(), ()), "left out"))
-    first, second = summarise(outcomes, {1: 2e9, 3: 4e9})
+    results.insert(1, MixtureScores(EvalMixture("silent", Path(), ()), "left out"))
+    first, second = summarise(results, {1: 2e9, 3: 4e9})
     # the time of all mixtures by the seconds of all
     assert first == DepthResult(1, 2, 6.0, 5.0, 1.0, 9.0, None, None, 2.0, pytest.approx(0.25))
     assert (second.n_re, second.si_snr, second.gmacs_per_s) == (3, 8.0, 4.0)

@@ -11,13 +11,13 @@ from models import LEARNED_ENCODER, TINY
 from torch import nn
 
 from espnet2_tisdiss import SeparateSpeech, TISDiSSConfig, TISDiSSSeparator
+from espnet2_tisdiss.audio.noise import speech_shaped_noise
 from espnet2_tisdiss.evaluate.cost import (
     CostCounter,
     PeakMemory,
     measure,
     memory_in_use,
     parameters,
-    speech_shaped_noise,
 )
 
 ENCODER = STFTEncoder(n_fft=128, hop_length=64)
@@ -101,7 +101,7 @@ def test_flash_attention_costs_the_same_anywhere():
 
 
 def test_input_shorter_than_a_frame_is_refused():
-    with pytest.raises(ValueError, match="at least a frame, 0.008; got 0.001"):
+    with pytest.raises(ValueError, match="at least one frame, 0.008; got 0.001"):
         CostCounter(ENCODER, TISDiSSSeparator(65, **TINY), 8000, 0.001)
 
 
@@ -147,17 +147,17 @@ def test_peak_memory_on_a_gpu():
 @pytest.mark.parametrize("overrides", [{}, LEARNED_ENCODER])
 def test_measure_gives_a_row_a_depth(espnet_model, overrides):
     _, config, weights = espnet_model(**overrides)
-    separate = SeparateSpeech(config, weights)
+    model = SeparateSpeech(config, weights)
     runs, steps = [], []
-    separate.separator.reconstructor_blocks[0].register_forward_hook(lambda *_: runs.append(1))
-    rows = measure(separate, 0.5, [4, 1], repeats=2, on_step=lambda: steps.append(1))
+    model.separator.reconstructor_blocks[0].register_forward_hook(lambda *_: runs.append(1))
+    rows = measure(model, 0.5, [4, 1], repeats=2, on_step=lambda: steps.append(1))
     assert [row.n_re for row in rows] == [4, 1]
     assert len(steps) == (1 + 2) * 2
     assert len(runs) == (1 + 2) * (4 + 1)  # single runs, and none by the counting
-    counter = CostCounter(separate.enh_model.encoder, separate.separator, 8000, 0.5)
+    counter = CostCounter(model.enh_model.encoder, model.separator, 8000, 0.5)
     assert [row.macs_per_s for row in rows] == [counter.macs_per_s(4), counter.macs_per_s(1)]
     assert all(row.rtf > 0 and row.peak_bytes >= 0 for row in rows)
-    assert separate.separator.reconstructor_repeat_times == TINY["reconstructor_repeat_times"]
+    assert model.separator.reconstructor_repeat_times == TINY["reconstructor_repeat_times"]
 
 
 def test_measure_refuses_no_repeats():
@@ -167,11 +167,11 @@ def test_measure_refuses_no_repeats():
 
 def test_counts_of_a_loaded_model_equal_those_of_its_configuration(espnet_model):
     _, config, weights = espnet_model()
-    separate = SeparateSpeech(config, weights)
+    model = SeparateSpeech(config, weights)
     options = yaml.safe_load(config.read_text())
     encoder = STFTEncoder(**options["encoder_conf"])
     separator = TISDiSSSeparator(encoder.output_dim, **options["separator_conf"])
-    loaded = CostCounter(separate.enh_model.encoder, separate.separator, 8000, 1)
+    loaded = CostCounter(model.enh_model.encoder, model.separator, 8000, 1)
     assert loaded.macs_per_s(3) == CostCounter(encoder, separator, 8000, 1).macs_per_s(3)
 
 

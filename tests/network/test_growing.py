@@ -3,10 +3,9 @@ import soundfile as sf
 import torch
 from torch.nn.functional import pad
 
-from espnet2_tisdiss import TISDiSSSeparator
+from espnet2_tisdiss import SeparateSpeech, TISDiSSSeparator
 from espnet2_tisdiss.network.growing import grow
 from espnet2_tisdiss.pretrained.bundled import MODELS
-from espnet2_tisdiss.pretrained.finding import load_model
 
 OPTIONS = dict(
     emb_dim=16,
@@ -73,7 +72,7 @@ def test_every_new_weight_learns():
 
 def test_bands_move_to_a_higher_rate():
     """The package's 8-kHz model, grown to 16 kHz, separates speech below 4 kHz as before."""
-    small = load_model("mini").separator
+    small = SeparateSpeech.from_pretrained("mini").separator
     options = vars(small.config) | dict(sample_rate=16000, num_bands=32)
     large = TISDiSSSeparator(257, **options).eval()
     samples, rate = sf.read(MODELS / "mini" / "example" / "mix" / "two_voices.wav")

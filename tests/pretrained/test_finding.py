@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from espnet2.main_funcs import pack_funcs
 from espnet2.main_funcs.pack_funcs import pack, unpack
 from models import TINY
 
-from espnet2_tisdiss import SeparateSpeech, TisdissError, bundled, pretrained
-from espnet2_tisdiss.pretrained.finding import find_model, load_model
+from espnet2_tisdiss import SeparateSpeech, TisdissError
+from espnet2_tisdiss.pretrained.finding import bundled, find_model
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def archive(folder, tmp_path, monkeypatch):
 
 def refused(name, match):
     with pytest.raises(TisdissError, match=match) as caught:
-        load_model(name)
+        SeparateSpeech.from_pretrained(name)
     assert str(name) in str(caught.value) and "\n" not in str(caught.value)
 
 
@@ -79,7 +80,7 @@ def test_nothing_there(name):
 
 def test_a_published_model_of_another_task(monkeypatch):
     files = {"asr_train_config": "a.yaml", "asr_model_file": "a.pth"}
-    monkeypatch.setattr("espnet2_tisdiss.pretrained.finding.download_pretrained", lambda tag: files)
+    monkeypatch.setattr("espnet2.utils.pretrained.download_pretrained", lambda tag: files)
     refused("someone/asr", "someone/asr: is no model for separation; it has asr_model_file, asr_tr")
 
 
@@ -126,10 +127,10 @@ def test_an_archive_is_unpacked_once(archive, folder, tmp_path):
 def test_an_archive_that_another_process_unpacks_as_well(archive, tmp_path, monkeypatch):
     def unpack_twice(*args, **options):
         unpack(*args, **options)
-        monkeypatch.setattr(pretrained, "unpack", unpack)
+        monkeypatch.setattr(pack_funcs, "unpack", unpack)
         find_model(archive)  # is faster
 
-    monkeypatch.setattr(pretrained, "unpack", unpack_twice)
+    monkeypatch.setattr(pack_funcs, "unpack", unpack_twice)
     assert Path(find_model(archive)["model_file"]).is_file()
     (models,) = (tmp_path / "cache").rglob("models")
     assert len(list(models.iterdir())) == 1  # nothing lies aside
@@ -151,7 +152,7 @@ def test_the_packages_model(tmp_path, monkeypatch):
     with pytest.raises(TisdissError, match=f"{name}: holds no weights"):
         find_model(Path(name))
     packed = torch.load(folder / "model.pth", weights_only=True)
-    for model in (SeparateSpeech.from_pretrained(), load_model(name)):
+    for model in (SeparateSpeech.from_pretrained(), SeparateSpeech.from_pretrained(name)):
         loaded = model.enh_model.state_dict()
         assert loaded.keys() == packed.keys()
         assert all(torch.equal(value, packed[name]) for name, value in loaded.items())

@@ -70,7 +70,6 @@ def test_chunking_out_of_range_is_refused(length, overlap):
         Chunking(length, overlap)
 
 
-
 def test_cross_fade_is_a_raised_cosine():
     stitcher = Stitcher(RATE)
     parts = [

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 import torch.nn.functional as F
-import torchaudio
 from torch import Tensor, nn
 
 from espnet2_tisdiss.network.blocks.frontend import GlobalNorm
@@ -57,9 +56,9 @@ def mel_bands(n_bins: int, sample_rate: int, num_bands: int) -> list[list[int]]:
     Raises:
         ValueError: a band would hold no bin.
     """
-    filters = torchaudio.functional.melscale_fbanks(
-        n_bins, 0.0, sample_rate / 2, num_bands, sample_rate
-    )
+    from torchaudio.functional import melscale_fbanks  # here, because few models need it
+
+    filters = melscale_fbanks(n_bins, 0.0, sample_rate / 2, num_bands, sample_rate)
     holds = filters > 0  # (bin, band)
     holds[0, 0] = holds[-1, -1] = True  # the filters' ends, where they are zero
     if not holds.any(0).all():

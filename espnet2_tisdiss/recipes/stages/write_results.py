@@ -269,9 +269,7 @@ def set_section(
     )
     text += "worse: share of mixtures whose SI_SNRi is negative."
     if cost:
-        from espnet2_tisdiss.evaluate.cost import (
-            COUNTED_SECONDS,  # brings PyTorch, which takes seconds
-        )
+        from espnet2_tisdiss.evaluate.cost import COUNTED_SECONDS  # here because it imports PyTorch
 
         text += (
             " GMAC/s: the separator's billions of multiply-adds for a second of audio, counted on "

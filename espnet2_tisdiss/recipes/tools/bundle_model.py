@@ -28,7 +28,7 @@ from espnet2_tisdiss.atomic import build_aside, write_whole
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.evaluate.tables import markdown_table
 from espnet2_tisdiss.pretrained.bundled import CHECKSUMS, EXAMPLE, MODEL_FILE, MODELS, checksum_line
-from espnet2_tisdiss.pretrained.finding import CONFIG, find_model, load_model, read_weights
+from espnet2_tisdiss.pretrained.finding import CONFIG, find_model, read_weights
 from espnet2_tisdiss.recipes.program import run_main
 from espnet2_tisdiss.recipes.signals import read_signal, write_signal
 from espnet2_tisdiss.recipes.stages import write_results
@@ -197,7 +197,7 @@ def check_model(folder: Path, exp: Path) -> SeparateSpeech:
     from espnet2_tisdiss.evaluate.cost import parameters
 
     try:
-        model = load_model(folder)
+        model = SeparateSpeech.from_pretrained(folder)
     except TisdissError as error:
         raise TisdissError(str(error).replace(str(folder), str(exp))) from None
     if (count := parameters(model.enh_model)) > MOST_PARAMETERS:
@@ -333,10 +333,10 @@ def finetune_config(name: str, config: dict[str, Any]) -> str:
     """Return a configuration that trains the model on: its model part, then finetune.yaml."""
     model = {key: config[key] for key in MODEL_KEYS}
     return (
-        f"# Fine-tuning of the package's model {name} (docs/finetuning.md); written by\n"
+        f"# Fine-tune the package's model {name} (docs/finetuning.md). Written by\n"
         "# its recipe's bundle.sh. Run with --init_param .../espnet2_tisdiss/models/"
         f"{name}/{MODEL_FILE}\n\n"
-        "# the model, as it was trained\n"
+        "# the model as trained; docs/finetuning.md says which options may change\n"
         + yaml.safe_dump(model, sort_keys=False, default_flow_style=None, width=96)
         + (HERE / "finetune.yaml").read_text(encoding="utf-8")
     )

@@ -19,14 +19,20 @@ import numpy as np
 
 from espnet2_tisdiss.atomic import write_whole
 from espnet2_tisdiss.cli.console import (
-    load_model,
+    load_for_command,
     machine,
     print_facts,
     print_table,
     require_folder,
 )
 from espnet2_tisdiss.errors import TisdissError
-from espnet2_tisdiss.evaluate.by_depth import Mixture, Score, count_cost, find_mixtures, sweep
+from espnet2_tisdiss.evaluate.by_depth import (
+    EvalMixture,
+    Score,
+    count_cost,
+    find_mixtures,
+    score_mixtures,
+)
 from espnet2_tisdiss.evaluate.pictures import draw_spectrograms
 from espnet2_tisdiss.pretrained.bundled import DEFAULT_MODEL, example
 from espnet2_tisdiss.recipes.program import run_main
@@ -42,16 +48,16 @@ REPEATS = 5
 PICTURE = "spectrograms.png"
 
 
-def score(model: SeparateSpeech, mixture: Mixture) -> list[Score]:
+def score(model: SeparateSpeech, mixture: EvalMixture) -> list[Score]:
     """Return the mixture's scores by depth, with the median RTF of several runs.
 
     Raises:
         TisdissError: it has none.
     """
-    outcomes = list(sweep(model, [mixture] * REPEATS, DEPTHS))
-    if outcomes[0].status != "done":
-        raise TisdissError(outcomes[0].reason)
-    by_depth = zip(*(outcome.scores for outcome in outcomes), strict=True)
+    results = list(score_mixtures(model, [mixture] * REPEATS, DEPTHS))
+    if results[0].status != "done":
+        raise TisdissError(results[0].reason)
+    by_depth = zip(*(result.scores for result in results), strict=True)
     return [
         dataclasses.replace(scores[0], rtf=median(one.rtf for one in scores)) for scores in by_depth
     ]
@@ -90,7 +96,7 @@ def write_files(
 def demonstrate(out: Path) -> None:
     """Separate, write the files and print the table."""
     require_folder(out)
-    model = load_model(DEFAULT_MODEL, "auto", "float32", None)
+    model = load_for_command(DEFAULT_MODEL, "auto", "float32", None)
     (mixture,) = find_mixtures(example(), model.num_spk)
     scores = score(model, mixture)
     signals = [read_signal(str(path)).samples for path in (mixture.path, *mixture.references)]

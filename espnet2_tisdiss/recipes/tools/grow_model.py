@@ -16,11 +16,10 @@ from pathlib import Path
 
 import torch
 
-from espnet2_tisdiss import TISDiSSSeparator
+from espnet2_tisdiss import SeparateSpeech, TISDiSSSeparator
 from espnet2_tisdiss.atomic import write_aside
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.network.growing import grow
-from espnet2_tisdiss.pretrained.finding import load_model
 from espnet2_tisdiss.recipes.program import run_main
 from espnet2_tisdiss.recipes.yaml_files import read_yaml
 
@@ -29,10 +28,10 @@ def grow_model(model: str, config: Path, output: Path, seed: int) -> None:
     """Write the grown weights of ``model`` for the training configuration ``config``.
 
     Raises:
-        TisdissError: the configuration is not one of a larger TISDiSS on spectra.
-        TisdissError: the model cannot be loaded.
+        TisdissError: the configuration is not one of a larger TISDiSS on spectra, or the model
+            cannot be loaded.
     """
-    small = load_model(model).separator
+    small = SeparateSpeech.from_pretrained(model).separator
     wanted = read_yaml(config)
     if wanted.get("encoder") != "stft" or wanted.get("separator") != "tisdiss":
         raise TisdissError(f"{config}: needs encoder: stft and separator: tisdiss to grow a model")

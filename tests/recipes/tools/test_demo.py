@@ -10,7 +10,7 @@ import soundfile
 from matplotlib import image
 
 from espnet2_tisdiss import SeparateSpeech, TisdissError
-from espnet2_tisdiss.evaluate.by_depth import find_mixtures, sweep
+from espnet2_tisdiss.evaluate.by_depth import find_mixtures, score_mixtures
 from espnet2_tisdiss.pretrained.bundled import example
 from espnet2_tisdiss.recipes.tools.demo import demonstrate
 from espnet2_tisdiss.separate.loudness import rescale
@@ -29,8 +29,8 @@ def demo(tmp_path_factory):
 def test_the_table_has_the_scores(demo):
     rows = re.findall(r"^│ +(\d) │ +([\d.]+) │", demo[0], re.MULTILINE)
     model = SeparateSpeech.from_pretrained()
-    (outcome,) = sweep(model, find_mixtures(example(), 2), [1, 2, 4, 8])
-    assert rows == [(str(score.n_re), f"{score.si_snri:.2f}") for score in outcome.scores]
+    (result,) = score_mixtures(model, find_mixtures(example(), 2), [1, 2, 4, 8])
+    assert rows == [(str(score.n_re), f"{score.si_snri:.2f}") for score in result.scores]
 
 
 def test_files_are_of_the_speaker_they_are_named_after(demo):

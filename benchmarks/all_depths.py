@@ -1,7 +1,7 @@
-"""What a sweep over depths costs: one run that gives them all, against a run for each.
+"""Time of estimates at all depths: from one run, and from a run for each depth.
 
-    python benchmarks/sweep.py EXP/enh_train_default_raw
-    python benchmarks/sweep.py conf/train_sep1x2-re1x6.yaml --seconds 1 --repeats 1
+    python benchmarks/all_depths.py EXP/enh_train_default_raw
+    python benchmarks/all_depths.py conf/train_sep1x2-re1x6.yaml --seconds 1 --repeats 1
 
 times, in turn, (a) one run at the deepest depth, (b) ``depths``, one run with the estimates at all
 depths from 1 on, and (c) a run for each depth, the published way; and prints medians and ratios to
@@ -16,32 +16,32 @@ import torch
 from measuring import count, in_turn, read_config, run_main, untrained
 
 from espnet2_tisdiss import SeparateSpeech
-from espnet2_tisdiss.evaluate.cost import speech_shaped_noise
+from espnet2_tisdiss.audio.noise import speech_shaped_noise
 
 
 def main(argv: list[str] | None = None) -> None:
     """Run the benchmark and print its table."""
     args = _arguments(argv)
-    separate = _model(args.model, args.device)
-    mixture = speech_shaped_noise(args.seconds, separate.sample_rate)[None]  # (1, n)
+    model = _model(args.model, args.device)
+    mixture = speech_shaped_noise(args.seconds, model.sample_rate)[None]  # (1, n)
     wanted = range(1, args.depths + 1)
 
     def runs() -> None:
         for n_re in wanted:
-            separate(mixture, fs=separate.sample_rate, n_re=n_re)
+            model(mixture, fs=model.sample_rate, n_re=n_re)
 
     ways = {
-        f"one run at N_re {args.depths}": lambda: separate(
-            mixture, fs=separate.sample_rate, n_re=args.depths
+        f"one run at N_re {args.depths}": lambda: model(
+            mixture, fs=model.sample_rate, n_re=args.depths
         ),
-        f"one run, all of 1..{args.depths}": lambda: separate.depths(mixture, wanted, "estimate"),
+        f"one run, all of 1..{args.depths}": lambda: model.depths(mixture, wanted, "estimate"),
         f"{args.depths} runs, 1..{args.depths}": runs,
     }
-    separate(mixture, fs=separate.sample_rate, n_re=1)  # what a first run does besides
+    model(mixture, fs=model.sample_rate, n_re=1)  # what a first run does besides
     seconds, _ = in_turn(ways, args.repeats, lambda _: None)
     deepest = next(iter(seconds.values()))
     print(
-        f"{args.model}: {args.seconds:g} s of audio, {args.repeats} times, {separate.device}, "
+        f"{args.model}: {args.seconds:g} s of audio, {args.repeats} times, {model.device}, "
         f"{torch.get_num_threads()} thread(s)"
     )
     print(f"{'':>24} {'seconds':>8} {'RTF':>7} {'ratio':>6}")

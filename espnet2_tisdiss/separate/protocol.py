@@ -1,0 +1,44 @@
+"""What the modules below ``speech`` need of a loaded model."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from espnet2_tisdiss.network.separator import TISDiSSSeparator
+
+
+class Estimate(Protocol):
+    """Separated waveforms at one depth: see :class:`~espnet2_tisdiss.Estimate`."""
+
+    n_re: np.ndarray
+    waves: list[np.ndarray]
+
+
+class Model(Protocol):
+    """A loaded model: see :class:`~espnet2_tisdiss.SeparateSpeech`."""
+
+    sample_rate: int
+    num_spk: int
+    precision: str
+    device: str
+    enh_train_args: Any
+
+    @property
+    def separator(self) -> TISDiSSSeparator:
+        """The network."""
+
+    def anytime(
+        self, mixtures: Any, n_re: int | None = None, scale: str = ...
+    ) -> Iterator[Estimate]:
+        """Yield estimates from shallow to deep."""
+
+    def depths(
+        self, mixtures: Any, n_re: Sequence[int], scale: str = ...
+    ) -> dict[int, list[np.ndarray]]:
+        """Separate at several depths."""
+
+    def until_stable(
+        self, mixtures: Any, stop_db: float, n_re: int | None = None, scale: str = ...
+    ) -> Estimate:
+        """Separate until a repetition changes little."""

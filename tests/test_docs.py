@@ -1,0 +1,82 @@
+"""The pages of the documentation: what they refer to exists."""
+
+import re
+import subprocess
+from urllib.parse import unquote
+
+import pytest
+from recipe_folder import REPOSITORY
+
+LINK = re.compile(r"\[[^]]*\]\(([^)\s]+)\)")
+CODE = re.compile(r"`([^`\n]+)`")
+FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+# a path of this repository in backticks, not one of a user's files or a pattern
+FILE = re.compile(r"[\w./-]+/[\w.-]+\.(py|sh|yaml|md)")
+# what examples name: files of experiments, of the current folder, and elsewhere
+OTHERS = re.compile(r"exp/|\./|/")
+
+
+def tracked(pattern):
+    listing = ["git", "-C", str(REPOSITORY), "ls-files", "-z", "--", pattern]
+    done = subprocess.run(listing, capture_output=True, text=True, check=True)
+    return [REPOSITORY / name for name in done.stdout.split("\0") if name]
+
+
+# the template of the model cards links to files beside the cards
+PAGES = [page for page in tracked("*.md") if page.name != "model_card.md"]
+
+
+def name_of(path):
+    return str(path.relative_to(REPOSITORY))
+
+
+def headings(page):
+    """The anchors of a page's headings, as GitHub makes them."""
+    lines = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", line).strip().lower().replace(" ", "-") for line in lines}
+
+
+def broken_links(page):
+    """Relative links of a page that lead nowhere."""
+    broken = []
+    for link in LINK.findall(FENCE.sub("", page.read_text(encoding="utf-8"))):
+        path, _, anchor = unquote(link).partition("#")
+        if re.match(r"[a-z]+:", link):
+            continue
+        target = page.parent / path if path else page
+        if not target.exists() or (anchor and anchor not in headings(target)):
+            broken.append(link)
+    return broken
+
+
+def missing_files(page):
+    """Files that a page names in backticks, from its folder or the repository's, and are not there.
+
+    Each word of a code span counts, so that commands do too.
+    """
+    text = FENCE.sub("", page.read_text(encoding="utf-8"))
+    words = [word for span in CODE.findall(text) for word in span.split()]
+    paths = {word for word in words if FILE.fullmatch(word) and not OTHERS.match(word)}
+    return sorted(
+        path
+        for path in paths
+        if not (page.parent / path).exists() and not (REPOSITORY / path).exists()
+    )
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_what_a_page_links_to_or_names_exists(page):
+    assert broken_links(page) == []
+    assert missing_files(page) == []
+
+
+def test_what_does_not_exist_is_found(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text(
+        "# A page, of two lines\n"
+        "[a](#a-page-of-two-lines) [b](none.md) [c](#none) [d](https://e.org)\n"
+        "`local/none.py` `python local/nothing.sh` `local/enh.sh` `exp/x/config.yaml` `none.py`\n"
+        "```\n[f](none.md)\n```\n"
+    )
+    assert broken_links(page) == ["none.md", "#none"]
+    assert missing_files(page) == ["local/none.py", "local/nothing.sh"]

@@ -194,6 +194,7 @@ def check_model(folder: Path, exp: Path) -> SeparateSpeech:
     Raises:
         TisdissError: it does not load, or is too large for the package.
     """
+    from espnet2_tisdiss import SeparateSpeech  # takes seconds to import
     from espnet2_tisdiss.evaluate.cost import parameters
 
     try:

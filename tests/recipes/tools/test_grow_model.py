@@ -46,6 +46,6 @@ def test_configuration_that_is_too_small_is_one_line(tmp_path):
     ran = grow("mini", config, tmp_path / "start.pth")
     assert ran.returncode == 1
     assert ran.stderr == (
-        f"grow_model.py: {config}: cannot hold mini: emb_dim must be at least 32; got 16\n"
+        f"grow_model: {config}: cannot hold mini: emb_dim must be at least 32; got 16\n"
     )
     assert not (tmp_path / "start.pth").exists()

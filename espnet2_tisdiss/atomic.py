@@ -9,23 +9,27 @@ from espnet2_tisdiss.errors import TisdissError
 
 
 @contextmanager
-def written_aside(path: Path) -> Iterator[Path]:
-    """Give a path to write at; what is there takes the place of ``path`` if the block succeeds."""
-    with tempfile.TemporaryDirectory(prefix=".aside-", dir=path.parent) as folder:
-        aside = Path(folder, path.name)
-        yield aside
-        aside.replace(path)
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file aside and rename it when it is whole; its folder is made where it lacks.
+def replacing(path: Path) -> Iterator[Path]:
+    """Provide a temporary path, which replaces ``path`` if the block succeeds.
 
     Raises:
-        TisdissError: it cannot be written.
+        OSError: the folder of ``path`` does not exist or cannot be written to.
+    """
+    with tempfile.TemporaryDirectory(prefix=".aside-", dir=path.parent) as folder:
+        temporary = Path(folder, path.name)
+        yield temporary
+        temporary.replace(path)
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file under a temporary name and rename it; create its folder if needed.
+
+    Raises:
+        TisdissError: the file cannot be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with written_aside(path) as aside:
-            aside.write_bytes(content)
+        with replacing(path) as temporary:
+            temporary.write_bytes(content)
     except OSError as error:
         raise TisdissError(f"{path}: cannot be written: {error.strerror}") from None

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from datadir import DataError
 from progress import Progress
 
-from espnet2_tisdiss.processes import leave_with_parent
+from espnet2_tisdiss.processes import exit_with_parent
 
 
 def map_in_processes[Item, Result](
@@ -40,7 +40,7 @@ def map_in_processes[Item, Result](
         # Spawned, not forked: the progress bar has a thread, which a fork would not survive.
         context = multiprocessing.get_context("spawn")
         pool = ProcessPoolExecutor(
-            min(nj, len(items)), mp_context=context, initializer=leave_with_parent
+            min(nj, len(items)), mp_context=context, initializer=exit_with_parent
         )
         try:
             chunk = max(1, min(32, len(items) // (4 * nj)))

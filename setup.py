@@ -20,7 +20,7 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.12,<3.14",
     packages=find_packages(include=["espnet2_tisdiss", "espnet2_tisdiss.*"]),
-    package_data={"espnet2_tisdiss": ["models/*/*", "models/*/example/*/*.wav"]},
+    package_data={"espnet2_tisdiss": ["py.typed", "models/*/*", "models/*/example/*/*.wav"]},
     # ESPnet brings torch, torchaudio, numpy, scipy, soundfile, PyYAML and tqdm in versions that
     # go together; setuptools' own version rules are ESPnet's too
     install_requires=[

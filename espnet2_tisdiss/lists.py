@@ -1,4 +1,4 @@
-"""Kaldi's lists: wav.scp and the like."""
+"""Kaldi's two-column lists, such as wav.scp."""
 
 from pathlib import Path
 
@@ -8,15 +8,16 @@ from espnet2_tisdiss.errors import TisdissError
 
 
 def read_scp(scp: Path) -> dict[str, str]:
-    """Return the paths of a Kaldi list by their keys.
+    """Return the paths of a Kaldi list by key.
 
     Raises:
-        TisdissError: it is no such list, is empty, or holds a command in place of a path.
+        TisdissError: the file cannot be read as such a list, is empty, or contains a command
+            instead of a path.
     """
     try:
         table = read_2columns_text(scp)
     except (OSError, RuntimeError, ValueError, AssertionError) as error:
-        raise TisdissError(f"{scp}: is no list of '<key> <path>' lines ({error})") from None
+        raise TisdissError(f"{scp}: not a list of '<key> <path>' lines ({error})") from None
     for key, path in table.items():
         if not path or path.endswith("|"):
             raise TisdissError(

@@ -101,7 +101,7 @@ def test_lists():
         (b"a x.wav\na y.wav\n", "duplicated"),
         (b"../a x.wav\n", "../a: no file name"),
         (b".. x.wav\n", "no file name"),
-        (b"a \xff.wav\n", "no list of"),
+        (b"a \xff.wav\n", "not a list of"),
     ],
 )
 def test_lists_that_are_none(content, match):

@@ -34,8 +34,8 @@ from espnet2_tisdiss.network.config import TISDiSSConfig
 from espnet2_tisdiss.processes import exit_with_parent
 
 BACKUP, BROKEN = "checkpoint.pth.kept", "checkpoint.pth.broken"
-# attribute of a process's options: the user's values of the options of distributed training
-GIVEN = "given_before_processes"
+# attribute of a process's options that stores the user's values of the distributed options
+USER_VALUES = "user_values"
 
 
 @dataclass
@@ -144,7 +144,7 @@ class ResumableTask(EnhancementTask):
         ESPnet writes ``args`` to config.yaml next. The options that connect the processes of this
         run do not belong there: they get the user's values again.
         """
-        vars(args).update(vars(args).pop(GIVEN, {}))
+        vars(args).update(vars(args).pop(USER_VALUES, {}))
         return super().build_model(args)
 
     @classmethod
@@ -222,8 +222,8 @@ def train_on_cpus(task: type[EnhancementTask], args: Namespace) -> None:
             "dist_init_method": f"file://{folder}/rendezvous",
             "dist_rank": None,  # each process sets its own
         }
-        given = {name: getattr(args, name) for name in rendezvous}
-        args = Namespace(**vars(args) | rendezvous | {GIVEN: given})
+        user_values = {name: getattr(args, name) for name in rendezvous}
+        args = Namespace(**vars(args) | rendezvous | {USER_VALUES: user_values})
         context = torch.multiprocessing.start_processes(
             _train_share, (task, args, threads), count, join=False
         )

@@ -8,7 +8,7 @@ Axis letters: b batch, j speaker, h feature channel, t frame, f frequency bin or
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from functools import cache
@@ -20,19 +20,12 @@ from torch import Tensor, nn
 from torch_complex.tensor import ComplexTensor
 
 from espnet2_tisdiss.checks import abbreviated, check_integer
-from espnet2_tisdiss.network.blocks.band_layout import (
-    BandLayout,
-    BandSplit,
-    fixed_bands,
-    mel_bands,
-)
-from espnet2_tisdiss.network.blocks.bands import BandEmbed, BandProject
 from espnet2_tisdiss.network.blocks.block import ReconstructorBlock, RepeatResidual, SeparatorBlock
-from espnet2_tisdiss.network.blocks.frontend import ConvEmbed, ConvProject, GlobalNorm
+from espnet2_tisdiss.network.blocks.frontend import GlobalNorm
 from espnet2_tisdiss.network.blocks.locoformer import recomputed
-from espnet2_tisdiss.network.blocks.segments import SegmentEmbed, SegmentProject
 from espnet2_tisdiss.network.blocks.splitter import Splitter, zero_padding
 from espnet2_tisdiss.network.config import TISDiSSConfig, TrainingDtype
+from espnet2_tisdiss.network.front_ends import build_front_end
 from espnet2_tisdiss.network.precision import half_precision
 
 
@@ -71,7 +64,7 @@ class TISDiSSSeparator(AbsSeparator):
         stream_dim = config.emb_dim // config.compression
 
         # published checkpoints store these module names
-        self.conv, self.reconstructor_deconv = self._front_end(stream_dim)
+        self.conv, self.reconstructor_deconv = build_front_end(config, self.input_dim)
         self.encoder_blocks = nn.ModuleList(
             SeparatorBlock(config.mixture_path, config.tf_order)
             for _ in range(config.encoder_n_layers)
@@ -101,39 +94,6 @@ class TISDiSSSeparator(AbsSeparator):
         self.half_dtype: torch.dtype | None = None
         self.is_compiled = False
         self.every_depth = False
-
-    def _front_end(self, stream_dim: int) -> tuple[nn.Module, nn.Module]:
-        """Return the embedding and the projection chosen by the options."""
-        config = self.config
-        # masks start as an even share of the mixture: training learns a deviation from it
-        start = 1 / config.num_spk if config.mask else 0.0
-        if config.segment_size is not None:
-            embed = SegmentEmbed(self.input_dim, config.emb_dim, config.eps, config.segment_size)
-            return embed, SegmentProject(stream_dim, self.input_dim, start)
-        if config.band_split is None:
-            return ConvEmbed(config.emb_dim, config.eps), ConvProject(stream_dim)
-        layout = self._band_layout(config.band_split)
-        embed = BandEmbed(config.emb_dim, config.eps, layout)
-        return embed, BandProject(stream_dim, layout, start)
-
-    def _band_layout(self, band_split: BandSplit | Sequence[int]) -> BandLayout:
-        """Return the bands of the option ``band_split``."""
-        config = self.config
-        if self.input_dim < 2:
-            raise ValueError(
-                f"input_dim must be an integer >= 2 with band_split; got {self.input_dim}"
-            )
-        if band_split == "fixed":
-            return BandLayout(fixed_bands(self.input_dim, config.sample_rate, config.band_scale))
-        if isinstance(band_split, str):  # mel
-            return BandLayout(mel_bands(self.input_dim, config.sample_rate, config.num_bands))
-        if sum(band_split) != self.input_dim:
-            raise ValueError(
-                f"band_split must add up to the spectrum's {self.input_dim} bins; "
-                f"got {band_split}, which add up to {sum(band_split)}"
-            )
-        bins = torch.arange(self.input_dim).split(list(band_split))
-        return BandLayout([band.tolist() for band in bins])
 
     @property
     def num_spk(self) -> int:
@@ -168,9 +128,9 @@ class TISDiSSSeparator(AbsSeparator):
         Raises:
             RuntimeError: names are missing or unknown.
         """
-        given = {name for name in state_dict if name.startswith(prefix)}
+        found = {name for name in state_dict if name.startswith(prefix)}
         names = {prefix + name for name in self.state_dict()}
-        refuse_mismatch(names - given, given - names)
+        refuse_mismatch(names - found, found - names)
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     def compile_blocks(self) -> None:
@@ -395,7 +355,7 @@ class TISDiSSSeparator(AbsSeparator):
         return estimate * mixture.unsqueeze(1) if self.config.mask else estimate
 
 
-# a context variable: each thread has its own depth
+# a context variable, since threads may use different depths
 _depth_of_call: ContextVar[int | None] = ContextVar("depth_of_call", default=None)
 
 

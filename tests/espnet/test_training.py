@@ -21,7 +21,14 @@ from small_bank import RATE, tone, write_small_bank
 
 from espnet2_tisdiss.bin import enh_train
 from espnet2_tisdiss.errors import TisdissError
-from espnet2_tisdiss.espnet.training import BACKUP, ResumableTask, back_up, depth_of_epoch, repair
+from espnet2_tisdiss.espnet.training import (
+    BACKUP,
+    USER_VALUES,
+    ResumableTask,
+    back_up,
+    depth_of_epoch,
+    repair,
+)
 
 
 def after_epoch(folder: Path, epoch: int) -> dict[str, torch.Tensor]:
@@ -292,7 +299,7 @@ def test_two_processes_train_as_one(train):
     config = yaml.safe_load((folder / "config.yaml").read_text())
     assert config["cpu_processes"] == 2 and not config["distributed"]
     assert config["dist_init_method"] == "env://" and config["dist_world_size"] is None
-    assert "given_before_processes" not in config
+    assert USER_VALUES not in config
 
 
 @pytest.mark.parametrize("told", [signal.SIGKILL, signal.SIGINT])

@@ -55,7 +55,7 @@ class Splitter(nn.Module):
         Returns:
             (b, j, t, f, h / compression).
         """
-        # the hidden map is many times as large as the streams: not all of it at once
+        # in parts, since the hidden map is several times as large as the streams
         return by_frames(self._split, x, frames, CONTEXT)
 
     def _split(self, x: Tensor, frames: Tensor | None) -> Tensor:

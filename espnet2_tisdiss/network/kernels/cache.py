@@ -1,7 +1,7 @@
 """Process a feature map in parts that stay in a CPU's cache.
 
-Parts also bound the memory of what lies between two layers, which is several times as wide as the
-map. On other devices a map is always processed in one part.
+Parts also bound the memory of intermediate results, which are several times as wide as the map. On
+other devices a map is always processed in one part.
 """
 
 from collections.abc import Callable

@@ -70,7 +70,12 @@ class RowConvolutions:
         tap = torch.where((tap >= 0) & (tap < kernel), tap, kernel)  # tap K is a zero
         weight = F.pad(self.conv.weight, (0, 1))[:, :, tap]  # (out, in, window, position)
         self._weight = weight.permute(2, 0, 3, 1).flatten(2).flatten(0, 1)
-        self._bias = self.conv.bias.repeat(windows)
+        self._bias = _repeat(self.conv.bias, windows)
         weight = F.pad(self.deconv.weight, (0, 1))[:, :, tap]  # (in, out, window, position)
         self._transposed_weight = weight.permute(3, 1, 2, 0).flatten(2).flatten(0, 1)
-        self._transposed_bias = self.deconv.bias.repeat(self.length)
+        self._transposed_bias = _repeat(self.deconv.bias, self.length)
+
+
+def _repeat(bias: Tensor | None, times: int) -> Tensor | None:
+    """Return a bias for each of ``times`` windows or positions."""
+    return None if bias is None else bias.repeat(times)

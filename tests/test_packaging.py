@@ -30,7 +30,8 @@ def test_wheel_and_sdist_hold_every_module_and_model(tmp_path):
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     models = [path for path in (package / "models").rglob("*") if path.is_file()]
-    wanted = {str(path.relative_to(REPOSITORY)) for path in [*package.rglob("*.py"), *models]}
+    files = [*package.rglob("*.py"), package / "py.typed", *models]
+    wanted = {str(path.relative_to(REPOSITORY)) for path in files}
     assert packed == wanted and wanted <= names
     assert {"config.yaml", "model.pth", "SHA256SUMS"} <= {path.name for path in models}
 

@@ -22,6 +22,7 @@ setup(
     packages=find_packages(include=["espnet2_tisdiss", "espnet2_tisdiss.*"]),
     package_data={
         "espnet2_tisdiss": [
+            "py.typed",
             *("models/*/*", "models/*/example/*/*.wav"),
             *("recipes/*/*.json", "recipes/*/*.md", "recipes/*/*.tsv", "recipes/*/*.yaml"),
         ]

@@ -27,7 +27,7 @@ sys.path[:0] = [str(ROOT)]
 
 from results import record  # noqa: E402
 
-from espnet2_tisdiss.atomic import write_whole  # noqa: E402
+from espnet2_tisdiss.atomic import write_atomically  # noqa: E402
 from espnet2_tisdiss.errors import TisdissError  # noqa: E402
 from espnet2_tisdiss.evaluate.pictures import new_figure  # noqa: E402
 
@@ -233,7 +233,7 @@ def main() -> None:
     try:
         folders = read_folders(args.package)
         record(args.page, SECTION, f"{table(folders)}\n![Layers of the package]({PICTURE})\n")
-        write_whole(args.page.parent / PICTURE, draw(folders))
+        write_atomically(args.page.parent / PICTURE, draw(folders))
     except (TisdissError, OSError, SyntaxError) as error:
         sys.exit(f"draw_imports: {error}")
 

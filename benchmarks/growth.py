@@ -33,7 +33,7 @@ from measuring import (
 )
 from results import check_page, machine, number, record, table
 
-from espnet2_tisdiss.atomic import write_whole
+from espnet2_tisdiss.atomic import write_atomically
 from espnet2_tisdiss.audio.noise import speech_shaped_noise
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.evaluate.cost import CostCounter, PeakMemory, memory_in_use
@@ -231,7 +231,7 @@ def pictures(curves: Mapping[str, Sequence[Point]], folder: Path, device_type: s
         drawn = {name: p for name, p in curves.items() if CURVES[name].picture == picture}
         label = CURVES[next(iter(drawn))].label
         relative = f"images/growth-{picture}-{device_type}.png"
-        write_whole(folder / relative, draw(drawn, label))
+        write_atomically(folder / relative, draw(drawn, label))
         lines.append(f"![Time and peak memory against {label}]({relative})\n")
     return "\n".join(lines)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import torch
 
-from espnet2_tisdiss.atomic import write_whole
+from espnet2_tisdiss.atomic import write_atomically
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.evaluate.tables import (
     markdown_table as table,  # noqa: F401  (the benchmarks take it from here)
@@ -81,12 +81,12 @@ def check_page(page: Path | None, name: str, partial: Sequence[str] = ()) -> Non
 
 
 def record(page: Path, name: str, content: str) -> None:
-    """Replace a section of a page in a file, which is written aside.
+    """Replace a section of a page in a file, written under a temporary name.
 
     Raises:
         TisdissError: there is no such file, or no such section in it.
     """
-    write_whole(page, _with_section(page, name, content).encode())
+    write_atomically(page, _with_section(page, name, content).encode())
 
 
 def _with_section(page: Path, name: str, content: str) -> str:

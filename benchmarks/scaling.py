@@ -25,7 +25,7 @@ from scaling_report import PICTURE, collect, draw, tell, trainings
 from scaling_variants import VARIANTS, Run, plan
 from tqdm import tqdm
 
-from espnet2_tisdiss.atomic import write_whole
+from espnet2_tisdiss.atomic import write_atomically
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.processes import LogTail, failure, stop
 from espnet2_tisdiss.recipes.program import positive, run_main
@@ -228,7 +228,7 @@ def write_report(runs: Sequence[Run], longer: Sequence[Path], page: Path | None)
     content = tell(runs, outcomes, trained)
     print(content)
     if page is not None:
-        write_whole(page.parent / "images" / PICTURE, draw(outcomes, trained))
+        write_atomically(page.parent / "images" / PICTURE, draw(outcomes, trained))
         picture = f"![SI-SNRi against N_re, a line for each model](images/{PICTURE})"
         record(page, SECTION, f"{content}\n{picture}")
 

@@ -1,8 +1,8 @@
 """TISDiSS (arXiv 2509.15666) as a plugin for ESPnet's enhancement task.
 
-Once this package is imported, ESPnet knows the separator ``tisdiss`` and the loss wrapper
-``multi_depth_pit`` in every class and command of this process. ESPnet's task module, whose import
-takes seconds, is not imported here: the two names are added in the moment it is.
+Importing this package registers the separator ``tisdiss`` and the loss wrapper ``multi_depth_pit``
+with ESPnet, for all of its classes and commands in this process. ESPnet's task module takes seconds
+to import, so it is not imported here: an import hook adds the two names when it is.
 """
 
 import importlib
@@ -33,7 +33,7 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import what the package exports when it is asked for (PEP 562)."""
+    """Import an exported name on first use (PEP 562)."""
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -1,24 +1,24 @@
 """Run an unchanged ESPnet command with the plugin: ``python -m espnet2_tisdiss -m MODULE ...``.
 
-Made to stand in for the interpreter in pipelines that let one name it, such as ESPnet's
-``enh.sh --python "python3 -m espnet2_tisdiss"``: an ESPnet command module runs with the plugin
-registered, and anything else is handed to Python as it is.
+Replaces the interpreter in pipelines that take it as an option, such as ESPnet's
+``enh.sh --python "python3 -m espnet2_tisdiss"``: ESPnet's command modules run with the plugin
+registered; all other arguments are passed to Python unchanged.
 """
 
 import importlib
 import os
 import sys
 
-import espnet2_tisdiss  # noqa: F401  (registers, also in the processes that training starts)
+import espnet2_tisdiss  # noqa: F401  (registers, also in processes that training starts)
 
 
 def main() -> None:
-    """Run ``-m espnet2.bin.X ARGS`` in this process; replace it by Python for all else."""
+    """Run ``-m espnet2.bin.X ARGS`` in this process; otherwise exec the Python interpreter."""
     arguments = sys.argv[1:]
     if len(arguments) < 2 or arguments[0] != "-m" or not arguments[1].startswith("espnet2.bin."):
         os.execv(sys.executable, [sys.executable, *arguments])
-    # Called, not run as __main__: distributed training starts processes that import this
-    # process's main module, and so the plugin.
+    # Called instead of run as __main__: the processes of distributed training import this process's
+    # main module, which must be this one to register the plugin.
     sys.argv = arguments[1:]
     importlib.import_module(arguments[1]).main()
 

@@ -15,59 +15,59 @@ PREFIX = ".aside-"
 
 
 @contextmanager
-def write_aside(path: str | Path) -> Iterator[Path]:
-    """Give a path to write a file at; it is renamed to ``path`` if the block succeeds.
+def replacing(path: str | Path) -> Iterator[Path]:
+    """Provide a temporary path, which replaces ``path`` if the block succeeds.
 
-    Both have the same last part, so writers that go by the suffix choose the right format. The
-    folder of ``path`` is made where it lacks.
+    Both have the same file name, so that writers that go by the suffix choose the right format.
+    Missing parent folders are created.
 
     Raises:
         OSError: the file cannot be written; the error names ``path``.
     """
-    with _beside(Path(path)) as aside:
-        yield aside
-        aside.replace(path)
+    with _beside(Path(path)) as temporary:
+        yield temporary
+        temporary.replace(path)
 
 
 @contextmanager
-def build_aside(folder: str | Path) -> Iterator[Path]:
-    """Give an empty folder, which is renamed to ``folder`` if the block succeeds.
+def replacing_folder(folder: str | Path) -> Iterator[Path]:
+    """Provide an empty temporary folder, which replaces ``folder`` if the block succeeds.
 
-    A folder that was there before is kept until the new one is complete.
+    An existing folder stays until the new one is complete.
 
     Raises:
-        OSError: the folder cannot be made; the error names ``folder``.
+        OSError: the folder cannot be created; the error names ``folder``.
     """
     folder = Path(folder)
-    with _beside(folder) as aside:
-        aside.mkdir()
-        yield aside
-        old = aside.with_name(".replaced")
+    with _beside(folder) as temporary:
+        temporary.mkdir()
+        yield temporary
+        old = temporary.with_name(".replaced")
         try:
             if folder.exists():
                 folder.rename(old)
-            aside.rename(folder)
+            temporary.rename(folder)
         finally:
             if old.exists() and not folder.exists():  # failed or interrupted between the two
                 old.rename(folder)
 
 
-def write_whole(path: str | Path, content: bytes | str) -> None:
-    """Write a file, text as UTF-8; it gets its name when it is complete.
+def write_atomically(path: str | Path, content: bytes | str) -> None:
+    """Write a file, text as UTF-8, under a temporary name and rename it.
 
     Raises:
-        TisdissError: it cannot be written.
+        TisdissError: the file cannot be written.
     """
     try:
-        with write_aside(path) as aside:
-            aside.write_bytes(content if isinstance(content, bytes) else content.encode())
+        with replacing(path) as temporary:
+            temporary.write_bytes(content if isinstance(content, bytes) else content.encode())
     except OSError as error:
         raise TisdissError(f"{path}: cannot be written: {error.strerror}") from None
 
 
 @contextmanager
 def _beside(path: Path) -> Iterator[Path]:
-    """Give a path of the same last part in a temporary folder beside ``path``."""
+    """Provide a path of the same name in a temporary folder beside ``path``."""
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with tempfile.TemporaryDirectory(prefix=PREFIX, dir=path.parent) as folder:
@@ -78,9 +78,9 @@ def _beside(path: Path) -> Iterator[Path]:
 
 
 def _name(error: OSError, path: Path) -> None:
-    """Make a system error name ``path`` where it names nothing or what is aside.
+    """Make a system error name ``path`` if it names no file or a temporary one.
 
-    A full disk is such an error: it is found when the file is already open.
+    An example is a full disk, which is noticed when the file is already open.
     """
     if error.errno is None:  # raised by a program, with its own text
         return

@@ -1,4 +1,4 @@
-"""Checks of constructor arguments: errors that name the argument and the values allowed."""
+"""Checks of arguments, whose errors name the argument and the values allowed."""
 
 import numbers
 import operator
@@ -26,26 +26,26 @@ def check_integer(name: str, value: Any, minimum: int) -> int:
 
 
 def check_number(name: str, value: Any, low: float, high: float) -> None:
-    """Raise ValueError unless ``value`` is a number with ``low`` <= value < ``high``."""
+    """Raise ValueError unless ``value`` is a number in [``low``, ``high``)."""
     number = isinstance(value, numbers.Real) and not isinstance(value, bool)
     if not number or not low <= value < high:
         raise ValueError(f"{name} must be a number in [{low:g}, {high:g}); got {value!r}")
 
 
-def check_divides(name: str, divisor: int, whole: str, value: int) -> None:
-    """Raise ValueError unless the argument ``name``, a divisor, divides ``value``."""
+def check_divides(name: str, divisor: int, multiple: str, value: int) -> None:
+    """Raise ValueError unless ``divisor``, the argument ``name``, divides ``value``."""
     if value % divisor:
-        raise ValueError(f"{name} must divide {whole} = {value}; got {divisor}")
+        raise ValueError(f"{name} must divide {multiple} = {value}; got {divisor}")
 
 
-def some_of(names: Collection[str], most: int = 5) -> str:
-    """Return the first names in the order of the alphabet, and how many more there are."""
-    more = len(names) - most
-    return ", ".join(sorted(names)[:most]) + (f" and {more} more" if more > 0 else "")
+def abbreviated(names: Collection[str], limit: int = 5) -> str:
+    """Return the first ``limit`` names in alphabetical order, and the number of the others."""
+    more = len(names) - limit
+    return ", ".join(sorted(names)[:limit]) + (f" and {more} more" if more > 0 else "")
 
 
 def as_list(value: Any) -> list:
-    """Return a list as a new list, and anything else (a string too) as a list of one."""
+    """Return a copy of a list or tuple as a list, any other value as a list of one."""
     return list(value) if isinstance(value, (list, tuple)) else [value]
 
 

@@ -1,18 +1,19 @@
-"""Errors that a user is shown as one line."""
+"""Errors that commands print as one line."""
 
 
 class TisdissError(ValueError):
-    """What the user asked for cannot be done; the text says what, where, and what to do."""
+    """The user's request cannot be met; the text says what is wrong, where, and what to do."""
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an error's text, or its name where it has none.
+    """Return the first line of an error's text, or the error's class name if it has no text.
 
-    After a colon at its end (as PyTorch has it on weights that do not fit) the next line is added.
+    If that line ends in a colon, as in PyTorch's errors on weights that do not match, the next line
+    is appended.
     """
     first, *rest = str(error).strip().splitlines() or [type(error).__name__]
     return f"{first} {rest[0].strip()}" if rest and first.endswith(":") else first
 
 
 class AudioError(TisdissError):
-    """A file that cannot be read or written: ``path: what; what to do``, in one line."""
+    """A file cannot be read or written; the text is one line, ``path: reason; what to do``."""

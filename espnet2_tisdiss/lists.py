@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from espnet2_tisdiss.atomic import write_aside
+from espnet2_tisdiss.atomic import replacing
 from espnet2_tisdiss.errors import TisdissError
 
 
@@ -20,7 +20,7 @@ def read_scp(path: str | Path) -> dict[str, str]:
 
     Raises:
         TisdissError: the file is missing, unreadable or empty, a line lacks its value, or a key
-            comes twice. The message names the file and the line.
+            occurs twice. The message names the file and the line.
     """
     path = Path(path)
     mapping: dict[str, str] = {}
@@ -56,7 +56,7 @@ def read_paths(scp: str | Path) -> dict[str, str]:
     """Read a list of files.
 
     Raises:
-        TisdissError: it is no such list, or holds a command in place of a path.
+        TisdissError: the file is not such a list, or contains a command instead of a path.
     """
     table = read_scp(scp)
     for key, path in table.items():
@@ -66,7 +66,7 @@ def read_paths(scp: str | Path) -> dict[str, str]:
 
 
 def write_scp(path: str | Path, mapping: Mapping[str, str]) -> None:
-    """Write a list, sorted in byte order; it gets its name when it is complete."""
+    """Write a list, sorted in byte order, under a temporary name and rename it."""
     lines = [f"{key} {mapping[key]}\n" for key in sorted(mapping, key=byte_order)]
-    with write_aside(path) as aside:
-        aside.write_text("".join(lines), encoding="utf-8")
+    with replacing(path) as temporary:
+        temporary.write_text("".join(lines), encoding="utf-8")

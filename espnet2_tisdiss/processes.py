@@ -1,4 +1,4 @@
-"""Processes that work for another one: how they end with it or are stopped, and their logs."""
+"""Worker processes: how they exit with their parent or are stopped, and their logs."""
 
 import multiprocessing
 import os
@@ -12,11 +12,14 @@ STOP_WITHIN_S = 10.0
 LAST_LINES = 5
 
 
-def leave_with_parent() -> None:
-    """Make this worker process end when its parent is gone, however that came about."""
+def exit_with_parent() -> None:
+    """Make this worker process exit when its parent exits, even if the parent was killed."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        raise RuntimeError("exit_with_parent must be called in a process of multiprocessing")
 
     def wait() -> None:
-        multiprocessing.parent_process().join()
+        parent.join()
         os._exit(1)
 
     threading.Thread(target=wait, daemon=True).start()

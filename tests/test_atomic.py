@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from espnet2_tisdiss.atomic import build_aside, write_aside, write_whole
+from espnet2_tisdiss.atomic import replacing, replacing_folder, write_atomically
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.lists import write_scp
 
@@ -18,8 +18,8 @@ from espnet2_tisdiss.lists import write_scp
 def test_permissions_follow_the_umask(tmp_path: Path, umask: int, file: int, folder: int) -> None:
     before = os.umask(umask)
     try:
-        write_whole(tmp_path / "new" / "file", "text")
-        with build_aside(tmp_path / "folder"):
+        write_atomically(tmp_path / "new" / "file", "text")
+        with replacing_folder(tmp_path / "folder"):
             pass
     finally:
         os.umask(before)
@@ -30,15 +30,15 @@ def test_permissions_follow_the_umask(tmp_path: Path, umask: int, file: int, fol
 def test_what_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     with pytest.raises(TisdissError, match="/folder: cannot be written: Is a directory$"):
-        write_whole(tmp_path / "folder", b"")
+        write_atomically(tmp_path / "folder", b"")
     assert list(tmp_path.iterdir()) == [tmp_path / "folder"]
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "list"
     path.write_text("old")
-    with pytest.raises(RuntimeError), write_aside(path) as aside:
-        aside.write_text("half")
+    with pytest.raises(RuntimeError), replacing(path) as temporary:
+        temporary.write_text("half")
         raise RuntimeError
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
@@ -46,15 +46,15 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
 
 def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     folder = tmp_path / "set"
-    with build_aside(folder) as aside:
-        (aside / "a").write_text("1")
+    with replacing_folder(folder) as temporary:
+        (temporary / "a").write_text("1")
         assert not folder.exists()
-    with pytest.raises(RuntimeError), build_aside(folder) as aside:
-        (aside / "b").write_text("2")
+    with pytest.raises(RuntimeError), replacing_folder(folder) as temporary:
+        (temporary / "b").write_text("2")
         raise RuntimeError
     assert [path.name for path in folder.iterdir()] == ["a"]
-    with build_aside(folder) as aside:
-        (aside / "c").write_text("3")
+    with replacing_folder(folder) as temporary:
+        (temporary / "c").write_text("3")
     assert [path.name for path in folder.iterdir()] == ["c"]
     assert list(tmp_path.iterdir()) == [folder]
 
@@ -73,8 +73,8 @@ def test_the_old_folder_comes_back_if_the_new_one_does_not_take_its_place(
         monkeypatch.undo()
         raise error
 
-    with pytest.raises(error), build_aside(folder) as aside:
-        (aside / "new").touch()
+    with pytest.raises(error), replacing_folder(folder) as temporary:
+        (temporary / "new").touch()
         monkeypatch.setattr(Path, "rename", stopped)
     assert [path.name for path in folder.iterdir()] == ["old"]
     assert list(tmp_path.iterdir()) == [folder]
@@ -86,17 +86,17 @@ def test_a_full_disk_names_the_file(tmp_path: Path, full_disk: None) -> None:
         write_scp(path, {f"key{number}": "value" for number in range(100)})
     folder = tmp_path / "set"
     message = f"File too large: '{folder}/wav.scp'$"
-    with pytest.raises(OSError, match=message), build_aside(folder) as aside:
-        write_scp(aside / "wav.scp", {f"key{number}": "value" for number in range(100)})
+    with pytest.raises(OSError, match=message), replacing_folder(folder) as temporary:
+        write_scp(temporary / "wav.scp", {f"key{number}": "value" for number in range(100)})
     message = f"File too large: '{folder}'$"
-    with pytest.raises(OSError, match=message), build_aside(folder) as aside:
-        (aside / "file").write_bytes(bytes(1000))
+    with pytest.raises(OSError, match=message), replacing_folder(folder) as temporary:
+        (temporary / "file").write_bytes(bytes(1000))
     assert not list(tmp_path.iterdir())
 
 
 def test_an_error_about_another_file_keeps_its_name(tmp_path: Path) -> None:
     other = tmp_path / "other"
-    with pytest.raises(FileNotFoundError, match=f"'{other}'$"), write_aside(tmp_path / "list"):
+    with pytest.raises(FileNotFoundError, match=f"'{other}'$"), replacing(tmp_path / "list"):
         other.read_text()
-    with pytest.raises(OSError, match="^a text$"), write_aside(tmp_path / "list"):
+    with pytest.raises(OSError, match="^a text$"), replacing(tmp_path / "list"):
         raise OSError("a text")

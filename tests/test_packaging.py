@@ -33,9 +33,8 @@ def test_wheel_and_sdist_hold_every_module_and_model(tmp_path):
     data = [
         path for path in (package / "recipes").rglob("*.*") if path.parent.name != "__pycache__"
     ]
-    wanted = {
-        str(path.relative_to(REPOSITORY)) for path in {*package.rglob("*.py"), *models, *data}
-    }
+    files = {*package.rglob("*.py"), package / "py.typed", *models, *data}
+    wanted = {str(path.relative_to(REPOSITORY)) for path in files}
     assert packed == wanted and wanted <= names
     assert {"config.yaml", "model.pth", "SHA256SUMS"} <= {path.name for path in models}
 

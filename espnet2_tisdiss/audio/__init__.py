@@ -1,1 +1,1 @@
-"""Audio files in and out, block by block."""
+"""Read, resample and write audio block by block."""

@@ -1,12 +1,15 @@
 """Which channels of a recording are separated."""
 
+from typing import Literal, get_args
+
 import numpy as np
 
-CHANNELS = ("mean", "left", "right", "each")
+Channel = Literal["mean", "left", "right", "each"]
+CHANNELS: tuple[Channel, ...] = get_args(Channel)
 
 
-def take_channels(block: np.ndarray, channel: str) -> np.ndarray:
-    """Return the chosen channel(s) of a block (c, n), in memory of their own."""
+def take_channels(block: np.ndarray, channel: Channel) -> np.ndarray:
+    """Return the chosen channels (c', n) of a block (c, n), contiguous in memory."""
     if channel == "mean" and len(block) > 1:
         return block.mean(axis=0, keepdims=True)
     if channel == "left":

@@ -1,7 +1,7 @@
 """Reading audio files of any length, rate, channel count and format, block by block.
 
-Memory is bounded by the block. What cannot be read is an :class:`AudioError` of one line. As in
-libsndfile, one frame is one sample of every channel. Axis letters: c channel, n sample.
+Memory use is bounded by the block. A file that cannot be read raises an :class:`AudioError` of one
+line. As in libsndfile, a frame is one sample of every channel. Axis letters: c channel, n sample.
 """
 
 import os
@@ -14,20 +14,20 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from espnet2_tisdiss.audio.channels import CHANNELS, take_channels
+from espnet2_tisdiss.audio.channels import CHANNELS, Channel, take_channels
 from espnet2_tisdiss.checks import check_choice
 from espnet2_tisdiss.errors import AudioError
 
 BLOCK_SECONDS = 5.0
-# rates outside this range mean a broken header; soxr would compute for hours
+# rates in Hz; others mean a broken header, and resampling from them would take hours
 RATES = range(1000, 768_001)
-# libsndfile's number of frames where the header does not state one
+# libsndfile's number of frames if the header does not state one
 UNKNOWN_FRAMES = 2**63 - 1
 
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """What the header of an audio file says.
+    """Contents of an audio file's header.
 
     Attributes:
         rate: samples per second.
@@ -50,46 +50,48 @@ class AudioInfo:
 
 
 def probe(path: str | Path) -> AudioInfo:
-    """Return what a file's header says, and refuse a file that cannot be read.
+    """Return the contents of a file's header, and refuse a file that cannot be read.
 
-    A sample that is broken or missing inside is found by :func:`read_blocks` only.
+    Only :func:`read_blocks` finds damaged or missing samples.
 
     Raises:
-        AudioError: no such file, no file, unreadable, empty, no audio, no samples, a rate outside
-            :data:`RATES`, or shorter than the header says.
+        AudioError: the file does not exist, is not a regular file, cannot be opened, is empty,
+            contains no audio or no samples, has a rate outside :data:`RATES`, or is shorter than
+            its header says.
     """
-    _check_whole(path)
+    _check_complete(path)
     with open_audio(path) as file:
         info = AudioInfo(file.samplerate, file.channels, file.frames, file.subtype, file.format)
     if info.frames == 0:
-        raise AudioError(f"{path}: holds no samples; leave it out")
+        raise AudioError(f"{path}: holds no samples; remove it from the inputs")
     if info.frames == UNKNOWN_FRAMES:
-        raise AudioError(f"{path}: does not say how long it is; convert it to wav")
+        raise AudioError(f"{path}: the header does not state the length; convert it to wav")
     if info.rate not in RATES:
         raise AudioError(
-            f"{path}: has a sample rate of {info.rate} Hz, not of {RATES[0]} to {RATES[-1]}; "
-            "mend its header"
+            f"{path}: has a sample rate of {info.rate} Hz, outside {RATES[0]} to {RATES[-1]} Hz; "
+            "repair its header"
         )
     return info
 
 
 def read_blocks(
-    path: str | Path, channel: str = "mean", block_seconds: float = BLOCK_SECONDS
+    path: str | Path, channel: Channel = "mean", block_seconds: float = BLOCK_SECONDS
 ) -> Iterator[np.ndarray]:
     """Yield a file's samples from start to end.
 
     Args:
         path: the audio file.
-        channel: "mean" of all channels, "left" (the first), "right" (the second), or "each" by
-            itself; a file of one channel gives that one.
+        channel: "mean" of all channels, "left" (the first), "right" (the second), or "each",
+            separately; for a mono file all mean its one channel.
         block_seconds: length of a block.
 
     Yields:
-        float32 (c, n), c = 1 or, with "each", the file's channels; full scale of integer formats
-        is 1.
+        float32 (c, n), where c is 1 or, with "each", the file's channels. Integer formats are
+        scaled to a full scale of 1.
 
     Raises:
-        AudioError: as :func:`probe`; a NaN or infinite sample; fewer samples than the header says.
+        AudioError: as for :func:`probe`; a sample is NaN or infinite; the file has fewer samples
+            than its header says.
         ValueError: ``channel`` is none of the above.
     """
     check_choice("channel", channel, CHANNELS)
@@ -101,7 +103,7 @@ def read_blocks(
             block = take_channels(file.read(length, dtype="float32", always_2d=True).T, channel)
             if not block.shape[1]:
                 raise AudioError(
-                    f"{path}: truncated: {done} of {info.frames} samples are there; replace it"
+                    f"{path}: truncated: only {done} of {info.frames} samples found; replace it"
                 )
             _check_finite(path, block, done, info.rate)
             done += block.shape[1]
@@ -109,6 +111,7 @@ def read_blocks(
 
 
 def _check_finite(path: str | Path, block: np.ndarray, start: int, rate: int) -> None:
+    """Refuse a block (c, n), from sample ``start`` of the file on, with NaN or infinite samples."""
     finite = np.isfinite(block).all(axis=0)
     if not finite.all():
         second = (start + int(np.argmin(finite))) / rate
@@ -117,32 +120,35 @@ def _check_finite(path: str | Path, block: np.ndarray, start: int, rate: int) ->
         )
 
 
-def _check_whole(path: str | Path) -> None:
-    """Refuse what is no file, and a file that is shorter than its header says."""
+def _check_complete(path: str | Path) -> None:
+    """Refuse a path that is not a regular file, and a file shorter than its header says."""
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
             raise AudioError(f"{path}: is not a file; give an audio file")
         with open(path, "rb") as file:
             header = file.read(28)
-            there = file.seek(0, os.SEEK_END)
+            actual = file.seek(0, os.SEEK_END)
     except FileNotFoundError:
         raise AudioError(f"{path}: no such file; check its name") from None
     except OSError as error:
         raise AudioError(
             f"{path}: cannot be opened ({error.strerror}); check its name and permissions"
         ) from None
-    if not there:
+    if not actual:
         raise AudioError(f"{path}: is empty (0 bytes); replace it")
     size = declared_size(header)
-    # a pad byte at the end may be counted and lacking
-    if size is not None and size > there + 1:
-        raise AudioError(f"{path}: truncated: {there} of {size} bytes are there; replace it")
+    # some programs count a pad byte at the end without writing it
+    if size is not None and size > actual + 1:
+        raise AudioError(f"{path}: truncated: only {actual} of {size} bytes found; replace it")
 
 
 def declared_size(header: bytes) -> int | None:
-    """Return the file size in bytes that the first 28 of a RIFF, AIFF or RF64 file tell, or None.
+    """Return the file size in bytes stated in the header of a RIFF, AIFF or RF64 file, or None.
 
-    libsndfile reads shorter files of these formats as if they were meant to be short.
+    libsndfile reads truncated files of these formats without an error.
+
+    Args:
+        header: the first 28 bytes of the file.
     """
     match header[:4]:
         case b"RIFF":
@@ -153,14 +159,14 @@ def declared_size(header: bytes) -> int | None:
             size = int.from_bytes(header[20:28], "little")
         case _:
             return None
-    # Programs that write into a pipe leave 0, the largest number, or (sox, arecord) one near 2 GiB.
-    in_a_pipe = size in (0, 0xFFFFFFFF) or 0x7FFFF000 <= size <= 0x80000100
-    return None if in_a_pipe else size + 8
+    # Programs that write to a pipe put 0, the largest number, or (sox, arecord) about 2 GiB here.
+    is_from_pipe = size in (0, 0xFFFFFFFF) or 0x7FFFF000 <= size <= 0x80000100
+    return None if is_from_pipe else size + 8
 
 
 @contextmanager
 def open_audio(path: str | Path) -> Iterator[soundfile.SoundFile]:
-    """Open an audio file; what goes wrong with it in the block becomes an AudioError."""
+    """Open an audio file; turn libsndfile's errors in the block into AudioErrors."""
     try:
         with soundfile.SoundFile(os.fsencode(path)) as file:
             yield file
@@ -169,5 +175,5 @@ def open_audio(path: str | Path) -> Iterator[soundfile.SoundFile]:
         raise AudioError(
             f"{path}: not a readable audio file ({reason}); replace or convert it"
         ) from None
-    except TypeError:  # soundfile's, of a suffix that stands for samples without a header
-        raise AudioError(f"{path}: has no header that tells its rate; convert it to wav") from None
+    except TypeError:  # soundfile's error for a suffix of headerless formats
+        raise AudioError(f"{path}: has no header with its sample rate; convert it to wav") from None

@@ -1,4 +1,4 @@
-"""Resampling of streams, block by block, with exact lengths."""
+"""Resample streams block by block, with exact lengths."""
 
 import numpy as np
 import soxr
@@ -9,19 +9,18 @@ from espnet2_tisdiss.checks import check_integer
 class Resampler:
     """Change the rate of a stream of blocks, without delay and with an exact length.
 
-    The output does not depend on how the input is cut into blocks. Equal rates pass samples
-    through as they are.
+    The output does not depend on the division into blocks. With equal rates samples pass unchanged.
 
     Args:
-        from_rate: samples per second that go in.
-        to_rate: samples per second that come out.
+        from_rate: samples per second of the input.
+        to_rate: samples per second of the output.
         rows: signals of a block, e.g. channels or speakers.
-        total: samples to give in all: the end is cut or filled with silence; None:
-            ceil(n * to_rate / from_rate) for n samples in, so that there and back with the
-            original length as ``total`` never has to fill.
+        total: samples of the output, whose end is cut or filled with silence; None:
+            ceil(n * to_rate / from_rate) for n input samples. Resampling that back with ``total``
+            = n never needs to fill.
 
     Raises:
-        ValueError: a rate or ``rows`` is no integer >= 1, ``total`` no integer >= 0.
+        ValueError: a rate or ``rows`` is not an integer >= 1, or ``total`` not an integer >= 0.
     """
 
     def __init__(self, from_rate: int, to_rate: int, rows: int = 1, total: int | None = None):
@@ -29,26 +28,27 @@ class Resampler:
         self.to_rate = check_integer("to_rate", to_rate, 1)
         self.rows = check_integer("rows", rows, 1)
         self._total = total if total is None else check_integer("total", total, 0)
-        self._taken = self._given = 0
-        # soxr's own start and end are symmetric: it removes its filter's delay itself
+        self._consumed = self._produced = 0
+        # soxr compensates for the delay of its filter
         self._stream = soxr.ResampleStream(from_rate, to_rate, rows, dtype="float32", quality="HQ")
 
     def push(self, block: np.ndarray) -> np.ndarray:
-        """Take a block (rows, n) and return the samples finished by it (rows, m), m may be 0."""
-        self._taken += block.shape[1]
+        """Consume a block (rows, n) and return the samples (rows, m) it completes, m >= 0."""
+        self._consumed += block.shape[1]
         return self._limit(self._convert(block), self._total)
 
     def finish(self) -> np.ndarray:
-        """Return the rest (rows, m); nothing may be pushed after it."""
+        """Return the remaining samples (rows, m); no ``push`` may follow."""
         total = self._total
         if total is None:
-            total = _ceil_ratio(self._taken, self.to_rate, self.from_rate)
-        # soxr rounds its length; silence behind the end brings it up to `total`
-        lacking = max(0, _ceil_ratio(total, self.from_rate, self.to_rate) - self._taken)
-        silence = np.zeros((self.rows, lacking), np.float32)
+            total = _ceil_ratio(self._consumed, self.to_rate, self.from_rate)
+        # soxr rounds the output's length; silence at the input's end extends it to `total`
+        missing = max(0, _ceil_ratio(total, self.from_rate, self.to_rate) - self._consumed)
+        silence = np.zeros((self.rows, missing), np.float32)
         return self._limit(self._convert(silence, last=True), total)
 
     def _convert(self, block: np.ndarray, last: bool = False) -> np.ndarray:
+        """Resample a block (rows, n) as float32."""
         block = np.asarray(block, np.float32)
         if self.from_rate == self.to_rate:
             return block
@@ -56,11 +56,13 @@ class Resampler:
         return np.ascontiguousarray(frames.T)
 
     def _limit(self, block: np.ndarray, total: int | None) -> np.ndarray:
+        """Cut a block (rows, m) of the output where the output reaches ``total`` samples."""
         if total is not None:
-            block = block[:, : total - self._given]
-        self._given += block.shape[1]
+            block = block[:, : total - self._produced]
+        self._produced += block.shape[1]
         return block
 
 
 def _ceil_ratio(n: int, numerator: int, denominator: int) -> int:
+    """Return ceil(n * numerator / denominator)."""
     return -(-n * numerator // denominator)

@@ -1,4 +1,4 @@
-"""Signals kept on disk until a second pass."""
+"""Signals stored on disk for a second pass."""
 
 import os
 import tempfile
@@ -14,21 +14,21 @@ from espnet2_tisdiss.checks import check_integer
 
 
 class Spool:
-    """Signals kept on disk as float32 until a second pass, when they do not fit in memory.
+    """Signals stored on disk as float32 for a second pass, since they may not fit in memory.
 
-    A context manager. The file has no name (or a temporary one, where the system wants one) in a
-    folder of the caller's, the one of the output, and is gone when the block ends.
+    A context manager. The file is temporary, without a name where the system supports it, and is
+    deleted when the block ends.
 
     Args:
-        folder: where the file lies; made where it lacks.
-        rows: signals, e.g. speakers.
+        folder: folder of the file, created if needed: that of the output, which has room for it.
+        rows: number of signals, e.g. speakers.
 
     Raises:
-        AudioError: the folder or its disk does not take the file.
+        AudioError: the folder cannot be written to.
 
     Attributes:
-        rows: signals.
-        frames: samples of each signal by now.
+        rows: number of signals.
+        frames: samples of each signal so far.
     """
 
     def __init__(self, folder: str | Path, rows: int):
@@ -43,12 +43,17 @@ class Spool:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        # what a full disk did not take is tried once more on closing; nobody wants it now
+        # closing writes the buffer again after an error, e.g. a full disk; the data is not needed
         with suppress(OSError):
             self._file.close()
 
     def append(self, block: np.ndarray) -> None:
-        """Append samples (rows, n)."""
+        """Append samples (rows, n).
+
+        Raises:
+            AudioError: the file cannot be written, e.g. because the disk is full.
+            ValueError: the block has another number of rows.
+        """
         if len(block) != self.rows:
             raise ValueError(f"blocks must have {self.rows} rows; got {block.shape}")
         with folder_errors(self._folder):
@@ -63,6 +68,7 @@ class Spool:
             yield self._read(start, min(length, self.frames - start))
 
     def _read(self, start: int, length: int) -> np.ndarray:
+        """Return ``length`` samples (rows, n) from sample ``start`` on."""
         self._file.seek(start * self.rows * np.dtype(np.float32).itemsize)
         frames = np.fromfile(self._file, np.float32, length * self.rows)
         return np.ascontiguousarray(frames.reshape(length, self.rows).T)

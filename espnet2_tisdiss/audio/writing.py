@@ -1,4 +1,4 @@
-"""Writing WAV and FLAC files block by block, under a temporary name and renamed when complete."""
+"""Write WAV and FLAC files block by block, under a temporary name and renamed when complete."""
 
 import errno
 import math
@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self, get_args
 
 import numpy as np
 import soundfile
@@ -18,9 +18,11 @@ import soundfile
 from espnet2_tisdiss.checks import check_choice
 from espnet2_tisdiss.errors import AudioError, TisdissError
 
-CONTAINERS = ("wav", "flac")
-BITS = ("16", "24", "float")
-# the header of a WAV file counts bytes in 32 bits; 4 kB are left for the header itself
+Container = Literal["wav", "flac"]
+CONTAINERS: tuple[Container, ...] = get_args(Container)
+Bits = Literal["16", "24", "float"]
+BITS: tuple[Bits, ...] = get_args(Bits)
+# bytes of samples in a WAV file, whose header counts in 32 bits, with 4 kB left for the header
 WAV_LIMIT = 2**32 - 2**12
 
 
@@ -33,22 +35,22 @@ class OutputFormat:
         bits: "16", "24" or "float" (32 bits); flac has no float.
 
     Raises:
-        ValueError: none of these.
+        ValueError: another container or number of bits.
         TisdissError: float samples in flac.
     """
 
-    container: str = "wav"
-    bits: str = "float"
+    container: Container = "wav"
+    bits: Bits = "float"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_choice("container", self.container, CONTAINERS)
         check_choice("bits", self.bits, BITS)
         if (self.container, self.bits) == ("flac", "float"):
-            raise TisdissError("flac holds no float samples; choose 16 or 24 bits, or wav")
+            raise TisdissError("flac cannot store float samples; choose 16 or 24 bits, or wav")
 
     @property
     def subtype(self) -> str:
-        """Sample format, in libsndfile's name."""
+        """Sample format, as libsndfile names it."""
         return "FLOAT" if self.bits == "float" else f"PCM_{self.bits}"
 
     @property
@@ -58,30 +60,33 @@ class OutputFormat:
 
     @property
     def clips(self) -> bool:
-        """Whether samples beyond full scale cannot be held."""
+        """Whether samples beyond full scale cannot be stored."""
         return self.bits != "float"
 
     def container_for(self, frames: int) -> str:
-        """Container for that many samples, in libsndfile's name: RF64 for wav over 4 GiB."""
+        """Return the container, as libsndfile names it, for a file of ``frames`` samples.
+
+        A wav file over 4 GiB is RF64.
+        """
         size = frames * (4 if self.bits == "float" else int(self.bits) // 8)
         return "RF64" if self.container == "wav" and size > WAV_LIMIT else self.container.upper()
 
 
 class AudioWriter:
-    """Write a file of one channel: aside, and under its name when it is whole.
+    """Write a mono file under a temporary name; rename it when complete.
 
-    A context manager. The file appears, or takes the place of one of that name, when the block
-    ends without an exception and all ``frames`` are there; otherwise nothing is left of it.
+    A context manager. When its block ends without an exception and all ``frames`` are written, the
+    file gets its name and replaces an existing one. Otherwise it is deleted.
 
     Args:
-        path: the file; its folder is made where it lacks.
+        path: the file; its folder is created if needed.
         rate: samples per second.
-        frames: samples that will be written in all.
+        frames: total samples.
         output_format: container and sample format.
 
     Raises:
-        AudioError: on entry, if the file cannot be made there; in the block and at its end, if the
-            disk does not take it.
+        AudioError: on entry: the file cannot be created there; in the block and at its end: it
+            cannot be written, e.g. because the disk is full.
 
     Example:
         >>> with AudioWriter("out/spk1.wav", 8000, spool.frames, OutputFormat()) as writer:
@@ -97,12 +102,12 @@ class AudioWriter:
         with folder_errors(self.path.parent):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             _check_name(self.path)
-            self._aside = self.path.with_name(f".aside-{uuid.uuid4().hex}")
-            self._aside.touch(exist_ok=False)
+            self._temporary = self.path.with_name(f".aside-{uuid.uuid4().hex}")
+            self._temporary.touch(exist_ok=False)
         try:
             with self._disk_errors():
                 self._file = soundfile.SoundFile(
-                    os.fsencode(self._aside),
+                    os.fsencode(self._temporary),
                     "w",
                     self._rate,
                     channels=1,
@@ -110,7 +115,7 @@ class AudioWriter:
                     format=self._format.container_for(self._frames),
                 )
         except BaseException:
-            self._aside.unlink()
+            self._temporary.unlink()
             raise
         return self
 
@@ -119,14 +124,14 @@ class AudioWriter:
 
         Raises:
             AudioError: a sample is not finite, or beyond the full scale of an integer format; the
-                disk does not take it.
+                file cannot be written.
         """
         peak = float(np.max(np.abs(block), initial=0.0))
         if not math.isfinite(peak):
-            raise AudioError(f"{self.path}: would hold a sample that is not finite; not written")
+            raise AudioError(f"{self.path}: a sample is not finite; the file was not written")
         if self._format.clips and peak > 1:
             raise AudioError(
-                f"{self.path}: would be clipped (peak {peak:.3g}); turn it down or write float"
+                f"{self.path}: would be clipped (peak {peak:.3g}); lower its level or write float"
             )
         with self._disk_errors():
             self._file.write(block)
@@ -144,22 +149,24 @@ class AudioWriter:
                 return
             with self._disk_errors():
                 self._file.close()
-                there = soundfile.info(os.fsencode(self._aside)).frames
-            if there != self._frames:
+                written = soundfile.info(os.fsencode(self._temporary)).frames
+            if written != self._frames:
                 raise AudioError(
-                    f"{self.path}: {there} of {self._frames} samples were written; not kept"
+                    f"{self.path}: {written} of {self._frames} samples were written; "
+                    "the file was deleted"
                 )
             with folder_errors(self.path.parent):
-                self._aside.replace(self.path)
+                self._temporary.replace(self.path)
         finally:
-            self._aside.unlink(missing_ok=True)
+            self._temporary.unlink(missing_ok=True)
 
     @contextmanager
     def _disk_errors(self) -> Iterator[None]:
+        """Turn libsndfile's errors in the block into AudioErrors."""
         try:
             yield
         except soundfile.LibsndfileError as error:
-            # libsndfile does not tell a full disk from other troubles
+            # libsndfile does not distinguish a full disk from other errors
             reason = error.error_string.rstrip(".")
             raise AudioError(
                 f"{self.path}: could not be written ({reason}); is the disk of "
@@ -168,7 +175,7 @@ class AudioWriter:
 
 
 def _check_name(path: Path) -> None:
-    """Raise OSError if a file could not get this name: too long, or a folder has it."""
+    """Raise OSError if the name is too long or that of a folder."""
     with suppress(FileNotFoundError):
         if stat.S_ISDIR(path.lstat().st_mode):
             raise IsADirectoryError(errno.EISDIR, f"{path.name} is a folder")
@@ -176,7 +183,7 @@ def _check_name(path: Path) -> None:
 
 @contextmanager
 def folder_errors(folder: Path) -> Iterator[None]:
-    """Turn the operating system's errors into one line that names the folder."""
+    """Turn OSErrors in the block into AudioErrors of one line that name the folder."""
     try:
         yield
     except OSError as error:

@@ -160,8 +160,8 @@ def _write(out: Path, costs: Sequence["DepthCost"], about: dict[str, Any]) -> li
             title,
         ),
     }
-    from espnet2_tisdiss.atomic import write_whole
+    from espnet2_tisdiss.atomic import write_atomically
 
     for name, content in contents.items():
-        write_whole(out / name, content)
+        write_atomically(out / name, content)
     return [out / name for name in contents]

@@ -287,10 +287,10 @@ def _write(
             for file, (label, costs) in pictures.items()
         },
     }
-    from espnet2_tisdiss.atomic import write_whole
+    from espnet2_tisdiss.atomic import write_atomically
 
     for file, content in contents.items():
-        write_whole(out / file, content)
+        write_atomically(out / file, content)
     return [out / file for file in contents]
 
 

@@ -1,1 +1,1 @@
-"""What ties the package to ESPnet: registration and training."""
+"""Integration with ESPnet: registration and training."""

@@ -1,19 +1,19 @@
-"""Memory of large tensors, kept by the process instead of given back and asked for again."""
+"""Keep the memory of freed tensors in the process, to use it again."""
 
 import ctypes
 import sys
 
-# of glibc's malloc.h
+# from glibc's malloc.h
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
 NEVER, PAD = -1, 2**28
 
 
 def keep_freed_memory() -> None:
-    """Have the C library keep freed memory for the next allocation, where it is glibc.
+    """Make glibc keep freed memory for the next allocation; do nothing with other C libraries.
 
-    By default it returns every large block to the system when a tensor is freed, and the next
-    tensor of that size pays for mapping and clearing its pages again. On a CPU that is a large part
-    of a training step: a copy of 64 MB takes nine times as long.
+    By default glibc returns a large block to the system when its tensor is freed, and the system
+    maps and clears new pages for the next tensor. On a CPU that is a large part of a training step:
+    it makes a copy of 64 MB nine times as slow.
     """
     if not sys.platform.startswith("linux"):
         return

@@ -1,4 +1,4 @@
-"""Registration with ESPnet's enhancement task: all that ties the package to ESPnet."""
+"""Registration of the separator and the loss with ESPnet's enhancement task."""
 
 from types import ModuleType
 
@@ -12,13 +12,14 @@ from espnet2_tisdiss.network.separator import TISDiSSSeparator
 def register(task: ModuleType = enh) -> None:
     """Add the separator ``tisdiss`` and the loss wrapper ``multi_depth_pit`` to ESPnet's choices.
 
-    Done by itself when ESPnet's task is imported after this package. Again, it changes nothing.
+    An import hook calls it when ESPnet's task is imported after this package. Repeated calls have
+    no effect.
 
     Args:
         task: ESPnet's module ``espnet2.tasks.enh``.
 
     Raises:
-        RuntimeError: another class holds one of the names.
+        RuntimeError: one of the names belongs to another class.
     """
     add_choice(task.separator_choices, "tisdiss", TISDiSSSeparator)
     add_choice(task.loss_wrapper_choices, "multi_depth_pit", MultiDepthPIT)
@@ -28,7 +29,7 @@ def add_choice(choices: ClassChoices, name: str, cls: type) -> None:
     """Add ``cls`` to ESPnet's ``choices`` as ``name``.
 
     Raises:
-        RuntimeError: another class holds the name.
+        RuntimeError: the name belongs to another class.
     """
     holder = choices.classes.setdefault(name, cls)
     if holder is not cls:

@@ -1,7 +1,8 @@
-"""ESPnet's training for this package: resumable, on mixtures made as it goes, deeper by steps.
+"""ESPnet's training with safe resuming, mixtures made on the fly and a schedule of depths.
 
-ESPnet overwrites ``checkpoint.pth`` after each epoch and then writes the epoch's weights: one that
-is stopped there leaves a checkpoint that cannot be read, or lacks weights that its average needs.
+ESPnet overwrites ``checkpoint.pth`` after each epoch and then writes the epoch's weights. A
+training killed in between leaves an unreadable checkpoint, or lacks weights that ESPnet's average
+of epochs needs.
 """
 
 import logging
@@ -24,26 +25,26 @@ from espnet2.utils.nested_dict_action import NestedDictAction
 from espnet2.utils.types import str2bool
 from torch import nn
 
-from espnet2_tisdiss.atomic import write_aside
+from espnet2_tisdiss.atomic import replacing
 from espnet2_tisdiss.checks import check_integer
 from espnet2_tisdiss.espnet.memory import keep_freed_memory
 from espnet2_tisdiss.mixing.iterator import MixtureIterFactory
 from espnet2_tisdiss.mixing.scenes import MixingConfig
 from espnet2_tisdiss.network.config import TISDiSSConfig
-from espnet2_tisdiss.processes import leave_with_parent
+from espnet2_tisdiss.processes import exit_with_parent
 
-KEPT, BROKEN = "checkpoint.pth.kept", "checkpoint.pth.broken"
-# attribute of the options of a process of several: what was given for those it meets the others by
-GIVEN = "given_before_processes"
+BACKUP, BROKEN = "checkpoint.pth.kept", "checkpoint.pth.broken"
+# attribute of a process's options that stores the user's values of the distributed options
+USER_VALUES = "user_values"
 
 
 @dataclass
 class DepthTrainerOptions(TrainerOptions):
-    """ESPnet's options and this package's.
+    """Options of ESPnet's trainer and of this package's.
 
     Attributes:
         depth_schedule: see :func:`depth_of_epoch`.
-        valid_every_depth: whether the loss of every depth is validated.
+        valid_every_depth: whether validation computes the loss of every depth.
     """
 
     depth_schedule: Mapping[int, int]
@@ -51,9 +52,9 @@ class DepthTrainerOptions(TrainerOptions):
 
 
 class ResumableTrainer(Trainer):
-    """ESPnet's trainer, which keeps a second checkpoint and mends a folder before it goes on.
+    """ESPnet's trainer with a backup of the checkpoint and a schedule of depths.
 
-    It also trains at fewer repetitions at first, where ``depth_schedule`` asks for it.
+    Before it resumes, it repairs the output folder; see :func:`repair`.
     """
 
     @classmethod
@@ -63,35 +64,35 @@ class ResumableTrainer(Trainer):
 
     @classmethod
     def run(cls, *args: Any, **options: Any) -> None:
-        """Train as ESPnet does, after :func:`mend` where a training may go on."""
+        """Train as ESPnet does, after :func:`repair` if the training may resume."""
         settings, processes = options["trainer_options"], options["distributed_option"]
-        if settings.resume and _is_first(processes):
-            mend(Path(settings.output_dir))
-        if processes.distributed:  # the others wait for what they are going to read
+        if settings.resume and _is_main_process(processes):
+            repair(Path(settings.output_dir))
+        if processes.distributed:  # all processes read the repaired files
             torch.distributed.barrier()
         super().run(*args, **options)
 
     @classmethod
     def train_one_epoch(cls, *args: Any, **options: Any) -> bool:
-        """Keep the checkpoint of the epoch before, then train one as ESPnet does."""
-        if _is_first(options["distributed_option"]):
-            keep(Path(options["options"].output_dir))
+        """Back up the previous epoch's checkpoint, then train one epoch as ESPnet does."""
+        if _is_main_process(options["distributed_option"]):
+            back_up(Path(options["options"].output_dir))
         if options["options"].depth_schedule:
             depth = depth_of_epoch(
                 options["options"].depth_schedule, options["reporter"].get_epoch()
             )
-            _inner(options["model"]).separator.reconstructor_repeat_times = depth
+            _unwrapped(options["model"]).separator.reconstructor_repeat_times = depth
             logging.info(f"training at N_re {depth}")
         return super().train_one_epoch(*args, **options)
 
     @classmethod
     @torch.no_grad()
     def validate_one_epoch(cls, *args: Any, **options: Any) -> None:
-        """Validate as ESPnet does, at every depth where ``valid_every_depth`` asks for it."""
+        """Validate as ESPnet does, with ``valid_every_depth`` at every depth."""
         if not options["options"].valid_every_depth:
             super().validate_one_epoch(*args, **options)
             return
-        separator = _inner(options["model"]).separator
+        separator = _unwrapped(options["model"]).separator
         separator.every_depth = True
         try:
             super().validate_one_epoch(*args, **options)
@@ -100,9 +101,10 @@ class ResumableTrainer(Trainer):
 
 
 class ResumableTask(EnhancementTask):
-    """ESPnet's enhancement task with that trainer, but for DeepSpeed, which brings its own.
+    """ESPnet's enhancement task with :class:`ResumableTrainer`, except with DeepSpeed.
 
-    ``iterator_type: task`` trains on mixtures that ``mixing_conf`` describes.
+    DeepSpeed has another trainer. ``iterator_type: task`` trains on mixtures made on the fly, which
+    ``mixing_conf`` describes.
     """
 
     @classmethod
@@ -114,7 +116,7 @@ class ResumableTask(EnhancementTask):
             "--mixing_conf",
             action=NestedDictAction,
             default={},
-            help="mixtures made in training, with --iterator_type task",
+            help="how mixtures are made on the fly, with --iterator_type task",
         )
         group.add_argument(
             "--cpu_processes",
@@ -139,17 +141,21 @@ class ResumableTask(EnhancementTask):
     def build_model(cls, args: Namespace) -> AbsESPnetModel:
         """Build the model as ESPnet does.
 
-        ESPnet writes ``args`` to config.yaml next: how this run's processes have met is no option
-        of the training.
+        ESPnet writes ``args`` to config.yaml next. The options that connect the processes of this
+        run do not belong there: they get the user's values again.
         """
-        vars(args).update(vars(args).pop(GIVEN, {}))
+        vars(args).update(vars(args).pop(USER_VALUES, {}))
         return super().build_model(args)
 
     @classmethod
     def build_task_iter_factory(
         cls, args: Namespace, iter_options: IteratorOptions, mode: str
     ) -> MixtureIterFactory:
-        """Return what makes the training's mixtures; ``--valid_iterator_type`` is another one."""
+        """Return the factory of the training's mixtures.
+
+        Raises:
+            ValueError: ``mode`` is not ``train``, or ``num_iters_per_epoch`` is not set.
+        """
         if mode != "train":
             raise ValueError(
                 f"iterator_type task makes no {mode} batches: set valid_iterator_type, and "
@@ -174,10 +180,10 @@ class ResumableTask(EnhancementTask):
 
     @classmethod
     def main_worker(cls, args: Namespace) -> None:
-        """Train with parsed options, in each of a training's processes.
+        """Train with parsed options; called in each process of a training.
 
         Raises:
-            ValueError: an option of this package's cannot be used; the message names it.
+            ValueError: one of this package's options has a wrong value; the message names it.
         """
         cls.trainer = Trainer if args.use_deepspeed else ResumableTrainer
         check_integer("cpu_processes", args.cpu_processes, 1)
@@ -194,37 +200,37 @@ class ResumableTask(EnhancementTask):
 
 
 def train_on_cpus(task: type[EnhancementTask], args: Namespace) -> None:
-    """Train by ``cpu_processes`` processes, each with its share of the cores and of every batch.
+    """Train in ``cpu_processes`` processes, which share the cores and the items of each batch.
 
-    PyTorch's operators are too short to keep several cores busy: two processes of one thread get
-    half as much again done as one process of two threads.
+    PyTorch's operators are too short to keep several cores busy: two processes with one thread each
+    are 1.5 times as fast as one process with two threads.
 
     Args:
-        task: whose ``main_worker`` trains.
+        task: its ``main_worker`` trains.
         args: the training's options.
 
     Raises:
-        torch.multiprocessing.ProcessException: a process failed; the others are ended.
+        torch.multiprocessing.ProcessException: a process failed; the others are terminated.
     """
     count = args.cpu_processes
     threads = max(1, torch.get_num_threads() // count)
     with tempfile.TemporaryDirectory() as folder:
-        meeting = {
+        rendezvous = {
             "distributed": True,
             "dist_backend": "gloo",
             "dist_world_size": count,
             "dist_init_method": f"file://{folder}/rendezvous",
             "dist_rank": None,  # each process sets its own
         }
-        given = {name: getattr(args, name) for name in meeting}
-        args = Namespace(**vars(args) | meeting | {GIVEN: given})
+        user_values = {name: getattr(args, name) for name in rendezvous}
+        args = Namespace(**vars(args) | rendezvous | {USER_VALUES: user_values})
         context = torch.multiprocessing.start_processes(
             _train_share, (task, args, threads), count, join=False
         )
         try:
             while not context.join():
                 pass
-        finally:  # interrupted: they would train on, and Python wait for them
+        finally:  # after an interrupt they would continue, and Python would wait for them
             for process in context.processes:
                 process.terminate()
             for process in context.processes:
@@ -232,8 +238,8 @@ def train_on_cpus(task: type[EnhancementTask], args: Namespace) -> None:
 
 
 def _train_share(rank: int, task: type[EnhancementTask], args: Namespace, threads: int) -> None:
-    """Train as one of several processes, which ends when its parent is gone."""
-    leave_with_parent()
+    """Train as one of several processes, which exits with its parent."""
+    exit_with_parent()
     torch.set_num_threads(threads)
     args.dist_rank = rank
     task.main_worker(args)
@@ -241,17 +247,17 @@ def _train_share(rank: int, task: type[EnhancementTask], args: Namespace, thread
 
 
 def depth_of_epoch(schedule: Mapping[int, int], epoch: int) -> int:
-    """Return the repetitions of an epoch.
+    """Return the number of repetitions N_re of an epoch.
 
-    The first epochs of a deep model learn as much from few repetitions, at a fraction of the cost:
-    the repetitions share their weights.
+    Repetitions share their weights, so the first epochs learn as much from few repetitions, at a
+    fraction of the cost.
 
     Args:
-        schedule: N_re, 1 or more, by the first epoch that has it; the first one of all must be 1.
+        schedule: N_re >= 1 by the first epoch that trains with it; includes epoch 1.
         epoch: number of the epoch, from 1.
 
     Raises:
-        ValueError: the schedule is none.
+        ValueError: the schedule is not of that form.
     """
     by_epoch = {}
     for first, depth in schedule.items():
@@ -264,43 +270,46 @@ def depth_of_epoch(schedule: Mapping[int, int], epoch: int) -> int:
     return by_epoch[max(first for first in by_epoch if first <= epoch)]
 
 
-def _inner(model: nn.Module) -> nn.Module:
-    """Return the model that ESPnet wraps for several processes."""
+def _unwrapped(model: nn.Module) -> nn.Module:
+    """Return ESPnet's model from PyTorch's wrapper for distributed training, if there is one."""
     return getattr(model, "module", model)
 
 
-def keep(output_dir: Path) -> None:
-    """Copy a training's checkpoint, where there is one, beside it."""
+def back_up(output_dir: Path) -> None:
+    """Copy the checkpoint of a training, if it exists, to ``BACKUP`` in the same folder."""
     checkpoint = output_dir / "checkpoint.pth"
     if checkpoint.exists():
-        with write_aside(output_dir / KEPT) as aside:
-            shutil.copyfile(checkpoint, aside)
+        with replacing(output_dir / BACKUP) as temporary:
+            shutil.copyfile(checkpoint, temporary)
 
 
-def mend(output_dir: Path) -> None:
-    """Bring a training's folder to where its last whole checkpoint says it is.
+def repair(output_dir: Path) -> None:
+    """Restore a training's folder to the state of its last complete checkpoint.
 
-    A checkpoint that was not written to its end gets another name, and the one kept takes its place
-    where there is one; weights that the checkpoint's epoch lacks are written from it.
+    An incomplete checkpoint is renamed to ``BROKEN`` and replaced by the backup, if there is one.
+    If the weights of the checkpoint's epoch are missing or incomplete, they are written from it.
     """
-    checkpoint, kept = output_dir / "checkpoint.pth", output_dir / KEPT
-    if checkpoint.exists() and not is_zipfile(checkpoint):  # its table of contents comes last
+    checkpoint, backup = output_dir / "checkpoint.pth", output_dir / BACKUP
+    # a zip file's table of contents is written last: without it the file is incomplete
+    if checkpoint.exists() and not is_zipfile(checkpoint):
         checkpoint.replace(output_dir / BROKEN)
-        if is_zipfile(kept):
-            kept.replace(checkpoint)
-        before = "going on from the epoch before" if checkpoint.exists() else "beginning anew"
-        logging.warning(f"{checkpoint} was not whole (it is now {BROKEN}): {before}")
+        if is_zipfile(backup):
+            backup.replace(checkpoint)
+            action = "resuming from the previous epoch"
+        else:
+            action = "starting from scratch"
+        logging.warning(f"{checkpoint} was incomplete (renamed to {BROKEN}): {action}")
     if not checkpoint.exists():
         return
     states = torch.load(checkpoint, map_location="cpu", weights_only=True)
     weights = output_dir / f"{states['reporter']['epoch']}epoch.pth"
     if not is_zipfile(weights):
-        logging.warning(f"{weights} was not whole: written from {checkpoint}")
-        with write_aside(weights) as aside:
-            torch.save(states["model"], aside)
-    with write_aside(output_dir / "latest.pth") as aside:
-        aside.symlink_to(weights.name)
+        logging.warning(f"{weights} was missing or incomplete: written from {checkpoint}")
+        with replacing(weights) as temporary:
+            torch.save(states["model"], temporary)
+    with replacing(output_dir / "latest.pth") as temporary:
+        temporary.symlink_to(weights.name)
 
 
-def _is_first(processes: Any) -> bool:
+def _is_main_process(processes: Any) -> bool:
     return not processes.distributed or processes.dist_rank == 0

@@ -1,7 +1,7 @@
-"""Two people speaking at once, mixed from recordings of single speakers.
+"""Mixtures of two speakers, made on the fly from recordings of single speakers.
 
-``bank`` holds the recordings, ``scenes`` draws what happens in a mixture, ``rendering`` turns it
-into waveforms, and ``iterator`` feeds new mixtures to ESPnet's trainer in every epoch.
+``bank`` stores the recordings, ``scenes`` draws the parameters of a mixture, ``rendering`` computes
+its waveforms, and ``iterator`` passes new mixtures to ESPnet's trainer in every epoch.
 
 Axis letters: j speaker, n sample.
 """

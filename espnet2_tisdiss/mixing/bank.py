@@ -1,44 +1,58 @@
 """A bank of recordings: speech of single speakers, noises and rooms, in few memory-mapped files.
 
-A training draws short pieces of thousands of recordings; opening and decoding each of them would
-take longer than the training step. The folder of a bank holds
+A training draws short pieces of thousands of recordings; opening and decoding each file would take
+longer than the training step. The folder of a bank contains
 
     bank.json        the sample rate
-    speech.npy       all utterances, one after the other: int16 (n,)
-    utterances.tsv   a row for each, with the columns of ``Utterance``
+    speech.npy       all utterances, concatenated: int16 (n,)
+    utterances.tsv   one row for each, with the columns of ``Utterance``
     noise.npy, noises.tsv   noises in the same form
     rooms.npy        impulse responses from several places to a microphone: float32 (room, place, n)
 """
 
 import csv
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any, BinaryIO, Literal, get_args
 
 import numpy as np
 
-from espnet2_tisdiss.atomic import write_aside
+from espnet2_tisdiss.atomic import replacing
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.mixing.levels import frame_level
 
-SPLITS = ("train", "valid", "test")
-# Each noise is cut into these shares, so that no split hears another one's.
-NOISE_SHARES = {"train": (0.0, 0.7), "valid": (0.7, 0.85), "test": (0.85, 1.0)}
+Split = Literal["train", "valid", "test"]
+SPLITS: tuple[Split, ...] = get_args(Split)
+# The part of each noise that a split uses, and of the list of rooms: the splits share none.
+NOISE_SHARES: dict[Split, tuple[float, float]] = {
+    "train": (0.0, 0.7),
+    "valid": (0.7, 0.85),
+    "test": (0.85, 1.0),
+}
+
+# numeric columns of the tables, and how to parse them
+NUMBERS: dict[str, Callable[[str], float]] = {
+    "snr_db": float,
+    "level": float,
+    "start": int,
+    "length": int,
+}
 
 
 @dataclass(frozen=True)
 class Utterance:
-    """A recording of one speaker, and where it lies in ``speech.npy``.
+    """A recording of one speaker, and its position in ``speech.npy``.
 
     Attributes:
         name: unique.
         speaker: unique name of the speaker.
         sex: ``F``, ``M`` or ``?``.
-        source: data set that it comes from.
+        source: data set of the recording.
         split: ``train``, ``valid`` or ``test``.
-        snr_db: signal-to-noise ratio of the recording itself; NaN where unknown.
-        level: mean power of its active frames; full scale is 1.
+        snr_db: signal-to-noise ratio of the recording; NaN if unknown.
+        level: mean power of the active frames, relative to full scale 1.
         start: first sample.
         length: number of samples.
     """
@@ -56,7 +70,7 @@ class Utterance:
 
 @dataclass(frozen=True)
 class Noise:
-    """A noise and where it lies in ``noise.npy``; see :class:`Utterance`."""
+    """A noise and its position in ``noise.npy``; see :class:`Utterance`."""
 
     name: str
     start: int = 0
@@ -74,24 +88,24 @@ class Speaker:
 
 
 class Bank:
-    """What a bank holds of one split; samples are read when they are asked for.
+    """One split of a bank; samples are read on demand.
 
     Args:
         folder: the bank's folder.
         split: ``train``, ``valid`` or ``test``.
 
     Raises:
-        TisdissError: the folder holds no bank, a table or an array of it is damaged, or the split
-            has fewer than two speakers.
+        TisdissError: the folder is not a bank, a table or an array is damaged, or the split has
+            fewer than two speakers.
 
     Attributes:
         rate: samples per second.
         speakers: in the order of their names.
-        noises: this split's share of each noise.
-        rooms: impulse responses, float32 (room, place, n); no rooms: of shape (0, 0, 0).
+        noises: this split's part of each noise.
+        rooms: impulse responses, float32 (room, place, n); without rooms of shape (0, 0, 0).
     """
 
-    def __init__(self, folder: Path | str, split: str):
+    def __init__(self, folder: Path | str, split: Split):
         folder = Path(folder)
         try:
             self.rate = int(json.loads((folder / "bank.json").read_text())["rate"])
@@ -114,7 +128,7 @@ class Bank:
         self.rooms = rooms[low:high]
 
     def speech(self, utterance: Utterance) -> np.ndarray:
-        """Return the samples of an utterance, float32 (n,) at unit level of its active frames."""
+        """Return an utterance's samples, float32 (n,), scaled to a power of 1 in active frames."""
         samples = self._speech[utterance.start : utterance.start + utterance.length]
         return samples.astype(np.float32) * np.float32(utterance.level**-0.5 / 32768)
 
@@ -131,38 +145,40 @@ def write_bank(
     noises: Iterable[tuple[Noise, np.ndarray]],
     rooms: np.ndarray,
 ) -> None:
-    """Write a bank; ``bank.json`` comes last, so a bank that was cut short is none.
+    """Write a bank; ``bank.json`` is written last, so that an incomplete bank cannot be read.
 
     Args:
-        folder: where to.
+        folder: the bank's folder, created if needed.
         rate: samples per second.
-        speech: utterances and their samples, int16 (n,); place and level are filled in.
-        noises: noises likewise.
+        speech: utterances and their samples, int16 (n,); start, length and level are filled in.
+        noises: noises and their samples, likewise.
         rooms: float32 (room, place, n).
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "bank.json").unlink(missing_ok=True)
     rows = []
-    with write_aside(folder / "speech.npy") as aside:
-        for utterance, start, samples in _append(aside, speech):
+    with replacing(folder / "speech.npy") as temporary:
+        for utterance, start, samples in _append(temporary, speech):
             level = frame_level(samples / 32768, rate)
             rows.append(
                 asdict(utterance) | {"level": level, "start": start, "length": len(samples)}
             )
     _write_table(folder / "utterances.tsv", Utterance, rows)
     rows = []
-    with write_aside(folder / "noise.npy") as aside:
-        for noise, start, samples in _append(aside, noises):
+    with replacing(folder / "noise.npy") as temporary:
+        for noise, start, samples in _append(temporary, noises):
             rows.append(asdict(noise) | {"start": start, "length": len(samples)})
     _write_table(folder / "noises.tsv", Noise, rows)
-    with write_aside(folder / "rooms.npy") as aside:
-        np.save(aside, rooms.astype(np.float32))
-    with write_aside(folder / "bank.json") as aside:
-        aside.write_text(json.dumps({"rate": rate}) + "\n")
+    with replacing(folder / "rooms.npy") as temporary:
+        np.save(temporary, rooms.astype(np.float32))
+    with replacing(folder / "bank.json") as temporary:
+        temporary.write_text(json.dumps({"rate": rate}) + "\n")
 
 
-def _append[Item](path: Path, recordings: Iterable[tuple[Item, np.ndarray]]):
-    """Write recordings to an .npy file as they come; yield each with its start."""
+def _append[Item](
+    path: Path, recordings: Iterable[tuple[Item, np.ndarray]]
+) -> Iterator[tuple[Item, int, np.ndarray]]:
+    """Write recordings one by one to an .npy file; yield each with its start in the file."""
     total = 0
     with path.open("wb+") as file:
         _write_header(file, 0)
@@ -174,48 +190,52 @@ def _append[Item](path: Path, recordings: Iterable[tuple[Item, np.ndarray]]):
         _write_header(file, total)
 
 
-def _write_header(file, total: int) -> None:
-    """Write the header of an .npy file of ``total`` int16; its size does not depend on it."""
+def _write_header(file: BinaryIO, total: int) -> None:
+    """Write the header of an .npy file of ``total`` int16 numbers; all are equally long."""
     header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.int16)), "fortran_order": False}
     np.lib.format.write_array_header_1_0(file, header | {"shape": (total,)})
 
 
-def _read_table[Row](path: Path, row: type[Row]) -> list[Row]:
+def _read_table[Row: (Utterance, Noise)](path: Path, row: type[Row]) -> list[Row]:
     """Read a table whose columns are the fields of a dataclass.
 
     Raises:
-        TisdissError: a line is too short or holds no number where one belongs.
+        TisdissError: a line is too short, or a field is not a number where it must be.
     """
     with path.open(encoding="utf-8", newline="") as file:
         lines = csv.DictReader(file, delimiter="\t")
         return [_parse(row, line, f"{path}:{lines.line_num}") for line in lines]
 
 
-def _parse[Row](row: type[Row], line: dict[str, str | None], place: str) -> Row:
-    values = {}
+def _parse[Row: (Utterance, Noise)](row: type[Row], line: dict[str, str | None], place: str) -> Row:
+    """Return a line of a table as a dataclass; ``place`` names the line in errors."""
+    values: dict[str, Any] = {}
     for field in fields(row):
         text = line[field.name]
         try:
-            values[field.name] = field.type(text) if text is not None else None
+            if text is None:
+                raise ValueError
+            values[field.name] = NUMBERS[field.name](text) if field.name in NUMBERS else text
         except ValueError:
-            text = None
-        if text is None:
-            raise TisdissError(f"{place}: {field.name} is {line[field.name]!r}; make the bank anew")
+            raise TisdissError(f"{place}: {field.name} is {text!r}; rebuild the bank") from None
     return row(**values)
 
 
 def _check_ends(table: Path, rows: Sequence[Utterance | Noise], length: int) -> None:
-    """Refuse a table that names samples beyond the end of its array."""
+    """Refuse a table that refers to samples beyond the end of its array."""
     for row in rows:
         if row.start < 0 or row.length < 1 or row.start + row.length > length:
             raise TisdissError(
-                f"{table}: {row.name} lies outside the {length} samples that are there; "
-                "make the bank anew"
+                f"{table}: {row.name} lies outside the {length} samples of the array; "
+                "rebuild the bank"
             )
 
 
-def _write_table(path: Path, row: type, rows: Sequence[dict]) -> None:
-    with write_aside(path) as aside, aside.open("w", encoding="utf-8", newline="") as file:
+def _write_table(
+    path: Path, row: type[Utterance] | type[Noise], rows: Sequence[dict[str, Any]]
+) -> None:
+    """Write rows, given as dicts, of a table whose columns are the fields of a dataclass."""
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         names = [field.name for field in fields(row)]
         writer = csv.DictWriter(file, names, delimiter="\t", lineterminator="\n")
         writer.writeheader()
@@ -223,7 +243,7 @@ def _write_table(path: Path, row: type, rows: Sequence[dict]) -> None:
 
 
 def _speakers(utterances: Iterable[Utterance]) -> list[Speaker]:
-    """Gather the utterances of each speaker, in the order of their names."""
+    """Group utterances by speaker, both in the order of their names."""
     spoken: dict[str, list[Utterance]] = {}
     for utterance in utterances:
         spoken.setdefault(utterance.speaker, []).append(utterance)
@@ -234,6 +254,6 @@ def _speakers(utterances: Iterable[Utterance]) -> list[Speaker]:
 
 
 def _share(noise: Noise, low: float, high: float) -> Noise:
-    """Return the part of a noise between two shares of its length."""
+    """Return the part of a noise between two fractions of its length."""
     start, stop = (round(share * noise.length) for share in (low, high))
     return Noise(noise.name, noise.start + start, stop - start)

@@ -1,7 +1,8 @@
-"""Mixtures for ESPnet's trainer, new ones in every epoch."""
+"""New mixtures for ESPnet's trainer in every epoch."""
 
 from collections.abc import Callable, Iterator
 from itertools import count
+from typing import Any
 
 import numpy as np
 from espnet2.iterators.abs_iter_factory import AbsIterFactory
@@ -15,15 +16,20 @@ from espnet2_tisdiss.mixing.scenes import MixingConfig, Scene, SceneDrawer
 def draw_mixture(
     drawer: SceneDrawer, key: tuple[int, ...], pair: str | None = None
 ) -> tuple[Scene, dict[str, np.ndarray]]:
-    """Draw a scene that depends on ``key`` alone, and make its waveforms.
+    """Draw a scene that depends only on ``key``, and render it.
+
+    A scene in which a speaker is nearly silent is drawn again.
 
     Args:
         drawer: draws the scenes.
-        key: such as seed, epoch and number of the mixture; integers >= 0.
-        pair: sexes of the two speakers; None: any.
+        key: integers >= 0, such as seed, epoch and number of the mixture.
+        pair: sexes of the two speakers, such as ``FM``; None: any.
 
     Returns:
-        The scene and what :func:`~espnet2_tisdiss.mixing.rendering.render` makes of it.
+        The scene and its waveforms, see :func:`~espnet2_tisdiss.mixing.rendering.render`.
+
+    Raises:
+        PauseError: no scene without such a speaker was found in a thousand attempts.
     """
     for attempt in count():
         scene = drawer.draw(np.random.default_rng([*key, attempt]), pair)
@@ -36,7 +42,7 @@ def draw_mixture(
 
 
 class EpochOfMixtures(Dataset):
-    """The mixtures of an epoch, by number: the same whoever asks for them, in whatever order.
+    """The mixtures of an epoch by number, independent of the process and order of access.
 
     Args:
         drawer: draws the scenes.
@@ -50,7 +56,7 @@ class EpochOfMixtures(Dataset):
         self._epoch = epoch
 
     def __getitem__(self, number: int) -> tuple[str, dict[str, np.ndarray]]:
-        """Return the name and the signals, float32 (n,), by ESPnet's names for them."""
+        """Return a mixture's name and its signals, float32 (n,), by ESPnet's names."""
         _, signals = draw_mixture(self._drawer, (self._seed, self._epoch, number))
         named = {
             "speech_mix": signals["mix"],
@@ -61,24 +67,25 @@ class EpochOfMixtures(Dataset):
 
 
 class MixtureIterFactory(AbsIterFactory):
-    """Builds ESPnet's iterator of an epoch: batches of mixtures that no other epoch has.
+    """Builds ESPnet's iterator of an epoch: batches of mixtures unique to the epoch.
 
     Args:
         config: how mixtures are drawn.
-        rate: of the model, in Hz, which the bank's must be.
-        seed: of the training; the mixtures depend on it, the epoch and their number alone, not on
-            the number of processes that make them.
-        batch_size: mixtures in a batch.
+        rate: the model's sample rate in Hz; the bank must have the same.
+        seed: of the training. Mixtures depend only on it, the epoch and their number, not on the
+            number of processes that make them.
+        batch_size: mixtures in a batch, over all processes.
         num_iters: batches in an epoch.
         collate: ESPnet's function that makes a batch of items.
-        num_workers: processes that make mixtures.
-        pin_memory: for GPUs.
-        rank: number of this process in distributed training,
-        world_size: and how many there are; each has a share of every batch.
+        num_workers: worker processes that make mixtures.
+        pin_memory: whether to pin batches in memory, for GPUs.
+        rank: index of this process in distributed training.
+        world_size: number of processes, which share the items of each batch.
 
     Raises:
-        TisdissError: the bank cannot be used.
-        ValueError: the configuration cannot, or there are more processes than mixtures in a batch.
+        TisdissError: the bank cannot be read.
+        ValueError: the bank has another sample rate or lacks what ``config`` needs, or a batch has
+            fewer mixtures than there are processes.
     """
 
     def __init__(
@@ -88,7 +95,7 @@ class MixtureIterFactory(AbsIterFactory):
         seed: int,
         batch_size: int,
         num_iters: int,
-        collate: Callable,
+        collate: Callable[..., Any],
         num_workers: int = 0,
         pin_memory: bool = False,
         rank: int = 0,
@@ -96,7 +103,7 @@ class MixtureIterFactory(AbsIterFactory):
     ):
         if batch_size < world_size:
             raise ValueError(
-                f"batch_size must be at least {world_size}, a mixture for each process; "
+                f"batch_size must be at least {world_size}, one mixture for each process; "
                 f"got {batch_size}"
             )
         bank = Bank(config.bank, "train")
@@ -115,11 +122,11 @@ class MixtureIterFactory(AbsIterFactory):
             "collate_fn": collate,
             "num_workers": num_workers,
             "pin_memory": pin_memory,
-            # enough that a slow mixture does not hold up the training
+            # enough that the training does not wait for a slow mixture
             "prefetch_factor": 8 if num_workers else None,
         }
 
     def build_iter(self, epoch: int, shuffle: bool | None = None) -> Iterator:
-        """Return the batches of an epoch; ``shuffle`` changes nothing, they are random."""
+        """Return the batches of an epoch; they are random, so ``shuffle`` has no effect."""
         mixtures = EpochOfMixtures(self._drawer, self._seed, epoch)
         return DataLoader(mixtures, batch_sampler=self._batches, **self._options)

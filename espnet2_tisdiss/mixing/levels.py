@@ -1,18 +1,20 @@
-"""Where speech is, and how loud: trimming silence and measuring the level of what is left."""
-
-from __future__ import annotations
+"""Trim silence, and measure the level of active frames."""
 
 import numpy as np
 
-# Frames this far below the loudest one (in dB) count as silence.
+# Frames this much softer than the loudest one, in dB, are silent.
 SILENCE_DB = 40.0
 FRAME_SECONDS = 0.02
-# Kept before and after the active frames, so that soft onsets and final consonants stay whole.
+# Margin around the active frames, so that soft onsets and final consonants are not cut off.
 MARGIN_SECONDS = 0.03
 
 
 def _active_frames(signal: np.ndarray, sample_rate: int) -> tuple[np.ndarray, np.ndarray, int]:
-    """Return the mean power of each whole frame, which of them are active, and their length."""
+    """Return the mean power of each complete frame, whether it is active, and the frame length.
+
+    Raises:
+        ValueError: the signal is silent.
+    """
     frame = round(FRAME_SECONDS * sample_rate)
     usable = len(signal) // frame * frame
     power = np.mean(np.square(signal[:usable].reshape(-1, frame), dtype=np.float64), axis=1)
@@ -22,10 +24,10 @@ def _active_frames(signal: np.ndarray, sample_rate: int) -> tuple[np.ndarray, np
 
 
 def frame_level(signal: np.ndarray, sample_rate: int) -> float:
-    """Measure the mean power of the active frames of ``signal``.
+    """Return the mean power of the active frames of ``signal``.
 
-    Not the active speech level of ITU-T P.56 (``active_level`` of the repository's ``local/``),
-    which counts short pauses as speech and places its threshold by the level that it finds.
+    This is not the active speech level of ITU-T P.56 (``active_level`` in the repository's
+    ``local/``), which counts short pauses as speech and whose threshold depends on the level.
 
     Args:
         signal: samples, shape (n,).
@@ -42,7 +44,7 @@ def frame_level(signal: np.ndarray, sample_rate: int) -> float:
 
 
 def trim_silence(signal: np.ndarray, sample_rate: int) -> np.ndarray:
-    """Return ``signal``, shape (n,), without the silence at its ends but for a short margin.
+    """Return ``signal`` (n,) without the silence at its ends, except for a short margin.
 
     Raises:
         ValueError: the signal is silent.

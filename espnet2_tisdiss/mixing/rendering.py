@@ -1,4 +1,4 @@
-"""From a scene to waveforms."""
+"""Compute the waveforms of a scene."""
 
 from dataclasses import replace
 
@@ -6,39 +6,39 @@ import numpy as np
 import soxr
 from scipy.signal import oaconvolve
 
-from espnet2_tisdiss.mixing.bank import Bank, Utterance
+from espnet2_tisdiss.mixing.bank import Bank, Noise, Utterance
 from espnet2_tisdiss.mixing.scenes import Scene, Voice, changed_length
 
 PEAK = 0.9
-# A voice whose part of the mixture is softer than its recordings by more than this is a pause.
+# A voice this much softer than the active frames of its recordings is a pause.
 PAUSE_DB = 20.0
 
 
 class PauseError(ValueError):
-    """A speaker says next to nothing in a scene."""
+    """A speaker is nearly silent in a scene."""
 
 
 def render(bank: Bank, scene: Scene) -> dict[str, np.ndarray]:
-    """Make the waveforms of a scene.
+    """Return the waveforms of a scene.
 
-    The sources are as they reach the microphone: with the room's echoes, without the noise. The
-    mixture is their sum and the noise.
+    The sources are those at the microphone: with reverberation, without noise. The mixture is their
+    sum plus the noise.
 
     Args:
-        bank: what the scene was drawn from.
+        bank: the bank that the scene was drawn from.
         scene: the scene.
 
     Returns:
-        ``mix``, ``s1``, ``s2``: float32 (n,), scaled so that the largest sample of the three is
+        ``mix``, ``s1``, ``s2``: float32 (n,), scaled so that the largest magnitude of the three is
         0.9.
 
     Raises:
-        PauseError: a speaker says next to nothing.
+        PauseError: a speaker is nearly silent.
     """
     sources = [_voice(bank, voice, scene) for voice in scene.voices]
     mix = sources[0] + sources[1]
     if scene.noise is not None:
-        noise = _noise(bank, scene)
+        noise = _noise(bank, scene.noise, scene.noise_offset, scene.length)
         power = np.mean(np.square(noise, dtype=np.float64))
         if power > 0:
             loudest_db = max(voice.gain_db for voice in scene.voices)
@@ -51,32 +51,34 @@ def render(bank: Bank, scene: Scene) -> dict[str, np.ndarray]:
 
 
 def _voice(bank: Bank, voice: Voice, scene: Scene) -> np.ndarray:
-    """Return one speaker's waveform, float32 (n,)."""
-    said = np.concatenate([_at_speed(bank, voice, utterance) for utterance in voice.utterances])
-    said = said[voice.offset : voice.offset + voice.stop - voice.start]
-    if np.mean(np.square(said)) < 10 ** (-PAUSE_DB / 10):
-        raise PauseError(f"{voice.speaker}: says next to nothing in this scene")
+    """Return one speaker's waveform at the microphone, float32 (n,)."""
+    speech = np.concatenate([_at_speed(bank, voice, utterance) for utterance in voice.utterances])
+    speech = speech[voice.offset : voice.offset + voice.stop - voice.start]
+    if np.mean(np.square(speech)) < 10 ** (-PAUSE_DB / 10):
+        raise PauseError(f"{voice.speaker}: is nearly silent in this scene")
     source = np.zeros(scene.length, np.float32)
-    source[voice.start : voice.stop] = said * np.float32(10 ** (voice.gain_db / 20))
+    source[voice.start : voice.stop] = speech * np.float32(10 ** (voice.gain_db / 20))
     if scene.room < 0:
         return source
     response = bank.rooms[scene.room, voice.place]
     wet = oaconvolve(source, response)[: scene.length].astype(np.float32)
     energy = np.sum(np.square(wet))
     if energy == 0:
-        raise PauseError(f"{voice.speaker}: is not heard in room {scene.room}")
-    # a room changes the level, which the scene has settled
+        raise PauseError(f"{voice.speaker}: is silent in room {scene.room}")
+    # the room changes the level; restore the scene's
     return wet * np.sqrt(np.sum(np.square(source)) / energy)
 
 
-def _noise(bank: Bank, scene: Scene) -> np.ndarray:
-    """Return a scene's noise, float32 (n,); no more of it is read than is heard."""
-    start, pieces, missing = scene.noise_offset, [], scene.length
+def _noise(bank: Bank, noise: Noise, offset: int, length: int) -> np.ndarray:
+    """Return ``length`` samples of a noise from ``offset`` on, float32 (n,), repeated as needed.
+
+    Only the samples used are read.
+    """
+    start, pieces, missing = offset, [], length
     while missing:
-        length = min(missing, scene.noise.length - start)
-        heard = replace(scene.noise, start=scene.noise.start + start, length=length)
-        pieces.append(bank.noise(heard))
-        missing, start = missing - length, 0
+        count = min(missing, noise.length - start)
+        pieces.append(bank.noise(replace(noise, start=noise.start + start, length=count)))
+        missing, start = missing - count, 0
     return np.concatenate(pieces)
 
 
@@ -86,5 +88,5 @@ def _at_speed(bank: Bank, voice: Voice, utterance: Utterance) -> np.ndarray:
     if voice.speed == 1:
         return samples
     changed = soxr.resample(samples, bank.rate * voice.speed, bank.rate, quality="MQ")
-    length = changed_length(utterance.length, voice.speed)  # soxr's may differ by a sample
+    length = changed_length(utterance.length, voice.speed)  # soxr's length may differ by a sample
     return np.pad(changed, (0, max(0, length - len(changed))))[:length]

@@ -1,7 +1,7 @@
 """Rooms: impulse responses from several places to a microphone.
 
-The rooms are boxes of small and middle size, by the image source method of pyroomacoustics, which
-this module alone needs.
+The rooms are small and medium-sized boxes, simulated by pyroomacoustics' image source method. No
+other module needs pyroomacoustics.
 """
 
 import math
@@ -9,25 +9,25 @@ from random import Random
 
 import numpy as np
 
-# Places to speak from in each room.
+# Places of speakers in each room.
 POSITIONS = 4
 
-RT60_SECONDS = (0.15, 0.5)  # by Sabine's formula; flat rooms reverberate somewhat longer
+RT60_SECONDS = (0.15, 0.5)  # by Sabine's formula; flat rooms reverberate slightly longer
 LENGTH_METRES, WIDTH_METRES, HEIGHT_METRES = (3.0, 7.0), (2.5, 5.5), (2.4, 3.2)
 HEAD_METRES = (1.0, 1.8)  # height of mouths and of the microphone
-WALL_METRES = 0.4  # distance of everything from the walls
-DISTANCE_METRES = (0.4, 2.5)  # of speaker and microphone
-# Kept before the direct sound: its band-limited pulse begins somewhat earlier.
+WALL_METRES = 0.4  # smallest distance of mouths and microphone from the walls
+DISTANCE_METRES = (0.4, 2.5)  # between speaker and microphone
+# Samples kept before the direct sound, whose band-limited pulse starts slightly earlier.
 ONSET_SAMPLES = 8
 
 
 def impulse_responses(rng: Random, rate: int) -> np.ndarray:
-    """Draw a room and compute its responses.
+    """Draw a room and compute its impulse responses.
 
-    Each begins with its direct sound, so that what it is applied to is not delayed.
+    Each starts with the direct sound, so that it does not delay the speech.
 
     Args:
-        rng: source of all randomness.
+        rng: source of randomness.
         rate: samples per second.
 
     Returns:
@@ -35,8 +35,10 @@ def impulse_responses(rng: Random, rate: int) -> np.ndarray:
     """
     from pyroomacoustics import Material, ShoeBox, constants, inverse_sabine
 
-    constants.set("rir_hpf_enable", False)  # speech has little where it would filter
-    constants.set("num_threads", 1)  # the sum's rounding depends on it
+    constants.set(
+        "rir_hpf_enable", False
+    )  # the high-pass filter matters below the speech band only
+    constants.set("num_threads", 1)  # the rounding of the sum depends on the number of threads
     size = [rng.uniform(*LENGTH_METRES), rng.uniform(*WIDTH_METRES), rng.uniform(*HEIGHT_METRES)]
     absorption, order = inverse_sabine(rng.uniform(*RT60_SECONDS), size)
     box = ShoeBox(size, fs=rate, materials=Material(absorption), max_order=order)
@@ -60,5 +62,6 @@ def impulse_responses(rng: Random, rate: int) -> np.ndarray:
 
 
 def _point(size: list[float], rng: Random) -> list[float]:
+    """Draw the position, in metres, of a mouth or the microphone in a room of that size."""
     across = [rng.uniform(WALL_METRES, side - WALL_METRES) for side in size[:2]]
     return [*across, rng.uniform(*HEAD_METRES)]

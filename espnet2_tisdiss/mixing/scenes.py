@@ -1,14 +1,14 @@
-"""What happens in a mixture: who speaks when and how loud, in which room, over which noise.
+"""Draw the parameters of a mixture: who speaks when and how loud, in which room, with which noise.
 
-A scene holds numbers alone and is drawn without touching a sample; ``rendering`` makes waveforms of
-it.
+A scene contains only these parameters and is drawn without reading samples; ``rendering`` computes
+its waveforms.
 """
 
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -25,20 +25,20 @@ class MixingConfig:
     Attributes:
         bank: folder of the recordings.
         seconds: length of a mixture.
-        pairs: shares of two women, two men, and one of each, of those that the bank has. Where it
-            has none, as when nobody's sex is known, speakers are paired at random; speakers of
-            unknown sex are not drawn otherwise.
-        level_db: the first speaker is up to so much louder or softer than the second.
-        speeds: factors on the speed, and with it the pitch, one of which is drawn for each voice.
-        partial_share: share of mixtures in which one speaker is silent at the start or the end,
-        alone_share: for between these shares of the mixture.
-        room_share: share of mixtures in a room.
-        noise_share: share of mixtures with noise,
-        noise_snr_db: so much softer than the louder speaker.
-        clean_snr_db: recordings with less signal-to-noise ratio than this are drawn
-        noisy_weight: so many times as often as others.
-        unsure_sources: data sets whose speakers are guessed: two of such speakers, who may be one
-            person, are never mixed.
+        pairs: relative frequencies of ``women``, ``men`` and ``mixed`` pairs, among the kinds that
+            the bank has. If it has none of them, because no speaker's sex is known, speakers are
+            paired at random; otherwise speakers of unknown sex are not drawn.
+        level_db: largest level difference between the two speakers.
+        speeds: factors on the speed, and so on the pitch; one is drawn for each voice.
+        partial_share: fraction of mixtures in which one speaker is silent at the start or the end.
+        alone_share: range of that silence, as fractions of the mixture's length.
+        room_share: fraction of mixtures in a room.
+        noise_share: fraction of mixtures with noise.
+        noise_snr_db: range of the louder speaker's level above the noise.
+        clean_snr_db: recordings with a lower signal-to-noise ratio are noisy.
+        noisy_weight: frequency of noisy recordings, relative to clean ones.
+        unsure_sources: data sets whose speaker labels are guesses. Two speakers of such sets, who
+            may be the same person, are never mixed.
     """
 
     bank: str
@@ -59,7 +59,11 @@ class MixingConfig:
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any]) -> "MixingConfig":
-        """Build from a mapping; raise ValueError naming an option that is unknown or missing."""
+        """Build from a mapping of options.
+
+        Raises:
+            ValueError: an option is unknown, missing or has a wrong value; the message names it.
+        """
         names = [option.name for option in fields(cls)]
         if not isinstance(options, Mapping):
             raise ValueError(f"mixing_conf must be a mapping of options; got {options!r}")
@@ -69,8 +73,12 @@ class MixingConfig:
             raise ValueError("mixing_conf lacks bank, the folder of the recordings")
         return cls(**options)
 
-    def __post_init__(self):
-        """Check every option; raise ValueError naming it and the values allowed."""
+    def __post_init__(self) -> None:
+        """Check every option.
+
+        Raises:
+            ValueError: a value is wrong; the message names the option and the values allowed.
+        """
         check_number("seconds", self.seconds, 0.5, 3600)
         check_number("level_db", self.level_db, 0, 100)
         check_number("clean_snr_db", self.clean_snr_db, float("-inf"), float("inf"))
@@ -79,7 +87,9 @@ class MixingConfig:
         _check_range("alone_share", self.alone_share, 0, 1)
         _check_range("noise_snr_db", self.noise_snr_db, -100, 100)
         if not isinstance(self.pairs, Mapping):
-            raise ValueError(f"pairs must be a share for each of {_names()}; got {self.pairs!r}")
+            raise ValueError(
+                f"pairs must be a mapping of {', '.join(PAIRS)} to numbers; got {self.pairs!r}"
+            )
         for name in self.pairs:
             check_choice("a pair", name, list(PAIRS))
             check_number(f"pairs: {name}", self.pairs[name], 0, float("inf"))
@@ -93,16 +103,13 @@ class MixingConfig:
             raise ValueError(f"unsure_sources must be a list; got {self.unsure_sources!r}")
 
 
-def _names() -> str:
-    return ", ".join(PAIRS)
-
-
-def _is_list(value: Any) -> bool:
+def _is_list(value: Any) -> TypeGuard[Sequence[Any]]:
+    """Return whether a value is a list or tuple, not a string."""
     return isinstance(value, Sequence) and not isinstance(value, str)
 
 
 def _check_share(name: str, value: Any) -> None:
-    """Raise ValueError unless a value is a number from 0 to 1."""
+    """Raise ValueError unless a value is a number in [0, 1]."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
         raise ValueError(f"{name} must be a number from 0 to 1; got {value!r}")
 
@@ -114,7 +121,7 @@ def _check_range(name: str, value: Any, low: float, high: float) -> None:
     for number in value:
         check_number(name, number, low, high)
     if value[0] > value[1]:
-        raise ValueError(f"{name} must begin with the smaller number; got {list(value)}")
+        raise ValueError(f"{name} must start with the smaller number; got {list(value)}")
 
 
 @dataclass(frozen=True)
@@ -123,13 +130,13 @@ class Voice:
 
     Attributes:
         speaker: name.
-        utterances: spoken one after the other.
+        utterances: recordings, concatenated.
         speed: factor.
-        offset: samples of them, at that speed, that are left out before the mixture begins.
-        start: first sample at which the speaker is heard,
-        stop: and the first one after.
+        offset: samples skipped at the start of the recordings, at that speed.
+        start: first sample of the mixture in which the speaker is active.
+        stop: sample after the last one.
         gain_db: level of the active frames.
-        place: in the room, -1 without one.
+        place: index of the place in the room; -1 without a room.
     """
 
     speaker: str
@@ -149,9 +156,9 @@ class Scene:
     Attributes:
         voices: the two speakers.
         length: number of samples.
-        room: number of the room, -1 without one.
-        noise: None without one.
-        noise_offset: first sample of the noise, which begins anew at its end.
+        room: index of the room; -1 without a room.
+        noise: the noise; None without noise.
+        noise_offset: first sample of the noise, which is repeated from its start as needed.
         noise_snr_db: level of the louder speaker above the noise.
     """
 
@@ -168,10 +175,10 @@ class SceneDrawer:
 
     Args:
         bank: the recordings of a split.
-        config: how.
+        config: how scenes are drawn.
 
     Raises:
-        ValueError: the bank lacks the rooms, noises or speakers that are asked for.
+        ValueError: the bank lacks rooms, noises or speakers that ``config`` needs.
     """
 
     def __init__(self, bank: Bank, config: MixingConfig):
@@ -191,7 +198,7 @@ class SceneDrawer:
         self._groups = {sex: _Group(speakers, sex, bank.rate) for sex in ("F", "M", "")}
         if not self._can_pair(""):
             raise ValueError(
-                f"{config.bank} has no two speakers that may be mixed: look at unsure_sources, "
+                f"{config.bank} has no two speakers that may be mixed: check unsure_sources, "
                 "clean_snr_db and noisy_weight"
             )
         pairs = {PAIRS[name]: share for name, share in config.pairs.items() if share}
@@ -207,11 +214,11 @@ class SceneDrawer:
             )
 
     def _pair_groups(self, pair: str) -> list["_Group"]:
-        """Return the groups that the two of a pair are drawn from."""
+        """Return the groups from which the two speakers of a pair are drawn."""
         return [self._groups[sex] for sex in pair or ("", "")]
 
     def _can_pair(self, pair: str) -> bool:
-        """Say whether the bank has two speakers of these sexes that may be mixed."""
+        """Return whether the bank has two speakers of these sexes that may be mixed."""
         first, second = (group.speakers for group in self._pair_groups(pair))
         has_two = len(first) > 1 if first is second else bool(first and second)
         unsure = self.config.unsure_sources
@@ -221,8 +228,8 @@ class SceneDrawer:
         """Draw a scene.
 
         Args:
-            rng: source of all randomness.
-            pair: sexes of the two, such as ``FM``; None: as often as ``pairs`` says.
+            rng: source of randomness.
+            pair: sexes of the two speakers, such as ``FM``; None: drawn as ``pairs`` says.
         """
         config = self.config
         if pair is None or not self._can_pair(pair):
@@ -251,16 +258,16 @@ class SceneDrawer:
         return Scene((voices[0], voices[1]), self.length, room, noise, offset, snr_db)
 
     def _draw_speakers(self, rng: np.random.Generator, pair: str) -> tuple[Speaker, Speaker]:
-        """Draw two different speakers of the sexes of ``pair``; any of both where it is empty."""
+        """Draw two different speakers of the sexes of ``pair``; if it is empty, of any."""
         groups = self._pair_groups(pair)
-        while True:  # _can_pair has made sure that there are two
+        while True:  # ends: _can_pair has ensured that there are two
             first, second = (group.draw(rng) for group in groups)
             are_unsure = all(s.source in self.config.unsure_sources for s in (first, second))
             if first.name != second.name and not are_unsure:
                 return first, second
 
     def _utterance_weights(self, speaker: Speaker) -> np.ndarray:
-        """Return how often each of a speaker's utterances is drawn, relative to one another."""
+        """Return the relative frequency of each of a speaker's utterances."""
         config = self.config
         return np.array(
             [
@@ -277,23 +284,26 @@ class SceneDrawer:
         gain_db: float,
         place: int,
     ) -> Voice:
-        """Draw what a speaker says, and how fast, between two samples."""
+        """Draw a speaker's utterances and speed for a span of samples (start, stop)."""
         speeds = self.config.speeds
         speed = float(speeds[rng.integers(len(speeds))])
         weights = self._utterance_weights(speaker)
-        wanted, total, said = span[1] - span[0], 0, []
+        wanted, total, utterances = span[1] - span[0], 0, []
         while total < wanted:
             utterance = speaker.utterances[
                 rng.choice(len(speaker.utterances), p=weights / weights.sum())
             ]
-            said.append(utterance)
+            utterances.append(utterance)
             total += changed_length(utterance.length, speed)
         offset = int(rng.integers(total - wanted + 1))
-        return Voice(speaker.name, tuple(said), speed, offset, *span, gain_db, place)
+        return Voice(speaker.name, tuple(utterances), speed, offset, *span, gain_db, place)
 
 
 class _Group:
-    """Speakers of one sex, or all, drawn the more often the more they say, up to a minute."""
+    """Speakers of one sex, or all of them.
+
+    They are drawn in proportion to the square root of their duration, of at most a minute.
+    """
 
     def __init__(self, speakers: Sequence[Speaker], sex: str, rate: int):
         self.speakers = [speaker for speaker in speakers if sex in ("", speaker.sex)]
@@ -302,9 +312,10 @@ class _Group:
         self._shares = weights / weights.sum() if len(weights) else weights
 
     def draw(self, rng: np.random.Generator) -> Speaker:
+        """Draw a speaker."""
         return self.speakers[rng.choice(len(self.speakers), p=self._shares)]
 
 
 def changed_length(length: int, speed: float) -> int:
-    """Return how many samples ``length`` samples become at a speed."""
+    """Return the number of samples of ``length`` samples after a change of speed."""
     return round(length / speed)

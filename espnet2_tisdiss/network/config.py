@@ -1,14 +1,14 @@
-"""Every option of the separator: names, defaults, meaning and checks, in one place.
+"""The separator's options: names, defaults, meaning and checks.
 
-The names are the published ones, so that published configurations load unchanged; "encoder" in
-them means the separator blocks, and "spliter" is spelled so.
+Names are the published ones, so that published configurations load unchanged: there "encoder" means
+the separator blocks, and the splitter is spelled "spliter".
 """
 
 import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 from espnet2_tisdiss.checks import (
     as_list,
@@ -18,16 +18,16 @@ from espnet2_tisdiss.checks import (
     check_integer,
     check_number,
 )
-from espnet2_tisdiss.network.blocks.bands import BAND_SPLITS
-from espnet2_tisdiss.network.blocks.block import TF_ORDERS
-from espnet2_tisdiss.network.blocks.feedforward import FFN_TYPES
-from espnet2_tisdiss.network.blocks.locoformer import PathConfig
-from espnet2_tisdiss.network.blocks.norm import NORM_TYPES
-from espnet2_tisdiss.network.blocks.splitter import SPLITTER_TYPES
+from espnet2_tisdiss.network.blocks.band_layout import BAND_SPLITS, BandSplit
+from espnet2_tisdiss.network.blocks.block import TF_ORDERS, TFOrder
+from espnet2_tisdiss.network.blocks.feedforward import FFN_TYPES, FFNType
+from espnet2_tisdiss.network.blocks.locoformer import CHECKPOINTS, Checkpoint, PathConfig
+from espnet2_tisdiss.network.blocks.norm import NORM_TYPES, NormType
+from espnet2_tisdiss.network.blocks.splitter import SPLITTER_TYPES, SplitterType
 
-CHECKPOINTS = ("none", "repetition", "block")
-# float16 would need its loss scaled, which ESPnet does on GPUs alone
-TRAINING_DTYPES = ("float32", "bfloat16")
+# float16 would need loss scaling, which ESPnet does only on GPUs
+TrainingDtype = Literal["float32", "bfloat16"]
+TRAINING_DTYPES: tuple[TrainingDtype, ...] = get_args(TrainingDtype)
 
 
 @dataclass
@@ -43,66 +43,68 @@ class TISDiSSConfig:
         num_groups: groups of rmsgroupnorm; divides ``emb_dim``.
         tf_order: ``ft``, frequency path before time path, or ``tf``.
         n_heads: attention heads.
-        flash_attention: insist on the FlashAttention kernel, wherever there are more than four
-            positions and no padding, which it does not know; needs half precision on a GPU.
+        flash_attention: force FlashAttention (more than 4 positions; padding masks unsupported);
+            needs half precision on a GPU.
         attention_dim: width of queries, keys and values, all heads together.
         ffn_type: ``swiglu_conv1d`` (gated) or ``conv1d``; a list of two makes a Macaron path,
-            in the order of execution.
+            listed in the order of execution.
         ffn_hidden_dim: hidden width of each FFN.
         conv1d_kernel: FFN kernel, in positions.
         conv1d_shift: FFN stride, in positions; at most the kernel.
-        dropout: probability, everywhere.
+        dropout: probability of all dropouts.
         eps: of all norms.
         encoder_repeat_times: N_sep, repetitions of the separator layers.
-        encoder_n_layers: separator layers, each with weights of its own.
-        reconstructor_repeat_times: N_re, repetitions of the reconstructor layers; 0 gives the
+        encoder_n_layers: separator layers, each with separate weights.
+        reconstructor_repeat_times: N_re, repetitions of the reconstructor layers; 0 returns the
             splitter's output.
         reconstructor_n_layers: reconstructor layers; 0: no reconstructor.
-        repeat_residual_module: add the embedded mixture before each separator layer but the first.
-        reconstructor_repeat_residual_module: and before each reconstructor layer; in effect only
-            with ``repeat_residual_module``.
+        repeat_residual_module: add the embedded mixture before each separator layer except the
+            first.
+        reconstructor_repeat_residual_module: also add it before each reconstructor layer; ignored
+            without ``repeat_residual_module``.
         speaker_path: whether the reconstructor has a path over the speakers.
-        encoder_decoder: supervise separator depths, and the last one always (master switch of
-            the next two).
+        encoder_decoder: supervise the end of the separator; required by the next two, which
+            supervise more of its depths.
         encoder_multi_decoder: supervise every separator repetition.
         encoder_n_layers_multi_decoder: supervise every layer of the supervised repetitions.
         reconstructor_multi_decoder: supervise every reconstructor repetition.
         reconstructor_n_layers_multi_decoder: supervise every layer of the supervised repetitions.
-        spliter_loss: supervise the splitter's output, unless a separator depth was supervised.
+        spliter_loss: supervise the splitter's output; ignored with ``encoder_decoder``, which
+            does so in any case.
         spk_spliter_type: ``swiglu_conv_deconv2d`` or ``conv2d``.
         split_compress: divide the widths of each stream by ``num_spk``.
         mask: estimate complex masks on the mixture's spectrum instead of spectra.
-        band_split: front end, for masks, with one position for each band of bins: ``fixed``
-            bands, narrow at low and wide at high frequencies; ``mel`` bands, which overlap; or a
-            list of each band's bins, low to high. None: the published front end, a convolution
-            over every bin.
+        band_split: front end with one position for each band of bins; needs ``mask``. ``fixed``:
+            bands narrow at low and wide at high frequencies; ``mel``: overlapping mel bands; a
+            list: number of bins of each band, low to high. None: the published front end, a
+            convolution over every bin.
         band_scale: factor on the widths of the fixed bands; larger means fewer bands.
         num_bands: number of mel bands.
-        sample_rate: of the model, in Hz: recordings are brought to it, and the fixed and mel bands
-            are placed for it.
-        checkpoint: what training keeps for the backward pass: ``none``, everything; ``repetition``,
-            the streams between repetitions, or ``block``, those between the paths of a block. What
-            is not kept is computed again, which takes about a third more time; ``block`` keeps the
-            least.
-        training_dtype: ``float32``, or ``bfloat16``: training computes the separator in it, by
-            autocast, where the device has the instructions. Inference chooses for itself.
-        compile: have ``torch.compile`` fuse the blocks: for training on a GPU, with segments of
-            one length; the first step takes minutes.
-        segment_size: for a learned encoder (``encoder: conv``) instead of a spectrum: frames of a
-            segment, even; segments overlap by half. None: the input is a spectrum.
+        sample_rate: in Hz. Recordings are resampled to it, and the fixed and mel bands depend on
+            it.
+        checkpoint: what training stores for the backward pass: ``none``: everything;
+            ``repetition``: the streams between repetitions; ``block``: those between the paths of a
+            block, which needs the least memory. The rest is recomputed, which takes about a third
+            more time.
+        training_dtype: type of the separator's autocast in training, ``float32`` or ``bfloat16``;
+            bfloat16 only where the device has instructions for it. Does not affect inference.
+        compile: fuse the blocks by ``torch.compile``, for training on a GPU with segments of one
+            length; the first step takes minutes.
+        segment_size: frames of a segment, even, for a learned encoder (``encoder: conv``); segments
+            overlap by half. None: the input is a spectrum.
     """
 
     num_spk: int = 2
     # feature map
     emb_dim: int = 128
-    norm_type: str = "rmsgroupnorm"
+    norm_type: NormType = "rmsgroupnorm"
     num_groups: int = 4
     # paths
-    tf_order: str = "ft"
+    tf_order: TFOrder = "ft"
     n_heads: int = 4
     flash_attention: bool = False
     attention_dim: int = 128
-    ffn_type: Sequence[str] | str = ("swiglu_conv1d", "swiglu_conv1d")
+    ffn_type: Sequence[FFNType] | FFNType = ("swiglu_conv1d", "swiglu_conv1d")
     ffn_hidden_dim: Sequence[int] | int = (384, 384)
     conv1d_kernel: int = 4
     conv1d_shift: int = 1
@@ -124,30 +126,39 @@ class TISDiSSConfig:
     reconstructor_n_layers_multi_decoder: bool = True
     spliter_loss: bool = True
     # splitter and front end
-    spk_spliter_type: str = "swiglu_conv_deconv2d"
+    spk_spliter_type: SplitterType = "swiglu_conv_deconv2d"
     split_compress: bool = False
     mask: bool = False
-    band_split: Sequence[int] | str | None = None
+    band_split: Sequence[int] | BandSplit | None = None
     band_scale: float = 1.0
     num_bands: int = 32
     sample_rate: int = 8000
     segment_size: int | None = None
     # training
-    checkpoint: str = "none"
-    training_dtype: str = "float32"
+    checkpoint: Checkpoint = "none"
+    training_dtype: TrainingDtype = "float32"
     compile: bool = False
 
     @classmethod
     def from_options(cls, options: dict[str, Any]) -> "TISDiSSConfig":
-        """Build from keyword arguments; an unknown name is an error that lists the known ones."""
+        """Build from keyword arguments.
+
+        Raises:
+            TypeError: a name is unknown; the message lists the known ones.
+            ValueError: as for the constructor.
+        """
         names = [field.name for field in dataclasses.fields(cls)]
         for name in options:
             if name not in names:
                 raise TypeError(f"unknown argument {name!r}; the arguments are {', '.join(names)}")
         return cls(**options)
 
-    def __post_init__(self):
-        """Check every option; raise ValueError naming the argument and the values allowed."""
+    def __post_init__(self) -> None:
+        """Check every option.
+
+        Raises:
+            ValueError: a value is wrong; the message names the option and the values allowed.
+        """
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if field.type is bool:
@@ -166,8 +177,8 @@ class TISDiSSConfig:
         self._check_widths()
         self._check_front_end()
 
-    def _check_ffn(self):
-        """Check the feed-forward networks and bring them to lists of the same length."""
+    def _check_ffn(self) -> None:
+        """Check the options of the FFNs and turn them into lists of the same length."""
         self.ffn_type, self.ffn_hidden_dim = as_list(self.ffn_type), as_list(self.ffn_hidden_dim)
         for ffn_type in self.ffn_type:
             check_choice("ffn_type", ffn_type, FFN_TYPES)
@@ -186,8 +197,8 @@ class TISDiSSConfig:
                 f"got {self.conv1d_shift}"
             )
 
-    def _check_front_end(self):
-        """Check the options of the band-split front end and of the learned encoder's."""
+    def _check_front_end(self) -> None:
+        """Check the options of the band-split front end and of that for a learned encoder."""
         check_number("band_scale", self.band_scale, 1e-3, float("inf"))
         if isinstance(self.band_split, str):
             check_choice("band_split", self.band_split, BAND_SPLITS)
@@ -196,7 +207,7 @@ class TISDiSSConfig:
                 check_integer("band_split", width, 1) for width in as_list(self.band_split)
             ]
         if self.band_split is not None and not self.mask:
-            # the embedding levels the bands, and only a mask brings their levels back
+            # the embedding normalises the level of each band; only a mask restores it
             raise ValueError("mask must be true with band_split; got False")
         if self.segment_size is not None:
             if check_integer("segment_size", self.segment_size, 2) % 2:
@@ -207,12 +218,12 @@ class TISDiSSConfig:
                     f"got {self.band_split!r}"
                 )
 
-    def _check_widths(self):
-        """Check that heads, groups and streams divide the widths they share."""
+    def _check_widths(self) -> None:
+        """Check that the widths are multiples of the numbers of heads, groups and speakers."""
         if self.split_compress:
             check_divides("num_spk", self.num_spk, "emb_dim", self.emb_dim)
             check_divides("num_spk", self.num_spk, "attention_dim", self.attention_dim)
-            for hidden_dim in self.ffn_hidden_dim:
+            for hidden_dim in as_list(self.ffn_hidden_dim):
                 check_divides("num_spk", self.num_spk, "ffn_hidden_dim", hidden_dim)
         stream = "" if self.compression == 1 else " / num_spk"
         for path in (self.mixture_path, self.stream_path):
@@ -235,16 +246,16 @@ class TISDiSSConfig:
 
     @property
     def deepest_useful(self) -> int:
-        """N_re beyond which little quality is to be expected: a third beyond the training's.
+        """N_re beyond which quality hardly improves: 4/3 of the training's.
 
-        A rule of thumb: there the published models have nearly all that depth gives (paper: trained
-        at 3 repetitions best at 4, on WSJ0-2mix at 5; trained at 6 best at 8).
+        A rule of thumb from the paper's results: models trained at 3 repetitions are best at 4 (on
+        WSJ0-2mix at 5), those trained at 6 at 8.
         """
         return max(1, math.ceil(self.reconstructor_repeat_times * 4 / 3))
 
     @property
     def compression(self) -> int:
-        """By how much a stream is narrower than the mixture's feature map."""
+        """Factor by which a stream is narrower than the mixture's feature map."""
         return self.num_spk if self.split_compress else 1
 
     @property

@@ -1,9 +1,9 @@
 """Start a larger separator from the weights of a smaller, trained one.
 
-A wider separator gives the outputs of the smaller one at first: what writes into its new channels,
-heads and hidden units begins at zero, and what reads from them at random, so that they receive
-gradients from the first step on. Training then costs little while the model is small, and nothing
-is lost when it grows.
+At first the wider separator returns the outputs of the smaller one: weights that write to new
+channels, heads and hidden units start at 0, and weights that read from them start at random, so
+that they receive gradients from the first step on. Training is cheap while the separator is small,
+and growing it loses nothing.
 """
 
 import math
@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from espnet2_tisdiss.network.blocks.attention import MultiHeadSelfAttention
-from espnet2_tisdiss.network.blocks.bands import BandEmbed, BandLayout, BandProject
+from espnet2_tisdiss.network.blocks.band_layout import BandLayout
+from espnet2_tisdiss.network.blocks.bands import BandEmbed, BandProject
 from espnet2_tisdiss.network.blocks.block import RepeatResidual
 from espnet2_tisdiss.network.blocks.feedforward import ConvFeedForward
 from espnet2_tisdiss.network.blocks.norm import RMSGroupNorm
@@ -23,16 +24,16 @@ from espnet2_tisdiss.network.separator import TISDiSSSeparator
 
 @torch.no_grad()
 def grow(small: TISDiSSSeparator, large: TISDiSSSeparator) -> None:
-    """Give ``large`` the weights of ``small``; its other weights begin as in the module text.
+    """Copy the weights of ``small`` into ``large`` and initialise the others of ``large``.
 
     ``large`` may have more channels, heads (of the same width) and hidden units, other bands and
     another sample rate; ``num_groups``, the kernels and the types of the parts are the same. The
-    outputs are those of ``small`` where the bands are the same and ``emb_dim`` is a multiple of
-    its; otherwise about those.
+    outputs equal those of ``small`` if the bands are the same and ``emb_dim`` is a multiple of the
+    small one; otherwise approximately.
 
     Args:
         small: the trained separator.
-        large: one with the weights it was constructed with, which are overwritten.
+        large: a newly constructed separator, whose weights are overwritten.
 
     Raises:
         ValueError: ``large`` cannot hold ``small``; the message names the option.
@@ -44,11 +45,11 @@ def grow(small: TISDiSSSeparator, large: TISDiSSSeparator) -> None:
 
 
 class Growth:
-    """How the channels of a small separator lie in a large one.
+    """Maps the channels of a small separator to those of a large one, and fills its modules.
 
     Args:
         small: the trained separator.
-        large: the one to fill.
+        large: the separator to fill.
 
     Raises:
         ValueError: ``large`` cannot hold ``small``.
@@ -58,19 +59,19 @@ class Growth:
         _check(small, large)
         groups, old, new = large.config.num_groups, small.config.emb_dim, large.config.emb_dim
         self.share = old / new
-        # each group of the group norms keeps its channels, and gets new ones behind them
+        # each group of the group norms keeps its channels; its new channels come after them
         group, place = torch.arange(old) // (old // groups), torch.arange(old) % (old // groups)
         self.channels = group * (new // groups) + place
-        self.new_channels = _others(self.channels, new)
+        self.new_channels = _complement(self.channels, new)
         self.rates = small.config.sample_rate, large.config.sample_rate
 
     @singledispatchmethod
     def fill(self, large: nn.Module, small: nn.Module) -> None:
-        """Fill a module of ``large`` from that of ``small``; types not listed stay as they are."""
+        """Fill a module of ``large`` from that of ``small``; other types do not change."""
 
     @fill.register
     def _(self, large: RMSGroupNorm, small: RMSGroupNorm) -> None:
-        # new channels are silent at first: the mean square over a group falls with its width
+        # new channels are 0 at first, which lowers the mean square over a group by the share
         large.gamma.fill_(small.gamma.mean())
         large.gamma[self.channels] = small.gamma
         large.gamma.mul_(math.sqrt(self.share))
@@ -79,57 +80,55 @@ class Growth:
     def _(self, large: MultiHeadSelfAttention, small: MultiHeadSelfAttention) -> None:
         old, new = (part.qkv.weight.shape[0] // 3 for part in (small, large))
         heads = torch.arange(old)
-        _place(large.qkv.weight, small.qkv.weight, _stacked(heads, 3, new), self.channels)
-        _fresh(
-            large.aggregate_heads[0].weight, small.aggregate_heads[0].weight, self.channels, heads
-        )
+        _copy(large, small, "qkv.weight", _stacked(heads, 3, new), self.channels)
+        _copy_into_zeros(large, small, "aggregate_heads.0.weight", self.channels, heads)
 
     @fill.register
     def _(self, large: ConvFeedForward, small: ConvFeedForward) -> None:
         old, new = (part.deconv1d.weight.shape[0] for part in (small, large))
         units = torch.arange(old)
         rows = _stacked(units, 1 + large.gated, new)
-        _place(large.conv1d.weight, small.conv1d.weight, rows, self.channels)
-        _fresh(large.conv1d.bias, small.conv1d.bias, rows)
-        _fresh(large.deconv1d.weight, small.deconv1d.weight, units, self.channels)
-        _fresh(large.deconv1d.bias, small.deconv1d.bias, self.channels)
+        _copy(large, small, "conv1d.weight", rows, self.channels)
+        _copy_into_zeros(large, small, "conv1d.bias", rows)
+        _copy_into_zeros(large, small, "deconv1d.weight", units, self.channels)
+        _copy_into_zeros(large, small, "deconv1d.bias", self.channels)
 
     @fill.register
     def _(self, large: Splitter, small: Splitter) -> None:
         width = len(self.channels) + len(self.new_channels)
         streams = _stacked(self.channels, large.num_spk, width)
         if not large.gated:
-            _fresh(large.conv2d.weight, small.conv2d.weight, streams, self.channels)
-            _fresh(large.conv2d.bias, small.conv2d.bias, streams)
+            _copy_into_zeros(large, small, "conv2d.weight", streams, self.channels)
+            _copy_into_zeros(large, small, "conv2d.bias", streams)
             return
         old, new = (part.deconv2d.weight.shape[0] for part in (small, large))
         units = torch.arange(old)
         rows = _stacked(units, 2, new)
-        _place(large.conv2d.weight, small.conv2d.weight, rows, self.channels)
-        _fresh(large.conv2d.bias, small.conv2d.bias, rows)
-        _fresh(large.deconv2d.weight, small.deconv2d.weight, units, streams)
-        _fresh(large.deconv2d.bias, small.deconv2d.bias, streams)
+        _copy(large, small, "conv2d.weight", rows, self.channels)
+        _copy_into_zeros(large, small, "conv2d.bias", rows)
+        _copy_into_zeros(large, small, "deconv2d.weight", units, streams)
+        _copy_into_zeros(large, small, "deconv2d.bias", streams)
 
     @fill.register
     def _(self, large: RepeatResidual, small: RepeatResidual) -> None:
-        _place(large[0].weight, small[0].weight, self.channels)
-        _fresh(large[0].bias, small[0].bias, self.channels)
-        large[1].weight.copy_(small[1].weight)
+        _copy(large, small, "0.weight", self.channels)
+        _copy_into_zeros(large, small, "0.bias", self.channels)
+        large.get_parameter("1.weight").copy_(small.get_parameter("1.weight"))
 
     @fill.register
     def _(self, large: BandEmbed, small: BandEmbed) -> None:
         bands, places, found = self._nearest(large.layout, small.layout)
         weight = small.weight.unflatten(1, (-1, 2))[bands[:, None], places] * found[..., None, None]
-        # The norm is over all channels: new ones repeat old ones, so that it stays, and are
-        # silenced behind it.
+        # The norm covers all channels: new ones repeat old ones, which keeps its statistics, and
+        # the norm's own weights set them to 0.
         repeated = torch.arange(len(self.new_channels)) % len(self.channels)
         bias = small.bias.view(small.layout.n_bands, -1)[bands]
         for part, target in ((weight.flatten(1, 2), large.weight), (bias, large.bias)):
-            target = target.view(*part.shape[:-1], -1)
-            target[..., self.channels] = part
-            target[..., self.new_channels] = part[..., repeated]
-        _fresh(large.norm.weight, small.norm.weight, self.channels)
-        _fresh(large.norm.bias, small.norm.bias, self.channels)
+            view = target.view(*part.shape[:-1], -1)
+            view[..., self.channels] = part
+            view[..., self.new_channels] = part[..., repeated]
+        _copy_into_zeros(large, small, "norm.weight", self.channels)
+        _copy_into_zeros(large, small, "norm.bias", self.channels)
 
     @fill.register
     def _(self, large: BandProject, small: BandProject) -> None:
@@ -140,14 +139,14 @@ class Growth:
         large.bias.copy_(bias.flatten())
 
     def _nearest(self, large: BandLayout, small: BandLayout) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the small layout's place that each place of the large layout starts from.
+        """Return the place of the small layout that each place of the large one starts from.
 
-        That is the band nearest in frequency, and in it the same share of the way up.
+        It is in the band nearest in frequency, at the same fraction of the band.
 
         Returns:
             The band (band,), the place in it (band, place), and a factor (band, place): 0 where the
-            large layout has no bin, else one that keeps the embedding's size where more bins are
-            added up.
+            large layout has no bin, otherwise one that keeps the size of the embedding when a band
+            has more bins to sum.
         """
         centre, count = _bands(large, self.rates[1])
         small_centre, small_count = _bands(small, self.rates[0])
@@ -193,21 +192,29 @@ def _bands(layout: BandLayout, rate: int) -> tuple[Tensor, Tensor]:
 
 
 def _stacked(index: Tensor, times: int, size: int) -> Tensor:
-    """Return ``index`` into each of ``times`` parts of ``size``, one after the other."""
+    """Return ``index`` repeated for each of ``times`` consecutive parts of ``size`` entries."""
     return torch.cat([index + part * size for part in range(times)])
 
 
-def _others(index: Tensor, size: int) -> Tensor:
+def _complement(index: Tensor, size: int) -> Tensor:
     """Return the numbers below ``size`` that are not in ``index``."""
     return torch.tensor([i for i in range(size) if i not in set(index.tolist())], dtype=torch.long)
 
 
-def _place(large: Tensor, small: Tensor, *index: Tensor) -> None:
-    """Set the entries of ``large`` at an index for each leading axis to ``small``."""
-    large[torch.meshgrid(*index, indexing="ij")] = small
+def _copy(large: nn.Module, small: nn.Module, name: str, *index: Tensor) -> None:
+    """Copy a parameter of ``small`` to the entries of that of ``large`` at ``index``.
+
+    Args:
+        large: the module to fill.
+        small: the module to copy from.
+        name: of the parameter.
+        *index: of the entries, one for each leading axis.
+    """
+    grid = torch.meshgrid(*index, indexing="ij")
+    large.get_parameter(name)[grid] = small.get_parameter(name)
 
 
-def _fresh(large: Tensor, small: Tensor, *index: Tensor) -> None:
-    """Set them, and all others to zero."""
-    large.zero_()
-    _place(large, small, *index)
+def _copy_into_zeros(large: nn.Module, small: nn.Module, name: str, *index: Tensor) -> None:
+    """Do as :func:`_copy`, and set all other entries to 0."""
+    large.get_parameter(name).zero_()
+    _copy(large, small, name, *index)

@@ -11,27 +11,27 @@ from torch import Tensor
 from espnet2_tisdiss.checks import check_number
 from espnet2_tisdiss.network.precision import full_precision
 
-# ESPnet makes these masks from all signals it is given at once, here those of several depths
+# ESPnet computes these masks from all signals of a call, here those of several depths
 JOINT_MASKS = ("IBM", "IRM")
 
 
 class MultiDepthPIT(AbsLossWrapper):
-    """PIT on each depth with its own best permutation, averaged over the depths.
+    """Average over the depths of permutation-invariant losses, each with its best permutation.
+
+        loss = sum_k w_k min_perm criterion(references, perm(estimates_k)) / sum_k w_k
 
     Args:
-        criterion: any time-domain or spectral criterion of ESPnet's.
+        criterion: a time-domain or spectral criterion of ESPnet.
         weight: weight of this loss among several.
-        independent_perm: search the permutations; otherwise take those that the loss before this
-            one found.
-        depth_weights: weight of each depth, shallow first, in training; None: as ``depth_power``
-            says. In evaluation there is one depth, and its loss is reported as it is.
-        depth_power: the weights of depths 1, 2, 3, ... are these numbers to this power, whatever
-            the number of depths; 0, as in the paper: all alike. Larger, the shallow estimates
-            count less and leave more of the work to the repetitions.
+        independent_perm: search the permutations; False: use those of the previous loss.
+        depth_weights: w_k of each depth, shallow first, in training; None: use ``depth_power``. In
+            evaluation there is one depth, whose loss is not weighted.
+        depth_power: exponent p of w_k = k^p for depths k = 1, 2, 3, ...; 0: equal weights, as in
+            the paper. With larger p the shallow estimates count less.
 
     Raises:
-        ValueError: a weight is no number >= 0, all are 0, or the criterion compares masks that
-            are defined by all sources together.
+        ValueError: a weight is not a number >= 0, all are 0, or the criterion compares masks that
+            depend on all sources.
     """
 
     def __init__(
@@ -45,13 +45,14 @@ class MultiDepthPIT(AbsLossWrapper):
         super().__init__()
         if getattr(criterion, "compute_on_mask", False) and criterion.mask_type in JOINT_MASKS:
             raise ValueError(
-                f"mask_type {criterion.mask_type} is defined by all sources together, which "
-                "multi_depth_pit has at several depths; use IAM, PSM, NPSM, PSM^2 or CIRM"
+                f"mask_type {criterion.mask_type} is defined by all sources, which multi_depth_pit "
+                "passes for several depths; use IAM, PSM, NPSM, PSM^2 or CIRM"
             )
         if depth_weights is not None:
             if not isinstance(depth_weights, (list, tuple)) or not depth_weights:
                 raise ValueError(
-                    f"depth_weights must be a list of numbers, one a depth; got {depth_weights!r}"
+                    "depth_weights must be a list of numbers, one for each depth; "
+                    f"got {depth_weights!r}"
                 )
             for depth_weight in depth_weights:
                 check_number("depth_weights", depth_weight, 0, float("inf"))
@@ -59,7 +60,7 @@ class MultiDepthPIT(AbsLossWrapper):
                 raise ValueError(f"depth_weights must not all be 0; got {list(depth_weights)}")
         check_number("depth_power", depth_power, 0, float("inf"))
         if depth_power and depth_weights is not None:
-            raise ValueError("depth_power must be 0 with depth_weights, which say it all")
+            raise ValueError(f"depth_power must be 0 with depth_weights; got {depth_power}")
         self.criterion = criterion
         self.weight = weight
         self.depth_power = depth_power
@@ -74,34 +75,40 @@ class MultiDepthPIT(AbsLossWrapper):
         Args:
             ref: references, num_spk tensors (b, ...).
             inf: estimates, depths * num_spk tensors (b, ...), shallow first.
-            others: what the loss before this one returned.
+            others: third result of the previous loss.
 
         Returns:
-            The loss, a scalar; statistics: ``<criterion>``, the loss, and where there are several
-            depths ``<criterion>_depth-<k>`` of each, 0 the shallowest; ``perm`` (b, j) of the last
-            depth and ``depth_perm`` of all.
+            The loss, a scalar. Statistics: the loss as ``<criterion>`` and, with several depths,
+            the loss of each as ``<criterion>_depth-<k>``, 0 the shallowest. A dict with ``perm``
+            (b, j) of the last depth and ``depth_perm`` of all depths.
 
         Raises:
-            ValueError: the estimates are no whole number of depths, or not one a depth weight.
+            ValueError: the number of estimates is not a multiple of num_spk, or ``depth_weights``
+                has the wrong length.
         """
         others = others or {}
         num_spk = len(ref)
-        n_depths, left = divmod(len(inf), num_spk)
-        if left or not n_depths:
-            raise ValueError(f"{len(inf)} estimates are not whole depths of {num_spk} speakers")
+        n_depths, remainder = divmod(len(inf), num_spk)
+        if remainder or not n_depths:
+            raise ValueError(
+                f"{len(inf)} estimates are not a multiple of the {num_spk} speakers; each depth "
+                "needs one for each speaker"
+            )
         inherited = others.get("depth_perm") or [others.get("perm")] * n_depths
-        losses, perms, stats = [], [], {}
-        # autocast would round the criterion's products to 8 or 11 bits: no SNR beyond 20 dB
+        depth_losses: list[Tensor] = []
+        perms: list[Tensor] = []
+        stats: dict[str, Tensor] = {}
+        # autocast would round the products of the criterion to 8 or 11 bits, too few for a high SNR
         with torch.autocast(inf[0].device.type, enabled=False):
             ref, inf = ([full_precision(signal) for signal in signals] for signals in (ref, inf))
             for depth, perm in enumerate(inherited):
                 estimates = inf[depth * num_spk : (depth + 1) * num_spk]
                 loss, stats, found = self.solver(ref, estimates, {"perm": perm})
-                losses.append(loss)
+                depth_losses.append(loss)
                 perms.append(found["perm"])
-        losses = torch.stack(losses)
+        losses = torch.stack(depth_losses)
         loss = self._average(losses)
-        # the criterion's own statistics, if it has any, are those of the last depth
+        # other statistics of the criterion, if any, are those of the last depth
         stats = {**stats, self.criterion.name: loss.detach()}
         if n_depths > 1:
             for depth, depth_loss in enumerate(losses.detach()):

@@ -1,33 +1,37 @@
-"""Half precision where the device computes in it."""
+"""Half precision, where the device has instructions for it."""
 
 import logging
+from typing import Literal, get_args
 
 import torch
 
 from espnet2_tisdiss.checks import check_choice
 
-DTYPES = ("float32", "float64", "bfloat16", "float16")
+Dtype = Literal["float32", "float64", "bfloat16", "float16"]
+DTYPES: tuple[Dtype, ...] = get_args(Dtype)
 HALF_TYPES = (torch.float16, torch.bfloat16)
 
 
 def full_precision(x: torch.Tensor) -> torch.Tensor:
-    """Return half-precision ``x`` as float32, and any other as it is."""
+    """Return half-precision ``x`` as float32, and any other ``x`` unchanged."""
     return x.float() if x.dtype in HALF_TYPES else x
 
 
-def half_precision(dtype: str, device: str) -> torch.dtype | None:
-    """Return the half-precision type to compute in, or None where there is none to be had.
+def half_precision(dtype: Dtype, device: str) -> torch.dtype | None:
+    """Return the half-precision type to compute in, or None.
+
+    Without instructions for it half precision is slower than float32: then this logs a warning and
+    returns None.
 
     Args:
-        dtype: one of ``DTYPES``.
+        dtype: requested type.
         device: PyTorch's name of the device.
 
     Returns:
-        ``dtype`` if it is a half-precision type that the device has instructions for. Without
-        them it would be slower than float32: a warning says that float32 is used.
+        ``dtype`` if it is a half-precision type that the device has instructions for, else None.
 
     Raises:
-        ValueError: ``dtype`` is none of ``DTYPES``.
+        ValueError: ``dtype`` is not one of ``DTYPES``.
     """
     check_choice("dtype", dtype, DTYPES)
     if dtype in ("float32", "float64"):
@@ -38,8 +42,8 @@ def half_precision(dtype: str, device: str) -> torch.dtype | None:
     return None
 
 
-def _has_instructions(dtype: str, device_type: str) -> bool:
-    """Say whether a kind of device computes in a half-precision type."""
+def _has_instructions(dtype: Dtype, device_type: str) -> bool:
+    """Return whether a type of device has instructions for a half-precision type."""
     if device_type == "cuda":
         return dtype == "float16" or torch.cuda.is_bf16_supported(including_emulation=False)
     if device_type != "cpu":

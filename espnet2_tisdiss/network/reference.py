@@ -1,8 +1,8 @@
-"""TISDiSS as its equations state it (arXiv 2509.15666), to be read first and to be tested against.
+"""TISDiSS as its equations state it (arXiv 2509.15666), for reading and as a reference in tests.
 
-No attention is paid to speed or memory. Tensors have the published code's layout. The separator
-in ``separator`` computes the same numbers (tests/network/test_reference.py). Axis letters: b batch,
-j speaker, h feature channel, t frame, f frequency bin, r row (one sequence of a path), n position.
+It is not optimised for speed or memory. Tensors have the published code's layout. ``separator``
+computes the same numbers (tests/network/test_reference.py). Axis letters: b batch, j speaker,
+h feature channel, t frame, f frequency bin, r row (one sequence of a path), n position.
 """
 
 import torch
@@ -15,6 +15,8 @@ from espnet2_tisdiss.network.config import TISDiSSConfig
 class PlainTISDiSS:
     """The separator with the published front end, as functions of its options and weights.
 
+    TISDiSS, section 2.2; the paths are TF-Locoformer's (section 2.2, figure 1 of that paper).
+
     Args:
         config: options.
         weights: the separator's state dict.
@@ -24,7 +26,12 @@ class PlainTISDiSS:
         self.config, self.weights = config, weights
 
     def __call__(self, spectrum: Tensor, n_re: int) -> list[Tensor]:
-        """Return spectra (b, j, t, f) after the splitter and after each reconstructor layer."""
+        """Return spectra (b, j, t, f) after the splitter and after each reconstructor layer.
+
+        Args:
+            spectrum: of the mixture, complex (b, t, f).
+            n_re: repetitions of the reconstructor layers.
+        """
         c = self.config
         mixture = self.embed(torch.stack((spectrum.real, spectrum.imag), 1), "conv")
         x = mixture  # (b, h, t, f)
@@ -102,7 +109,7 @@ class PlainTISDiSS:
         return rows.view(x.shape).permute(0, 3, 4, 1, 2).flatten(0, 1)
 
     def path(self, x: Tensor, name: str) -> Tensor:
-        """Apply FFN, attention and FFN to rows (r, n, h); the first FFN only where there is one."""
+        """Apply FFN, attention and FFN to rows (r, n, h); the first FFN only if it exists."""
         if f"{name}.ffn.1.conv1d.weight" in self.weights:
             x = x + self.ffn(self.norm(x, f"{name}.ffn_norm.1"), f"{name}.ffn.1")
         x = x + self.attention(self.norm(x, f"{name}.attn_norm"), f"{name}.attn")
@@ -118,7 +125,7 @@ class PlainTISDiSS:
         return (groups / (rms + self.config.eps)).flatten(-2) * self.weights[f"{name}.gamma"]
 
     def ffn(self, x: Tensor, name: str) -> Tensor:
-        """Convolve rows (r, n, h), gate, and convolve back."""
+        """Convolve rows (r, n, h), apply the gate, and convolve back."""
         length, kernel, shift = x.shape[1], self.config.conv1d_kernel, self.config.conv1d_shift
         overlap = kernel - shift
         steps = -(-(length + 2 * overlap - kernel) // shift)
@@ -136,7 +143,7 @@ class PlainTISDiSS:
         return x[..., overlap : overlap + length].mT
 
     def attention(self, x: Tensor, name: str) -> Tensor:
-        """Attend among the positions of rows (r, n, h)."""
+        """Attend among the positions of rows (r, n, h): softmax(q k' / sqrt(dim)) v."""
         qkv = F.linear(x, self.weights[f"{name}.qkv.weight"])
         q, k, v = qkv.unflatten(-1, (3, self.config.n_heads, -1)).permute(2, 0, 3, 1, 4)
         q, k = rotate(q), rotate(k)  # (r, head, n, dim)

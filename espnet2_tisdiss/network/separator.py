@@ -1,14 +1,14 @@
 """The TISDiSS separator for ESPnet's enhancement task (arXiv 2509.15666).
 
 waveform -> STFT -> embed -> separator block x N_sep -> splitter -> reconstructor block x N_re
--> project -> inverse STFT. All repetitions share the blocks' weights and one projection serves
-every depth, so the depth can be chosen after training: see ``reconstructor_repeat_times``.
+-> project -> inverse STFT. All repetitions share the blocks' weights and all depths share one
+projection, so the depth can be chosen after training: see ``reconstructor_repeat_times``.
 
 Axis letters: b batch, j speaker, h feature channel, t frame, f frequency bin or band.
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from functools import cache
@@ -19,20 +19,13 @@ from espnet2.enh.separator.abs_separator import AbsSeparator
 from torch import Tensor, nn
 from torch_complex.tensor import ComplexTensor
 
-from espnet2_tisdiss.checks import check_integer, some_of
-from espnet2_tisdiss.network.blocks.bands import (
-    BandEmbed,
-    BandLayout,
-    BandProject,
-    fixed_bands,
-    mel_bands,
-)
+from espnet2_tisdiss.checks import abbreviated, check_integer
 from espnet2_tisdiss.network.blocks.block import ReconstructorBlock, RepeatResidual, SeparatorBlock
-from espnet2_tisdiss.network.blocks.frontend import ConvEmbed, ConvProject, GlobalNorm
+from espnet2_tisdiss.network.blocks.frontend import GlobalNorm
 from espnet2_tisdiss.network.blocks.locoformer import recomputed
-from espnet2_tisdiss.network.blocks.segments import SegmentEmbed, SegmentProject
-from espnet2_tisdiss.network.blocks.splitter import Splitter, blank_frames
-from espnet2_tisdiss.network.config import TISDiSSConfig
+from espnet2_tisdiss.network.blocks.splitter import Splitter, zero_padding
+from espnet2_tisdiss.network.config import TISDiSSConfig, TrainingDtype
+from espnet2_tisdiss.network.front_ends import build_front_end
 from espnet2_tisdiss.network.precision import half_precision
 
 
@@ -45,11 +38,13 @@ class TISDiSSSeparator(AbsSeparator):
 
     Raises:
         TypeError: an option is unknown; the message lists the known ones.
-        ValueError: an option's value is; the message names it and the values allowed.
+        ValueError: an option has a wrong value; the message names it and the values allowed.
 
     Attributes:
-        half_dtype: half-precision type that :meth:`forward` computes in by autocast, whatever
-            autocast it is called in; None: the weights' type, or the caller's autocast.
+        config: the options.
+        input_dim: frequency bins, or features of a frame.
+        half_dtype: half-precision type of :meth:`forward`'s autocast, which overrides the caller's;
+            None: the weights' type, or the caller's autocast.
         is_compiled: whether ``torch.compile`` fuses the blocks.
         every_depth: whether :meth:`forward` returns every supervised depth in eval mode, too.
 
@@ -68,8 +63,8 @@ class TISDiSSSeparator(AbsSeparator):
         self.input_dim = check_integer("input_dim", input_dim, 1)
         stream_dim = config.emb_dim // config.compression
 
-        # module names are the published ones: checkpoints store them
-        self.conv, self.reconstructor_deconv = self._front_end(stream_dim)
+        # published checkpoints store these module names
+        self.conv, self.reconstructor_deconv = build_front_end(config, self.input_dim)
         self.encoder_blocks = nn.ModuleList(
             SeparatorBlock(config.mixture_path, config.tf_order)
             for _ in range(config.encoder_n_layers)
@@ -86,7 +81,8 @@ class TISDiSSSeparator(AbsSeparator):
             for _ in range(config.reconstructor_n_layers)
         )
         if config.repeat_residual_module:
-            # also where it is not run (one separator layer, once): published checkpoints store it
+            # made even where it never runs (one separator layer, once): published checkpoints
+            # store it
             self.concat_block = RepeatResidual(config.emb_dim)
         if config.reconstructor_residual and config.compression > 1:
             self.compress_conv = nn.Sequential(
@@ -99,39 +95,6 @@ class TISDiSSSeparator(AbsSeparator):
         self.is_compiled = False
         self.every_depth = False
 
-    def _front_end(self, stream_dim: int) -> tuple[nn.Module, nn.Module]:
-        """Return the embedding and the projection that the options ask for."""
-        config = self.config
-        # masks begin as an even share of the mixture: what training then has to learn is a change
-        start = 1 / config.num_spk if config.mask else 0.0
-        if config.segment_size is not None:
-            embed = SegmentEmbed(self.input_dim, config.emb_dim, config.eps, config.segment_size)
-            return embed, SegmentProject(stream_dim, self.input_dim, start)
-        if config.band_split is None:
-            return ConvEmbed(config.emb_dim, config.eps), ConvProject(stream_dim)
-        layout = self._band_layout()
-        embed = BandEmbed(config.emb_dim, config.eps, layout)
-        return embed, BandProject(stream_dim, layout, start)
-
-    def _band_layout(self) -> BandLayout:
-        """Return the bands of ``band_split``."""
-        config = self.config
-        if self.input_dim < 2:
-            raise ValueError(
-                f"input_dim must be an integer >= 2 with band_split; got {self.input_dim}"
-            )
-        if config.band_split == "fixed":
-            return BandLayout(fixed_bands(self.input_dim, config.sample_rate, config.band_scale))
-        if config.band_split == "mel":
-            return BandLayout(mel_bands(self.input_dim, config.sample_rate, config.num_bands))
-        if sum(config.band_split) != self.input_dim:
-            raise ValueError(
-                f"band_split must add up to the spectrum's {self.input_dim} bins; "
-                f"got {config.band_split}, {sum(config.band_split)} in all"
-            )
-        bins = torch.arange(self.input_dim).split(config.band_split)
-        return BandLayout([band.tolist() for band in bins])
-
     @property
     def num_spk(self) -> int:
         """Number of speakers j."""
@@ -139,10 +102,13 @@ class TISDiSSSeparator(AbsSeparator):
 
     @property
     def reconstructor_repeat_times(self) -> int:
-        """N_re, the depth of the next call; may be set at any time to an integer >= 0.
+        """N_re, the depth of the next call: an integer >= 0, which may be set at any time.
 
-        0 gives the splitter's output. No parameter depends on it, and ``config`` keeps the depth
-        that the model was made with. Within :func:`depth_of_call` it is the one given there.
+        0 returns the splitter's output. No parameter depends on the depth; ``config`` keeps the
+        depth of construction. Within :func:`depth_of_call` this is the depth given there.
+
+        Raises:
+            ValueError: set to anything else.
         """
         n_re = _depth_of_call.get()
         return self._repeat_times if n_re is None else n_re
@@ -154,21 +120,24 @@ class TISDiSSSeparator(AbsSeparator):
     def _load_from_state_dict(
         self, state_dict: Mapping[str, Tensor], prefix: str, *args: Any
     ) -> None:
-        """Load weights as PyTorch does, but all or none of them.
+        """Load weights as PyTorch does, but require all names to match.
 
-        Also where ESPnet loads with strict=False, which would skip what does not fit. (Other shapes
-        are an error of PyTorch's in any case.)
+        ESPnet loads with strict=False, which would silently skip weights that do not match.
+        (PyTorch refuses other shapes in any case.)
+
+        Raises:
+            RuntimeError: names are missing or unknown.
         """
-        given = {name for name in state_dict if name.startswith(prefix)}
+        found = {name for name in state_dict if name.startswith(prefix)}
         names = {prefix + name for name in self.state_dict()}
-        refuse_mismatch(names - given, given - names)
+        refuse_mismatch(names - found, found - names)
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     def compile_blocks(self) -> None:
-        """Have ``torch.compile`` fuse the separator and reconstructor blocks from now on.
+        """Fuse the separator and reconstructor blocks by ``torch.compile`` from now on.
 
-        That is nearly all of the work, and as the repetitions share the blocks it is compiled once
-        whatever the depth. The numbers change by rounding alone; state dicts stay as they are.
+        The blocks do nearly all of the work. Repetitions share them, so they are compiled once for
+        all depths. Results change by rounding only; state dicts do not change.
         """
         if not self.is_compiled:
             for block in (*self.encoder_blocks, *self.reconstructor_blocks):
@@ -186,15 +155,18 @@ class TISDiSSSeparator(AbsSeparator):
         Args:
             input: complex spectrum (b, t, f) or (b, t, 1, f) of the mixture; real features with
                 ``segment_size``.
-            ilens: (b,) valid frames of each item, or None where all are.
+            ilens: (b,) valid frames of each item; None: all frames.
             additional: unused; ESPnet passes it.
 
         Returns:
-            Spectra (b, t, f), or features, of the speakers: in training mode of EVERY supervised
-            depth, shallow first, as one flat list of depths * num_spk (the form in which ESPnet's
-            model decodes and denormalises each); in eval mode those of the last depth, unless
-            ``every_depth`` is set. Then
-            ``ilens``, and an empty dict.
+            The estimates, ``ilens`` and an empty dict. Estimates are spectra (b, t, f), or
+            features. In training mode, or with ``every_depth``, they are a flat list of
+            depths * num_spk, every supervised depth, shallow first (ESPnet's model decodes and
+            denormalises each item of it). In eval mode they are those of the last depth.
+
+        Raises:
+            TypeError: ``input`` is real without ``segment_size``, or complex with it.
+            ValueError: ``input`` has another shape, or no frames.
         """
         if self.training and self.config.compile:
             self.compile_blocks()
@@ -202,7 +174,7 @@ class TISDiSSSeparator(AbsSeparator):
             return self._estimates(self._checked(input, ilens), ilens), ilens, OrderedDict()
 
     def autocast(self, device_type: str) -> AbstractContextManager:
-        """Return a context of autocast to ``half_dtype`` or in training ``training_dtype``."""
+        """Return an autocast context for ``half_dtype``, or in training ``training_dtype``."""
         half_dtype = self.half_dtype
         if self.training and half_dtype is None:
             half_dtype = _training_dtype(self.config.training_dtype, device_type)
@@ -211,9 +183,9 @@ class TISDiSSSeparator(AbsSeparator):
     def _estimates(self, mixture: Tensor, ilens: Tensor | None) -> list[Tensor]:
         """Return the spectra of :meth:`forward`."""
         embedded, frames = self._embed(mixture, ilens)
-        depths = self._streams(embedded, frames)
+        depths: Iterable[Tensor] = self._streams(embedded, frames)
         if not (self.training or self.every_depth):
-            depths = deque(depths, maxlen=1)  # the last one, the others freed as it goes
+            depths = deque(depths, maxlen=1)  # the last one; frees each before the next
         return [
             estimate
             for streams in depths
@@ -226,9 +198,9 @@ class TISDiSSSeparator(AbsSeparator):
         ilens: Tensor | None = None,
         repeat_times: int | None = None,
     ) -> Iterator[list[Tensor]]:
-        """Separate a batch of spectra, depth by depth, each as soon as it is done.
+        """Separate a batch of spectra, yielding each depth as soon as it is computed.
 
-        Nothing beyond the estimates taken is computed: to stop early costs nothing.
+        Depths that the caller does not take are not computed.
 
         Args:
             input: as for :meth:`forward`.
@@ -237,7 +209,10 @@ class TISDiSSSeparator(AbsSeparator):
 
         Yields:
             The speakers' spectra (b, t, f) after 0 (the splitter's output), 1, 2, ... up to
-            ``repeat_times`` repetitions, whether supervised or not.
+            ``repeat_times`` repetitions, supervised or not.
+
+        Raises:
+            TypeError, ValueError: as for :meth:`forward`.
         """
         if repeat_times is None:
             repeat_times = self.reconstructor_repeat_times
@@ -251,7 +226,7 @@ class TISDiSSSeparator(AbsSeparator):
                 yield list(self._project(streams, frames, mixture).unbind(1))
 
     def _checked(self, input: Tensor | ComplexTensor, ilens: Tensor | None) -> Tensor:
-        """Return ``input`` as a tensor (b, t, f), checked."""
+        """Check ``input`` and return it as a tensor (b, t, f)."""
         if isinstance(input, ComplexTensor):
             input = torch.complex(input.real, input.imag)
         if torch.is_complex(input) == (self.config.segment_size is not None):
@@ -266,17 +241,17 @@ class TISDiSSSeparator(AbsSeparator):
                 f"TISDiSS needs single-channel features (batch, frames, {self.input_dim}) or "
                 f"(batch, frames, 1, {self.input_dim}); got {tuple(input.shape)}"
             )
-        # ESPnet's normalize_variance divides digital silence by its zero deviation. Such an item,
-        # not a number in all of its frames, is separated as silence; a NaN among numbers stays.
-        no_number = input.isnan().all(2)  # (b, t)
+        # ESPnet's normalize_variance divides digital silence by its deviation, 0. An item that is
+        # NaN in all valid frames is separated as silence; other NaNs stay, to show a broken input.
+        is_nan = input.isnan().all(2)  # (b, t)
         if ilens is not None:
-            no_number |= ~_frame_mask(ilens.to(input.device), input.shape[1])
-        return input.masked_fill(no_number.all(1)[:, None, None], 0)
+            is_nan |= ~_frame_mask(ilens.to(input.device), input.shape[1])
+        return input.masked_fill(is_nan.all(1)[:, None, None], 0)
 
     def _embed(self, mixture: Tensor, ilens: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Return the feature map (b, t, f, h) of ``mixture`` (b, t, f) and its valid frames.
+        """Return the feature map (b, t, f, h) of ``mixture`` (b, t, f) and its mask.
 
-        The valid frames are (b, t), false at padding, for the MAP's axis t; None: no padding.
+        The mask (b, t) refers to the map's axis t and is false at padding; None: no padding.
         """
         features = torch.view_as_real(mixture) if mixture.is_complex() else mixture
         return self.conv(features, _valid_frames(ilens, mixture))
@@ -293,22 +268,23 @@ class TISDiSSSeparator(AbsSeparator):
                 yield streams
 
     def _splits(self, embedded: Tensor, frames: Tensor | None) -> Iterator[tuple[Tensor, bool]]:
-        """Yield each split of the mixture's stream and whether it is supervised.
+        """Yield each split of the mixture's stream, and whether it is supervised.
 
-        The last one is what the reconstructor receives.
+        The reconstructor receives the last one.
         """
         config = self.config
         for x, supervised in self._separate(embedded, frames):
-            if config.encoder_decoder and supervised:  # the end of the last repetition always is
+            # the last step is always supervised, so this yields at least one split
+            if config.encoder_decoder and supervised:
                 yield self._run(self.spk_spliter, x, frames), True
         if not config.encoder_decoder:
             is_output = not self._reconstructor_steps()
             yield self._run(self.spk_spliter, x, frames), config.spliter_loss or is_output
 
     def _run(self, part: nn.Module, x: Tensor, frames: Tensor | None) -> Tensor:
-        """Return ``part`` of ``x``, keeping what the option ``checkpoint`` says."""
+        """Return ``part(x, frames)``, recomputed in the backward if ``checkpoint`` says so."""
         keeps_all = self.config.checkpoint == "none"
-        # a block of "block" has its paths recomputed one by one; the splitter is one itself
+        # with "block", blocks recompute their paths one by one; the splitter has none
         keeps_all |= self.config.checkpoint == "block" and part is not self.spk_spliter
         return (part if keeps_all else recomputed(part))(x, frames)
 
@@ -328,7 +304,7 @@ class TISDiSSSeparator(AbsSeparator):
             yield x, is_supervised
 
     def _reconstructor_steps(self) -> list[bool]:
-        """Say of each reconstructor layer to be run whether its output is supervised."""
+        """Return for each reconstructor step whether its output is supervised."""
         return _supervised_steps(
             self.config.reconstructor_n_layers,
             self.reconstructor_repeat_times,
@@ -344,8 +320,8 @@ class TISDiSSSeparator(AbsSeparator):
         Args:
             x: the splitter's streams (b, j, t, f, h).
             mixture: the embedded mixture (b, t, f, h).
-            frames: valid frames (b, t), or None.
-            repeat_times: how often all layers are run.
+            frames: (b, t), false at padded frames; None: no padding.
+            repeat_times: repetitions of all layers.
         """
         config = self.config
         if config.reconstructor_residual:
@@ -353,7 +329,7 @@ class TISDiSSSeparator(AbsSeparator):
             if config.compression > 1:
                 residual = self.reconstructor_concat_block
                 conv, norm = self.compress_conv
-                mixture = conv(blank_frames(mixture, frames).movedim(-1, 1)).movedim(1, -1)
+                mixture = conv(zero_padding(mixture, frames).movedim(-1, 1)).movedim(1, -1)
                 mixture = norm(mixture, frames)
             mixture = mixture.unsqueeze(1)  # the same for every speaker: (b, 1, t, f, h)
         for _ in range(repeat_times):
@@ -364,11 +340,14 @@ class TISDiSSSeparator(AbsSeparator):
                 yield x
 
     def _project(self, streams: Tensor, frames: Tensor | None, mixture: Tensor) -> Tensor:
-        """Return the estimates (b, j, t, f) of ``streams`` (b, j, t, f, h), like ``mixture``."""
+        """Return the estimates (b, j, t, f) of ``streams`` (b, j, t, f, h).
+
+        They have the type of ``mixture`` (b, t, f).
+        """
         if frames is not None:
             frames = frames.repeat_interleave(self.num_spk, dim=0)
         estimate = self.reconstructor_deconv(streams.flatten(0, 1), frames, mixture.shape[1])
-        # half precision ends here: there are no complex half kernels
+        # half precision ends here: PyTorch has no complex half kernels
         estimate = estimate.to(mixture.real.dtype)
         if mixture.is_complex():
             estimate = torch.view_as_complex(estimate.contiguous())
@@ -376,16 +355,19 @@ class TISDiSSSeparator(AbsSeparator):
         return estimate * mixture.unsqueeze(1) if self.config.mask else estimate
 
 
-# in a context variable, so that calls of several threads do not see each other's
+# a context variable, since threads may use different depths
 _depth_of_call: ContextVar[int | None] = ContextVar("depth_of_call", default=None)
 
 
 @contextmanager
 def depth_of_call(n_re: int | None) -> Iterator[None]:
-    """Let the separators that run in this block, in this thread, run at a depth.
+    """Set the depth of all separators that this thread runs within the block.
 
     Args:
-        n_re: repetitions, >= 0; None: each its own ``reconstructor_repeat_times``.
+        n_re: repetitions, >= 0; None: each separator's own ``reconstructor_repeat_times``.
+
+    Raises:
+        ValueError: ``n_re`` is not an integer >= 0.
     """
     if n_re is not None:
         check_integer("n_re", n_re, 0)
@@ -397,31 +379,32 @@ def depth_of_call(n_re: int | None) -> Iterator[None]:
 
 
 def refuse_mismatch(missing: Collection[str], left_over: Collection[str]) -> None:
-    """Refuse weights of other names than the model's.
+    """Refuse weights whose names differ from the separator's.
 
     Raises:
-        RuntimeError: naming what is missing and what is left over.
+        RuntimeError: there are any; the message lists them.
     """
     if missing or left_over:
         raise RuntimeError(
             "the weights do not fit this TISDiSS configuration; "
-            f"missing: {some_of(missing) or 'none'}; left over: {some_of(left_over) or 'none'}"
+            f"missing: {abbreviated(missing) or 'none'}; "
+            f"left over: {abbreviated(left_over) or 'none'}"
         )
 
 
 @cache
-def _training_dtype(dtype: str, device_type: str) -> torch.dtype | None:
-    """Return what :func:`half_precision` does; its warning comes once, not at every step."""
+def _training_dtype(dtype: TrainingDtype, device_type: str) -> torch.dtype | None:
+    """Return what :func:`half_precision` does, cached so that it warns once and not every step."""
     return half_precision(dtype, device_type)
 
 
 def _supervised_steps(
     n_layers: int, repeat_times: int, every_repeat: bool, every_layer: bool
 ) -> list[bool]:
-    """Say of each layer application, in order, whether its output is supervised.
+    """Return for each layer application, in order, whether its output is supervised.
 
-    The end of the last repetition always is, the end of the others with ``every_repeat``; within
-    the repetitions whose end is supervised, every layer is with ``every_layer``.
+    Supervised are the end of the last repetition and, with ``every_repeat``, of the others; with
+    ``every_layer`` also the other layers of these repetitions.
     """
     return [
         (every_repeat or repeat == repeat_times - 1) and (every_layer or layer == n_layers - 1)
@@ -431,10 +414,10 @@ def _supervised_steps(
 
 
 def _valid_frames(ilens: Tensor | None, mixture: Tensor) -> Tensor | None:
-    """Return (b, t), false at padded frames of ``mixture`` (b, t, f), or None where none are.
+    """Return (b, t), false at padded frames of ``mixture`` (b, t, f), or None without padding.
 
-    Lengths on a GPU are waited for, once a call: attention without a mask is worth it. Who must
-    not wait (a CUDA graph) gives them on the CPU, or None.
+    Reading lengths from a GPU synchronises once a call; attention without a mask is worth it. Pass
+    CPU lengths or None to avoid it (CUDA graphs).
     """
     n_frames = mixture.shape[1]
     if ilens is None or bool((ilens >= n_frames).all()):
@@ -443,5 +426,5 @@ def _valid_frames(ilens: Tensor | None, mixture: Tensor) -> Tensor | None:
 
 
 def _frame_mask(ilens: Tensor, n_frames: int) -> Tensor:
-    """Return (b, t), true at each item's first ``ilens`` (b,) frames."""
+    """Return (b, t), true at the first ``ilens`` (b,) frames of each item."""
     return torch.arange(n_frames, device=ilens.device) < ilens[:, None]

@@ -196,16 +196,16 @@ def _unpack_aside(archive: Path, folder: Path) -> None:
     from espnet2.main_funcs.pack_funcs import unpack
 
     folder.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=".aside-", dir=folder.parent))
+    temporary = Path(tempfile.mkdtemp(prefix=".aside-", dir=folder.parent))
     try:
-        unpack(archive, aside, use_cache=False)
+        unpack(archive, temporary, use_cache=False)
         try:
-            aside.replace(folder)
+            temporary.replace(folder)
         except OSError:
             if not folder.is_dir():  # else another process was faster, with the same content
                 raise
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _downloaded(tag: str) -> dict[str, str]:

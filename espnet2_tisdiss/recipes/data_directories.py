@@ -6,7 +6,7 @@ A data directory holds ``wav.scp spk1.scp ... utt2spk spk2utt``: lists with the 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from espnet2_tisdiss.checks import some_of
+from espnet2_tisdiss.checks import abbreviated
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.lists import byte_order, read_scp, write_scp
 
@@ -38,7 +38,9 @@ def copy_lists(paths: Iterable[Path], out_dir: Path, keys: Collection[str]) -> N
     for path in paths:
         table = read_scp(path)
         if missing := set(keys) - table.keys():
-            raise TisdissError(f"{path}: lacks utterance {some_of(missing, 1)}, which wav.scp has")
+            raise TisdissError(
+                f"{path}: lacks utterance {abbreviated(missing, 1)}, which wav.scp has"
+            )
         kept = {key: table[key] for key in keys}
         if path.name == "utt2spk":
             write_speakers(out_dir, kept)
@@ -65,8 +67,8 @@ def read_data_dir(folder: str | Path, lists: Sequence[str]) -> dict[str, dict[st
     tables = {name: read_scp(folder / name) for name in lists}
     norm = tables[lists[0]]
     for name, table in tables.items():
-        if missing := some_of(norm.keys() - table.keys(), 1):
+        if missing := abbreviated(norm.keys() - table.keys(), 1):
             raise TisdissError(f"{folder / name}: lacks utterance {missing}, which {lists[0]} has")
-        if extra := some_of(table.keys() - norm.keys(), 1):
+        if extra := abbreviated(table.keys() - norm.keys(), 1):
             raise TisdissError(f"{folder / name}: has utterance {extra}, which {lists[0]} lacks")
     return tables

@@ -10,7 +10,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 
 from espnet2_tisdiss.errors import TisdissError
-from espnet2_tisdiss.processes import leave_with_parent
+from espnet2_tisdiss.processes import exit_with_parent
 from espnet2_tisdiss.recipes.progress import Progress
 
 
@@ -39,7 +39,7 @@ def map_in_processes[Item, Result](
         # Spawned, not forked: the progress bar has a thread, which a fork would not survive.
         context = multiprocessing.get_context("spawn")
         pool = ProcessPoolExecutor(
-            min(nj, len(items)), mp_context=context, initializer=leave_with_parent
+            min(nj, len(items)), mp_context=context, initializer=exit_with_parent
         )
         try:
             chunk = max(1, min(32, len(items) // (4 * nj)))

@@ -14,7 +14,7 @@ def run_main(program: str, main: Callable[[], None]) -> int:
     """Run a program so that an expected failure is text, not a traceback.
 
     An error of the package or a refused file is printed on stderr, each line after the program's
-    name. SIGTERM is handled like Ctrl-C, so that what was written aside is removed.
+    name. SIGTERM is handled like Ctrl-C, so that temporary files are removed.
 
     Returns:
         The exit code: 0, 1 after an error, 130 after an interrupt.

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from espnet2_tisdiss.atomic import write_aside
+from espnet2_tisdiss.atomic import replacing
 from espnet2_tisdiss.audio.reading import open_audio, probe
 from espnet2_tisdiss.errors import AudioError, TisdissError
 
@@ -135,7 +135,7 @@ def _check_samples(path: str, signal: Signal) -> None:
 
 
 def write_signal(path: Path, samples: np.ndarray, rate: int, subtype: str) -> None:
-    """Write samples of shape (n,) aside, in the format of the suffix, and rename the whole file.
+    """Write samples (n,) in the format of the suffix, under a temporary name, and rename the file.
 
     Raises:
         TisdissError: the file format cannot hold the sample format, or samples would be clipped.
@@ -151,12 +151,12 @@ def write_signal(path: Path, samples: np.ndarray, rate: int, subtype: str) -> No
 
 
 def write_encoded(path: Path, samples: np.ndarray, rate: int, subtype: str, container: str) -> None:
-    """Write samples of shape (n,) or (n, channels) aside and rename the file when it is whole.
+    """Write samples (n,) or (n, channels) under a temporary name and rename the file.
 
     Raises:
         OSError: the file cannot be written; it names the file.
     """
     whole = io.BytesIO()  # encoded in memory: so the system's own error tells what is wrong
     soundfile.write(whole, samples, rate, subtype=subtype, format=container)
-    with write_aside(path) as aside:
-        aside.write_bytes(whole.getbuffer())
+    with replacing(path) as temporary:
+        temporary.write_bytes(whole.getbuffer())

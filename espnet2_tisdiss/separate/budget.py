@@ -27,7 +27,7 @@ import platformdirs
 import torch
 
 import espnet2_tisdiss
-from espnet2_tisdiss.atomic import write_whole
+from espnet2_tisdiss.atomic import write_atomically
 from espnet2_tisdiss.audio.noise import speech_shaped_noise
 from espnet2_tisdiss.checks import check_integer
 from espnet2_tisdiss.errors import TisdissError
@@ -455,6 +455,6 @@ def _write_json(path: Path, content: dict[str, Any]) -> None:
         BudgetError: it cannot be written.
     """
     try:
-        write_whole(path, (json.dumps(content, indent=2) + "\n").encode())
+        write_atomically(path, (json.dumps(content, indent=2) + "\n").encode())
     except TisdissError as error:
         raise BudgetError(str(error)) from None

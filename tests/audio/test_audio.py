@@ -152,7 +152,7 @@ def test_no_audio(tmp_path):
     refused(path, "holds no samples")
     for raw in (tmp_path / "a.raw", tmp_path / "A.RAW"):
         raw.write_bytes(bytes(1000))
-        refused(raw, "has no header that tells its rate; convert it to wav")
+        refused(raw, "has no header with its sample rate; convert it to wav")
 
 
 @pytest.mark.parametrize("share", [0.3, 0.9, 0.999])
@@ -179,7 +179,7 @@ def test_flac_of_unknown_length(tmp_path):
     path = tmp_path / "a.flac"
     soundfile.write(path, noise(1000), 8000)
     patch(path, 22, bytes(4))  # the 32 low bits of the number of samples
-    refused(path, "does not say how long it is")
+    refused(path, "the header does not state the length")
 
 
 @pytest.mark.parametrize("size", [0, 0xFFFFFFFF, 0x7FFFF024, 0x7FFFFF24, 0x80000024])
@@ -300,7 +300,7 @@ def test_writes_every_format(tmp_path, container, bits):
 
 
 def test_flac_has_no_float():
-    with pytest.raises(TisdissError, match="flac holds no float samples; choose 16 or 24"):
+    with pytest.raises(TisdissError, match="flac cannot store float samples; choose 16 or 24"):
         OutputFormat("flac", "float")
     with pytest.raises(ValueError, match="bits must be one of"):
         OutputFormat("wav", "12")

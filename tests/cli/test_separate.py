@@ -319,7 +319,7 @@ def test_a_model_without_repetitions(espnet_model, separate, tmp_path, monkeypat
         (["--seconds", "-1"], "--seconds -1: expected a finite number"),
         (["--chunk", "0"], "--chunk 0: expected a finite number"),
         (["--stop-db", "inf"], "--stop-db inf: expected a finite number"),
-        (["--format", "flac", "--bits", "float"], "flac holds no float samples"),
+        (["--format", "flac", "--bits", "float"], "flac cannot store float samples"),
         (["--out", "a.wav/out"], "a.wav/out: cannot be written to"),
         (["--out", "."], "a_spk1.wav: has the name of a separated file of a.wav"),
         (["none/*.wav"], "none/*.wav: matches no file"),

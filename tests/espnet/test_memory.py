@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from espnet2_tisdiss import memory
+from espnet2_tisdiss.espnet import memory
 
 # faults of pages while tensors of 64 MB come and go
 PROGRAM = """

@@ -21,7 +21,14 @@ from small_bank import RATE, tone, write_small_bank
 
 from espnet2_tisdiss.bin import enh_train
 from espnet2_tisdiss.errors import TisdissError
-from espnet2_tisdiss.espnet.training import KEPT, ResumableTask, depth_of_epoch, keep, mend
+from espnet2_tisdiss.espnet.training import (
+    BACKUP,
+    USER_VALUES,
+    ResumableTask,
+    back_up,
+    depth_of_epoch,
+    repair,
+)
 
 
 def after_epoch(folder: Path, epoch: int) -> dict[str, torch.Tensor]:
@@ -45,25 +52,25 @@ def epoch_of(folder: Path) -> int:
 
 def test_a_cut_checkpoint_is_replaced_by_the_one_before(tmp_path, caplog):
     first = after_epoch(tmp_path, 1)
-    keep(tmp_path)
+    back_up(tmp_path)
     after_epoch(tmp_path, 2)
     cut(tmp_path / "checkpoint.pth")
-    mend(tmp_path)
+    repair(tmp_path)
     assert epoch_of(tmp_path) == 1
-    told = "checkpoint.pth was not whole (it is now checkpoint.pth.broken): going on from the epoch"
-    assert f"{told} before" in caplog.text
+    told = "checkpoint.pth was incomplete (renamed to checkpoint.pth.broken): resuming from the"
+    assert f"{told} previous epoch" in caplog.text
     assert torch.equal(torch.load(tmp_path / "latest.pth", weights_only=True)["a"], first["a"])
-    keep(tmp_path)  # for the next time
-    assert (tmp_path / KEPT).is_file()
+    back_up(tmp_path)  # for the next time
+    assert (tmp_path / BACKUP).is_file()
 
 
 def test_a_cut_first_checkpoint_begins_anew(tmp_path, caplog):
     after_epoch(tmp_path, 1)
     cut(tmp_path / "checkpoint.pth")
-    mend(tmp_path)
+    repair(tmp_path)
     assert not (tmp_path / "checkpoint.pth").exists()
     assert (tmp_path / "checkpoint.pth.broken").exists()
-    assert "beginning anew" in caplog.text
+    assert "starting from scratch" in caplog.text
 
 
 @pytest.mark.parametrize("damage", [cut, Path.unlink])
@@ -71,7 +78,7 @@ def test_weights_that_an_epoch_lacks_are_written(tmp_path, damage):
     weights = after_epoch(tmp_path, 3)
     damage(tmp_path / "3epoch.pth")
     (tmp_path / "latest.pth").unlink()
-    mend(tmp_path)
+    repair(tmp_path)
     for name in ("3epoch.pth", "latest.pth"):
         assert torch.equal(torch.load(tmp_path / name, weights_only=True)["a"], weights["a"])
     assert (tmp_path / "latest.pth").readlink() == Path("3epoch.pth")
@@ -79,16 +86,16 @@ def test_weights_that_an_epoch_lacks_are_written(tmp_path, damage):
 
 def test_what_is_whole_stays(tmp_path):
     after_epoch(tmp_path, 1)
-    keep(tmp_path)
+    back_up(tmp_path)
     after_epoch(tmp_path, 2)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    mend(tmp_path)
+    repair(tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_a_kept_checkpoint_survives_a_full_disk(tmp_path, monkeypatch):
     after_epoch(tmp_path, 1)
-    keep(tmp_path)
+    back_up(tmp_path)
     after_epoch(tmp_path, 2)
 
     def no_space(source, target):
@@ -97,14 +104,14 @@ def test_a_kept_checkpoint_survives_a_full_disk(tmp_path, monkeypatch):
 
     monkeypatch.setattr(shutil, "copyfile", no_space)
     with pytest.raises(OSError, match="No space"):
-        keep(tmp_path)
-    assert torch.load(tmp_path / KEPT, weights_only=True)["reporter"]["epoch"] == 1
+        back_up(tmp_path)
+    assert torch.load(tmp_path / BACKUP, weights_only=True)["reporter"]["epoch"] == 1
     assert not list(tmp_path.glob(".aside-*"))
 
 
 def test_nothing_to_go_on_from(tmp_path):
-    keep(tmp_path)
-    mend(tmp_path)
+    back_up(tmp_path)
+    repair(tmp_path)
     assert not list(tmp_path.iterdir())
 
 
@@ -255,7 +262,7 @@ def test_stopped_and_resumed_is_as_one_training(train):
     train("parts", **schedule, max_epoch=1)
     parts = train("parts", **schedule, resume="true")
     assert_equal(weights(parts), weights(whole))
-    assert (parts / KEPT).is_file()
+    assert (parts / BACKUP).is_file()
 
 
 class Kept(ResumableTask):
@@ -292,7 +299,7 @@ def test_two_processes_train_as_one(train):
     config = yaml.safe_load((folder / "config.yaml").read_text())
     assert config["cpu_processes"] == 2 and not config["distributed"]
     assert config["dist_init_method"] == "env://" and config["dist_world_size"] is None
-    assert "given_before_processes" not in config
+    assert USER_VALUES not in config
 
 
 @pytest.mark.parametrize("told", [signal.SIGKILL, signal.SIGINT])

@@ -111,7 +111,7 @@ def test_a_bank_of_pauses_is_told(tmp_path, monkeypatch):
     drawer = SceneDrawer(
         training_split(write_small_bank(tmp_path)), MixingConfig(str(tmp_path), seconds=0.5)
     )
-    with pytest.raises(ValueError, match="^.*: says next to nothing in this scene$"):
+    with pytest.raises(ValueError, match="^.*: is nearly silent in this scene$"):
         draw_mixture(drawer, (0, 0))
 
 
@@ -124,7 +124,7 @@ def test_a_pair_can_be_asked_for(tmp_path):
 
 
 def test_more_processes_than_mixtures_are_refused(config):
-    told = "^batch_size must be at least 3, a mixture for each process; got 2$"
+    told = "^batch_size must be at least 3, one mixture for each process; got 2$"
     with pytest.raises(ValueError, match=told):
         epoch(config, batch_size=2, world_size=3)
 

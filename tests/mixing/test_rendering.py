@@ -141,7 +141,7 @@ def test_a_room_adds_its_echoes_and_keeps_the_level(bank):
 def test_a_room_in_which_nothing_is_heard_is_no_scene(tmp_path):
     silent = np.zeros((4, 2, 100), np.float32)
     bank = training_split(write_small_bank(tmp_path, rooms=silent))
-    with pytest.raises(PauseError, match="^anna: is not heard in room 1$"):
+    with pytest.raises(PauseError, match="^anna: is silent in room 1$"):
         render(bank, scene(bank, {"place": 0}, {"place": 1}, room=1))
 
 
@@ -150,5 +150,5 @@ def test_a_pause_is_no_scene(tmp_path):
     speech = [(said("adam", sex="M"), pausing), *everybody()]
     bank = training_split(write_small_bank(tmp_path, speech))
     render(bank, scene(bank, {"offset": RATE - 200}))  # a fortieth of it is enough
-    with pytest.raises(PauseError, match="^adam: says next to nothing in this scene$"):
+    with pytest.raises(PauseError, match="^adam: is nearly silent in this scene$"):
         render(bank, scene(bank, {"offset": RATE + 100}))

@@ -188,7 +188,7 @@ def test_a_speaker_with_no_recording_that_is_wanted_is_left_out(tmp_path):
         ("pairs", {"men": -1}, r"pairs: men must be a number in \[0, inf\); got -1"),
         ("pairs", {"men": 0}, "pairs must not all be 0; got {'men': 0}"),
         ("pairs", {}, "pairs must not all be 0; got {}"),
-        ("pairs", [0.5, 0.5], "pairs must be a share for each of women, men, mixed; got"),
+        ("pairs", [0.5, 0.5], "pairs must be a mapping of women, men, mixed to numbers; got"),
         ("speeds", [1, 5], r"speeds must be a number in \[0.25, 4\); got 5"),
         ("speeds", 1.0, "speeds must be a list of factors; got 1.0"),
         ("speeds", [], r"speeds must be a list of factors; got \[\]"),
@@ -201,7 +201,7 @@ def test_a_speaker_with_no_recording_that_is_wanted_is_left_out(tmp_path):
         (
             "noise_snr_db",
             [25, 5],
-            r"noise_snr_db must begin with the smaller number; got \[25, 5\]",
+            r"noise_snr_db must start with the smaller number; got \[25, 5\]",
         ),
         ("noise_snr_db", [5], r"noise_snr_db must be a list of two numbers; got \[5\]"),
         ("clean_snr_db", "30", r"clean_snr_db must be .*; got '30'"),
@@ -245,7 +245,7 @@ def test_a_bank_that_lacks_what_is_asked_for(tmp_path, lacking, told):
 def test_a_bank_with_nobody_to_mix(tmp_path, reason):
     write_small_bank(tmp_path, [(said(name, source="x", snr_db=3.0), tone(400)) for name in "ab"])
     options = {"unsure_sources": ["x"]} if reason == "guessed" else {"noisy_weight": 0}
-    with pytest.raises(ValueError, match="^.* has no two speakers that may be mixed: look at unsu"):
+    with pytest.raises(ValueError, match="^.* has no two speakers that may be mixed: check unsu"):
         SceneDrawer(training_split(tmp_path), MixingConfig(str(tmp_path), **options))
 
 

@@ -6,15 +6,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from espnet2_tisdiss.network.blocks.attention import (
-    FEW_POSITIONS,
-    NARROW_LENGTH,
-    SHORT_HALF_LENGTH,
-    SHORT_LENGTH,
-    MultiHeadSelfAttention,
-    RotaryEmbedding,
-)
-from espnet2_tisdiss.network.blocks.bands import BandLayout, fixed_bands, mel_bands
+from espnet2_tisdiss.network.blocks.attention import MultiHeadSelfAttention, RotaryEmbedding
+from espnet2_tisdiss.network.blocks.band_layout import BandLayout, fixed_bands, mel_bands
+from espnet2_tisdiss.network.blocks.bands import BandProject
 from espnet2_tisdiss.network.blocks.block import RepeatResidual
 from espnet2_tisdiss.network.blocks.feedforward import ConvFeedForward
 from espnet2_tisdiss.network.blocks.frontend import GlobalNorm
@@ -22,6 +16,13 @@ from espnet2_tisdiss.network.blocks.locoformer import LocoformerPath, PathConfig
 from espnet2_tisdiss.network.blocks.norm import RMSGroupNorm, build_norm
 from espnet2_tisdiss.network.blocks.segments import SegmentEmbed, SegmentProject
 from espnet2_tisdiss.network.blocks.splitter import Splitter
+from espnet2_tisdiss.network.kernels import cache
+from espnet2_tisdiss.network.kernels.attention import (
+    FEW_POSITIONS,
+    NARROW_LENGTH,
+    SHORT_HALF_LENGTH,
+    SHORT_LENGTH,
+)
 from espnet2_tisdiss.network.kernels.channel_linear import ChannelLinear
 
 
@@ -114,7 +115,7 @@ def test_long_attention_equals_short(monkeypatch):
     x = torch.randn(2, 3, SHORT_LENGTH, 6, dtype=torch.float64)
     valid = torch.arange(SHORT_LENGTH) < torch.tensor([[SHORT_LENGTH], [17]])
     short = attention(x), attention(x, valid)
-    monkeypatch.setattr("espnet2_tisdiss.network.blocks.attention.SHORT_LENGTH", 0)
+    monkeypatch.setattr("espnet2_tisdiss.network.kernels.attention.SHORT_LENGTH", 0)
     torch.testing.assert_close(attention(x), short[0])
     torch.testing.assert_close(attention(x, valid), short[1])
 
@@ -138,9 +139,9 @@ def test_attention_in_half_precision_equals_a_reference(length):
     assert (found - expected).norm() < 0.03 * expected.norm()
 
 
-@pytest.mark.parametrize("together", [1, 2**20], ids=["in parts", "at once"])
-def test_narrow_attention_equals_the_fused_kernel(together, monkeypatch):
-    monkeypatch.setattr("espnet2_tisdiss.network.kernels.narrow_attention.CACHED_WEIGHTS", together)
+@pytest.mark.parametrize("cached", [1, 2**20], ids=["in parts", "at once"])
+def test_narrow_attention_equals_the_fused_kernel(cached, monkeypatch):
+    monkeypatch.setattr("espnet2_tisdiss.network.kernels.narrow_attention.CACHED_WEIGHTS", cached)
     attention = randomise(MultiHeadSelfAttention(6, 8, 2, 0.0, flash_attention=False))
     x = torch.randn(2, 3, NARROW_LENGTH, 6, dtype=torch.float64, requires_grad=True)
     grad = torch.randn(x.shape, dtype=torch.float64)
@@ -150,7 +151,7 @@ def test_narrow_attention_equals_the_fused_kernel(together, monkeypatch):
         return [y, *torch.autograd.grad(y, (x, *attention.parameters()), grad)]
 
     narrow = run()
-    monkeypatch.setattr("espnet2_tisdiss.network.blocks.attention.NARROW", 0)
+    monkeypatch.setattr("espnet2_tisdiss.network.kernels.attention.NARROW", 0)
     torch.testing.assert_close(narrow, run())
 
 
@@ -220,6 +221,27 @@ def test_splitter_gives_consecutive_channels_to_each_speaker():
     torch.testing.assert_close(split.movedim(-1, 2).flatten(1, 2), expected)
 
 
+@pytest.mark.parametrize(("spliter_type", "reach"), [("swiglu_conv_deconv2d", 2), ("conv2d", 1)])
+@pytest.mark.parametrize("frames_in_part", [1, 3, 8])
+def test_a_frame_of_a_split_in_parts_depends_on_its_neighbours(
+    spliter_type, reach, frames_in_part, monkeypatch
+):
+    splitter = randomise(Splitter(spliter_type, 4, num_spk=2, compression=1, dropout=0.0))
+    x = torch.randn(1, 16, 5, 4, dtype=torch.float64)
+    in_one_part = splitter(x)  # with gradients: never in parts
+    monkeypatch.setattr(cache, "CACHED_NUMBERS", frames_in_part * 5 * 4)
+    with torch.no_grad():
+        in_parts = splitter(x)
+        torch.testing.assert_close(in_parts, in_one_part, rtol=1e-12, atol=1e-12)
+        # each output frame depends on `reach` frames to either side, and on no other
+        for changed in range(16):
+            other = x.clone()
+            other[:, changed] += 1
+            differs = (splitter(other) != in_parts).any(-1).any(-1).any(1)[0]
+            near = (torch.arange(16) - changed).abs() <= reach
+            assert torch.equal(differs, near)
+
+
 def test_macaron_order_and_numbering():
     config = PathConfig(
         emb_dim=4,
@@ -267,6 +289,14 @@ def test_overlapping_bands_are_averaged():
     assert torch.equal(layout.merge(split), x)
     split[0, 0, 1, :2] += 2  # one of the two estimates of bin 1
     assert (layout.merge(split) - x)[0, 0].tolist() == [[0, 0], [1, 1], [0, 0]]
+
+
+def test_the_projections_start_at_the_value_asked_for():
+    bands = BandProject(4, BandLayout([[0, 1], [1, 2]]), start=0.25)
+    segments = SegmentProject(4, 3, start=0.25)
+    silent = torch.zeros(1, 5, 2, 4)  # no contribution of the weights
+    assert torch.equal(bands(silent, None, 5), torch.tensor([0.25, 0.0]).expand(1, 5, 3, 2))
+    assert torch.equal(segments(silent, None, 4), torch.full((1, 4, 3), 0.25))
 
 
 @pytest.mark.parametrize("sample_rate", [8000, 16000, 24000, 44100, 48000])

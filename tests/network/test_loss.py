@@ -87,7 +87,7 @@ def test_depth_weights():
         ([1, -1], "depth_weights must be a number"),
         ([0, 0], "must not all be 0"),
         ([1, "2"], "depth_weights must be a number"),
-        (3, "depth_weights must be a list of numbers, one a depth; got 3"),
+        (3, "depth_weights must be a list of numbers, one for each depth; got 3"),
         ("even", "depth_weights must be a list"),
         ([], "depth_weights must be a list"),
     ],
@@ -102,8 +102,8 @@ def test_depth_weights_of_another_number_of_depths():
         MultiDepthPIT(SISNRLoss(), depth_weights=[1, 1])(references(), references(num_spk=6))
 
 
-def test_estimates_must_be_whole_depths():
-    with pytest.raises(ValueError, match="3 estimates are not whole depths of 2 speakers"):
+def test_estimates_must_be_a_multiple_of_the_speakers():
+    with pytest.raises(ValueError, match="3 estimates are not a multiple of the 2 speakers"):
         MultiDepthPIT(SISNRLoss())(references(), references(num_spk=3))
 
 

@@ -1,11 +1,11 @@
-"""The plain implementation is right, and the model equals it."""
+"""The plain implementation equals the published code, and the separator the plain one."""
 
 import pytest
 import torch
 from models import TINY
 
 from espnet2_tisdiss import TISDiSSConfig, TISDiSSSeparator
-from espnet2_tisdiss.network.blocks import parts
+from espnet2_tisdiss.network.kernels import cache
 from espnet2_tisdiss.network.reference import PlainTISDiSS
 
 
@@ -32,40 +32,40 @@ def test_the_oracle_agrees_with_the_published_code(golden):
     ],
 )
 @pytest.mark.parametrize("shape", [(2, 7, 9), (1, 150, 5), (1, 1, 140)])
-@pytest.mark.parametrize("together", [1, 100, 2**40])
-def test_the_model_equals_the_oracle(options, shape, together, monkeypatch):
-    monkeypatch.setattr(parts, "CACHED_NUMBERS", together)
+@pytest.mark.parametrize("cached", [1, 100, 2**40])
+def test_the_separator_equals_the_oracle(options, shape, cached, monkeypatch):
+    monkeypatch.setattr(cache, "CACHED_NUMBERS", cached)
     options = {**TINY, **options}
-    model = TISDiSSSeparator(shape[2], **options).double().eval()
-    for parameter in model.parameters():
+    separator = TISDiSSSeparator(shape[2], **options).double().eval()
+    for parameter in separator.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     spectrum = torch.randn(shape, dtype=torch.complex128)
     with torch.no_grad():
-        plain = PlainTISDiSS(model.config, model.state_dict())(spectrum, 2)[-1]
-        found = torch.stack(model(spectrum, None)[0], 1)
+        plain = PlainTISDiSS(separator.config, separator.state_dict())(spectrum, 2)[-1]
+        found = torch.stack(separator(spectrum, None)[0], 1)
     assert (found - plain).abs().max() < 1e-9 * plain.abs().max()
 
 
 @pytest.mark.parametrize("checkpoint", ["none", "repetition", "block"])
-@pytest.mark.parametrize("together", [1, 300, 2**40])
-def test_the_gradients_equal_the_oracles(together, checkpoint, monkeypatch):
-    monkeypatch.setattr(parts, "CACHED_NUMBERS", together)
+@pytest.mark.parametrize("cached", [1, 300, 2**40])
+def test_the_gradients_equal_the_oracles(cached, checkpoint, monkeypatch):
+    monkeypatch.setattr(cache, "CACHED_NUMBERS", cached)
     options = {**TINY, "conv1d_kernel": 4, "checkpoint": checkpoint}
-    model = TISDiSSSeparator(9, **options).double().train()
-    for parameter in model.parameters():
+    separator = TISDiSSSeparator(9, **options).double().train()
+    for parameter in separator.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     spectrum = torch.randn(2, 11, 9, dtype=torch.complex128)
-    flat, _, _ = model(spectrum, None)
+    flat, _, _ = separator(spectrum, None)
     target = torch.randn_like(torch.stack(flat))
     (torch.stack(flat) - target).abs().square().sum().backward()
-    found = {name: p.grad.clone() for name, p in model.named_parameters()}
+    found = {name: p.grad.clone() for name, p in separator.named_parameters()}
 
-    weights = dict(model.named_parameters(), **dict(model.named_buffers()))
-    model.zero_grad()
-    depths = PlainTISDiSS(model.config, weights)(spectrum, 2)
+    weights = dict(separator.named_parameters(), **dict(separator.named_buffers()))
+    separator.zero_grad()
+    depths = PlainTISDiSS(separator.config, weights)(spectrum, 2)
     plain = torch.cat([depth.unbind(1)[j][None] for depth in depths for j in range(2)])
     (plain - target).abs().square().sum().backward()
-    for name, parameter in model.named_parameters():
+    for name, parameter in separator.named_parameters():
         scale = parameter.grad.abs().max()
         assert (found[name] - parameter.grad).abs().max() < 1e-9 * scale, name
 
@@ -73,8 +73,8 @@ def test_the_gradients_equal_the_oracles(together, checkpoint, monkeypatch):
 def kept_for_backward(checkpoint: str) -> int:
     """Numbers that training keeps until the backward pass, weights left out."""
     torch.manual_seed(0)
-    model = TISDiSSSeparator(9, **{**TINY, "checkpoint": checkpoint}).train()
-    weights = {p.data_ptr() for p in model.parameters()}
+    separator = TISDiSSSeparator(9, **{**TINY, "checkpoint": checkpoint}).train()
+    weights = {p.data_ptr() for p in separator.parameters()}
     kept: dict[int, int] = {}
 
     def keep(x: torch.Tensor) -> torch.Tensor:
@@ -84,7 +84,7 @@ def kept_for_backward(checkpoint: str) -> int:
         return x
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
-        estimates = model(torch.randn(2, 40, 9, dtype=torch.complex64), None)[0]
+        estimates = separator(torch.randn(2, 40, 9, dtype=torch.complex64), None)[0]
     assert estimates[0].requires_grad
     return sum(kept.values())
 

@@ -17,38 +17,38 @@ def spectrum(*shape: int) -> torch.Tensor:
 
 def tiny(**options) -> TISDiSSSeparator:
     """A small separator whose residual scales and biases are away from their initial values."""
-    model = TISDiSSSeparator(F_BINS, **{**TINY, **options})
-    for parameter in model.parameters():
+    separator = TISDiSSSeparator(F_BINS, **{**TINY, **options})
+    for parameter in separator.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
-    return model
+    return separator
 
 
-def estimate(model: TISDiSSSeparator, x: torch.Tensor, ilens=None) -> torch.Tensor:
+def estimate(separator: TISDiSSSeparator, x: torch.Tensor, ilens=None) -> torch.Tensor:
     """Separate in eval mode; returns (b, j, t, f)."""
     with torch.no_grad():
-        return torch.stack(model.eval()(x, ilens)[0], dim=1)
+        return torch.stack(separator.eval()(x, ilens)[0], dim=1)
 
 
-def all_depths(model: TISDiSSSeparator, x: torch.Tensor) -> torch.Tensor:
+def all_depths(separator: TISDiSSSeparator, x: torch.Tensor) -> torch.Tensor:
     """Run in training mode; returns (depth, b, j, t, f)."""
     with torch.no_grad():
-        flat = model.train()(x, None)[0]
-    return torch.stack(flat).unflatten(0, (-1, model.num_spk)).transpose(1, 2)
+        flat = separator.train()(x, None)[0]
+    return torch.stack(flat).unflatten(0, (-1, separator.num_spk)).transpose(1, 2)
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-6), (torch.float32, 1e-4)])
 def test_agrees_with_published_code_at_every_depth(golden, dtype, tolerance):
-    model = TISDiSSSeparator(golden.input_dim, **golden.config)
-    model.load_state_dict(golden.state_dict)  # strict: published names and shapes
-    model.to(dtype)
+    separator = TISDiSSSeparator(golden.input_dim, **golden.config)
+    separator.load_state_dict(golden.state_dict)  # strict: published names and shapes
+    separator.to(dtype)
     x = golden["input"].to(dtype.to_complex())
     assert golden.repeat_times == [1, 3, 5]
     for n_re in golden.repeat_times:
-        model.reconstructor_repeat_times = n_re
+        separator.reconstructor_repeat_times = n_re
         expected, auxiliary = golden[f"out_re{n_re}"], golden[f"aux_re{n_re}"]
         scale = expected.abs().max()
-        assert (estimate(model, x) - expected).abs().max() < tolerance * scale
-        depths = all_depths(model, x)
+        assert (estimate(separator, x) - expected).abs().max() < tolerance * scale
+        depths = all_depths(separator, x)
         assert (depths[-1] - expected).abs().max() < tolerance * scale
         assert depths[:-1].shape == auxiliary.shape
         assert (depths[:-1] - auxiliary).abs().max() < tolerance * auxiliary.abs().max()
@@ -66,19 +66,19 @@ def test_state_dict_has_published_names_and_shapes():
 @pytest.mark.parametrize(("n_layers", "expected"), [(1, 8_011_779), (2, 11_163_011)])
 def test_published_parameter_count_at_every_depth(n_layers, expected):
     with torch.device("meta"):
-        model = TISDiSSSeparator(65, reconstructor_n_layers=n_layers)
+        separator = TISDiSSSeparator(65, reconstructor_n_layers=n_layers)
     for n_re in (0, 1, 6, 16):
-        model.reconstructor_repeat_times = n_re
-        assert sum(p.numel() for p in model.parameters() if p.requires_grad) == expected
+        separator.reconstructor_repeat_times = n_re
+        assert sum(p.numel() for p in separator.parameters() if p.requires_grad) == expected
 
 
 def test_depth_k_equals_kth_auxiliary_output():
-    model, x = tiny(reconstructor_repeat_times=4), spectrum(2, 7, F_BINS)
-    depths = all_depths(model, x)
+    separator, x = tiny(reconstructor_repeat_times=4), spectrum(2, 7, F_BINS)
+    depths = all_depths(separator, x)
     assert len(depths) == 5  # splitter, then four repetitions
     for n_re in range(5):
-        model.reconstructor_repeat_times = n_re
-        torch.testing.assert_close(estimate(model, x), depths[n_re])
+        separator.reconstructor_repeat_times = n_re
+        torch.testing.assert_close(estimate(separator, x), depths[n_re])
     assert (depths[1:] - depths[:-1]).abs().amax((1, 2, 3, 4)).min() > 1e-3  # depth does matter
 
 
@@ -87,20 +87,20 @@ def test_depth_k_equals_kth_auxiliary_output():
     [{}, {"reconstructor_n_layers": 2}, {"reconstructor_multi_decoder": False}, {"num_spk": 3}],
 )
 def test_anytime_equals_one_run_at_each_depth(options):
-    model, x = tiny(reconstructor_repeat_times=4, **options).eval(), spectrum(2, 7, F_BINS)
+    separator, x = tiny(reconstructor_repeat_times=4, **options).eval(), spectrum(2, 7, F_BINS)
     with torch.no_grad():
-        anytime = [torch.stack(speakers, dim=1) for speakers in model.anytime(x)]
+        anytime = [torch.stack(speakers, dim=1) for speakers in separator.anytime(x)]
     assert len(anytime) == 5
     for n_re, output in enumerate(anytime):
-        model.reconstructor_repeat_times = n_re
-        assert torch.equal(estimate(model, x), output)
+        separator.reconstructor_repeat_times = n_re
+        assert torch.equal(estimate(separator, x), output)
 
 
 def test_anytime_computes_no_more_than_is_taken():
-    model, x = tiny(reconstructor_repeat_times=8).eval(), spectrum(1, 7, F_BINS)
+    separator, x = tiny(reconstructor_repeat_times=8).eval(), spectrum(1, 7, F_BINS)
     runs = []
-    model.reconstructor_blocks[0].register_forward_hook(lambda *_: runs.append(1))
-    for n_re, _ in enumerate(model.anytime(x)):
+    separator.reconstructor_blocks[0].register_forward_hook(lambda *_: runs.append(1))
+    for n_re, _ in enumerate(separator.anytime(x)):
         assert len(runs) == n_re
         if n_re == 3:
             break
@@ -109,25 +109,25 @@ def test_anytime_computes_no_more_than_is_taken():
 
 @pytest.mark.parametrize("value", [-1, 1.5, "3", True, None])
 def test_depth_must_be_a_whole_number(value):
-    model = tiny()
+    separator = tiny()
     with pytest.raises(ValueError, match="reconstructor_repeat_times must be an integer >= 0"):
-        model.reconstructor_repeat_times = value
-    assert model.reconstructor_repeat_times == 2
+        separator.reconstructor_repeat_times = value
+    assert separator.reconstructor_repeat_times == 2
 
 
-def truncated(model: TISDiSSSeparator, x, encoder_steps=6, reconstructor_steps=0):
-    """The output after some layer applications, of a model run step by step; (b, j, t, f)."""
+def truncated(separator: TISDiSSSeparator, x, encoder_steps=6, reconstructor_steps=0):
+    """The output after some layer applications, of a separator run step by step; (b, j, t, f)."""
     with torch.no_grad():
-        mixture, _ = model.conv(torch.view_as_real(x))
+        mixture, _ = separator.conv(torch.view_as_real(x))
         stream = mixture
         for step in range(encoder_steps):
             if step:
-                stream = model.concat_block(stream, mixture)
-            stream = model.encoder_blocks[step % 2](stream)
-        streams = model.spk_spliter(stream)
+                stream = separator.concat_block(stream, mixture)
+            stream = separator.encoder_blocks[step % 2](stream)
+        streams = separator.spk_spliter(stream)
         for step in range(reconstructor_steps):
-            streams = model.reconstructor_blocks[step % 2](streams)
-        flat = model.reconstructor_deconv(streams.flatten(0, 1), None, x.shape[1])
+            streams = separator.reconstructor_blocks[step % 2](streams)
+        flat = separator.reconstructor_deconv(streams.flatten(0, 1), None, x.shape[1])
         return torch.view_as_complex(flat.contiguous())[None]
 
 
@@ -182,7 +182,7 @@ def expected_depths(config) -> list[tuple[int, int]]:
     ],
 )
 def test_supervision_switches(switches, n_depths):
-    model = tiny(
+    separator = tiny(
         encoder_repeat_times=3,
         encoder_n_layers=2,
         reconstructor_repeat_times=2,
@@ -190,24 +190,24 @@ def test_supervision_switches(switches, n_depths):
         **switches,
     )
     x = spectrum(1, 5, F_BINS)
-    depths = all_depths(model, x)
+    depths = all_depths(separator, x)
     assert len(depths) == n_depths
-    torch.testing.assert_close(estimate(model, x), depths[-1])
+    torch.testing.assert_close(estimate(separator, x), depths[-1])
     # which depths, in which order: all that there are, from truncated models of the same weights
-    every = {(step, 0): truncated(model, x, encoder_steps=step) for step in range(1, 7)} | {
-        (6, step): truncated(model, x, reconstructor_steps=step) for step in range(1, 5)
+    every = {(step, 0): truncated(separator, x, encoder_steps=step) for step in range(1, 7)} | {
+        (6, step): truncated(separator, x, reconstructor_steps=step) for step in range(1, 5)
     }
     found = [
         next(key for key, value in every.items() if torch.allclose(value, depth, atol=1e-4))
         for depth in depths
     ]
-    assert found == expected_depths(model.config)
+    assert found == expected_depths(separator.config)
 
 
 def test_without_reconstructor_the_last_split_is_the_output():
-    model, x = tiny(reconstructor_n_layers=0, spliter_loss=False), spectrum(1, 5, F_BINS)
-    assert len(all_depths(model, x)) == 1
-    torch.testing.assert_close(estimate(model, x), all_depths(model, x)[-1])
+    separator, x = tiny(reconstructor_n_layers=0, spliter_loss=False), spectrum(1, 5, F_BINS)
+    assert len(all_depths(separator, x)) == 1
+    torch.testing.assert_close(estimate(separator, x), all_depths(separator, x)[-1])
 
 
 @pytest.mark.parametrize("n_frames", [1, 2, 3, 13, 64])
@@ -223,10 +223,10 @@ def test_number_of_speakers(num_spk):
 
 
 def test_singleton_channel_and_complex_tensor_give_the_same():
-    model, x = tiny(), spectrum(2, 6, F_BINS)
-    expected = estimate(model, x)
-    torch.testing.assert_close(estimate(model, x.unsqueeze(2)), expected)
-    torch.testing.assert_close(estimate(model, ComplexTensor(x.real, x.imag)), expected)
+    separator, x = tiny(), spectrum(2, 6, F_BINS)
+    expected = estimate(separator, x)
+    torch.testing.assert_close(estimate(separator, x.unsqueeze(2)), expected)
+    torch.testing.assert_close(estimate(separator, ComplexTensor(x.real, x.imag)), expected)
 
 
 @pytest.mark.parametrize(
@@ -256,18 +256,18 @@ def test_wrong_input_is_named(shape, dtype, message):
     ],
 )
 def test_padding_has_no_influence(options):
-    model = tiny(**options)
+    separator = tiny(**options)
     short, other = spectrum(1, 5, F_BINS), spectrum(1, 11, F_BINS)
     padded = torch.cat([short, 100 * spectrum(1, 6, F_BINS)], dim=1)  # anything but silence
-    batch = estimate(model, torch.cat([padded, other]), torch.tensor([5, 11]))
-    torch.testing.assert_close(batch[:1, :, :5], estimate(model, short), rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(batch[1:], estimate(model, other), rtol=1e-4, atol=1e-4)
+    batch = estimate(separator, torch.cat([padded, other]), torch.tensor([5, 11]))
+    torch.testing.assert_close(batch[:1, :, :5], estimate(separator, short), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(batch[1:], estimate(separator, other), rtol=1e-4, atol=1e-4)
 
 
 def test_items_of_a_batch_do_not_mix():
-    model, x = tiny().double(), spectrum(3, 8, F_BINS).to(torch.complex128)
+    separator, x = tiny().double(), spectrum(3, 8, F_BINS).to(torch.complex128)
     torch.testing.assert_close(
-        estimate(model, x), torch.cat([estimate(model, item[None]) for item in x])
+        estimate(separator, x), torch.cat([estimate(separator, item[None]) for item in x])
     )
 
 
@@ -284,16 +284,36 @@ def test_normalised_silence_gives_finite_output_but_nan_is_not_hidden():
 def test_silent_item_of_a_padded_batch():
     x = torch.randn(2, 30, F_BINS)
     x[1] = float("nan")  # a learned encoder leaves padding as it comes
-    model = tiny(segment_size=6, mask=True)
-    output = estimate(model, x, torch.tensor([30, 20]))
+    separator = tiny(segment_size=6, mask=True)
+    output = estimate(separator, x, torch.tensor([30, 20]))
     assert output.isfinite().all()
-    torch.testing.assert_close(output[:1], estimate(model, x[:1]), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(output[:1], estimate(separator, x[:1]), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("num_spk", [2, 3])
+@pytest.mark.parametrize(
+    "front_end",
+    [{"band_split": [2, 3, 4]}, {"band_split": "mel", "num_bands": 3}, {"segment_size": 4}],
+)
+def test_masks_start_as_an_even_share_of_the_mixture(front_end, num_spk):
+    separator = TISDiSSSeparator(F_BINS, **TINY, mask=True, num_spk=num_spk, **front_end)
+    project = separator.reconstructor_deconv
+    torch.nn.init.zeros_(getattr(project, "linear", project).weight)
+    x = torch.randn(2, 7, F_BINS) if "segment_size" in front_end else spectrum(2, 7, F_BINS)
+    depths = all_depths(separator, x)
+    torch.testing.assert_close(depths, (x / num_spk)[None, :, None].expand_as(depths))
+
+
+def test_spectra_start_at_zero():
+    separator = TISDiSSSeparator(F_BINS, **TINY, segment_size=4)
+    torch.nn.init.zeros_(separator.reconstructor_deconv.linear.weight)
+    assert (estimate(separator, torch.randn(2, 7, F_BINS)) == 0).all()
 
 
 def test_mask_multiplies_the_mixture():
-    model, x = tiny(mask=True), spectrum(1, 5, F_BINS)
+    separator, x = tiny(mask=True), spectrum(1, 5, F_BINS)
     x[0, 3] = 0
-    output = estimate(model, x)
+    output = estimate(separator, x)
     assert (output[:, :, 3] == 0).all()
     assert (output[:, :, 2] != 0).all()
 
@@ -306,12 +326,12 @@ def test_mask_multiplies_the_mixture():
 def test_mask_of_one_returns_the_mixture_through_bands(sample_rate, bands):
     n_bins = sample_rate // 62 // 2 + 1  # windows of about 16 ms
     options = {**TINY, **bands, "num_bands": 20, "sample_rate": sample_rate}
-    model = TISDiSSSeparator(n_bins, mask=True, **options)
-    project = model.reconstructor_deconv
+    separator = TISDiSSSeparator(n_bins, mask=True, **options)
+    project = separator.reconstructor_deconv
     torch.nn.init.zeros_(project.weight)
     project.bias.data = torch.tensor([1.0, 0.0]).repeat(len(project.bias) // 2)
     x = spectrum(2, 5, n_bins)
-    torch.testing.assert_close(estimate(model, x), x[:, None].expand(-1, 2, -1, -1))
+    torch.testing.assert_close(estimate(separator, x), x[:, None].expand(-1, 2, -1, -1))
 
 
 @pytest.mark.parametrize(
@@ -319,9 +339,9 @@ def test_mask_of_one_returns_the_mixture_through_bands(sample_rate, bands):
 )
 def test_bands_cut_the_cost_in_proportion(bands):
     def cost(**options) -> int:
-        model = TISDiSSSeparator(257, **{**TINY, "emb_dim": 32, **options})
+        separator = TISDiSSSeparator(257, **{**TINY, "emb_dim": 32, **options})
         with FlopCounterMode(display=False) as counter:
-            estimate(model, spectrum(1, 20, 257))
+            estimate(separator, spectrum(1, 20, 257))
         return counter.get_total_flops()
 
     n_bands = TISDiSSSeparator(257, **TINY, **bands, mask=True).conv.layout.n_bands
@@ -330,39 +350,41 @@ def test_bands_cut_the_cost_in_proportion(bands):
 
 
 def test_mask_of_one_returns_the_features_of_a_learned_encoder():
-    model = tiny(mask=True, segment_size=6)
-    torch.nn.init.zeros_(model.reconstructor_deconv.linear.weight)
-    torch.nn.init.ones_(model.reconstructor_deconv.linear.bias)
+    separator = tiny(mask=True, segment_size=6)
+    torch.nn.init.zeros_(separator.reconstructor_deconv.linear.weight)
+    torch.nn.init.ones_(separator.reconstructor_deconv.linear.bias)
     x = torch.randn(2, 23, F_BINS)
-    torch.testing.assert_close(estimate(model, x), x[:, None].expand(-1, 2, -1, -1))
+    torch.testing.assert_close(estimate(separator, x), x[:, None].expand(-1, 2, -1, -1))
 
 
 @pytest.mark.parametrize("n_frames", [1, 5, 6, 7, 23])
 def test_padding_has_no_influence_on_segments(n_frames):
-    model = tiny(segment_size=6)
+    separator = tiny(segment_size=6)
     short, other = torch.randn(1, n_frames, F_BINS), torch.randn(1, 40, F_BINS)
     padded = torch.cat([short, 100 * torch.randn(1, 40 - n_frames, F_BINS)], dim=1)
-    batch = estimate(model, torch.cat([padded, other]), torch.tensor([n_frames, 40]))
+    batch = estimate(separator, torch.cat([padded, other]), torch.tensor([n_frames, 40]))
     torch.testing.assert_close(
-        batch[:1, :, :n_frames], estimate(model, short), rtol=1e-4, atol=1e-4
+        batch[:1, :, :n_frames], estimate(separator, short), rtol=1e-4, atol=1e-4
     )
-    torch.testing.assert_close(batch[1:], estimate(model, other), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(batch[1:], estimate(separator, other), rtol=1e-4, atol=1e-4)
 
 
 def test_streams_are_permuted_with_the_splitter():
     # speakers are told apart by the splitter and the speaker path's positions alone
-    model, x = tiny(speaker_path=False), spectrum(1, 5, F_BINS)
-    before = estimate(model, x)
-    last = model.spk_spliter.deconv2d
-    last.weight.data = last.weight.data.roll(model.config.emb_dim, dims=1)
-    last.bias.data = last.bias.data.roll(model.config.emb_dim, dims=0)
-    torch.testing.assert_close(estimate(model, x), before.flip(1))
+    separator, x = tiny(speaker_path=False), spectrum(1, 5, F_BINS)
+    before = estimate(separator, x)
+    last = separator.spk_spliter.deconv2d
+    last.weight.data = last.weight.data.roll(separator.config.emb_dim, dims=1)
+    last.bias.data = last.bias.data.roll(separator.config.emb_dim, dims=0)
+    torch.testing.assert_close(estimate(separator, x), before.flip(1))
 
 
 def test_every_parameter_is_trained():
-    model = tiny(split_compress=True, reconstructor_repeat_residual_module=True, encoder_n_layers=2)
-    sum(y.abs().mean() for y in model.train()(spectrum(1, 6, F_BINS), None)[0]).backward()
-    for name, parameter in model.named_parameters():
+    separator = tiny(
+        split_compress=True, reconstructor_repeat_residual_module=True, encoder_n_layers=2
+    )
+    sum(y.abs().mean() for y in separator.train()(spectrum(1, 6, F_BINS), None)[0]).backward()
+    for name, parameter in separator.named_parameters():
         assert parameter.grad is not None and parameter.grad.abs().max() > 0, name
 
 
@@ -404,19 +426,19 @@ def test_every_option_changes_something_and_trains(options):
     torch.manual_seed(1)
     base = tiny()
     torch.manual_seed(1)
-    model = tiny(**options)
-    ours = model.state_dict()
+    separator = tiny(**options)
+    ours = separator.state_dict()
     for name, value in base.state_dict().items():  # the same weights, where there are the same
         if name in ours and ours[name].shape == value.shape:
             ours[name].copy_(value)
     x = spectrum(2, 6, F_BINS)
-    expected, output = all_depths(base, x), all_depths(model, x)
+    expected, output = all_depths(base, x), all_depths(separator, x)
     assert output.shape != expected.shape or (output - expected).abs().max() > 1e-3
-    optimizer = torch.optim.SGD(model.parameters(), 1e-4)
-    before = [parameter.clone() for parameter in model.parameters()]
-    sum(y.abs().square().mean() for y in model.train()(x, None)[0]).backward()
+    optimizer = torch.optim.SGD(separator.parameters(), 1e-4)
+    before = [parameter.clone() for parameter in separator.parameters()]
+    sum(y.abs().square().mean() for y in separator.train()(x, None)[0]).backward()
     optimizer.step()
-    for (name, now), then in zip(model.named_parameters(), before, strict=True):
+    for (name, now), then in zip(separator.named_parameters(), before, strict=True):
         assert now.isfinite().all() and not torch.equal(now, then), name
 
 
@@ -435,10 +457,12 @@ FRONT_ENDS = {
 
 @pytest.mark.parametrize("options", FRONT_ENDS.values(), ids=FRONT_ENDS)
 def test_weights_in_half_precision(options):
-    model = tiny(**options)
+    separator = tiny(**options)
     x = torch.randn(1, 7, F_BINS) if "segment_size" in options else spectrum(1, 7, F_BINS)
-    expected = estimate(model, x)
-    found = estimate(model.bfloat16(), x)  # bfloat16 has 8 bits; untrained models amplify rounding
+    expected = estimate(separator, x)
+    found = estimate(
+        separator.bfloat16(), x
+    )  # bfloat16 has 8 bits; untrained models amplify rounding
     assert found.dtype == x.dtype
     assert 0 < (found - expected).norm() < 0.1 * expected.norm()
 
@@ -451,23 +475,23 @@ def test_weights_in_half_precision(options):
 def test_types_of_a_gpu_in_half_precision_fit(options, half_weights, dtype):
     # tensors without data tell which types meet on a GPU; its autocast differs from the CPU's
     with FakeTensorMode(allow_non_fake_inputs=True), torch.device("cuda"):
-        model = TISDiSSSeparator(F_BINS, **{**TINY, **options}).eval()
+        separator = TISDiSSSeparator(F_BINS, **{**TINY, **options}).eval()
         if half_weights:
-            for module in model.modules():
+            for module in separator.modules():
                 for name, weight in module.named_parameters(recurse=False):
                     setattr(module, name, torch.nn.Parameter(weight.detach().to(dtype)))
         is_real = "segment_size" in options
         x = torch.randn(2, 60, F_BINS, dtype=torch.float32 if is_real else torch.complex64)
-        model.half_dtype = dtype
-        assert {estimate.dtype for estimate in model(x, None)[0]} == {x.dtype}
+        separator.half_dtype = dtype
+        assert {estimate.dtype for estimate in separator(x, None)[0]} == {x.dtype}
 
 
-def gradient(model: TISDiSSSeparator, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def gradient(separator: TISDiSSSeparator, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Estimates of a training step, one after the other, and the gradient of all weights."""
-    estimates = torch.stack(model.train()(x, None)[0])
-    model.zero_grad()
+    estimates = torch.stack(separator.train()(x, None)[0])
+    separator.zero_grad()
     (estimates - x).abs().square().mean().backward()
-    grads = [weight.grad for weight in model.parameters()]
+    grads = [weight.grad for weight in separator.parameters()]
     assert all(grad.dtype == torch.float32 for grad in grads)
     return estimates.detach(), torch.cat([grad.flatten() for grad in grads])
 
@@ -502,19 +526,19 @@ def test_another_training_dtype_is_refused(value):
         TISDiSSSeparator(F_BINS, **TINY, training_dtype=value)
 
 
-def test_other_parts_of_a_larger_model_may_be_missing_and_left_over():
-    whole = torch.nn.ModuleDict(
+def test_other_parts_of_a_larger_module_may_be_missing_and_left_over():
+    larger = torch.nn.ModuleDict(
         {"sep": TISDiSSSeparator(17, **TINY), "head": torch.nn.Linear(2, 2)}
     )
-    weights = whole.state_dict()
+    weights = larger.state_dict()
     planted = {name: torch.full_like(value, 0.5) for name, value in weights.items()}
     part = {name: value for name, value in planted.items() if name.startswith("sep.")}
-    whole.load_state_dict(part | {"old.weight": torch.zeros(1)}, strict=False)
-    assert all((value == 0.5).all() for value in whole["sep"].state_dict().values())
-    # ESPnet loads like this: weights of another model would leave random ones
+    larger.load_state_dict(part | {"old.weight": torch.zeros(1)}, strict=False)
+    assert all((value == 0.5).all() for value in larger["sep"].state_dict().values())
+    # ESPnet loads like this: weights of another separator would leave random ones
     with pytest.raises(RuntimeError, match="missing: sep.*; left over: none"):
-        whole.load_state_dict({"head.weight": planted["head.weight"]}, strict=False)
+        larger.load_state_dict({"head.weight": planted["head.weight"]}, strict=False)
     name = next(iter(part))
     del part[name]
     with pytest.raises(RuntimeError, match=f"missing: {name}; left over: sep.other"):
-        whole.load_state_dict(part | {"sep.other": torch.zeros(1)}, strict=False)
+        larger.load_state_dict(part | {"sep.other": torch.zeros(1)}, strict=False)

@@ -133,7 +133,7 @@ def test_an_archive_that_another_process_unpacks_as_well(archive, tmp_path, monk
     monkeypatch.setattr(pack_funcs, "unpack", unpack_twice)
     assert Path(find_model(archive)["model_file"]).is_file()
     (models,) = (tmp_path / "cache").rglob("models")
-    assert len(list(models.iterdir())) == 1  # nothing lies aside
+    assert len(list(models.iterdir())) == 1  # nothing lies temporary
 
 
 def test_an_archive_where_nothing_can_be_unpacked(archive, tmp_path, monkeypatch):

@@ -266,7 +266,8 @@ def test_an_interrupted_training_stops_and_goes_on(trained: Recipe) -> None:
     log = trained.stage(6, 6, "--enh_tag", "interrupted", "--enh_args", "--max_epoch 1")
     assert "training goes on from exp/enh_interrupted/checkpoint.pth" in log
     told = (exp / "train.log").read_text()
-    assert "was not whole (it is now checkpoint.pth.broken): going on from the epoch before" in told
+    warning = "was incomplete (renamed to checkpoint.pth.broken): resuming from the previous epoch"
+    assert warning in told
     assert "The training was resumed using" in told
 
 

@@ -1,10 +1,13 @@
 """Separator block and reconstructor block: the two sets of weights that are repeated."""
 
+from typing import Literal, cast, get_args
+
 from torch import Tensor, nn
 
 from espnet2_tisdiss.network.blocks.locoformer import LocoformerPath, PathConfig
 
-TF_ORDERS = ("ft", "tf")
+TFOrder = Literal["ft", "tf"]
+TF_ORDERS: tuple[TFOrder, ...] = get_args(TFOrder)
 
 
 class SeparatorBlock(nn.Module):
@@ -15,14 +18,22 @@ class SeparatorBlock(nn.Module):
         tf_order: ``ft``, frequency first, or ``tf``, time first.
     """
 
-    def __init__(self, config: PathConfig, tf_order: str):
+    def __init__(self, config: PathConfig, tf_order: TFOrder):
         super().__init__()
         self.tf_order = tf_order
         self.freq_path = LocoformerPath(config)
         self.frame_path = LocoformerPath(config)
 
     def forward(self, x: Tensor, frames: Tensor | None = None) -> Tensor:
-        """Process ``x`` (b, t, f, h); ``frames`` (b, t) is false at padded frames, or None."""
+        """Process a feature map.
+
+        Args:
+            x: (b, t, f, h).
+            frames: (b, t), false at padded frames; None: no padding.
+
+        Returns:
+            The same shape as ``x``.
+        """
         for letter in self.tf_order:
             if letter == "f":
                 x = self.freq_path(x)
@@ -35,18 +46,27 @@ class ReconstructorBlock(SeparatorBlock):
     """Time, frequency and speaker path over the speakers' streams (TISDiSS, section 2.2).
 
     Args:
-        config: sizes and types of the paths. The speaker path takes the last feed-forward network
-            alone: it is not Macaron, an accident of the published code which its weights carry.
+        config: sizes and types of the paths.
         tf_order: ``ft`` or ``tf``; the speaker path comes last.
-        speaker_path: whether there is a speaker path at all.
+        speaker_path: whether there is a speaker path.
     """
 
-    def __init__(self, config: PathConfig, tf_order: str, speaker_path: bool):
+    def __init__(self, config: PathConfig, tf_order: TFOrder, speaker_path: bool):
         super().__init__(config, tf_order)
+        # Only the last FFN, although the other paths are Macaron: an accident of the published
+        # code that published weights depend on.
         self.spk_path = LocoformerPath(config.single_ffn()) if speaker_path else None
 
     def forward(self, x: Tensor, frames: Tensor | None = None) -> Tensor:
-        """Process ``x`` (b, j, t, f, h); ``frames`` (b, t) is false at padded frames, or None."""
+        """Process the speakers' streams.
+
+        Args:
+            x: (b, j, t, f, h).
+            frames: (b, t), false at padded frames; None: no padding.
+
+        Returns:
+            The same shape as ``x``.
+        """
         b, j, t, f, _ = x.shape
         if frames is not None:
             frames = frames.repeat_interleave(j, dim=0)
@@ -67,8 +87,9 @@ class RepeatResidual(nn.Sequential):
     def __init__(self, dim: int):
         super().__init__(nn.Conv2d(dim, dim, 1, groups=dim), nn.PReLU())
 
-    def forward(self, x: Tensor, reference: Tensor) -> Tensor:
-        """Return the sum's activation; both arguments (..., h), broadcast against each other."""
-        scale, activation = self[0], self[1]
-        # a depthwise 1x1 convolution is one product a channel, whatever the number of axes
-        return activation((x + reference) * scale.weight.flatten() + scale.bias)
+    def forward(self, x: Tensor, reference: Tensor) -> Tensor:  # type: ignore[override]
+        """Return the activation (..., h) of the sum; the arguments broadcast against each other."""
+        convolution = cast(nn.Conv2d, self[0])
+        # a depthwise 1x1 convolution is a scale and an offset for each channel
+        y = (x + reference) * convolution.weight.flatten() + convolution.bias
+        return self[1](y)

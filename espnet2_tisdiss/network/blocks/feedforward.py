@@ -1,35 +1,41 @@
 """Convolutional feed-forward network over the rows of a feature map."""
 
-import torch
+from typing import Literal, get_args
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from espnet2_tisdiss.network.kernels.channel_linear import linear
+from espnet2_tisdiss.network.kernels.row_convolution import RowConvolutions
 
-FFN_TYPES = ("swiglu_conv1d", "conv1d")
+FFNType = Literal["swiglu_conv1d", "conv1d"]
+FFN_TYPES: tuple[FFNType, ...] = get_args(FFNType)
 
 
 class ConvFeedForward(nn.Module):
-    """Conv1d, gate, transposed Conv1d (TF-Locoformer, section 2.2).
+    """Conv1d, activation, transposed Conv1d (TF-Locoformer, section 2.2).
 
-    ``swiglu_conv1d``: the convolution gives twice the hidden width, and the first half is
-    multiplied by SiLU of the second. ``conv1d``: SiLU alone.
+        y = deconv1d(activation(conv1d(x)))
 
-    The weights are stored as one-dimensional convolutions, under the published names, and run as
-    two-dimensional ones with a kernel of (1, K): that works on the channels-last map as it lies in
-    memory, without a copy.
+    with the activation a * SiLU(g) for ``swiglu_conv1d``, where a and g are the two halves of the
+    convolution's 2m channels, and SiLU for ``conv1d``.
 
     Args:
         emb_dim: number of channels h.
         hidden_dim: hidden width m.
-        ffn_type: one of ``FFN_TYPES``.
+        ffn_type: ``swiglu_conv1d`` or ``conv1d``.
         kernel: K, in positions.
         shift: stride S, in positions; at most ``kernel``.
-        dropout: applied after the gate and after the network.
+        dropout: probability, applied after the activation and after the network.
     """
 
     def __init__(
-        self, emb_dim: int, hidden_dim: int, ffn_type: str, kernel: int, shift: int, dropout: float
+        self,
+        emb_dim: int,
+        hidden_dim: int,
+        ffn_type: FFNType,
+        kernel: int,
+        shift: int,
+        dropout: float,
     ):
         super().__init__()
         self.gated = ffn_type == "swiglu_conv1d"
@@ -39,65 +45,28 @@ class ConvFeedForward(nn.Module):
         self.conv1d = nn.Conv1d(emb_dim, hidden_dim * (1 + self.gated), kernel, stride=shift)
         self.deconv1d = nn.ConvTranspose1d(hidden_dim, emb_dim, kernel, stride=shift)
 
-    def forward(self, x: Tensor, matrices: tuple[Tensor, ...] | None = None) -> Tensor:
-        """Apply to the rows of ``x`` (b, rows, length, h); the shape stays.
+    def forward(self, x: Tensor, convolutions: RowConvolutions | None = None) -> Tensor:
+        """Apply the network to each row.
 
-        ``matrices`` are :meth:`matrices` of the length, for whom calls this often.
-        """
-        length, overlap = x.shape[2], self.kernel - self.shift
-        if length < self.kernel:
-            return self._dense(x, *(matrices or self.matrices(length)))
-        # windows start every S positions, the first `overlap` before the signal, until all of
-        # it is covered as often: the padded length is K + S * ceil((length + 2 overlap - K) / S)
-        excess = -(length + 2 * overlap - self.kernel) % self.shift
-        x = x.movedim(-1, 1)  # (b, h, rows, length), channels last in memory
-        if excess:
-            x = F.pad(x, (0, excess))
-        weight, bias = self.conv1d.weight.unsqueeze(2), self.conv1d.bias
-        x = F.conv2d(x, weight, bias, (1, self.shift), padding=(0, overlap))
-        x = self.dropout(self._activate(x, dim=1))
-        weight, bias = self.deconv1d.weight.unsqueeze(2), self.deconv1d.bias
-        x = F.conv_transpose2d(x, weight, bias, (1, self.shift), (0, overlap))
-        return self.dropout(x.movedim(1, -1).narrow(2, 0, length))
-
-    def _activate(self, x: Tensor, dim: int) -> Tensor:
-        """Apply the gate or the activation to the hidden channels on axis ``dim``."""
-        if not self.gated:
-            return F.silu(x)
-        x, gate = x.chunk(2, dim)
-        return x * F.silu(gate)
-
-    def matrices(self, length: int) -> tuple[Tensor, ...] | None:
-        """Return the matrices and biases of both convolutions for short sequences.
-
-        In sequences shorter than a window, most of what a convolution multiplies would be padding.
-        With all positions of a sequence as one vector, both convolutions are matrices, in which
-        each pair of a window and a position has the tap that joins them, or zeros.
+        Args:
+            x: (b, rows, length, h).
+            convolutions: :meth:`convolutions` of the length, built by a caller that processes a
+                map in several parts.
 
         Returns:
-            (windows * hidden, length * h), its bias, (length * h, windows * hidden), its bias; None
-            if sequences of this length are convolved.
+            The same shape as ``x``.
         """
-        if length >= self.kernel:
-            return None
-        overlap, device = self.kernel - self.shift, self.conv1d.weight.device
-        windows = -(-(length + 2 * overlap - self.kernel) // self.shift) + 1
-        window = torch.arange(windows, device=device).unsqueeze(1)
-        tap = torch.arange(length, device=device) + overlap - self.shift * window
-        tap = torch.where((tap >= 0) & (tap < self.kernel), tap, self.kernel)  # (window, position)
-        to_windows = F.pad(self.conv1d.weight, (0, 1))[:, :, tap]  # (2m, h, window, position)
-        to_windows = to_windows.permute(2, 0, 3, 1).flatten(2).flatten(0, 1)
-        to_positions = F.pad(self.deconv1d.weight, (0, 1))[:, :, tap]  # (m, h, window, position)
-        to_positions = to_positions.permute(3, 1, 2, 0).flatten(2).flatten(0, 1)
-        biases = self.conv1d.bias.repeat(windows), self.deconv1d.bias.repeat(length)
-        return to_windows, biases[0], to_positions, biases[1]
+        rows = convolutions or self.convolutions(x.shape[2])
+        hidden = self.dropout(self._activate(rows.convolve(x)))
+        return self.dropout(rows.deconvolve(hidden))
 
-    def _dense(
-        self, x: Tensor, to_windows: Tensor, bias: Tensor, to_positions: Tensor, out_bias: Tensor
-    ) -> Tensor:
-        """Apply to ``x`` (b, rows, length, h) by :meth:`matrices`."""
-        y = linear(x.flatten(2), to_windows, bias)
-        y = y.unflatten(2, (-1, self.conv1d.out_channels))  # (b, rows, window, 2m)
-        y = self.dropout(self._activate(y, dim=3))
-        y = linear(y.flatten(2), to_positions, out_bias)
-        return self.dropout(y.view_as(x))
+    def convolutions(self, length: int) -> RowConvolutions:
+        """Return both convolutions for rows of ``length`` positions."""
+        return RowConvolutions(self.conv1d, self.deconv1d, length)
+
+    def _activate(self, x: Tensor) -> Tensor:
+        """Return the hidden units (..., m) of the convolution's output."""
+        if not self.gated:
+            return F.silu(x)
+        x, gate = x.chunk(2, -1)
+        return x * F.silu(gate)

@@ -2,35 +2,39 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal, cast, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from espnet2_tisdiss.network.blocks.attention import MultiHeadSelfAttention
-from espnet2_tisdiss.network.blocks.feedforward import ConvFeedForward
-from espnet2_tisdiss.network.blocks.norm import build_norm
-from espnet2_tisdiss.network.kernels.cache import at_once
+from espnet2_tisdiss.network.blocks.feedforward import ConvFeedForward, FFNType
+from espnet2_tisdiss.network.blocks.norm import NormType, build_norm
+from espnet2_tisdiss.network.kernels.cache import by_rows
+from espnet2_tisdiss.network.kernels.row_convolution import RowConvolutions
+
+Checkpoint = Literal["none", "repetition", "block"]
+CHECKPOINTS: tuple[Checkpoint, ...] = get_args(Checkpoint)
 
 
 @dataclass(frozen=True)
 class PathConfig:
-    """Sizes of a path, as given to the separator (see its arguments of the same names)."""
+    """Sizes and types of a path; see the separator's options of the same names."""
 
     emb_dim: int
     attention_dim: int
     n_heads: int
     flash_attention: bool
-    ffn_type: Sequence[str]
+    ffn_type: Sequence[FFNType]
     ffn_hidden_dim: Sequence[int]
     conv1d_kernel: int
     conv1d_shift: int
-    norm_type: str
+    norm_type: NormType
     num_groups: int
     dropout: float
     eps: float
-    checkpoint: str
+    checkpoint: Checkpoint
 
     def compressed(self, factor: int) -> "PathConfig":
         """Return the same path with every width divided by ``factor``; heads and groups stay."""
@@ -42,15 +46,18 @@ class PathConfig:
         )
 
     def single_ffn(self) -> "PathConfig":
-        """Return the same path with the last feed-forward network alone (not Macaron)."""
+        """Return the same path with only the last feed-forward network (not Macaron)."""
         return replace(self, ffn_type=self.ffn_type[-1:], ffn_hidden_dim=self.ffn_hidden_dim[-1:])
 
 
 class LocoformerPath(nn.Module):
     """Pre-norm attention and convolutional FFNs with residuals (TF-Locoformer, figure 1).
 
-    With two FFNs (Macaron): FFN, attention, FFN; with one: attention, FFN. Unlike the
-    Conformer's, the Macaron FFNs are not halved.
+        x = x + ffn[1](norm(x))           only with two FFNs (Macaron)
+        x = x + attention(norm(x))
+        y = x + ffn[0](norm(x))
+
+    Unlike the Conformer's, the outputs of the Macaron FFNs are not halved.
 
     Args:
         config: sizes and types.
@@ -58,14 +65,13 @@ class LocoformerPath(nn.Module):
 
     def __init__(self, config: PathConfig):
         super().__init__()
-
         self.checkpoint = config.checkpoint == "block"
 
         def norm() -> nn.Module:
             return build_norm(config.norm_type, config.emb_dim, config.num_groups, config.eps)
 
-        # The lists are written in the order of execution, yet the published modules are numbered
-        # from the back: ffn.0 runs after the attention, ffn.1, if there is one, before it.
+        # The options list the FFNs in the order of execution; the published modules are numbered
+        # from the back. ffn.0 runs after the attention, ffn.1, if there is one, before it.
         self.ffn_norm = nn.ModuleList(norm() for _ in config.ffn_type)
         self.ffn = nn.ModuleList(
             ConvFeedForward(
@@ -90,40 +96,38 @@ class LocoformerPath(nn.Module):
         )
 
     def forward(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
-        """Process the rows of ``x`` (b, rows, length, h); the shape stays.
-
-        Rows do not mix, so on a CPU they are processed a few at a time, such that what lies
-        between two layers stays in the cache, and takes no memory to speak of.
+        """Process each row.
 
         Args:
-            x: feature map, in any memory order.
-            valid: (b, length) false at padding, which then has no influence; None: no padding.
+            x: feature map (b, rows, length, h), in any memory order.
+            valid: (b, length), false at padding, which then has no influence; None: no padding.
+
+        Returns:
+            A map of the same shape.
         """
-        process = recomputed(self._process) if self.checkpoint else self._process
-        matrices = [ffn.matrices(x.shape[2]) for ffn in self.ffn]
-        together = at_once(x)
-        if together == x.shape[1]:
-            return process(x.contiguous(), valid, matrices)
-        parts = (process(part.contiguous(), valid, matrices) for part in x.split(together, 1))
-        if torch.is_grad_enabled():
-            return torch.cat(list(parts), 1)
-        y = torch.empty_like(x, memory_format=torch.contiguous_format)
-        for target, part in zip(y.split(together, 1), parts, strict=True):
-            target.copy_(part)
-        return y
+        # built once for all parts of the map
+        convolutions = [cast(ConvFeedForward, f).convolutions(x.shape[2]) for f in self.ffn]
+
+        def process(rows: Tensor) -> Tensor:
+            return self._process(rows, valid, convolutions)
+
+        return by_rows(recomputed(process) if self.checkpoint else process, x)
 
     def _process(
-        self, x: Tensor, valid: Tensor | None, matrices: list[tuple[Tensor, ...] | None]
+        self, x: Tensor, valid: Tensor | None, convolutions: Sequence[RowConvolutions]
     ) -> Tensor:
-        """Process ``x`` all at once; see :meth:`forward`."""
+        """Process some rows; see :meth:`forward`."""
         if len(self.ffn) == 2:
-            x = x + self.ffn[1](_blank(self.ffn_norm[1](x), valid), matrices[1])
+            x = x + self.ffn[1](_zero_padding(self.ffn_norm[1](x), valid), convolutions[1])
         x = x + self.attn(self.attn_norm(x), valid)
-        return x + self.ffn[0](_blank(self.ffn_norm[0](x), valid), matrices[0])
+        return x + self.ffn[0](_zero_padding(self.ffn_norm[0](x), valid), convolutions[0])
 
 
 def recomputed(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """Return a function that keeps its arguments alone for the backward pass."""
+    """Return ``function`` as one that stores only its arguments for the backward pass.
+
+    The backward pass calls it again to compute the rest.
+    """
 
     def call(*args: Any) -> Tensor:
         if not torch.is_grad_enabled():
@@ -133,6 +137,6 @@ def recomputed(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     return call
 
 
-def _blank(x: Tensor, valid: Tensor | None) -> Tensor:
-    """Zero the padded positions, so that a convolution sees there what it sees past the end."""
+def _zero_padding(x: Tensor, valid: Tensor | None) -> Tensor:
+    """Set padded positions (b, length) of ``x`` to 0, the value convolutions see past the end."""
     return x if valid is None else x * valid[:, None, :, None]

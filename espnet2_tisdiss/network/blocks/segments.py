@@ -1,19 +1,19 @@
 """Front end for a learned encoder: its features, cut into overlapping segments.
 
-ESPnet's convolutional encoder gives a thousand frames a second of real features. Cut into half
-overlapping segments (Luo et al., 2020, DPRNN, section 2.1) they become a map: axis t counts the
-segments, axis f the frames within one. See ``frontend`` for what a front end is.
+ESPnet's convolutional encoder returns about a thousand frames of real features per second. Cut into
+segments that overlap by half (Luo et al., 2020, DPRNN, section 2.1), they become a map: axis t
+counts segments, axis f the frames within a segment. ``frontend`` defines what a front end is.
 """
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from espnet2_tisdiss.network.blocks.frontend import GlobalNorm
-from espnet2_tisdiss.network.blocks.splitter import blank_frames
+from espnet2_tisdiss.network.blocks.splitter import zero_padding
 
 
 class SegmentEmbed(nn.Module):
-    """Norm, linear map to the channels, and segmentation.
+    """Global norm, linear map to the channels, segmentation.
 
     Args:
         input_dim: features of a frame.
@@ -31,14 +31,19 @@ class SegmentEmbed(nn.Module):
     def forward(
         self, features: Tensor, frames: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None]:
-        """Embed ``features`` (b, frame, input_dim) as (b, segment, frame within, h).
+        """Embed features of frames as a map of segments.
 
-        ``frames`` (b, frame) marks valid frames; the mask returned, (b, segment), segments with
-        any.
+        Args:
+            features: (b, frame, input_dim).
+            frames: (b, frame), false at padded frames; None: no padding.
+
+        Returns:
+            The map (b, segment, frame within, h), and the mask (b, segment), true at segments with
+            a valid frame, or None.
         """
         normed = self.norm(features, frames).to(self.linear.weight.dtype)
-        x = blank_frames(self.linear(normed), frames)
-        # half a segment before, and after until the last segment is full: each frame is in two
+        x = zero_padding(self.linear(normed), frames)
+        # half a segment of zeros in front, and zeros behind until each frame is in two segments
         x = F.pad(x, (0, 0, self.hop, self.hop + -x.shape[1] % self.hop))
         x = x.unfold(1, 2 * self.hop, self.hop).movedim(2, -1)  # (b, segment, frame within, h)
         if frames is not None:
@@ -53,8 +58,8 @@ class SegmentProject(nn.Module):
     Args:
         emb_dim: number of channels of a stream.
         output_dim: features of a frame.
-        start: number around which the estimates begin before training: the even share of the
-            mixture for masks, 0 for features.
+        start: value around which estimates start before training: 1 / num_spk for masks (an even
+            share of the mixture), 0 for features.
     """
 
     def __init__(self, emb_dim: int, output_dim: int, start: float):
@@ -65,6 +70,6 @@ class SegmentProject(nn.Module):
     def forward(self, x: Tensor, frames: Tensor | None, n_frames: int) -> Tensor:
         """Project ``x`` (b, segment, frame within, h) to (b, n_frames, output_dim)."""
         hop = x.shape[2] // 2
-        first, second = x[:, 1:, :hop], x[:, :-1, hop:]  # the two segments of each half
+        first, second = x[:, 1:, :hop], x[:, :-1, hop:]  # the two segments that share a hop
         x = ((first + second) / 2).flatten(1, 2)[:, :n_frames]
         return self.linear(x)

@@ -1,1 +1,4 @@
-"""The same mathematics, faster: kernels that the blocks choose by shape and device."""
+"""Faster ways to compute what the blocks define, chosen by shape and device.
+
+Every function here states the equation that it computes. Results differ from it by rounding only.
+"""

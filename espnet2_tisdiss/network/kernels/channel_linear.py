@@ -1,22 +1,22 @@
-"""Linear map of the channels of a feature map, as fast as the machine has it."""
+"""Linear map over the channels of a feature map: y = x W' + b."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-# PyTorch gives 1x1 convolutions to oneDNN in batches of 16 and more only, if on one thread.
+# With one thread, PyTorch hands 1x1 convolutions to oneDNN only in batches of 16 or more.
 BATCHES = range(16, 257)
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """Return ``x`` (..., h) times ``weight`` (out, h) transposed, plus ``bias`` (out,).
 
-    In float32 on a CPU, PyTorch's matrix product is MKL's, which leaves half of the vector unit
-    idle on some processors. A 1x1 convolution is the same product by oneDNN, which does not: it
-    takes about half of the time there, forward and backward.
+    In float32 on a CPU, PyTorch's matrix product is MKL's, which uses half of the vector unit on
+    some processors. A 1x1 convolution is the same product computed by oneDNN, which uses all of it
+    and takes about half of the time there, forward and backward.
     """
-    is_exact = x.device.type == "cpu" and x.dtype == torch.float32
-    if not (is_exact and torch.backends.mkldnn.is_available()) or x.numel() == 0:
+    is_float32 = x.device.type == "cpu" and x.dtype == torch.float32
+    if not (is_float32 and torch.backends.mkldnn.is_available()) or x.numel() == 0:
         return F.linear(x, weight, bias)
     count = x.numel() // x.shape[-1]
     batch = next((n for n in BATCHES if count % n == 0), 1)

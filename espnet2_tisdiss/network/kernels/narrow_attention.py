@@ -1,8 +1,8 @@
 """Attention with narrow heads on a CPU, faster than the fused kernel while it fits the cache.
 
-With few numbers a head, products of the (length, length) weights with queries, keys and values have
-an outcome only a few columns wide, for which matrix libraries are slow. Here all of them are
-computed transposed, a few rows wide, which is several times faster.
+With narrow heads the products of the (length, length) weights with queries, keys and values are
+only a few columns wide, for which matrix libraries are slow. Here they are computed transposed, a
+few rows wide, which is several times faster.
 """
 
 from collections.abc import Iterator
@@ -13,12 +13,12 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-# Attention weights that are computed at once: they stay in the cache.
+# Attention weights computed in one part: they stay in the cache.
 CACHED_WEIGHTS = 2**20
 
 
 class NarrowAttention(torch.autograd.Function):
-    """Softmax attention of (rows, length, head, dim), the weights computed again in the backward.
+    """Softmax attention of (rows, length, head, dim); the backward recomputes the weights.
 
     Call as ``NarrowAttention.apply(q, k, v)``.
     """
@@ -29,7 +29,7 @@ class NarrowAttention(torch.autograd.Function):
         y = torch.empty_like(q, memory_format=torch.contiguous_format)
         for part, (q_part, k_part, v_part) in _parts(q, k, v):
             weights = _weights(q_part, k_part)
-            _put(y[part], v_part @ weights.mT)
+            _store(y[part], v_part @ weights.mT)
         ctx.save_for_backward(q, k, v, y)
         return y
 
@@ -41,23 +41,23 @@ class NarrowAttention(torch.autograd.Function):
         grads = [torch.empty_like(z, memory_format=torch.contiguous_format) for z in (q, k, v)]
         for part, (q_part, k_part, v_part, y_part, g_part) in _parts(q, k, v, y, grad):
             weights = _weights(q_part, k_part)
-            # the softmax's backward, weights * (g' v - sum(g y)), with the sum as one more row
+            # backward of the softmax: weights * (g' v - sum(g y)); the sum is one more row of g
             offset = (g_part * y_part).sum(1, keepdim=True)
             with_offset = torch.cat((g_part, -offset), 1)
             scores_grad = (with_offset.mT @ F.pad(v_part, (0, 0, 0, 1), value=1.0)).mul_(weights)
             scale = q.shape[-1] ** -0.5
-            _put(grads[0][part], (k_part @ scores_grad.mT).mul_(scale))
-            _put(grads[1][part], (q_part @ scores_grad).mul_(scale))
-            _put(grads[2][part], g_part @ weights)
+            _store(grads[0][part], (k_part @ scores_grad.mT).mul_(scale))
+            _store(grads[1][part], (q_part @ scores_grad).mul_(scale))
+            _store(grads[2][part], g_part @ weights)
         return grads[0], grads[1], grads[2]
 
 
 def _parts(*tensors: Tensor) -> Iterator[tuple[slice, list[Tensor]]]:
-    """Yield slices of the rows, and those of each tensor as (rows * head, dim, length)."""
+    """Yield slices of the rows, and each tensor's slice as (rows * head, dim, length)."""
     rows, length, heads, _ = tensors[0].shape
-    together = max(1, CACHED_WEIGHTS // (heads * length * length))
-    for start in range(0, rows, together):
-        part = slice(start, start + together)
+    count = max(1, CACHED_WEIGHTS // (heads * length * length))
+    for start in range(0, rows, count):
+        part = slice(start, start + count)
         yield part, [z[part].permute(0, 2, 3, 1).flatten(0, 1).contiguous() for z in tensors]
 
 
@@ -66,6 +66,6 @@ def _weights(q: Tensor, k: Tensor) -> Tensor:
     return ((q * q.shape[1] ** -0.5).mT @ k).softmax(-1)
 
 
-def _put(target: Tensor, values: Tensor) -> None:
+def _store(target: Tensor, values: Tensor) -> None:
     """Copy ``values`` (rows * head, dim, length) to ``target`` (rows, length, head, dim)."""
     target.copy_(values.unflatten(0, (len(target), -1)).permute(0, 3, 1, 2))

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from espnet2_tisdiss.atomic import build_aside
+from espnet2_tisdiss.atomic import replacing_folder
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.lists import write_scp
 from espnet2_tisdiss.recipes.corpora.files import CHANNEL_ADVICE, FULL_SCALE, do_all
@@ -234,7 +234,9 @@ def check_sum(
 
 def write_data_dir(folder: Path, part: DataSet) -> None:
     """Write the lists of a set, sorted in byte order; an older folder is replaced when they are."""
-    with build_aside(folder) as aside:
+    with replacing_folder(folder) as temporary:
         for name in part.entries[0].files:
-            write_scp(aside / name, {entry.key: str(entry.files[name]) for entry in part.entries})
-        write_speakers(aside, {entry.key: entry.speaker for entry in part.entries})
+            write_scp(
+                temporary / name, {entry.key: str(entry.files[name]) for entry in part.entries}
+            )
+        write_speakers(temporary, {entry.key: entry.speaker for entry in part.entries})

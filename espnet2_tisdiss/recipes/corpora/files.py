@@ -20,7 +20,7 @@ from typing import Literal
 import numpy as np
 from scipy.signal import resample_poly
 
-from espnet2_tisdiss.atomic import write_whole
+from espnet2_tisdiss.atomic import write_atomically
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.recipes.parallel import map_in_processes
 from espnet2_tisdiss.recipes.signals import check_rate, read_signal, write_encoded
@@ -102,7 +102,7 @@ def fetch(target: Path, url: str, advice: str) -> Path:
         raise TisdissError(
             f"{target.name}: not there, and cannot be downloaded from {url} ({reason}): {advice}"
         ) from None
-    write_whole(target, content)
+    write_atomically(target, content)
     return target
 
 
@@ -191,7 +191,7 @@ def quantise(samples: np.ndarray) -> np.ndarray:
 
 
 def write_audio(path: Path, samples: np.ndarray, rate: int) -> None:
-    """Write a wav file, aside, and rename it when it is whole.
+    """Write a wav file under a temporary name and rename it when complete.
 
     Args:
         path: the file.

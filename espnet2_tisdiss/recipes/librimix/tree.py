@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from espnet2_tisdiss.atomic import write_aside
+from espnet2_tisdiss.atomic import replacing
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.recipes.corpora.files import Version
 from espnet2_tisdiss.recipes.corpora.tables import read_table
@@ -147,8 +147,8 @@ def write_mixture_table(
     columns += [f"source_{number + 1}_path" for number in range(len(task.sources))]
     columns += ["noise_path"] * task.noisy + ["length"]
     with (
-        write_aside(task.table(sets, name)) as aside,
-        aside.open("w", newline="", encoding="utf-8") as file,
+        replacing(task.table(sets, name)) as temporary,
+        temporary.open("w", newline="", encoding="utf-8") as file,
     ):
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)

@@ -1,11 +1,11 @@
-"""ESPnet data directories of the corpus: written aside, checked, then put in place."""
+"""ESPnet data directories of the corpus: written to a temporary folder, checked, renamed."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from espnet2_tisdiss.atomic import build_aside
+from espnet2_tisdiss.atomic import replacing_folder
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.lists import read_scp, write_scp
 from espnet2_tisdiss.recipes.data_directories import (
@@ -42,11 +42,11 @@ def make_data_dirs(
     check_speakers(by_set)
     counts = {}
     for name, members in by_set.items():
-        with build_aside(data / f"{name}{suffix}") as aside:
-            _write_lists(corpus, aside, recipe, members)
+        with replacing_folder(data / f"{name}{suffix}") as temporary:
+            _write_lists(corpus, temporary, recipe, members)
             if name == "train":
-                write_scp(aside / FIRST_SPEAKERS, {m.key: m.speakers[0] for m in members})
-            check_lists(aside, members)
+                write_scp(temporary / FIRST_SPEAKERS, {m.key: m.speakers[0] for m in members})
+            check_lists(temporary, members)
         counts[f"{name}{suffix}"] = len(members)
     return counts
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from scipy.signal import oaconvolve
 
-from espnet2_tisdiss.atomic import write_whole
+from espnet2_tisdiss.atomic import write_atomically
 from espnet2_tisdiss.mixing.levels import frame_level
 from espnet2_tisdiss.recipes.mini_2mix.noises import make_noise
 from espnet2_tisdiss.recipes.mini_2mix.plan import WSJ0_SPLIT, Mixture, split_of_set
@@ -171,10 +171,10 @@ def write_mixture_lists(corpus: Path, set_name: str, mixtures: Iterable[Mixture]
             path = utterance_path(corpus, speaker, utterance).relative_to(corpus)
             columns += [path.as_posix(), snr]
         lines.append(" ".join(columns) + " \n")
-    write_whole(corpus / f"mix_2_spk_{wsj0_name(set_name)}.txt", "".join(lines))
+    write_atomically(corpus / f"mix_2_spk_{wsj0_name(set_name)}.txt", "".join(lines))
     if any(mixture.place or mixture.noise for mixture in mixtures):
         rows = ["\t".join(SCENE_COLUMNS), *map(_scene, mixtures)]
-        write_whole(corpus / f"scenes_{wsj0_name(set_name)}.tsv", "\n".join(rows) + "\n")
+        write_atomically(corpus / f"scenes_{wsj0_name(set_name)}.tsv", "\n".join(rows) + "\n")
 
 
 def _scene(mixture: Mixture) -> str:

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
-from espnet2_tisdiss.atomic import write_whole
+from espnet2_tisdiss.atomic import write_atomically
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.lists import write_scp
 from espnet2_tisdiss.recipes.mini_2mix import festival, flite, voices
@@ -105,7 +105,7 @@ def open_corpus(corpus: Path, size: Size, seed: int) -> dict[str, list[str]]:
     settled = settled_engines(corpus, size, seed)
     present = installed_engines(size)
     if settled is None:
-        write_whole(note, json.dumps(_identity(size, seed) | present) + "\n")
+        write_atomically(note, json.dumps(_identity(size, seed) | present) + "\n")
         return present
     for name, begun_with in settled.items():
         if missing := set(begun_with) - set(present[name]):

@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from espnet2_tisdiss.atomic import write_aside
+from espnet2_tisdiss.atomic import replacing
 from espnet2_tisdiss.mixing.rooms import POSITIONS, impulse_responses
 from espnet2_tisdiss.recipes.corpora.files import require_package
 from espnet2_tisdiss.recipes.mini_2mix.speech_files import SAMPLE_RATE, unusable
@@ -40,8 +40,8 @@ def make_room(corpus: Path, name: str, seed: int) -> None:
     if path.exists():
         return
     responses = impulse_responses(Random(f"{seed}/rooms/{name}"), SAMPLE_RATE)
-    with write_aside(path) as aside:
-        np.save(aside, responses)
+    with replacing(path) as temporary:
+        np.save(temporary, responses)
 
 
 def read_responses(corpus: Path, name: str) -> np.ndarray:

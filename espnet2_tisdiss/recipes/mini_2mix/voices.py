@@ -16,7 +16,7 @@ from random import Random
 
 import numpy as np
 
-from espnet2_tisdiss.atomic import write_whole
+from espnet2_tisdiss.atomic import write_atomically
 
 SPLITS = ("train", "valid", "test")
 
@@ -162,4 +162,4 @@ def write_voices(path: Path, voices: list[Voice]) -> None:
     if all(voice.tract == OWN_TRACT for voice in voices):
         names.remove("tract")
     rows = ["\t".join(str(getattr(voice, name)) for name in names) for voice in voices]
-    write_whole(path, "\n".join(["\t".join(names), *rows]) + "\n")
+    write_atomically(path, "\n".join(["\t".join(names), *rows]) + "\n")

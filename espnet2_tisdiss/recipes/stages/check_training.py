@@ -17,7 +17,7 @@ import numpy as np
 from espnet2.train.abs_espnet_model import AbsESPnetModel
 
 from espnet2_tisdiss import MultiDepthPIT, TISDiSSSeparator
-from espnet2_tisdiss.checks import some_of
+from espnet2_tisdiss.checks import abbreviated
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.espnet.training import ResumableTask, depth_of_epoch
 from espnet2_tisdiss.mixing.bank import Bank
@@ -150,7 +150,7 @@ def check_weights(model: AbsESPnetModel, weights: Path) -> None:
             name for name in own.keys() & found.keys() if own[name] != found[name]
         },
     }
-    told = [f"{what}: {some_of(names)}" for what, names in problems.items() if names]
+    told = [f"{what}: {abbreviated(names)}" for what, names in problems.items() if names]
     if told:
         raise TisdissError(f"--init_param {weights} does not fit the model: {'; '.join(told)}")
 

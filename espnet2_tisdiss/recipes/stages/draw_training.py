@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from espnet2_tisdiss.atomic import write_whole
+from espnet2_tisdiss.atomic import write_atomically
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.evaluate.pictures import Curve, draw_curves
 from espnet2_tisdiss.recipes.program import run_main
@@ -85,7 +85,7 @@ def main() -> None:
     if not found:
         return
     picture = draw_curves(found, "training steps", "SI-SNR [dB]", "Means of each epoch")
-    write_whole(exp / PICTURE, picture)
+    write_atomically(exp / PICTURE, picture)
 
 
 if __name__ == "__main__":

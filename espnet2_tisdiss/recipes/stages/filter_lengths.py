@@ -7,7 +7,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from espnet2_tisdiss.atomic import build_aside
+from espnet2_tisdiss.atomic import replacing_folder
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.lists import read_scp
 from espnet2_tisdiss.recipes.data_directories import copy_lists
@@ -41,8 +41,8 @@ def filter_lengths(
             f"{data_dir}: none of {len(durations)} utterances lasts {min_duration_s:g} to "
             f"{max_duration_s:g} s (--min_wav_duration, --max_wav_duration)"
         )
-    with build_aside(out_dir) as aside:
-        copy_lists(sorted([*data_dir.glob("*.scp"), *data_dir.glob("utt2*")]), aside, kept)
+    with replacing_folder(out_dir) as temporary:
+        copy_lists(sorted([*data_dir.glob("*.scp"), *data_dir.glob("utt2*")]), temporary, kept)
     return len(kept), len(durations) - len(kept)
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import soxr
 
-from espnet2_tisdiss.atomic import build_aside
+from espnet2_tisdiss.atomic import replacing_folder
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.lists import write_scp
 from espnet2_tisdiss.recipes.data_directories import copy_lists, read_data_dir
@@ -56,12 +56,12 @@ class Format:
 class Utterance:
     """The files of one utterance: list name -> source path, and where new files go.
 
-    ``aside`` is the folder to write into now, ``final`` the same folder's later name.
+    ``temporary`` is the folder to write into, ``final`` its later name.
     """
 
     key: str
     sources: dict[str, str]
-    aside: Path
+    temporary: Path
     final: Path
 
 
@@ -127,7 +127,7 @@ def _place(signal: Signal, name: str, utterance: Utterance, wanted: Format) -> t
         subtype = "DOUBLE" if subtype == "DOUBLE" else "FLOAT"
     relative = Path("audio", Path(name).stem, f"{utterance.key}.{wanted.audio_format}")
     try:
-        write_signal(utterance.aside / relative, samples, wanted.rate, subtype)
+        write_signal(utterance.temporary / relative, samples, wanted.rate, subtype)
     except TisdissError as error:
         raise TisdissError(f"{error}; use --audio_format wav") from None  # which holds everything
     return str(utterance.final / relative), len(samples)
@@ -148,24 +148,24 @@ def format_data_dir(
     keys = list(tables[lists[0]])
     if bad := next((key for key in keys if "/" in key), None):
         raise TisdissError(f"{data_dir / lists[0]}: key {bad!r} holds a '/', which names a folder")
-    with build_aside(out_dir) as aside:
+    with replacing_folder(out_dir) as temporary:
         utterances = [
-            Utterance(key, {name: tables[name][key] for name in lists}, aside, out_dir)
+            Utterance(key, {name: tables[name][key] for name in lists}, temporary, out_dir)
             for key in keys
         ]
         outcomes = _format_all(utterances, wanted, nj, f"format {data_dir}")
         for name in lists:
-            write_scp(aside / name, {outcome.key: outcome.paths[name] for outcome in outcomes})
+            write_scp(temporary / name, {outcome.key: outcome.paths[name] for outcome in outcomes})
         write_scp(
-            aside / "utt2num_samples",
+            temporary / "utt2num_samples",
             {outcome.key: str(outcome.num_samples) for outcome in outcomes},
         )
         silent = {out.key: " ".join(out.silent) for out in outcomes if out.silent}
         if silent:
-            write_scp(aside / "silent_utts", silent)
+            write_scp(temporary / "silent_utts", silent)
         # utt2spk (for dynamic mixing), utt2category, ...
         extra = {path for path in data_dir.glob("utt2*") if path.name != "utt2num_samples"}
-        copy_lists(sorted(extra), aside, keys)
+        copy_lists(sorted(extra), temporary, keys)
     return outcomes
 
 

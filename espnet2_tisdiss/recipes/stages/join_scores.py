@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from espnet2_tisdiss.atomic import build_aside
+from espnet2_tisdiss.atomic import replacing_folder
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.lists import read_scp, write_scp
 from espnet2_tisdiss.recipes.program import run_main
@@ -56,17 +56,20 @@ def join_scores(jobs: Path, out_dir: Path) -> dict[str, float]:
     outs = sorted(jobs.glob("*/out"))
     if not outs:
         raise TisdissError(f"{jobs}: no scores were written")
-    with build_aside(out_dir) as aside:
+    with replacing_folder(out_dir) as temporary:
         for path in sorted(outs[0].iterdir()):
             joined: dict[str, str] = {}
             for out in outs:
                 joined |= read_scp(out / path.name)
-            write_scp(aside / path.name, joined)
+            write_scp(temporary / path.name, joined)
         means = {
-            metric: float(np.mean(list(read_scores(aside, metric).values()))) for metric in METRICS
+            metric: float(np.mean(list(read_scores(temporary, metric).values())))
+            for metric in METRICS
         }
         for metric, mean in means.items():
-            (aside / f"result_{metric.lower()}.txt").write_text(f"{mean:.4f}\n", encoding="utf-8")
+            (temporary / f"result_{metric.lower()}.txt").write_text(
+                f"{mean:.4f}\n", encoding="utf-8"
+            )
     return means
 
 

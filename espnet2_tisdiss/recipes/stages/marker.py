@@ -17,7 +17,7 @@ import json
 import sys
 from pathlib import Path
 
-from espnet2_tisdiss.atomic import write_whole
+from espnet2_tisdiss.atomic import write_atomically
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.lists import read_scp
 from espnet2_tisdiss.recipes.program import run_main
@@ -79,7 +79,7 @@ def write_marker(path: Path, facts: dict[str, str]) -> None:
     for name, value in facts.items():
         if value == MISSING or (value == "False" and name.startswith("the presence of ")):
             raise TisdissError(f"{path} cannot be written: {name} is missing")
-    write_whole(path, json.dumps(facts, indent=1) + "\n")
+    write_atomically(path, json.dumps(facts, indent=1) + "\n")
 
 
 def changes(recorded: dict[str, str], now: dict[str, str]) -> list[str]:

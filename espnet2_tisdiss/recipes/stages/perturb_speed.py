@@ -16,7 +16,7 @@ from pathlib import Path
 
 import soxr
 
-from espnet2_tisdiss.atomic import build_aside
+from espnet2_tisdiss.atomic import replacing_folder
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.lists import read_scp, write_scp
 from espnet2_tisdiss.recipes.data_directories import read_data_dir, write_speakers
@@ -82,7 +82,7 @@ def perturb_data_dir(
     if len({Decimal(factor) for factor in factors}) != len(factors):
         raise TisdissError(f"speed factors must differ: {' '.join(factors)}")
     tables = read_data_dir(data_dir, lists)
-    with build_aside(out_dir) as aside:
+    with replacing_folder(out_dir) as temporary:
         jobs: list[Job] = []
         made: dict[str, dict[str, str]] = {name: {} for name in lists}
         for name in lists:
@@ -92,15 +92,15 @@ def perturb_data_dir(
                     relative = Path("audio", name.removesuffix(".scp"), f"{new_key}.wav")
                     made[name][new_key] = source if new_key == key else str(out_dir / relative)
                     if new_key != key:
-                        job = Job(key, source, aside / relative, float(factor), ref_channel)
+                        job = Job(key, source, temporary / relative, float(factor), ref_channel)
                         jobs.append(job)
         label = f"speed perturbation of {data_dir}"
         problems = [line for line in map_in_processes(perturb_file, jobs, nj, label) if line]
         if problems:
             raise TisdissError("\n".join(problems))
         for name in lists:
-            write_scp(aside / name, made[name])
-        _write_speaker_lists(data_dir, aside, factors)
+            write_scp(temporary / name, made[name])
+        _write_speaker_lists(data_dir, temporary, factors)
     return len(made[lists[0]])
 
 

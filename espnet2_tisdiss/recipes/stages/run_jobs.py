@@ -21,7 +21,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from espnet2_tisdiss.atomic import write_whole
+from espnet2_tisdiss.atomic import write_atomically
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.lists import read_scp
 from espnet2_tisdiss.processes import LogTail, failure, stop
@@ -69,7 +69,7 @@ def prepare(
     plan_file = work / "plan"
     if not plan_file.is_file() or plan_file.read_text(encoding="utf-8") != plan:
         shutil.rmtree(work, ignore_errors=True)
-        write_whole(plan_file, plan)
+        write_atomically(plan_file, plan)
     parts = [split(keys, nj) for keys in key_lists]
     jobs = []
     for number in range(nj):

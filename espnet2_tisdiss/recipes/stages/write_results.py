@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from espnet2_tisdiss.atomic import write_aside, write_whole
+from espnet2_tisdiss.atomic import replacing, write_atomically
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.evaluate.pictures import MULTIPLY_ADDS, Quality, draw_quality
 from espnet2_tisdiss.evaluate.tables import markdown_table
@@ -320,7 +320,7 @@ def _version(package: str) -> str:
 
 def write_csv(path: Path, all_results: Sequence[SetResults]) -> None:
     """One row for each set, depth and utterance, with all metrics and improvements."""
-    with write_aside(path) as aside, aside.open("w", newline="", encoding="utf-8") as file:
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(
             ["dataset", "n_re", "utterance", *METRICS, *(f"{metric}i" for metric in IMPROVED)]
@@ -375,7 +375,7 @@ def write_picture(path: Path, all_results: Sequence[SetResults], cost: Mapping[s
                 [list(results.improvement(scored, "SI_SNR").values()) for scored in depths],
             )
     if data_sets:
-        write_whole(path, draw_quality(data_sets, MULTIPLY_ADDS))
+        write_atomically(path, draw_quality(data_sets, MULTIPLY_ADDS))
     else:
         path.unlink(missing_ok=True)
     return bool(data_sets)
@@ -408,7 +408,7 @@ def write_report(
     text += "".join(
         set_section(results, metrics, cost, beside.get(results.name, "")) for results in all_results
     )
-    write_whole(enh_exp / "RESULTS.md", text.rstrip("\n") + "\n")
+    write_atomically(enh_exp / "RESULTS.md", text.rstrip("\n") + "\n")
 
 
 def depth_tables(report: str) -> str:

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 import yaml
 
-from espnet2_tisdiss.atomic import build_aside, write_whole
+from espnet2_tisdiss.atomic import replacing_folder, write_atomically
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.evaluate.tables import markdown_table
 from espnet2_tisdiss.pretrained.bundled import CHECKSUMS, EXAMPLE, MODEL_FILE, MODELS, checksum_line
@@ -354,20 +354,20 @@ def bundle(args: argparse.Namespace) -> str:
     check_scored(args.exp, results, Path(files["model_file"]))
     config = portable_config(read_yaml(Path(files["train_config"])))
     folder = args.models / args.name
-    with build_aside(folder) as aside:
-        (aside / MODEL_FILE).write_bytes(weights_alone(Path(files["model_file"])))
-        (aside / CHECKSUMS).write_text(checksum_line(aside / MODEL_FILE), encoding="utf-8")
+    with replacing_folder(folder) as temporary:
+        (temporary / MODEL_FILE).write_bytes(weights_alone(Path(files["model_file"])))
+        (temporary / CHECKSUMS).write_text(checksum_line(temporary / MODEL_FILE), encoding="utf-8")
         text = yaml.safe_dump(config, sort_keys=False, default_flow_style=None, width=96)
-        (aside / CONFIG).write_text(text, encoding="utf-8")
-        model = check_model(aside, args.exp)
+        (temporary / CONFIG).write_text(text, encoding="utf-8")
+        model = check_model(temporary, args.exp)
         text = portable_results(results, args.test_sets)
-        (aside / RESULTS).write_text(text, encoding="utf-8")
+        (temporary / RESULTS).write_text(text, encoding="utf-8")
         text = model_card(args.name, model, all_gains, about)
-        (aside / "README.md").write_text(text, encoding="utf-8")
+        (temporary / "README.md").write_text(text, encoding="utf-8")
         example = args.example or folder / EXAMPLE
-        write_example(aside / EXAMPLE, example, model.sample_rate)
+        write_example(temporary / EXAMPLE, example, model.sample_rate)
     conf = args.conf / f"finetune_{args.name}.yaml"
-    write_whole(conf, finetune_config(args.name, config))
+    write_atomically(conf, finetune_config(args.name, config))
     return f"{folder}: {(folder / MODEL_FILE).stat().st_size / 1e6:.1f} MB of weights; {conf}"
 
 

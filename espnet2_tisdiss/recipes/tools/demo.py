@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from espnet2_tisdiss.atomic import write_whole
+from espnet2_tisdiss.atomic import write_atomically
 from espnet2_tisdiss.cli.console import (
     load_for_command,
     machine,
@@ -90,7 +90,7 @@ def write_files(
     for name, samples in named.items():
         fitting = samples * headroom_gain(float(np.abs(samples).max()))
         write_signal(out / f"{name}.wav", fitting, rate, "PCM_16")
-    write_whole(out / PICTURE, draw_spectrograms(rows, rate))
+    write_atomically(out / PICTURE, draw_spectrograms(rows, rate))
 
 
 def demonstrate(out: Path) -> None:

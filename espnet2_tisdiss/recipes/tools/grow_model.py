@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 from espnet2_tisdiss import SeparateSpeech, TISDiSSSeparator
-from espnet2_tisdiss.atomic import write_aside
+from espnet2_tisdiss.atomic import replacing
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.network.growing import grow
 from espnet2_tisdiss.recipes.program import run_main
@@ -43,7 +43,7 @@ def grow_model(model: str, config: Path, output: Path, seed: int) -> None:
     except (KeyError, TypeError, ValueError) as error:
         raise TisdissError(f"{config}: cannot hold {model}: {error}") from None
     weights = {f"separator.{name}": value for name, value in large.state_dict().items()}
-    with write_aside(output) as temporary:
+    with replacing(output) as temporary:
         torch.save(weights, temporary)
 
 

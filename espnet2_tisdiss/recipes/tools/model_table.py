@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from espnet2_tisdiss.atomic import write_whole
+from espnet2_tisdiss.atomic import write_atomically
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.evaluate.cost import COUNTED_SECONDS, CostCounter, build_parts, parameters
 from espnet2_tisdiss.recipes.program import run_main
@@ -94,7 +94,7 @@ def main() -> None:
     parser.add_argument("--output", required=True, type=Path, help="page to write, *.md")
     args = parser.parse_args()
     page = table(args.configs)
-    write_whole(args.output, page)
+    write_atomically(args.output, page)
 
 
 if __name__ == "__main__":

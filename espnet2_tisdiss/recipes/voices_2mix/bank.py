@@ -15,7 +15,7 @@ from random import Random
 
 import numpy as np
 
-from espnet2_tisdiss.atomic import write_aside, write_whole
+from espnet2_tisdiss.atomic import replacing, write_atomically
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.mixing.bank import Noise, Utterance, write_bank
 from espnet2_tisdiss.mixing.rooms import impulse_responses
@@ -101,7 +101,7 @@ def _report_faults(path: Path, faults: Sequence[str], skip_bad: bool) -> list[st
     path.unlink(missing_ok=True)
     if not faults:
         return []
-    write_whole(path, "".join(f"{fault}\n" for fault in faults))
+    write_atomically(path, "".join(f"{fault}\n" for fault in faults))
     if skip_bad:
         return [f"left out: {len(faults)} recordings that cannot be used, listed in {path}"]
     shown = list(faults[:SHOWN_FAULTS])
@@ -169,8 +169,8 @@ def _decode(work: Path, allow_narrow_band: bool, source: _Source) -> _Decoded:
             samples = source.read(allow_narrow_band)
         except TisdissError as error:
             return _Decoded(fault=str(error))
-        with write_aside(path) as aside:
-            np.save(aside, samples)
+        with replacing(path) as temporary:
+            np.save(temporary, samples)
     return _Decoded(path=path)
 
 
@@ -213,8 +213,8 @@ def _draw_room(work: Path, seed: int, number: int) -> Path:
         responses = impulse_responses(Random(f"{seed}/rooms/{number}"), RATE)
         energy = np.cumsum(np.square(responses[:, ::-1], dtype=np.float64), axis=1)[:, ::-1]
         heard = energy > energy[:, :1] * 10 ** (-TAIL_DB / 10)
-        with write_aside(path) as aside:
-            np.save(aside, responses[:, : int(heard.sum(axis=1).max())])
+        with replacing(path) as temporary:
+            np.save(temporary, responses[:, : int(heard.sum(axis=1).max())])
     return path
 
 

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from espnet2_tisdiss.atomic import write_whole
+from espnet2_tisdiss.atomic import write_atomically
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.mixing.bank import SPLITS, Bank
 from espnet2_tisdiss.recipes.corpora.files import location, require_package
@@ -175,7 +175,7 @@ def open_corpus(
                 )
         return True
     shutil.rmtree(corpus / "sets", ignore_errors=True)  # of a bank that is gone
-    write_whole(note, json.dumps(identity) + "\n")
+    write_atomically(note, json.dumps(identity) + "\n")
     return False
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 
-from espnet2_tisdiss.atomic import build_aside, write_whole
+from espnet2_tisdiss.atomic import replacing_folder, write_atomically
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.lists import write_scp
 from espnet2_tisdiss.mixing.bank import Bank
@@ -85,7 +85,7 @@ def make_sets(corpus: Path, sets: Sequence[FixedSet], seed: int, processes: int)
         rows.setdefault(fixed_set, []).append(row)
         if len(rows[fixed_set]) == fixed_set.count:
             lines = ["\t".join(SCENE_COLUMNS), *sorted(rows[fixed_set])]
-            write_whole(folders[fixed_set] / SCENES, "".join(f"{line}\n" for line in lines))
+            write_atomically(folders[fixed_set] / SCENES, "".join(f"{line}\n" for line in lines))
     return list(folders.values())
 
 
@@ -161,11 +161,11 @@ def make_data_dir(folder: Path, data: Path, recipe: Path) -> int:
     """
     scenes = (folder / SCENES).read_text(encoding="utf-8")
     names = [line.partition("\t")[0] for line in scenes.splitlines()[1:]]
-    with build_aside(data) as aside:
+    with replacing_folder(data) as temporary:
         for signal, list_name in LIST_OF_SIGNAL.items():
             files = {name: folder / signal / f"{name}.wav" for name in names}
-            write_scp(aside / list_name, {n: listed_path(p, recipe) for n, p in files.items()})
-        write_speakers(aside, {name: name for name in names})
-        (aside / SCENES).write_text(scenes, encoding="utf-8")
-        read_data_dir(aside, [*LIST_OF_SIGNAL.values(), "utt2spk"])
+            write_scp(temporary / list_name, {n: listed_path(p, recipe) for n, p in files.items()})
+        write_speakers(temporary, {name: name for name in names})
+        (temporary / SCENES).write_text(scenes, encoding="utf-8")
+        read_data_dir(temporary, [*LIST_OF_SIGNAL.values(), "utt2spk"])
     return len(names)

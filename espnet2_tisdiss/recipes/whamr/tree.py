@@ -114,7 +114,7 @@ def list_mixtures(folder: Path, task: Task) -> list[str]:
     for signal in task.lists.values():
         if not (folder / signal).is_dir():
             raise TisdissError(f"{folder / signal}: no such folder, which WHAMR! has")
-    # what an interrupted run was writing aside begins with a dot
+    # temporary files of an interrupted run begin with a dot
     return sorted(path.stem for path in (folder / task.mixture).glob("[!.]*.wav"))
 
 

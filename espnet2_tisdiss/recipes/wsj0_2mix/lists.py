@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from espnet2_tisdiss.atomic import build_aside
-from espnet2_tisdiss.checks import some_of
+from espnet2_tisdiss.atomic import replacing_folder
+from espnet2_tisdiss.checks import abbreviated
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.lists import read_scp
 from espnet2_tisdiss.recipes.corpora.files import fetch
@@ -146,9 +146,9 @@ def fetch_levels(folder: Path, url: str) -> None:
     """
     if folder.is_dir():
         return
-    with build_aside(folder) as aside:
+    with replacing_folder(folder) as temporary:
         for name in LEVEL_FILES:
-            fetch(aside / name, f"{url}/{name}", LEVELS_ORIGIN)
+            fetch(temporary / name, f"{url}/{name}", LEVELS_ORIGIN)
 
 
 def read_powers(folder: Path) -> dict[str, float]:
@@ -176,7 +176,7 @@ def pick_powers(
     """
     wanted = list(utterances)
     if missing := [utterance for utterance in wanted if utterance not in powers]:
-        raise TisdissError(f"{folder}: activlev_*.txt lack utterance {some_of(missing, 1)}")
+        raise TisdissError(f"{folder}: activlev_*.txt lack utterance {abbreviated(missing, 1)}")
     return {utterance: powers[utterance] for utterance in wanted}
 
 

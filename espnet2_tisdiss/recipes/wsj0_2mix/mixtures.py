@@ -150,6 +150,6 @@ def read_tree(folder: Path, split: str, num_spk: int) -> list[Mixture]:
     """
     if not (folder / split / "mix").is_dir():
         raise TisdissError(f"{folder / split / 'mix'}: no such folder")
-    # what an interrupted run was writing aside begins with a dot
+    # temporary files of an interrupted run begin with a dot
     paths = (folder / split / "mix").glob("[!.]*.wav")
     return [mixture_of_name(path, num_spk) for path in sorted(paths)]

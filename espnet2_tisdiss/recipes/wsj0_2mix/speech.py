@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
-from espnet2_tisdiss.atomic import write_aside
-from espnet2_tisdiss.checks import some_of
+from espnet2_tisdiss.atomic import replacing
+from espnet2_tisdiss.checks import abbreviated
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.recipes.corpora.active_level import active_level
 from espnet2_tisdiss.recipes.corpora.files import do_all, read_source, to_rate
@@ -88,7 +88,7 @@ def convert(
         else:
             missing.append(f"{name}{SPHERE}")
     if missing:
-        raise TisdissError(f"{root}: lacks {some_of(missing, 1)} on all discs")
+        raise TisdissError(f"{root}: lacks {abbreviated(missing, 1)} on all discs")
     if jobs and (program := shutil.which("sph2pipe")) is None:
         raise TisdissError(
             f"{root}: holds sphere files ({SPHERE}), but sph2pipe, which converts them, is not in "
@@ -110,14 +110,16 @@ def convert_file(program: str, job: tuple[Path, Path]) -> None:
         TisdissError: sph2pipe fails, or what it writes is not at WSJ0's rate.
     """
     sphere, wav = job
-    with write_aside(wav) as aside:
+    with replacing(wav) as temporary:
         done = subprocess.run(
-            [program, "-p", "-f", "wav", str(sphere), str(aside)], capture_output=True, text=True
+            [program, "-p", "-f", "wav", str(sphere), str(temporary)],
+            capture_output=True,
+            text=True,
         )
         if done.returncode != 0:
             reason = " ".join(done.stderr.split()) or f"exit code {done.returncode}"
             raise TisdissError(f"{sphere}: sph2pipe failed: {reason}")
-        frames_of(aside, WSJ0_RATE)
+        frames_of(temporary, WSJ0_RATE)
 
 
 def measure_power(path: Path) -> float:

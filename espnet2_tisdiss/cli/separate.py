@@ -204,7 +204,7 @@ def command(
         options = dataclasses.replace(options, depths=depths)
     total = sum(map(sum, durations.values()))
     loading = {
-        "name": model_name,
+        "model_tag": model_name,
         "device": model.device,
         "dtype": dtype,
         "sample_rate": model_rate,

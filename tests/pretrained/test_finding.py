@@ -11,7 +11,8 @@ from espnet2.main_funcs.pack_funcs import pack, unpack
 from models import TINY
 
 from espnet2_tisdiss import SeparateSpeech, TisdissError
-from espnet2_tisdiss.pretrained.finding import bundled, find_model
+from espnet2_tisdiss.pretrained import bundled
+from espnet2_tisdiss.pretrained.finding import find_model
 
 
 @pytest.fixture

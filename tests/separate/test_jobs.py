@@ -33,7 +33,7 @@ def test_as_from_one_process(espnet_model, tasks, tmp_path):
     _, config, weights = espnet_model()
     tasks = [tasks[0], Task(tmp_path / "none.wav", tmp_path / "out", "none"), tasks[2]]
     told = []
-    outcomes = list(separate_in_jobs({"name": weights}, tasks, OPTIONS, 2, 1, told.append))
+    outcomes = list(separate_in_jobs({"model_tag": weights}, tasks, OPTIONS, 2, 1, told.append))
     assert {outcome.source.stem: outcome.status for outcome in outcomes} == {
         "a": "done",
         "none": "failed",
@@ -61,7 +61,7 @@ def test_a_killed_process_takes_its_file_with_it_and_no_other(espnet_model, task
 
     one_by_one = Options(Depths((1,)), Chunking.in_seconds(RATE))
     outcomes = list(
-        separate_in_jobs({"name": weights}, tasks, one_by_one, 1, 1, kill_at_the_second_file)
+        separate_in_jobs({"model_tag": weights}, tasks, one_by_one, 1, 1, kill_at_the_second_file)
     )
     assert [outcome.status for outcome in outcomes] == ["done", "failed", "done"]
     reason = outcomes[1].reason
@@ -70,6 +70,6 @@ def test_a_killed_process_takes_its_file_with_it_and_no_other(espnet_model, task
 
 
 def test_processes_that_cannot_begin(tasks, tmp_path):
-    outcomes = list(separate_in_jobs({"name": tmp_path}, tasks, OPTIONS, 2, 1))
+    outcomes = list(separate_in_jobs({"model_tag": tmp_path}, tasks, OPTIONS, 2, 1))
     assert [outcome.source for outcome in outcomes] == [task.source for task in tasks]
     assert all("no process could load the model" in outcome.reason for outcome in outcomes)

@@ -153,7 +153,7 @@ class AudioWriter:
             if written != self._frames:
                 raise AudioError(
                     f"{self.path}: {written} of {self._frames} samples were written; "
-                    "the file was deleted"
+                    "the file was discarded"
                 )
             with folder_errors(self.path.parent):
                 self._temporary.replace(self.path)

@@ -47,10 +47,13 @@ while (($# > 0)); do
             ;;
     esac
 done
+export PYTHONPATH=../../..${PYTHONPATH:+:${PYTHONPATH}}
 if [[ -z ${exp} ]]; then
-    ./run.sh --size default --seed 0 --python "${python}" "${options[@]}"
+    start=exp/${corpus}/start.pth
+    [[ -e ${start} ]] || "${python}" -m espnet2_tisdiss.recipes.tools.grow_model mini \
+        conf/train_default.yaml "${start}"
+    ./run.sh --size default --seed 0 --python "${python}" --init_param "${PWD}/${start}" "${options[@]}"
     exp=exp/${corpus}/enh_train_default_raw
 fi
-export PYTHONPATH=../../..${PYTHONPATH:+:${PYTHONPATH}}
 exec "${python}" -m espnet2_tisdiss.recipes.tools.bundle_model "${exp}" --name voices \
     --test_sets test_{clean,noisy,rooms,partial}_"${corpus}" --about local/about.yaml

@@ -270,7 +270,7 @@ class TISDiSSSeparator(AbsSeparator):
         # not a number in all of its frames, is separated as silence; a NaN among numbers stays.
         no_number = input.isnan().all(2)  # (b, t)
         if ilens is not None:
-            no_number |= ~_frame_mask(ilens.to(input.device), input.shape[1])
+            no_number |= ~_frame_mask(ilens, input)
         return input.masked_fill(no_number.all(1)[:, None, None], 0)
 
     def _embed(self, mixture: Tensor, ilens: Tensor | None) -> tuple[Tensor, Tensor | None]:
@@ -308,6 +308,9 @@ class TISDiSSSeparator(AbsSeparator):
     def _run(self, part: nn.Module, x: Tensor, frames: Tensor | None) -> Tensor:
         """Return ``part`` of ``x``, keeping what the option ``checkpoint`` says."""
         keeps_all = self.config.checkpoint == "none"
+        if self.is_compiled:
+            # each order in memory would be compiled anew, and a block's first step is this copy
+            x = x.contiguous()
         # a block of "block" has its paths recomputed one by one; the splitter is one itself
         keeps_all |= self.config.checkpoint == "block" and part is not self.spk_spliter
         return (part if keeps_all else recomputed(part))(x, frames)
@@ -439,9 +442,11 @@ def _valid_frames(ilens: Tensor | None, mixture: Tensor) -> Tensor | None:
     n_frames = mixture.shape[1]
     if ilens is None or bool((ilens >= n_frames).all()):
         return None
-    return _frame_mask(ilens.to(mixture.device), n_frames)
+    return _frame_mask(ilens, mixture)
 
 
-def _frame_mask(ilens: Tensor, n_frames: int) -> Tensor:
-    """Return (b, t), true at each item's first ``ilens`` (b,) frames."""
-    return torch.arange(n_frames, device=ilens.device) < ilens[:, None]
+def _frame_mask(ilens: Tensor, mixture: Tensor) -> Tensor:
+    """Return (b, t), true at the first ``ilens`` (b,) frames of each item of ``mixture``."""
+    # a copy that blocks would wait for all that the GPU has still to do
+    ilens = ilens.to(mixture.device, non_blocking=True)
+    return torch.arange(mixture.shape[1], device=mixture.device) < ilens[:, None]

@@ -20,6 +20,8 @@ FEW_POSITIONS = 4
 SHORT_LENGTH = 128
 # Its backward pass is slow in half precision: there, training takes plain products for longer rows.
 SHORT_HALF_LENGTH = 1024
+# CUDA starts its fused kernels on a grid with the rows on an axis that is no longer than this.
+MOST_ROWS = 2**16 - 1
 # Heads up to this width, over at least so many positions, are NarrowAttention's.
 NARROW, NARROW_LENGTH = 8, 48
 
@@ -51,7 +53,12 @@ class RotaryEmbedding(nn.Module):
         position = torch.arange(x.shape[2], device=x.device, dtype=self.freqs.dtype)
         angle = torch.outer(position, self.freqs)  # (length, head_dim / 2)
         angle = angle.view(len(angle), *[1 for _ in range(x.dim() - 4)], -1)
-        pairs = torch.view_as_complex(x.to(self.freqs.dtype).unflatten(-1, (-1, 2)))
+        pairs = x.to(self.freqs.dtype).unflatten(-1, (-1, 2))
+        if torch.compiler.is_compiling():  # it fuses no complex numbers
+            first, second, cos, sin = *pairs.unbind(-1), angle.cos(), angle.sin()
+            rotated = torch.stack((first * cos - second * sin, first * sin + second * cos), -1)
+            return rotated.flatten(-2).to(x.dtype)
+        pairs = torch.view_as_complex(pairs)
         rotated = pairs * torch.polar(torch.ones_like(angle), angle)
         return torch.view_as_real(rotated).flatten(-2).to(x.dtype)
 
@@ -124,14 +131,14 @@ class MultiHeadSelfAttention(nn.Module):
         dropout = self.dropout if self.training else 0.0
         if self.flash_attention and mask is None:  # that kernel takes no mask on a GPU
             with sdpa_kernel(SDPBackend.FLASH_ATTENTION):
-                y = F.scaled_dot_product_attention(q, k, v, mask, dropout)
+                y = fused_attention(q, k, v, mask, dropout)
         elif q.device.type == "cpu" and q.shape[-2] <= _short_length(q):
             weight = (q * q.shape[-1] ** -0.5) @ k.mT  # (b * rows, head, query, key)
             if mask is not None:
                 weight = weight.masked_fill(~mask, float("-inf"))
             y = F.dropout(weight.softmax(-1), dropout, self.training) @ v
         else:
-            y = F.scaled_dot_product_attention(q, k, v, mask, dropout)
+            y = fused_attention(q, k, v, mask, dropout)
         return y.transpose(1, 2).unflatten(0, (b, n_rows))
 
     def _attend_narrow(self, q: Tensor, k: Tensor, v: Tensor, _: None) -> Tensor:
@@ -153,6 +160,15 @@ class MultiHeadSelfAttention(nn.Module):
         first, second = v.split(1, 2)
         # CUDA's autocast sums in float32
         return torch.lerp(first, second, weight.sigmoid().to(v.dtype))
+
+
+def fused_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout: float) -> Tensor:
+    """Return PyTorch's fused attention of (rows, head, length, dim), of any number of rows."""
+    if len(q) <= MOST_ROWS:
+        return F.scaled_dot_product_attention(q, k, v, mask, dropout)
+    masks = [None] * -(-len(q) // MOST_ROWS) if mask is None else mask.split(MOST_ROWS)
+    parts = zip(*(z.split(MOST_ROWS) for z in (q, k, v)), masks, strict=True)
+    return torch.cat([F.scaled_dot_product_attention(*part, dropout) for part in parts])
 
 
 def _short_length(q: Tensor) -> int:

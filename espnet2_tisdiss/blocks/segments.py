@@ -5,6 +5,7 @@ overlapping segments (Luo et al., 2020, DPRNN, section 2.1) they become a map: a
 segments, axis f the frames within one. See ``frontend`` for what a front end is.
 """
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -43,7 +44,7 @@ class SegmentEmbed(nn.Module):
         x = x.unfold(1, 2 * self.hop, self.hop).movedim(2, -1)  # (b, segment, frame within, h)
         if frames is not None:
             count = (frames.sum(1, keepdim=True) + self.hop - 1) // self.hop + 1
-            frames = count.new_tensor(range(x.shape[1])) < count
+            frames = torch.arange(x.shape[1], device=count.device) < count
         return x.contiguous(), frames
 
 

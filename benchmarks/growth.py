@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from measuring import (
     ROOT,
-    RunProgress,
     begin,
     exponent,
     fresh,
@@ -32,6 +31,7 @@ from measuring import (
     untrained,
 )
 from results import check_page, machine, number, record, table
+from run_progress import RunProgress
 
 from espnet2_tisdiss.cost import CostCounter, PeakMemory, memory_in_use, speech_shaped_noise
 from espnet2_tisdiss.errors import TisdissError

@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from measuring import (
     ROOT,
-    RunProgress,
     begin,
     exponent,
     fresh,
@@ -32,6 +31,7 @@ from measuring import (
     untrained,
 )
 from results import check_page, machine, number, record, table
+from run_progress import RunProgress
 
 from espnet2_tisdiss.atomic import write_atomically
 from espnet2_tisdiss.audio.noise import speech_shaped_noise

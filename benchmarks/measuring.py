@@ -15,17 +15,10 @@ import numpy as np
 import torch
 import yaml
 
-from espnet2_tisdiss.cli.console import WorkProgress
 from espnet2_tisdiss.errors import TisdissError, first_line
 
 ROOT = Path(__file__).parents[1]
 GEMM = (4096, 2048, 2048)
-
-
-class RunProgress(WorkProgress):
-    """Progress in runs."""
-
-    UNIT = "runs"
 
 
 def parser(description: str) -> argparse.ArgumentParser:

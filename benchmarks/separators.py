@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from measuring import (
     ROOT,
-    RunProgress,
     begin,
     fresh,
     parser,
@@ -172,23 +171,31 @@ def count_macs(separate: "SeparateSpeech", mixture: Any) -> float:
 def build(rival: Rival, device: str = "cpu") -> "SeparateSpeech":
     """Return a model of the published size."""
     from espnet2.bin.enh_inference import SeparateSpeech  # here, because it takes seconds
-    from espnet2.enh.layers.tcn import TemporalConvNet
 
     separate = untrained(SeparateSpeech, rival.config, device)
-    if rival.skip_dim is not None:
-        conf = rival.config["separator_conf"]
-        separate.enh_model.separator.tcn = TemporalConvNet(
-            N=rival.config["encoder_conf"]["channel"],
-            B=conf["bottleneck_dim"],
-            H=conf["hidden_dim"],
-            P=conf["kernel"],
-            X=conf["layer"],
-            R=conf["stack"],
-            C=conf["num_spk"],
-            Sc=rival.skip_dim,
-            norm_type=conf["norm_type"],
-        ).to(device)
+    as_published(rival, separate.enh_model.separator)
+    separate.enh_model.to(device)
     return separate
+
+
+def as_published(rival: Rival, separator: torch.nn.Module) -> None:
+    """Give ESPnet's Conv-TasNet the skip connections that its options lack."""
+    if rival.skip_dim is None:
+        return
+    from espnet2.enh.layers.tcn import TemporalConvNet  # here, because it takes seconds
+
+    conf = rival.config["separator_conf"]
+    separator.tcn = TemporalConvNet(
+        N=rival.config["encoder_conf"]["channel"],
+        B=conf["bottleneck_dim"],
+        H=conf["hidden_dim"],
+        P=conf["kernel"],
+        X=conf["layer"],
+        R=conf["stack"],
+        C=conf["num_spk"],
+        Sc=rival.skip_dim,
+        norm_type=conf["norm_type"],
+    )
 
 
 def cost_of_rival(name: str, seconds: float, repeats: int, device: str) -> list[Cost]:
@@ -260,6 +267,8 @@ def main() -> None:
     check_page(args.page, f"separators-{device.type}", ["--only"] * bool(args.only))
     names = args.only or [*OURS, *RIVALS]
     costs: list[Cost] = []
+    from run_progress import RunProgress  # here, because it needs the command line's packages
+
     with RunProgress.shown(len(names), "separators") as progress:
         for name in names:
             measured = cost_of_ours if name in OURS else cost_of_rival

@@ -26,7 +26,6 @@ ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT)]
 
 from measuring import (  # noqa: E402
-    RunProgress,
     begin,
     difference,
     fresh,
@@ -371,6 +370,8 @@ def _answer(args: argparse.Namespace) -> None:
     wanted = args.only or usual
     total = sum(steps_of(name, args.repeats) for name in wanted)
     rows, details = [], []
+    from run_progress import RunProgress  # here, because it needs the command line's packages
+
     with RunProgress.shown(total, "speed") as progress:
         for name in wanted:
             answer = QUESTIONS[name](setting, progress.advance)

@@ -18,7 +18,6 @@ import statistics
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import count as numbers
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,6 @@ import yaml
 from espnet2.train.collate_fn import CommonCollateFn
 from measuring import (
     ROOT,
-    RunProgress,
     begin,
     count,
     parser,
@@ -37,7 +35,9 @@ from measuring import (
     seconds_of,
     teraflop,
 )
+from noise_bank import write_noises
 from results import check_page, machine, number, record, table
+from run_progress import RunProgress
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -46,7 +46,6 @@ from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.espnet.memory import keep_freed_memory
 from espnet2_tisdiss.espnet.training import ResumableTask
 from espnet2_tisdiss.evaluate.cost import build_parts
-from espnet2_tisdiss.mixing.bank import Noise, Utterance, write_bank
 from espnet2_tisdiss.mixing.iterator import MixtureIterFactory
 from espnet2_tisdiss.mixing.scenes import MixingConfig
 from espnet2_tisdiss.network.assembly import hop_of
@@ -243,24 +242,6 @@ def step_macs(setting: Setting, n_re: int) -> float:
 
 
 # --- the mixtures of a step -----------------------------------------------------------------------
-
-
-def write_noises(folder: Path, rate: int) -> None:
-    """Write a bank of ten speakers, noises and rooms: noise that sounds a little like them."""
-    seeds = numbers()
-
-    def sound(seconds: float) -> np.ndarray:
-        return (32767 * speech_shaped_noise(seconds, rate, next(seeds))).astype(np.int16)
-
-    speech = [
-        (Utterance(f"{j}_{n}", str(j), "FM"[j % 2], "", "train", 40.0, 0.0), sound(3 + n % 4))
-        for j in range(10)
-        for n in range(8)
-    ]
-    noises = [(Noise(str(n)), sound(60)) for n in range(3)]
-    decay = 10 ** (-3 * np.arange(rate // 2) / (rate // 2))
-    rooms = np.random.default_rng(0).standard_normal((10, 2, len(decay))) * decay
-    write_bank(folder, rate, speech, noises, rooms)
 
 
 def feeding_seconds(setting: Setting) -> float | None:

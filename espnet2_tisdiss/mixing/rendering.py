@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import soxr
-from scipy.signal import oaconvolve
 
 from espnet2_tisdiss.mixing.bank import Bank, Noise, Utterance
 from espnet2_tisdiss.mixing.scenes import Scene, Voice, changed_length
@@ -61,12 +60,22 @@ def _voice(bank: Bank, voice: Voice, scene: Scene) -> np.ndarray:
     if scene.room < 0:
         return source
     response = bank.rooms[scene.room, voice.place]
-    wet = oaconvolve(source, response)[: scene.length].astype(np.float32)
+    wet = _convolved(source, response)
     energy = np.sum(np.square(wet))
     if energy == 0:
         raise PauseError(f"{voice.speaker}: is silent in room {scene.room}")
     # the room changes the level; restore the scene's
     return wet * np.sqrt(np.sum(np.square(source)) / energy)
+
+
+def _convolved(source: np.ndarray, response: np.ndarray) -> np.ndarray:
+    """Return the start of a convolution, as long as ``source``; both float32 (n,)."""
+    # a small multiple of a power of two, for which transforms are fast; they stay in float32
+    length = len(source) + len(response) - 1
+    step = 1 << max(0, length.bit_length() - 3)
+    size = -(-length // step) * step
+    spectrum = np.fft.rfft(source, size) * np.fft.rfft(response, size)
+    return np.fft.irfft(spectrum, size)[: len(source)]
 
 
 def _noise(bank: Bank, noise: Noise, offset: int, length: int) -> np.ndarray:

@@ -120,9 +120,11 @@ class MultiDepthPIT(AbsLossWrapper):
         if len(losses) == 1:
             return losses[0]
         if self.depth_weights is None:
-            weights = torch.arange(1, len(losses) + 1).to(losses) ** self.depth_power
+            depths = torch.arange(1, len(losses) + 1, device=losses.device, dtype=losses.dtype)
+            weights = depths**self.depth_power
         elif len(self.depth_weights) == len(losses):
-            weights = losses.new_tensor(self.depth_weights)
+            weights = torch.tensor(self.depth_weights, dtype=losses.dtype)
+            weights = weights.to(losses.device, non_blocking=True)
         else:
             raise ValueError(
                 f"depth_weights has {len(self.depth_weights)} weights, but the separator "

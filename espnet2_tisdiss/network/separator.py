@@ -245,7 +245,7 @@ class TISDiSSSeparator(AbsSeparator):
         # NaN in all valid frames is separated as silence; other NaNs stay, to show a broken input.
         is_nan = input.isnan().all(2)  # (b, t)
         if ilens is not None:
-            is_nan |= ~_frame_mask(ilens.to(input.device), input.shape[1])
+            is_nan |= ~_frame_mask(ilens, input)
         return input.masked_fill(is_nan.all(1)[:, None, None], 0)
 
     def _embed(self, mixture: Tensor, ilens: Tensor | None) -> tuple[Tensor, Tensor | None]:
@@ -284,6 +284,9 @@ class TISDiSSSeparator(AbsSeparator):
     def _run(self, part: nn.Module, x: Tensor, frames: Tensor | None) -> Tensor:
         """Return ``part(x, frames)``, recomputed in the backward if ``checkpoint`` says so."""
         keeps_all = self.config.checkpoint == "none"
+        if self.is_compiled:
+            # each memory format would be compiled again, and a block copies its input anyway
+            x = x.contiguous()
         # with "block", blocks recompute their paths one by one; the splitter has none
         keeps_all |= self.config.checkpoint == "block" and part is not self.spk_spliter
         return (part if keeps_all else recomputed(part))(x, frames)
@@ -422,9 +425,11 @@ def _valid_frames(ilens: Tensor | None, mixture: Tensor) -> Tensor | None:
     n_frames = mixture.shape[1]
     if ilens is None or bool((ilens >= n_frames).all()):
         return None
-    return _frame_mask(ilens.to(mixture.device), n_frames)
+    return _frame_mask(ilens, mixture)
 
 
-def _frame_mask(ilens: Tensor, n_frames: int) -> Tensor:
-    """Return (b, t), true at the first ``ilens`` (b,) frames of each item."""
-    return torch.arange(n_frames, device=ilens.device) < ilens[:, None]
+def _frame_mask(ilens: Tensor, mixture: Tensor) -> Tensor:
+    """Return (b, t), true at the first ``ilens`` (b,) frames of each item of ``mixture``."""
+    # a blocking copy would wait for all work queued on the GPU
+    ilens = ilens.to(mixture.device, non_blocking=True)
+    return torch.arange(mixture.shape[1], device=mixture.device) < ilens[:, None]

@@ -120,6 +120,30 @@ def test_long_attention_equals_short(monkeypatch):
     torch.testing.assert_close(attention(x, valid), short[1])
 
 
+@pytest.mark.parametrize("padded", [False, True])
+def test_more_rows_than_a_gpu_takes_at_once(padded, monkeypatch):
+    monkeypatch.setattr("espnet2_tisdiss.network.kernels.attention.SHORT_LENGTH", 0)
+    attention = randomise(MultiHeadSelfAttention(6, 8, 2, 0.0, flash_attention=False))
+    x = torch.randn(2, 7, 10, 6, dtype=torch.float64)
+    valid = torch.arange(10) < torch.tensor([[10], [4]]) if padded else None
+    expected, rows = attention(x, valid), []
+    fused = F.scaled_dot_product_attention
+    monkeypatch.setattr(
+        F, "scaled_dot_product_attention", lambda q, *z: rows.append(len(q)) or fused(q, *z)
+    )
+    monkeypatch.setattr("espnet2_tisdiss.network.kernels.attention.MOST_ROWS", 5)
+    torch.testing.assert_close(attention(x, valid), expected)
+    assert rows == [5, 5, 4]
+
+
+def test_positions_turn_alike_when_compiled():
+    rope = RotaryEmbedding(8)
+    x = torch.randn(2, 3, 11, 2, 8)
+    compiled = torch.compile(rope, backend="eager", fullgraph=True)
+    torch.testing.assert_close(compiled(x), rope(x))
+    torch.testing.assert_close(compiled(x.bfloat16()), rope(x.bfloat16()))
+
+
 @pytest.mark.parametrize("length", [SHORT_LENGTH, SHORT_LENGTH + 1, 500, SHORT_HALF_LENGTH, 1025])
 def test_attention_in_half_precision_equals_a_reference(length):
     attention = randomise(MultiHeadSelfAttention(8, 16, 2, 0.0, flash_attention=False))

@@ -43,7 +43,12 @@ class RotaryEmbedding(nn.Module):
         position = torch.arange(x.shape[2], device=x.device, dtype=self.freqs.dtype)
         angle = torch.outer(position, self.freqs)  # (length, head_dim / 2)
         angle = angle.view(len(angle), *[1 for _ in range(x.dim() - 4)], -1)
-        pairs = torch.view_as_complex(x.to(self.freqs.dtype).unflatten(-1, (-1, 2)))
+        pairs = x.to(self.freqs.dtype).unflatten(-1, (-1, 2))
+        if torch.compiler.is_compiling():  # torch.compile does not fuse complex numbers
+            first, second, cos, sin = *pairs.unbind(-1), angle.cos(), angle.sin()
+            rotated = torch.stack((first * cos - second * sin, first * sin + second * cos), -1)
+            return rotated.flatten(-2).to(x.dtype)
+        pairs = torch.view_as_complex(pairs)
         rotated = pairs * torch.polar(torch.ones_like(angle), angle)
         return torch.view_as_real(rotated).flatten(-2).to(x.dtype)
 

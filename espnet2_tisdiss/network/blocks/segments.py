@@ -5,6 +5,7 @@ segments that overlap by half (Luo et al., 2020, DPRNN, section 2.1), they becom
 counts segments, axis f the frames within a segment. ``frontend`` defines what a front end is.
 """
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -48,7 +49,7 @@ class SegmentEmbed(nn.Module):
         x = x.unfold(1, 2 * self.hop, self.hop).movedim(2, -1)  # (b, segment, frame within, h)
         if frames is not None:
             count = (frames.sum(1, keepdim=True) + self.hop - 1) // self.hop + 1
-            frames = count.new_tensor(range(x.shape[1])) < count
+            frames = torch.arange(x.shape[1], device=count.device) < count
         return x.contiguous(), frames
 
 

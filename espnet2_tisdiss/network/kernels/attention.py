@@ -20,6 +20,8 @@ FEW_POSITIONS = 4
 SHORT_LENGTH = 128
 # The fused kernel's backward is slow in half precision: training in it uses plain products longer.
 SHORT_HALF_LENGTH = 1024
+# CUDA launches its fused kernels with the rows on a grid axis of at most this length.
+MOST_ROWS = 2**16 - 1
 # NarrowAttention takes heads up to this width over at least this many positions.
 NARROW, NARROW_LENGTH = 8, 48
 
@@ -84,15 +86,24 @@ def _attend_rows(
         mask = valid[:, None, None, None].expand(-1, n_rows, -1, -1, -1).flatten(0, 1)
     if flash and mask is None:  # FlashAttention supports no mask on a GPU
         with sdpa_kernel(SDPBackend.FLASH_ATTENTION):
-            y = F.scaled_dot_product_attention(q, k, v, mask, dropout)
+            y = fused_attention(q, k, v, mask, dropout)
     elif q.device.type == "cpu" and q.shape[2] <= _short_length(q):
         weight = (q * q.shape[-1] ** -0.5) @ k.mT  # (b * rows, a, query, key)
         if mask is not None:
             weight = weight.masked_fill(~mask, float("-inf"))
         y = F.dropout(weight.softmax(-1), dropout) @ v
     else:
-        y = F.scaled_dot_product_attention(q, k, v, mask, dropout)
+        y = fused_attention(q, k, v, mask, dropout)
     return y.transpose(1, 2).unflatten(0, (b, n_rows))
+
+
+def fused_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout: float) -> Tensor:
+    """Return PyTorch's fused attention of (rows, a, l, d), for any number of rows."""
+    if len(q) <= MOST_ROWS:
+        return F.scaled_dot_product_attention(q, k, v, mask, dropout)
+    masks = [None] * -(-len(q) // MOST_ROWS) if mask is None else mask.split(MOST_ROWS)
+    parts = zip(*(z.split(MOST_ROWS) for z in (q, k, v)), masks, strict=True)
+    return torch.cat([F.scaled_dot_product_attention(*part, dropout) for part in parts])
 
 
 def _short_length(q: Tensor) -> int:

@@ -1,0 +1,86 @@
+"""A model's encoder, separator and decoder, run as ESPnet's model runs them.
+
+ESPnet's task imports every encoder, separator and loss, and with them packages of several hundred
+megabytes. Here the modules of one configuration are imported alone; parameters have the same names.
+"""
+
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from espnet2_tisdiss.network.reference import PlainTISDiSS
+
+CLASSES = {
+    "encoder": {
+        "stft": ("espnet2.enh.encoder.stft_encoder", "STFTEncoder"),
+        "conv": ("espnet2.enh.encoder.conv_encoder", "ConvEncoder"),
+        "same": ("espnet2.enh.encoder.null_encoder", "NullEncoder"),
+    },
+    "decoder": {
+        "stft": ("espnet2.enh.decoder.stft_decoder", "STFTDecoder"),
+        "conv": ("espnet2.enh.decoder.conv_decoder", "ConvDecoder"),
+        "same": ("espnet2.enh.decoder.null_decoder", "NullDecoder"),
+    },
+    "separator": {
+        "tisdiss": ("espnet2_tisdiss.network.separator", "TISDiSSSeparator"),
+        "tcn": ("espnet2.enh.separator.tcn_separator", "TCNSeparator"),
+        "dprnn": ("espnet2.enh.separator.dprnn_separator", "DPRNNSeparator"),
+        "tfgridnetv2": ("espnet2.enh.separator.tfgridnetv2_separator", "TFGridNetV2"),
+    },
+}
+
+
+class Pipeline(nn.Module):
+    """From waveforms to waveforms.
+
+    Args:
+        config: ESPnet's configuration.
+    """
+
+    def __init__(self, config: Mapping[str, Any]):
+        super().__init__()
+        self.encoder = _build(config, "encoder")
+        self.separator = _build(config, "separator", self.encoder.output_dim)
+        self.decoder = _build(config, "decoder")
+        self.normalises = bool(config.get("model_conf", {}).get("normalize_variance"))
+
+    def forward(self, waves: Tensor) -> list[Tensor]:
+        """Separate ``waves`` (b, n); in training mode return every supervised depth's (b, n)."""
+        if self.normalises:
+            waves = waves / waves.std(1, keepdim=True)
+        lengths = torch.full((len(waves),), waves.shape[1])  # on the CPU: nothing to wait for
+        features, frames = self.encoder(waves, lengths)
+        estimates, _, _ = self.separator(features, frames)
+        return [self.decoder(estimate, lengths)[0] for estimate in estimates]
+
+
+class PlainSeparator(nn.Module):
+    """The plain implementation with a separator's weights, in its place.
+
+    Args:
+        separator: a TISDiSS with the published front end, every depth of which is supervised.
+    """
+
+    def __init__(self, separator: nn.Module):
+        super().__init__()
+        self.inner = separator
+
+    def forward(self, input: Tensor, ilens: Tensor) -> tuple[list[Tensor], Tensor, dict]:
+        """Separate as the separator does; there must be no padding."""
+        inner = self.inner
+        weights = {**dict(inner.named_parameters()), **dict(inner.named_buffers())}
+        with input.device:
+            depths = PlainTISDiSS(inner.config, weights)(input, inner.reconstructor_repeat_times)
+        if not self.training:
+            depths = depths[-1:]
+        return [estimate for depth in depths for estimate in depth.unbind(1)], ilens, {}
+
+
+def _build(config: Mapping[str, Any], kind: str, *args: Any) -> nn.Module:
+    """Return one of the three parts of a configuration."""
+    module, name = CLASSES[kind][config[kind]]
+    part = getattr(importlib.import_module(module), name)
+    return part(*args, **config.get(f"{kind}_conf", {}))

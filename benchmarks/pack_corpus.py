@@ -1,0 +1,203 @@
+"""Pack a bank of recordings into one small file, and unpack it again.
+
+    python benchmarks/pack_corpus.py BANK corpus.zip
+    python benchmarks/pack_corpus.py --unpack corpus.zip BANK
+
+A bank (espnet2_tisdiss/mixing/bank.py) of 8 hours takes 1 GB. Packed, its speech and noises are
+Opus, a stream for each speaker; its rooms are in float16. Where not all fits the size, each speaker
+gives as many seconds as the others, and the test split stays out.
+"""
+
+import argparse
+import csv
+import io
+import json
+import math
+import os
+import zipfile
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, fields
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from measuring import count, run_main
+
+from espnet2_tisdiss.atomic import replacing
+from espnet2_tisdiss.errors import TisdissError
+from espnet2_tisdiss.mixing.bank import Bank, Noise, Utterance, write_bank
+
+SPLITS = ("train", "valid")
+# libsndfile's compression level of Opus spans these, in kbit/s of one channel
+FAST_KBITS, SLOW_KBITS = 256, 6
+OVERHEAD = 1.05  # of Ogg's pages, and of what the encoder spends beyond its rate
+
+
+def encoded(samples: np.ndarray, rate: int, kbits: float) -> bytes:
+    """Return int16 samples (n,) as Opus in Ogg."""
+    level = (FAST_KBITS - kbits) / (FAST_KBITS - SLOW_KBITS)
+    target = io.BytesIO()
+    options = {"format": "OGG", "subtype": "OPUS", "compression_level": level}
+    soundfile.write(target, samples, rate, **options)
+    return target.getvalue()
+
+
+def decoded(stream: bytes, lengths: Sequence[int]) -> list[np.ndarray]:
+    """Return the recordings, int16 (n,), of a stream that holds one after the other."""
+    samples, _ = soundfile.read(io.BytesIO(stream), dtype="int16")
+    missing = sum(lengths) - len(samples)
+    samples = np.pad(samples, (0, max(0, missing)))
+    return np.split(samples[: sum(lengths)], np.cumsum(lengths)[:-1])
+
+
+def chosen(utterances: Iterable[Utterance], samples: float) -> list[Utterance]:
+    """Return as many utterances of every speaker as fit a number of samples.
+
+    They are taken in turns: the first one of each speaker, then the second ones.
+    """
+    spoken: dict[str, list[Utterance]] = {}
+    for utterance in utterances:
+        spoken.setdefault(utterance.speaker, []).append(utterance)
+    turns = sorted(
+        ((turn, u.speaker, u) for said in spoken.values() for turn, u in enumerate(said)),
+        key=lambda item: item[:2],
+    )
+    taken = []
+    for _, _, utterance in turns:
+        if utterance.length <= samples:
+            taken.append(utterance)
+            samples -= utterance.length
+    return sorted(taken, key=lambda u: (u.split, u.speaker, u.name))
+
+
+def pack(folder: Path, target: Path, kbits: float, megabytes: float, most_rooms: int) -> str:
+    """Pack a bank; return a line that says what of it.
+
+    Raises:
+        TisdissError: the folder holds no bank, or noises and rooms alone are too large.
+    """
+    banks = {split: Bank(folder, split) for split in SPLITS}
+    rate = banks["train"].rate
+    noises = _noises(folder)
+    rooms = np.load(folder / "rooms.npy", mmap_mode="r")
+    # the splits have shares of the rooms by their numbers: leave out some of every share
+    rooms = rooms[:: max(1, math.ceil(len(rooms) / most_rooms))].astype(np.float16)
+    bytes_per_sample = kbits * 1e3 / 8 / rate * OVERHEAD
+    with replacing(target) as aside, zipfile.ZipFile(aside, "w") as archive:
+        archive.writestr("bank.json", json.dumps({"rate": rate}))
+        _write_array(archive, "rooms.npy", rooms)
+        speech = np.load(folder / "noise.npy", mmap_mode="r")
+        for number, noise in enumerate(noises):
+            samples = speech[noise.start : noise.start + noise.length]
+            archive.writestr(f"noise/{number:05d}.opus", encoded(samples, rate, kbits))
+        _write_rows(archive, "noises.tsv", noises, Noise)
+        left = megabytes * 1e6 - aside.stat().st_size - 2e5  # the tables come last
+        everything = [u for b in banks.values() for s in b.speakers for u in s.utterances]
+        taken = chosen(everything, left / bytes_per_sample)
+        if not taken:
+            raise TisdissError(f"{megabytes:g} MB are too few for the noises and rooms of {folder}")
+        speech = np.load(folder / "speech.npy", mmap_mode="r")
+        for number, said in enumerate(_by_speaker(taken)):
+            joined = np.concatenate([speech[u.start : u.start + u.length] for u in said])
+            archive.writestr(f"speech/{number:05d}.opus", encoded(joined, rate, kbits))
+        _write_rows(archive, "utterances.tsv", taken, Utterance)
+    kept = sum(u.length for u in taken) / rate
+    whole = sum(u.length for u in everything) / rate
+    return (
+        f"{target}: {target.stat().st_size / 1e6:.1f} MB; {kept / 60:.0f} of {whole / 60:.0f} "
+        f"minutes of {len({u.speaker for u in taken})} speakers, {len(noises)} noises, "
+        f"{len(rooms)} rooms"
+    )
+
+
+def unpack(source: Path, folder: Path, processes: int) -> None:
+    """Write the bank of a packed file.
+
+    Raises:
+        TisdissError: the file is none.
+    """
+    try:
+        with zipfile.ZipFile(source) as archive:
+            rate = int(json.loads(archive.read("bank.json"))["rate"])
+            rooms = np.load(io.BytesIO(archive.read("rooms.npy")), allow_pickle=False)
+            noises = _read_rows(archive, "noises.tsv", Noise)
+            said = _by_speaker(_read_rows(archive, "utterances.tsv", Utterance))
+            streams = {
+                kind: [archive.read(name) for name in sorted(archive.namelist()) if kind in name]
+                for kind in ("speech/", "noise/")
+            }
+    except (OSError, KeyError, ValueError, TypeError, zipfile.BadZipFile) as error:
+        raise TisdissError(f"{source}: is no packed corpus ({error})") from None
+    with ProcessPoolExecutor(processes) as pool:
+        lengths = [[u.length for u in one] for one in said]
+        speech = pool.map(decoded, streams["speech/"], lengths, chunksize=4)
+        hisses = pool.map(decoded, streams["noise/"], [[noise.length] for noise in noises])
+        pairs = (zip(one, parts, strict=True) for one, parts in zip(said, speech, strict=True))
+        write_bank(
+            folder,
+            rate,
+            (pair for one in pairs for pair in one),
+            ((noise, part[0]) for noise, part in zip(noises, hisses, strict=True)),
+            rooms,
+        )
+
+
+def _noises(folder: Path) -> list[Noise]:
+    """Return the whole noises of a bank, of which a split has shares."""
+    with (folder / "noises.tsv").open(encoding="utf-8", newline="") as file:
+        return _rows(file, Noise)
+
+
+def _by_speaker(utterances: Sequence[Utterance]) -> list[list[Utterance]]:
+    groups: dict[tuple[str, str], list[Utterance]] = {}
+    for utterance in utterances:
+        groups.setdefault((utterance.split, utterance.speaker), []).append(utterance)
+    return list(groups.values())
+
+
+def _rows[Row](file: Iterable[str], row: type[Row]) -> list[Row]:
+    types = {field.name: field.type for field in fields(row)}
+    lines = csv.DictReader(file, delimiter="\t")
+    return [row(**{name: types[name](text) for name, text in line.items()}) for line in lines]
+
+
+def _read_rows[Row](archive: zipfile.ZipFile, name: str, row: type[Row]) -> list[Row]:
+    return _rows(io.StringIO(archive.read(name).decode()), row)
+
+
+def _write_rows(archive: zipfile.ZipFile, name: str, rows: Sequence, row: type) -> None:
+    text = io.StringIO()
+    names = [field.name for field in fields(row)]
+    writer = csv.DictWriter(text, names, delimiter="\t", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(map(asdict, rows))
+    archive.writestr(name, text.getvalue(), zipfile.ZIP_DEFLATED)
+
+
+def _write_array(archive: zipfile.ZipFile, name: str, array: np.ndarray) -> None:
+    content = io.BytesIO()
+    np.save(content, array)
+    archive.writestr(name, content.getvalue(), zipfile.ZIP_DEFLATED)
+
+
+def main() -> None:
+    """Run the command line."""
+    arguments = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    arguments.add_argument("source", type=Path, help="bank, or packed file with --unpack")
+    arguments.add_argument("target", type=Path, help="packed file, or bank with --unpack")
+    arguments.add_argument("--unpack", action="store_true", help="the other way round")
+    arguments.add_argument("--kbits", type=float, default=12, help="of Opus [%(default)s]")
+    arguments.add_argument("--megabytes", type=float, default=38, help="at most [%(default)s]")
+    arguments.add_argument("--rooms", type=count, default=100, help="at most [%(default)s]")
+    args = arguments.parse_args()
+    if args.unpack:
+        unpack(args.source, args.target, os.cpu_count() or 1)
+    else:
+        print(pack(args.source, args.target, args.kbits, args.megabytes, args.rooms))
+
+
+if __name__ == "__main__":
+    run_main(main)

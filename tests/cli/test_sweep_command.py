@@ -163,7 +163,7 @@ def test_a_broken_mixture_is_reported_and_the_others_are_scored(espnet_model, co
     assert run.returncode == 1, run.stderr
     found = json.loads(run.stdout)
     assert found["done"] == 3
-    assert found["failed"][0].startswith("corpus/mix/m1.wav: truncated: 1000 of")
+    assert found["failed"][0].startswith("corpus/mix/m1.wav: truncated: only 1000 of")
     assert found["left_out"][0].startswith("corpus/s2/m2.wav: is silent")
     lines = [f"failed: {found['failed'][0]}", f"left out: {found['left_out'][0]}"]
     assert set(lines) <= set(run.stderr.splitlines())

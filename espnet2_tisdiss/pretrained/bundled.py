@@ -12,7 +12,7 @@ from pathlib import Path
 from espnet2_tisdiss.errors import TisdissError
 
 MODELS = Path(__file__).parents[1] / "models"
-DEFAULT_MODEL = "mini"
+DEFAULT_MODEL = "voices"
 MODEL_FILE = "model.pth"
 CHECKSUMS = "SHA256SUMS"
 EXAMPLE = "example"

@@ -1,4 +1,4 @@
-"""Trained models: where their files are, and how they are loaded for a user of the command line."""
+"""Trained models: where their files are, and how configuration and weights are read."""
 
 import contextlib
 import functools
@@ -26,7 +26,7 @@ from espnet2_tisdiss.pretrained.bundled import (
 )
 
 CONFIG = "config.yaml"
-# what broken files, and files that do not fit together, make of ESPnet and PyTorch
+# what ESPnet and PyTorch raise for damaged files and files that do not match
 MODEL_ERRORS = (
     OSError,
     RuntimeError,
@@ -38,9 +38,9 @@ MODEL_ERRORS = (
     EOFError,
     yaml.YAMLError,
 )
-# what torch.load raises on files that are damaged, or none of its own
+# what torch.load raises for damaged files and other formats
 FILE_ERRORS = (OSError, RuntimeError, ValueError, LookupError, EOFError, pickle.PickleError)
-# what ESPnet's training leaves, best first: averages of the best epochs, the best, the last one
+# what ESPnet's training writes, best first: average of the best epochs, best epoch, last epoch
 WEIGHTS = (
     "valid.loss.ave.pth",
     "*.ave.pth",
@@ -55,18 +55,17 @@ def find_model(name: str | Path) -> dict[str, str]:
     """Return the files of a trained model.
 
     Args:
-        name: the name of a model that comes with the package, such as ``"mini"``; a folder with
-            config.yaml and weights, as training leaves it; a file of weights with its config.yaml
-            beside it; an archive made by ESPnet's ``pack`` (stage 11 of a recipe); or the tag of a
-            published model, which espnet_model_zoo downloads. The text ``"mini"`` is the package's
-            model wherever the program runs; a folder of that name here is ``"./mini"``, or
-            ``Path("mini")``.
+        name: the name of a model of the package, such as ``"voices"``; a folder with config.yaml
+            and weights, as training writes it; a weights file with config.yaml in the same folder;
+            an archive made by ESPnet's ``pack`` (stage 11 of a recipe); or the tag of a published
+            model, which espnet_model_zoo downloads. The string ``"voices"`` always means the
+            package's model; for a folder of that name give ``"./voices"`` or ``Path("voices")``.
 
     Returns:
         ``train_config`` and ``model_file``, as the constructor takes them.
 
     Raises:
-        TisdissError: there is no such model, or it is not whole.
+        TisdissError: the model does not exist or is incomplete.
     """
     path = Path(name)
     if isinstance(name, str) and name in bundled_models():
@@ -74,13 +73,13 @@ def find_model(name: str | Path) -> dict[str, str]:
             _warn_of_folder(name)
         folder = bundled_model(name)
         return _files(folder, folder / MODEL_FILE)
-    if isdir(path):  # of os.path, which takes what cannot be looked at for missing
+    if isdir(path):  # os.path reports inaccessible paths as missing
         return _files(path, _weights_in(path))
     if zipfile.is_zipfile(path) and path.suffix == ".zip":
         return _unpacked(path)
     if isfile(path):
         return _files(path.parent, path)
-    # a tag is a name such as owner/model, or one of espnet_model_zoo's table, with no more slashes
+    # a tag is owner/model or a name in espnet_model_zoo's table: at most one slash
     is_file = path.suffix in (".pth", ".zip", ".yaml")
     if path.is_absolute() or str(name).startswith(".") or str(name).count("/") > 1 or is_file:
         raise TisdissError(f"{name}: no such model folder, weights or archive")
@@ -89,14 +88,14 @@ def find_model(name: str | Path) -> dict[str, str]:
 
 @functools.cache
 def _warn_of_folder(name: str) -> None:
-    """Say once that a folder here has the name of a model of the package."""
+    """Warn once that a local folder has the name of a model of the package."""
     logger = logging.getLogger(__name__)
     logger.warning("%s: taken for the package's model; the folder here is ./%s", name, name)
 
 
 @contextlib.contextmanager
 def loading(file: str | Path) -> Iterator[None]:
-    """Let what is wrong with a model that the block loads from a file be a TisdissError."""
+    """Turn errors of loading a model in the block into a TisdissError that names the file."""
     try:
         yield
     except TisdissError:
@@ -112,17 +111,17 @@ def read_config(path: str | Path) -> dict[str, Any]:
     Raises:
         TisdissError: the file holds something else.
         OSError: it cannot be opened.
-        YAMLError: it is no YAML.
+        YAMLError: it is not YAML.
     """
     with open(path, encoding="utf-8") as file:
         config = yaml.safe_load(file)
     if not isinstance(config, dict):
-        raise TisdissError(f"{path}: holds no configuration but a {type(config).__name__}")
+        raise TisdissError(f"{path}: holds a {type(config).__name__}")
     return config
 
 
 def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
-    """Read a state dict, onto the CPU.
+    """Read a state dict to the CPU.
 
     Raises:
         TisdissError: the file cannot be opened, or holds something else or more.
@@ -133,10 +132,10 @@ def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
         raise TisdissError(f"{path}: cannot be opened ({error.strerror}); check it") from None
     except FILE_ERRORS:
         raise TisdissError(
-            f"{path}: is no file of weights, or is damaged; get or train it again"
+            f"{path}: not a valid weights file (wrong format or corrupted); replace it"
         ) from None
     if not isinstance(weights, dict):
-        raise TisdissError(f"{path}: holds no weights but a {type(weights).__name__}")
+        raise TisdissError(f"{path}: holds a {type(weights).__name__}, not weights")
     if not all(isinstance(value, torch.Tensor) for value in weights.values()):
         raise TisdissError(
             f"{path}: holds more than weights, as a training's checkpoint.pth does; give its "
@@ -146,7 +145,7 @@ def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
 
 
 def _files(folder: Path, weights: Path) -> dict[str, str]:
-    """Return the two files, having seen that there is a configuration."""
+    """Return the two files after checking that the configuration exists."""
     config = folder / CONFIG
     if weights.suffix != ".pth":
         raise TisdissError(f"{weights}: weights are a .pth file; give that, or the model's folder")
@@ -156,7 +155,7 @@ def _files(folder: Path, weights: Path) -> dict[str, str]:
 
 
 def _weights_in(folder: Path) -> Path:
-    """Return the weights of a folder: what training says is best, or the only ones there."""
+    """Return a folder's weights: the best that training wrote, or the only ones."""
     for pattern in WEIGHTS:
         if found := sorted(folder.glob(pattern)):
             return found[0]
@@ -172,15 +171,15 @@ def _weights_in(folder: Path) -> Path:
 
 
 def _unpacked(archive: Path) -> dict[str, str]:
-    """Unpack an archive into the user's cache, once for each content, and return its files."""
+    """Unpack an archive into the user's cache, once per content, and return its files."""
     with archive.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     folder = platformdirs.user_cache_path("tisdiss") / "models" / digest[:16]
     if not isdir(folder):
         try:
-            _unpack_aside(archive, folder)
+            _unpack_atomically(archive, folder)
         except (RuntimeError, AssertionError, KeyError, zipfile.BadZipFile) as error:
-            raise TisdissError(f"{archive}: no packed ESPnet model ({error})") from None
+            raise TisdissError(f"{archive}: not a packed ESPnet model ({error})") from None
         except OSError as error:
             raise TisdissError(
                 f"{archive}: cannot be unpacked into {folder.parent}: {error.strerror}"
@@ -191,8 +190,8 @@ def _unpacked(archive: Path) -> dict[str, str]:
     return _files(weights[0].parent, weights[0])
 
 
-def _unpack_aside(archive: Path, folder: Path) -> None:
-    """Unpack an archive into a folder that is not there yet, and is whole once it is."""
+def _unpack_atomically(archive: Path, folder: Path) -> None:
+    """Unpack an archive atomically into a new folder."""
     from espnet2.main_funcs.pack_funcs import unpack
 
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -202,23 +201,23 @@ def _unpack_aside(archive: Path, folder: Path) -> None:
         try:
             temporary.replace(folder)
         except OSError:
-            if not folder.is_dir():  # else another process was faster, with the same content
+            if not folder.is_dir():  # otherwise another process unpacked the same content
                 raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _downloaded(tag: str) -> dict[str, str]:
-    """Fetch a published model."""
+    """Download a published model."""
     from espnet2.utils.pretrained import download_pretrained
 
     try:
         found = download_pretrained(tag)
-    except Exception as error:  # whatever the network, the hub or the archive does
+    except Exception as error:  # the network, the hub and the archive raise many types
         raise TisdissError(
             f"{tag}: no such file or folder here, and no model of that tag could be fetched "
             f"({first_line(error)}); give a model's folder or weights, or {DEFAULT_MODEL}"
         ) from error
     if found.keys() != {"train_config", "model_file"}:
-        raise TisdissError(f"{tag}: is no model for separation; it has {', '.join(sorted(found))}")
+        raise TisdissError(f"{tag}: is not a separation model; it has {', '.join(sorted(found))}")
     return found

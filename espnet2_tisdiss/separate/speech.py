@@ -1,8 +1,8 @@
-"""Separation of waveforms with the depth as a dial.
+"""Separation of waveforms at a depth chosen per call.
 
-:class:`SeparateSpeech` is ESPnet's class of that name, constructed and called the same way, with
-the number of repetitions chosen per call, estimates at every depth from one run, a run that stops
-by itself, and batches of different lengths. Axis letters: b batch, j speaker, n sample.
+:class:`SeparateSpeech` is constructed and called like ESPnet's class of that name. It also gives
+estimates at every depth from one run, stops when the estimates no longer change, and takes batches
+of different lengths. Axis letters: b batch, j speaker, n sample.
 """
 
 import argparse
@@ -38,10 +38,10 @@ from espnet2_tisdiss.separate.loudness import DEFAULT_SCALE, PEAK, SCALES, resca
 from espnet2_tisdiss.separate.recordings import Depths, change_db, channels_of, separate_recording
 from espnet2_tisdiss.separate.transforms import Transforms
 
-if TYPE_CHECKING:  # which takes seconds
+if TYPE_CHECKING:  # its import takes seconds
     import espnet2.bin.enh_inference
 
-# (b, n), or b waveforms (n,) of their own lengths
+# (b, n), or b waveforms (n,) of different lengths
 Mixtures = Tensor | np.ndarray | Sequence[Tensor | np.ndarray]
 
 
@@ -50,7 +50,7 @@ class Estimate:
     """Separated waveforms at one depth.
 
     Attributes:
-        n_re: repetitions that were run for each item (b,).
+        n_re: (b,) repetitions run for each item.
         waves: num_spk arrays (b, n); for mixtures given as a list of b, b arrays (j, n).
     """
 
@@ -85,27 +85,28 @@ class SeparateSpeech:
         dtype: ``float32``, ``float64``, or ``bfloat16`` or ``float16``: the separator computes in
             half precision where the device has it, in float32 elsewhere.
         enh_s2t_task: whether the model is the first part of a joint one with recognition.
-        n_re: repetitions N_re unless a call says otherwise; None: as the model was trained.
-        sample_rate: of the model, in Hz; None: as its configuration says.
-        half_weights: in half precision, keep the separator's weights in it as well, in half the
+        n_re: repetitions N_re of calls that give none; None: as in training.
+        sample_rate: of the model, in Hz; None: from its configuration.
+        half_weights: in half precision, convert the separator's weights too, which halves their
             memory.
-        compiled: let ``torch.compile`` fuse the separator's blocks: for GPUs, and many calls with
-            mixtures of one length, as the first call takes minutes.
+        compiled: fuse the separator's blocks with ``torch.compile``. The first call takes minutes,
+            so this pays on GPUs for many calls with mixtures of one length.
 
     Raises:
-        TisdissError: the files are broken or do not fit together, encoder and decoder included;
-            the separator is no TISDiSS, or runs at 48 kHz whatever the input.
-        ValueError: ``n_re`` is no integer >= 0, ``sample_rate`` none >= 1, or ``dtype`` unknown.
+        TisdissError: the files are damaged or do not match, the separator is not a TISDiSS, or the
+            model always runs at 48 kHz.
+        ValueError: ``n_re`` is not an integer >= 0, ``sample_rate`` not one >= 1, or ``dtype`` is
+            unknown.
 
     Example:
-        >>> separate = SeparateSpeech.from_pretrained()  # "mini", or the folder of one's own
-        >>> speakers = separate(mixture)              # (b, n) to num_spk arrays (b, n)
-        >>> quick = separate(mixture, n_re=1)
-        >>> sweep = separate.depths(mixture, [1, 2, 4, 8])
-        >>> for estimate in separate.anytime(mixture, n_re=8):
+        >>> model = SeparateSpeech.from_pretrained()  # "voices", or the folder of your own
+        >>> speakers = model(mixture)              # (b, n) to num_spk arrays (b, n)
+        >>> quick = model(mixture, n_re=1)
+        >>> sweep = model.depths(mixture, [1, 2, 4, 8])
+        >>> for estimate in model.anytime(mixture, n_re=8):
         ...     play(estimate.waves)
-        >>> voices = separate.recording(samples, 44100)  # any length and rate
-        >>> voices = separate.recording(samples, 44100, rtf=0.5)
+        >>> voices = model.recording(samples, 44100)  # any length and rate
+        >>> voices = model.recording(samples, 44100, rtf=0.5)
 
     Attributes:
         enh_model: the model, a :class:`~espnet2_tisdiss.network.assembly.Network` or ESPnet's.
@@ -137,18 +138,18 @@ class SeparateSpeech:
         compiled: bool = False,
     ):
         half = half_precision(dtype, device)
-        # before the files, which are not to blame for these
+        # checked before the files, so that errors name the right cause
         if n_re is not None:
             check_integer("n_re", n_re, 0)
         if sample_rate is not None:
             check_integer("sample_rate", sample_rate, 1)
         if model_file is None and train_config is None:
             raise TisdissError(
-                "no model is given: give a model_file, or take from_pretrained(), of which "
-                f"{DEFAULT_MODEL} is the default"
+                "no model given: pass model_file, or use from_pretrained(), which loads "
+                f"{DEFAULT_MODEL} by default"
             )
         self.device = device
-        # half precision is the separator's: waveforms and spectra stay in float32
+        # half precision applies to the separator; waveforms and spectra stay in float32
         self.dtype = "float64" if dtype == "float64" else "float32"
         self.precision = self.dtype if half is None else dtype
         self._load(train_config, model_file, inference_config, enh_s2t_task)
@@ -166,7 +167,7 @@ class SeparateSpeech:
             self.separator.to(half)
         if compiled:
             self.separator.compile_blocks()
-        # of the separator alone: the transforms to and from spectra are cheap, and stay exact
+        # the transforms to and from spectra are cheap and stay exact
         self.separator.half_dtype = half
         self._transforms = Transforms(self.enh_model, self.device, getattr(torch, self.dtype))
 
@@ -177,10 +178,10 @@ class SeparateSpeech:
         inference_config: Path | str | None,
         enh_s2t_task: bool,
     ) -> None:
-        """Set the model and its configuration, from files that must fit together.
+        """Load the model and its configuration.
 
         Raises:
-            TisdissError: they do not, or one of them is broken.
+            TisdissError: a file is damaged, or they do not match.
         """
         with loading(model_file or train_config):
             weights = None if model_file is None else read_weights(model_file)
@@ -202,19 +203,19 @@ class SeparateSpeech:
                 network.load_state_dict(weights, strict=False)
                 self.enh_model = network.to(self.device, getattr(torch, self.dtype)).eval()
                 self.enh_train_args = argparse.Namespace(**config)
-            # of a joint model this is the first part
+            # of a joint model, the separator is in the first part
             self._check_model(weights, "enh_model." if enh_s2t_task else "")
 
     def _check_model(self, weights: dict[str, Tensor] | None, prefix: str) -> None:
-        """Check that the model is a TISDiSS whose weights were in the file, under a prefix."""
+        """Check that the model is a TISDiSS and that the file has its weights, under a prefix."""
         if not isinstance(self.separator, TISDiSSSeparator):
             raise TisdissError(
-                f"the model's separator is {type(self.separator).__name__}, no TISDiSS"
+                f"the model's separator is {type(self.separator).__name__}, not a TISDiSS"
             )
         if self.enh_model.always_forward_in_48k:
             raise TisdissError("a TISDiSS model with always_forward_in_48k is not supported")
         if weights is not None:
-            # ESPnet loads what fits, and passes the rest over in silence
+            # ESPnet loads the weights that match and ignores the others
             found = {name.removeprefix(prefix) for name in weights if name.startswith(prefix)}
             names = self.enh_model.state_dict().keys()
             refuse_mismatch(names - found, found - names)
@@ -227,13 +228,13 @@ class SeparateSpeech:
             model_tag: a model's folder, weights or archive, a published model's tag, or the name
                 of a model that comes with the package: see
                 :func:`~espnet2_tisdiss.pretrained.finding.find_model`. None: the files are in
-                ``kwargs``; or, where none are, the package's default model.
+                ``kwargs``, or else the package's default model.
             **kwargs: for the constructor.
 
         Raises:
-            TisdissError: there is no such model, or its files are broken or do not fit together;
-                or a model and files are given; the text is one line.
-            ValueError: as the constructor.
+            TisdissError: the model does not exist, its files are damaged or do not match, or both a
+                model and files are given; the message is one line.
+            ValueError: as for the constructor.
         """
         files = [name for name in ("train_config", "model_file") if name in kwargs]
         if model_tag is None and not files:
@@ -241,13 +242,13 @@ class SeparateSpeech:
         if model_tag is not None:
             if given := [name for name in files if kwargs[name] is not None]:
                 given = " and ".join(given)
-                raise TisdissError(f"give a model, {model_tag}, or its {given}; not both")
+                raise TisdissError(f"give either a model ({model_tag}) or its {given}, not both")
             kwargs.update(find_model(model_tag))
         return cls(**kwargs)
 
     @property
     def separator(self) -> TISDiSSSeparator:
-        """The model's separator."""
+        """The network."""
         return self.enh_model.separator
 
     def __call__(
@@ -257,17 +258,16 @@ class SeparateSpeech:
         n_re: int | None = None,
         **kwargs: Any,
     ) -> list[np.ndarray]:
-        """Separate a batch of mixtures, as ESPnet's class does.
+        """Separate a batch of mixtures as ESPnet's class does, without restoring their level.
 
-        Mixtures are padded to whole hops, without which ESPnet's end in a click. The estimates are
-        as loud as the model gives them, which may be a hundred times too loud:
-        ``normalize_output_wav=True`` brings each one's peak to 0.9, and leaves silence silent; the
-        other methods bring all to their level in the mixture.
+        The estimates may be a hundred times too loud: ``normalize_output_wav=True`` brings the peak
+        of each to 0.9, and the other methods bring all to their level in the mixture. Unlike
+        ESPnet, mixtures are padded to a multiple of the hop, which avoids a click at the end.
 
         Args:
             speech_mix: (b, n) or (b, n, 1), at the model's sample rate.
-            fs: that rate in Hz, as in ESPnet; None: :attr:`sample_rate`. Nothing is resampled:
-                :meth:`recording` does that.
+            fs: that rate in Hz, as in ESPnet; None: :attr:`sample_rate`. It is only checked;
+                :meth:`recording` resamples.
             n_re: repetitions of this call; None: the instance's.
             **kwargs: as for ESPnet's class.
 
@@ -275,7 +275,7 @@ class SeparateSpeech:
             num_spk arrays (b, n).
 
         Raises:
-            ValueError: ``speech_mix`` is no such array.
+            ValueError: ``speech_mix`` has another shape.
         """
         is_array = isinstance(speech_mix, Tensor | np.ndarray)
         if is_array and speech_mix.ndim == 3 and speech_mix.shape[2] == 1:
@@ -287,8 +287,8 @@ class SeparateSpeech:
             )
         if fs is not None and fs != self.sample_rate:
             logging.warning(
-                "the model is for %d Hz, the call says %d Hz, nothing is resampled: recording() "
-                "does that, and sample_rate corrects what the configuration says",
+                "the model's rate is %d Hz, the call's %d Hz, and nothing is resampled: use "
+                "recording(), or sample_rate if the configuration is wrong",
                 self.sample_rate,
                 fs,
             )
@@ -299,16 +299,16 @@ class SeparateSpeech:
             if self.segmenting or self.enh_model.categories:
                 waves = self._as_espnets()(padded, fs=fs or self.sample_rate, **kwargs)
             else:
-                waves = self._whole(padded)
-        if self.normalize_output_wav:  # which divides silence by its peak
+                waves = self._at_once(padded)
+        if self.normalize_output_wav:  # it divides silence by its peak
             silent = (speech_mix == 0).flatten(1).all(1).cpu().numpy()
             for wave in waves:
                 wave[silent] = 0
         return [wave[:, :n_samples] for wave in waves]
 
     @torch.no_grad()
-    def _whole(self, mixtures: Tensor) -> list[np.ndarray]:
-        """Separate mixtures (b, n) as ESPnet's class does without segments, to the last bit."""
+    def _at_once(self, mixtures: Tensor) -> list[np.ndarray]:
+        """Separate mixtures (b, n) without segments, bit for bit as ESPnet's class does."""
         model = self.enh_model
         mixtures = mixtures.to(self.device, getattr(torch, self.dtype))
         lengths = mixtures.new_full((len(mixtures),), mixtures.shape[1], dtype=torch.long)
@@ -335,18 +335,18 @@ class SeparateSpeech:
     ) -> Iterator[Estimate]:
         """Yield estimates from shallow to deep, each as soon as its repetition is done.
 
-        To stop early costs nothing: no repetition is run before its estimate is asked for.
+        Stopping early costs nothing: a repetition runs when its estimate is requested.
 
         Args:
             mixtures: (b, n) or a list of b (n,), at the model's sample rate.
             n_re: the last depth; None: the instance's.
-            scale: how loud: one of :data:`~espnet2_tisdiss.separate.loudness.SCALES`.
+            scale: output level, one of :data:`~espnet2_tisdiss.separate.loudness.SCALES`.
 
         Yields:
             The estimates after 1, 2, ... ``n_re`` repetitions.
 
         Raises:
-            TisdissError: a mixture has another shape or no samples.
+            TisdissError: a mixture has a wrong shape or no samples.
         """
         waves = _as_list(mixtures)
         check_choice("scale", scale, SCALES)
@@ -357,11 +357,11 @@ class SeparateSpeech:
     def depths(
         self, mixtures: Mixtures, n_re: Sequence[int], scale: str = DEFAULT_SCALE
     ) -> dict[int, list[np.ndarray]]:
-        """Separate at several depths for the price of the deepest.
+        """Separate at several depths at the cost of the deepest.
 
         Args:
             mixtures: (b, n) or a list of b (n,), at the model's sample rate.
-            n_re: the depths wanted, in any order.
+            n_re: the depths, in any order.
             scale: as for :meth:`anytime`.
 
         Returns:
@@ -369,10 +369,10 @@ class SeparateSpeech:
         """
         n_re = [check_integer("n_re", depth, 1) for depth in n_re]
         if not n_re:
-            raise ValueError("n_re must be one depth or more; got none")
+            raise ValueError("n_re must have at least one depth; got none")
         waves = _as_list(mixtures)
         check_choice("scale", scale, SCALES)
-        found = {  # what is not wanted is not scaled either
+        found = {  # only the requested depths are scaled
             depth: _in_kind(_scaled(scale, waves, estimates), mixtures)
             for depth, estimates in self._estimates(waves, max(n_re))
             if depth in n_re
@@ -390,14 +390,14 @@ class SeparateSpeech:
 
         Args:
             mixtures: (b, n) or a list of b (n,), at the model's sample rate.
-            stop_db: threshold, in dB, on the energy of the change against that of the estimate.
-                What suits a model, the column "change" of ``tisdiss sweep`` tells.
-            n_re: the most repetitions; None: the instance's.
+            stop_db: threshold in dB for the energy of the change relative to the estimate. The
+                column "change" of ``tisdiss sweep`` helps to choose it.
+            n_re: maximum number of repetitions; None: the instance's.
             scale: as for :meth:`anytime`.
 
         Returns:
-            The estimate of each item at ITS depth: an item is done when its own change is small,
-            whatever else is in the batch.
+            The estimate of each item at its own depth, which does not depend on the rest of the
+            batch.
         """
         check_number("stop_db", stop_db, -float("inf"), float("inf"))
         check_choice("scale", scale, SCALES)
@@ -429,11 +429,11 @@ class SeparateSpeech:
         Args:
             waves: mixtures (n,), at the model's sample rate.
             n_re: repetitions; None: the instance's.
-            batch_size: the most mixtures of one batch.
+            batch_size: maximum number of mixtures in a batch.
             scale: as for :meth:`anytime`.
 
         Returns:
-            For each mixture, in their order, (j, n): what it would give alone.
+            The estimates (j, n) of each mixture, in order, as if separated alone.
         """
         check_integer("batch_size", batch_size, 1)
         depth = self.resolve_depth(n_re)
@@ -445,14 +445,14 @@ class SeparateSpeech:
         return [separated[index] for index in range(len(waves))]
 
     def resolve_depth(self, n_re: int | None = None) -> int:
-        """Return the repetitions to run: ``n_re``, or the instance's where that is None.
+        """Return the repetitions to run: ``n_re``, or the instance's if it is None.
 
         Raises:
-            TisdissError: the model has no reconstructor, or is set to no repetition.
-            ValueError: ``n_re`` is no integer >= 1.
+            TisdissError: the model has no reconstructor, or is set to 0 repetitions.
+            ValueError: ``n_re`` is not an integer >= 1.
         """
         if not self.separator.config.reconstructor_n_layers:
-            raise TisdissError("the model has no reconstructor, and so no depths to separate at")
+            raise TisdissError("the model has no reconstructor, so its depth cannot be chosen")
         if n_re is not None:
             return check_integer("n_re", n_re, 1)
         if usual := self.separator.reconstructor_repeat_times:
@@ -470,21 +470,21 @@ class SeparateSpeech:
     ) -> int:
         """Return the largest depth that fits a time, from a calibration of this machine.
 
-        The calibration is measured when one is asked for first, in some seconds, and kept for
-        this model's structure and this machine: see budget.py. :meth:`recording` takes ``rtf`` or
-        ``seconds`` itself, and allows for its chunks.
+        The first call measures the calibration, which takes seconds, and stores it for this model's
+        structure and this machine: see ``budget``. :meth:`recording` takes ``rtf`` or ``seconds``
+        directly and accounts for its chunks.
 
         Args:
-            rtf: wanted real-time factor: seconds of work for a second of audio; or else
-            seconds: of work wanted in all,
-            duration: for so many seconds of audio.
-            most: no depth beyond this one; None: the configuration's ``deepest_useful``.
-            work: seconds to be separated for a second of audio: more than 1 where chunks overlap.
-            chunk_seconds: length of what is separated at once; the calibration is for that.
+            rtf: real-time factor to meet, seconds of work per second of audio; or else
+            seconds: total seconds of work
+            duration: for this many seconds of audio.
+            most: maximum depth; None: the configuration's ``deepest_useful``.
+            work: seconds to separate per second of audio, more than 1 if chunks overlap.
+            chunk_seconds: length of the chunks that the calibration is for.
 
         Raises:
             TisdissError: not even one repetition fits.
-            ValueError: neither ``rtf`` nor ``seconds`` with ``duration`` is given, or both are.
+            ValueError: not exactly one of ``rtf`` and ``seconds`` with ``duration`` is given.
         """
         if (rtf is None) == (seconds is None) or (seconds is None) != (duration is None):
             raise ValueError("give either rtf, or seconds and duration")
@@ -510,31 +510,31 @@ class SeparateSpeech:
     ) -> np.ndarray:
         """Separate a recording of any length and sample rate.
 
-        What is longer than a chunk is separated in overlapping chunks, with the speakers kept in
-        order: the memory that the model needs does not grow with the length.
+        Recordings longer than a chunk are separated in overlapping chunks, with the speakers kept
+        in order, so that the model's memory does not grow with the length.
 
         Args:
-            samples: (n,), or (n, c) as soundfile reads them; floats, full scale being 1.
-            rate: in Hz; another than the model's is converted to that and back.
-            n_re: repetitions, with ``rtf`` or ``seconds`` the most; None: the instance's.
-            stop_db: stop before, as in :meth:`until_stable`, chunk by chunk; None: do not.
-            channel: what to separate of several channels: their ``mean``, the ``left`` (first) or
-                ``right`` (second) one, or ``each`` by itself.
-            scale: how loud: one of :data:`~espnet2_tisdiss.separate.loudness.SCALES`.
+            samples: (n,), or (n, c) as soundfile reads them; floats with full scale 1.
+            rate: in Hz; resampled to the model's rate and back if they differ.
+            n_re: repetitions, or their maximum with ``rtf`` or ``seconds``; None: the instance's.
+            stop_db: stop earlier as in :meth:`until_stable`, chunk by chunk; None: never.
+            channel: of several channels, separate their ``mean``, the ``left`` (first) or ``right``
+                (second) one, or ``each``.
+            scale: output level, one of :data:`~espnet2_tisdiss.separate.loudness.SCALES`.
             chunk_seconds: length of a chunk.
-            overlap_seconds: what neighbouring chunks share; None: a quarter.
-            batch_size: the most chunks to separate at once.
-            rtf: as deep as fits this many seconds of work for a second of audio, by
-                :meth:`depth_within`; or
-            seconds: this many in all.
+            overlap_seconds: overlap of neighbouring chunks; None: a quarter.
+            batch_size: maximum number of chunks to separate at once.
+            rtf: choose the depth that takes at most this many seconds of work per second of audio,
+                by :meth:`depth_within`; or
+            seconds: this many in total.
 
         Returns:
             float32 (j, n); with ``each`` (c, j, n).
 
         Raises:
-            TisdissError: there are no samples, or some that are not finite; not even one
-                repetition fits the time.
-            ValueError: an option has an impossible value.
+            TisdissError: there are no samples, some are not finite, or the time is too short for
+                one repetition.
+            ValueError: an option has an invalid value.
         """
         check_choice("scale", scale, SCALES)
         check_integer("batch_size", batch_size, 1)
@@ -559,16 +559,16 @@ class SeparateSpeech:
     def _estimates(
         self, waves: list[Tensor], n_re: int | None
     ) -> Iterator[tuple[int, list[np.ndarray]]]:
-        """Yield depths 1, 2, ... ``n_re`` and the estimate (j, n) of each wave (n,) there."""
+        """Yield each depth 1, 2, ... ``n_re`` with the estimates (j, n) of the waves (n,)."""
         last = self.resolve_depth(n_re)
         with torch.inference_mode():
             features, frames, scales = self._transforms.encode(waves)
         half = self.separator.autocast(features.device.type)
         with torch.inference_mode(), half:
             depths = self.separator.anytime(features, frames, last)
-            next(depths)  # the splitter's output is no estimate of a repetition
+            next(depths)  # skip the splitter's output
         for depth in range(1, last + 1):
-            # entered anew for each step: a generator must not leave its caller in these modes
+            # entered for each step, because a generator would leave its caller in these modes
             with torch.inference_mode():
                 with half:
                     spectra = next(depths)
@@ -593,14 +593,14 @@ def _as_list(mixtures: Mixtures) -> list[Tensor]:
         if not wave.isfinite().all():
             raise TisdissError(f"mixture {index} holds samples that are not finite numbers")
     if not waves:
-        raise TisdissError("mixtures are none: an empty list or batch")
+        raise TisdissError("mixtures must not be empty; got an empty list or batch")
     return waves
 
 
 def _as_tensor(samples: Tensor | np.ndarray) -> Tensor:
-    """Return samples as a tensor that can become an array again."""
+    """Return samples as a tensor that can be converted to an array."""
     if not isinstance(samples, Tensor):
-        # PyTorch takes no arrays that run backwards
+        # PyTorch does not take arrays with negative strides
         return torch.as_tensor(np.ascontiguousarray(samples))
     samples = samples.detach()
     return samples.float() if samples.dtype in (torch.bfloat16, torch.float16) else samples
@@ -609,11 +609,11 @@ def _as_tensor(samples: Tensor | np.ndarray) -> Tensor:
 def _scaled(
     scale: str, waves: Sequence[Tensor], estimates: Sequence[np.ndarray]
 ) -> list[np.ndarray]:
-    """Return the estimates (j, n) of mixtures (n,) as loud as ``scale`` says."""
+    """Return the estimates (j, n) of mixtures (n,), scaled as ``scale`` says."""
     pairs = zip(waves, estimates, strict=True)
     return [rescale(scale, wave.cpu().numpy(), estimate) for wave, estimate in pairs]
 
 
 def _in_kind(waves: list[np.ndarray], mixtures: Mixtures) -> list[np.ndarray]:
-    """Return the items' waves (j, n) as mixtures were given: for an array, j arrays (b, n)."""
+    """Return the items' waves (j, n), or j arrays (b, n) if the mixtures are an array."""
     return list(np.stack(waves, 1)) if isinstance(mixtures, Tensor | np.ndarray) else waves

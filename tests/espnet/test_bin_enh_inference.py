@@ -162,7 +162,7 @@ def test_one_channel_is_chosen_of_several(run_inference, mixtures, tmp_path, cap
         (["--n_re", 1, "--ngpu", 2], "--ngpu 2: a process uses one GPU at most; give 0 or 1"),
         (
             ["--n_re", 1, "--model_tag", "./none"],
-            "give a model, ./none, or its train_config and model_file; not both",
+            "give either a model (./none) or its train_config and model_file, not both",
         ),
     ],
 )
@@ -180,5 +180,6 @@ def test_a_separator_without_depth_is_refused(espnet_model, mixtures, tmp_path):
     command += ["--data_path_and_name_and_type", f"{mixtures},speech_mix,sound", "--n_re", 1]
     with pytest.raises(SystemExit) as refused:
         main([str(word) for word in command])
-    assert refused.value.code == "enh_inference: the model's separator is RNNSeparator, no TISDiSS"
+    message = "enh_inference: the model's separator is RNNSeparator, not a TISDiSS"
+    assert refused.value.code == message
     assert not (tmp_path / "out").exists()

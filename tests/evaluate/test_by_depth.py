@@ -304,7 +304,10 @@ def test_what_a_data_set_lacks_is_reported(tmp_path):
             dict(wav=audio, spk1=audio, spk2=audio, spk3=audio),
             "spk3.scp: the data set has more speakers than the model's 2",
         ),
-        "pipe": (dict(wav={"k": "cat a |"}, spk1=audio, spk2=audio), "wav.scp: k: is a command, not the path"),
+        "pipe": (
+            dict(wav={"k": "cat a |"}, spk1=audio, spk2=audio),
+            "wav.scp: k: is a command, not the path",
+        ),
         "place": (dict(wav={"k": "a/b.wav"}, spk1=audio, spk2=audio), "such as a/b.wav; run this"),
         "empty": (dict(wav={}, spk1=audio, spk2=audio), "wav.scp: the list is empty"),
     }

@@ -56,7 +56,7 @@ def test_nothing_of_the_machine_it_was_trained_on():
 
 def test_fine_tuning_is_of_this_model():
     config = yaml.safe_load((FOLDER / "config.yaml").read_text())
-    tuned = yaml.safe_load((REPOSITORY / "conf/finetune_mini.yaml").read_text())
+    tuned = yaml.safe_load((REPOSITORY / "conf" / f"finetune_{DEFAULT_MODEL}.yaml").read_text())
     assert {key: tuned[key] for key in MODEL_KEYS} == {key: config[key] for key in MODEL_KEYS}
 
 

@@ -82,7 +82,7 @@ def test_nothing_there(name):
 def test_a_published_model_of_another_task(monkeypatch):
     files = {"asr_train_config": "a.yaml", "asr_model_file": "a.pth"}
     monkeypatch.setattr("espnet2.utils.pretrained.download_pretrained", lambda tag: files)
-    refused("someone/asr", "someone/asr: is no model for separation; it has asr_model_file, asr_tr")
+    refused("someone/asr", "someone/asr: is not a separation model; it has asr_model_file, asr_tr")
 
 
 def test_other_files(folder):
@@ -94,9 +94,9 @@ def test_broken_files(folder):
     content = weights.read_bytes()
     for broken in (b"", b"no weights", b"version https://git-lfs", content[: len(content) // 2]):
         weights.write_bytes(broken)
-        refused(folder, "model.pth: is no file of weights, or is damaged")
+        refused(folder, "model.pth: not a valid weights file")
     torch.save([1, 2], weights)
-    refused(folder, "model.pth: holds no weights but a list")
+    refused(folder, "model.pth: holds a list, not weights")
     torch.save({"model": {}, "reporter": {}}, weights)  # as checkpoint.pth
     refused(folder, "model.pth: holds more than weights")
     weights.write_bytes(content)
@@ -183,7 +183,7 @@ def test_archives_that_are_no_model(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     with zipfile.ZipFile(tmp_path / "other.zip", "w") as other:
         other.writestr("notes.txt", "no model")
-    refused(tmp_path / "other.zip", "no packed ESPnet model")
+    refused(tmp_path / "other.zip", "not a packed ESPnet model")
     (tmp_path / "broken.zip").write_bytes(b"PK\3\4 and no more")
     refused(tmp_path / "broken.zip", ".")
     assert not list((tmp_path / "cache").rglob(".aside-*"))

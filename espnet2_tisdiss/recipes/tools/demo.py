@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Separate the package's example with the package's model at several depths, and show what it does.
 
-The separated files, the sources and a picture of spectrograms go to a folder; the table tells
-quality and speed by depth.
+The separated files, the sources and a picture of spectrograms go to a folder; a table shows quality
+and speed by depth.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from espnet2_tisdiss.separate.loudness import headroom_gain
 if TYPE_CHECKING:  # loading imports it, without ESPnet's remarks on optional packages
     from espnet2_tisdiss.separate.speech import SeparateSpeech
 
-DEPTHS = (1, 2, 4, 8)
+DEPTHS = (1, 2, 3, 4)
 REPEATS = 5
 PICTURE = "spectrograms.png"
 

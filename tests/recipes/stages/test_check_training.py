@@ -149,8 +149,8 @@ def test_a_file_of_anything_else_is_refused_in_one_line(config, tmp_path: Path, 
     told = {
         "checkpoint.pth": "holds more than weights, as a training's checkpoint.pth does; give its "
         "latest.pth or valid.loss.ave.pth",
-        "broken.pth": "is no file of weights, or is damaged; get or train it again",
-        "empty.pth": "is no file of weights, or is damaged; get or train it again",
+        "broken.pth": "not a valid weights file (wrong format or corrupted); replace it",
+        "empty.pth": "not a valid weights file (wrong format or corrupted); replace it",
     }
     assert str(error.value) == f"--init_param {path}: {told[name]}"
 

@@ -394,7 +394,7 @@ def test_what_a_tree_lacks_is_named(tree, recipe):
     assert told.startswith(f"{lost}: no such file; check its name\n")
     lost.write_bytes(content[:3000])
     told = problem(prepare(recipe, variables, *both, *SUBSET))
-    assert told.startswith(f"{lost}: truncated: 3000 of ")
+    assert told.startswith(f"{lost}: truncated: only 3000 of ")
     assert not (recipe / "data").exists()
 
 

@@ -301,7 +301,7 @@ def write_faulty(voices, folder):
     soundfile.write(files[5], np.full(RATE, np.nan), RATE, subtype="FLOAT")
     files[6].write_bytes(files[6].read_bytes()[:-1000])
     reasons = [
-        "truncated: 24 of",
+        "truncated: only 24 of",
         "is empty (0 bytes)",
         "is silent; leave it out",
         "is at 8000 Hz",

@@ -369,7 +369,7 @@ def test_unusable_utterances_are_told_together_and_the_rest_is_done(mini):
     os.truncate(missing, 10000)
     mini.write_levels()
     lines = complaint(mini)
-    assert lines[0].startswith(f"{missing}: truncated: 10000 of ")
+    assert lines[0].startswith(f"{missing}: truncated: only 10000 of ")
     assert lines[1].startswith("WSJ0: 1 of 12 failed")
     missing.write_bytes(saved[0])
     # its header is sound, so this is found when it is read

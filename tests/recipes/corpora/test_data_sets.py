@@ -113,7 +113,7 @@ def test_a_reference_of_another_mixture_is_found(tmp_path, sets):
 def test_a_truncated_mixture_is_found(tmp_path, sets):
     path = sets[1].entries[0].files["wav.scp"]
     os.truncate(path, 1000)
-    with pytest.raises(TisdissError, match=f"{path.stem}.wav: truncated: 1000 of "):
+    with pytest.raises(TisdissError, match=f"{path.stem}.wav: truncated: only 1000 of "):
         make(tmp_path, sets)
 
 

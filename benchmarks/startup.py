@@ -17,8 +17,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
-from measuring import RunProgress, begin, parser, run_main, seconds_of
+from measuring import begin, parser, run_main, seconds_of
 from results import check_page, machine, number, record, table
+from run_progress import RunProgress
 
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.pretrained.bundled import bundled_model, example

@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 from espnet2_tisdiss import SeparateSpeech, TisdissError
 from espnet2_tisdiss.cli import console
 from espnet2_tisdiss.cli.app import app
-from espnet2_tisdiss.pretrained.bundled import example
+from espnet2_tisdiss.pretrained.bundled import DEFAULT_MODEL, TRAINED_ON, example
 from espnet2_tisdiss.separate.budget import Calibration, CalibrationStore, Conditions
 
 RATE = 8000
@@ -157,11 +157,10 @@ def test_without_a_model_it_is_the_packages(separate, tmp_path, monkeypatch):
     mixture = example() / "mix/two_voices.wav"
     code, _, lines = separate(mixture, "--scale", "mixture", "--n-re", "2")
     assert code == 0
-    expected = (
-        "model: mini, which comes with the package; trained on synthesised speech, two speakers"
-    )
-    assert lines.splitlines()[0].startswith(expected)
-    expected = SeparateSpeech.from_pretrained().recording(read(mixture), RATE, 2, scale="mixture")
+    expected = f"model: {DEFAULT_MODEL}, which comes with the package; trained on "
+    assert lines.splitlines()[0].startswith(expected + TRAINED_ON[DEFAULT_MODEL])
+    rate = soundfile.info(mixture).samplerate
+    expected = SeparateSpeech.from_pretrained().recording(read(mixture), rate, 2, scale="mixture")
     for speaker, wave in enumerate(expected, start=1):
         np.testing.assert_allclose(
             read(f"separated/two_voices_spk{speaker}.wav"), wave, rtol=0, atol=1e-5

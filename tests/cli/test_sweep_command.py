@@ -51,7 +51,8 @@ def test_the_model_may_be_left_out(espnet_model, corpus, tmp_path, monkeypatch):
     _, config, _ = espnet_model()
     for variable, model in (("", DEFAULT_MODEL), (str(config.parent), str(config.parent))):
         monkeypatch.setenv("TISDISS_MODEL", variable)
-        run = run_sweep(corpus, "--n-re", "1", "--limit", "1", "--out", tmp_path / "out", "--json")
+        options = ("--n-re", "1", "--limit", "1", "--resample", "--out", tmp_path / "out", "--json")
+        run = run_sweep(corpus, *options)
         assert run.exit_code == 0
         assert json.loads(run.stdout)["model"] == model
 

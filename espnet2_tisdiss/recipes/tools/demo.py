@@ -127,7 +127,9 @@ def demonstrate(out: Path) -> None:
             for one in scores
         ],
     )
-    print(f"to listen to: {out}/mixture.wav, source1.wav, re1_spk1.wav, re8_spk1.wav, ...")
+    print(
+        f"to listen to: {out}/mixture.wav, source1.wav, re1_spk1.wav, re{DEPTHS[-1]}_spk1.wav, ..."
+    )
     print(f"to look at:   {out / PICTURE}")
     print("your own:     .venv/bin/tisdiss separate FILE")
 

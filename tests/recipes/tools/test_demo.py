@@ -12,7 +12,7 @@ from matplotlib import image
 from espnet2_tisdiss import SeparateSpeech, TisdissError
 from espnet2_tisdiss.evaluate.by_depth import find_mixtures, score_mixtures
 from espnet2_tisdiss.pretrained.bundled import example
-from espnet2_tisdiss.recipes.tools.demo import demonstrate
+from espnet2_tisdiss.recipes.tools.demo import DEPTHS, demonstrate
 from espnet2_tisdiss.separate.loudness import rescale
 
 
@@ -29,7 +29,7 @@ def demo(tmp_path_factory):
 def test_the_table_has_the_scores(demo):
     rows = re.findall(r"^│ +(\d) │ +([\d.]+) │", demo[0], re.MULTILINE)
     model = SeparateSpeech.from_pretrained()
-    (result,) = score_mixtures(model, find_mixtures(example(), 2), [1, 2, 4, 8])
+    (result,) = score_mixtures(model, find_mixtures(example(), 2), DEPTHS)
     assert rows == [(str(score.n_re), f"{score.si_snri:.2f}") for score in result.scores]
 
 
@@ -38,8 +38,8 @@ def test_files_are_of_the_speaker_they_are_named_after(demo):
         return soundfile.read(demo[1] / f"{name}.wav")[0]
 
     mixture, sources = read("mixture"), [read("source1"), read("source2")]
-    waves = SeparateSpeech.from_pretrained().depths(mixture[None], [1, 2, 4, 8])
-    for n_re in (1, 2, 4, 8):
+    waves = SeparateSpeech.from_pretrained().depths(mixture[None], DEPTHS)
+    for n_re in DEPTHS:
         estimates = [read(f"re{n_re}_spk{speaker}") for speaker in (1, 2)]
         # at the level in the mixture, in the order that is nearer to the sources
         expected = rescale("level", mixture, np.concatenate(waves[n_re]))

@@ -9,7 +9,6 @@ gives as many seconds as the others, and the test split stays out.
 """
 
 import argparse
-import csv
 import io
 import json
 import math
@@ -17,7 +16,7 @@ import os
 import zipfile
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +25,14 @@ from measuring import count, run_main
 
 from espnet2_tisdiss.atomic import replacing
 from espnet2_tisdiss.errors import TisdissError
-from espnet2_tisdiss.mixing.bank import Bank, Noise, Utterance, write_bank
+from espnet2_tisdiss.mixing.bank import (
+    Bank,
+    Noise,
+    Utterance,
+    read_table,
+    write_bank,
+    write_table,
+)
 
 SPLITS = ("train", "valid")
 # libsndfile's compression level of Opus spans these, in kbit/s of one channel
@@ -84,15 +90,15 @@ def pack(folder: Path, target: Path, kbits: float, megabytes: float, most_rooms:
     # the splits have shares of the rooms by their numbers: leave out some of every share
     rooms = rooms[:: max(1, math.ceil(len(rooms) / most_rooms))].astype(np.float16)
     bytes_per_sample = kbits * 1e3 / 8 / rate * OVERHEAD
-    with replacing(target) as aside, zipfile.ZipFile(aside, "w") as archive:
+    with replacing(target) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         archive.writestr("bank.json", json.dumps({"rate": rate}))
         _write_array(archive, "rooms.npy", rooms)
-        speech = np.load(folder / "noise.npy", mmap_mode="r")
+        noise_samples = np.load(folder / "noise.npy", mmap_mode="r")
         for number, noise in enumerate(noises):
-            samples = speech[noise.start : noise.start + noise.length]
+            samples = noise_samples[noise.start : noise.start + noise.length]
             archive.writestr(f"noise/{number:05d}.opus", encoded(samples, rate, kbits))
         _write_rows(archive, "noises.tsv", noises, Noise)
-        left = megabytes * 1e6 - aside.stat().st_size - 2e5  # the tables come last
+        left = megabytes * 1e6 - temporary.stat().st_size - 2e5  # the tables come last
         everything = [u for b in banks.values() for s in b.speakers for u in s.utterances]
         taken = chosen(everything, left / bytes_per_sample)
         if not taken:
@@ -103,9 +109,9 @@ def pack(folder: Path, target: Path, kbits: float, megabytes: float, most_rooms:
             archive.writestr(f"speech/{number:05d}.opus", encoded(joined, rate, kbits))
         _write_rows(archive, "utterances.tsv", taken, Utterance)
     kept = sum(u.length for u in taken) / rate
-    whole = sum(u.length for u in everything) / rate
+    available = sum(u.length for u in everything) / rate
     return (
-        f"{target}: {target.stat().st_size / 1e6:.1f} MB; {kept / 60:.0f} of {whole / 60:.0f} "
+        f"{target}: {target.stat().st_size / 1e6:.1f} MB; {kept / 60:.0f} of {available / 60:.0f} "
         f"minutes of {len({u.speaker for u in taken})} speakers, {len(noises)} noises, "
         f"{len(rooms)} rooms"
     )
@@ -144,9 +150,10 @@ def unpack(source: Path, folder: Path, processes: int) -> None:
 
 
 def _noises(folder: Path) -> list[Noise]:
-    """Return the whole noises of a bank, of which a split has shares."""
-    with (folder / "noises.tsv").open(encoding="utf-8", newline="") as file:
-        return _rows(file, Noise)
+    """Return the noises of a bank in full; a split has a part of each."""
+    table = folder / "noises.tsv"
+    with table.open(encoding="utf-8", newline="") as file:
+        return read_table(file, Noise, table)
 
 
 def _by_speaker(utterances: Sequence[Utterance]) -> list[list[Utterance]]:
@@ -156,22 +163,17 @@ def _by_speaker(utterances: Sequence[Utterance]) -> list[list[Utterance]]:
     return list(groups.values())
 
 
-def _rows[Row](file: Iterable[str], row: type[Row]) -> list[Row]:
-    types = {field.name: field.type for field in fields(row)}
-    lines = csv.DictReader(file, delimiter="\t")
-    return [row(**{name: types[name](text) for name, text in line.items()}) for line in lines]
+def _read_rows[Row: (Utterance, Noise)](
+    archive: zipfile.ZipFile, name: str, row: type[Row]
+) -> list[Row]:
+    return read_table(io.StringIO(archive.read(name).decode()), row, name)
 
 
-def _read_rows[Row](archive: zipfile.ZipFile, name: str, row: type[Row]) -> list[Row]:
-    return _rows(io.StringIO(archive.read(name).decode()), row)
-
-
-def _write_rows(archive: zipfile.ZipFile, name: str, rows: Sequence, row: type) -> None:
+def _write_rows(
+    archive: zipfile.ZipFile, name: str, rows: Sequence, row: type[Utterance] | type[Noise]
+) -> None:
     text = io.StringIO()
-    names = [field.name for field in fields(row)]
-    writer = csv.DictWriter(text, names, delimiter="\t", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(map(asdict, rows))
+    write_table(text, row, map(asdict, rows))
     archive.writestr(name, text.getvalue(), zipfile.ZIP_DEFLATED)
 
 

@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import soundfile
 import torch
 from measuring import begin, parser, run_main, seconds_of
 from results import check_page, machine, number, record, table
@@ -44,7 +45,7 @@ def commands(folder: Path) -> dict[str, list[str]]:
         UNIT: ["import torch"],
         "`SeparateSpeech.from_pretrained()`": [LOAD],
         "the same by ESPnet's class": [LOAD_ESPNETS, f"{model}/config.yaml", f"{model}/model.pth"],
-        "`tisdiss separate`, 3.5 s of audio": [
+        f"`tisdiss separate`, {soundfile.info(recording).duration:.1f} s of audio": [
             *(TISDISS, "separate", str(recording), "-o", separated, "--overwrite")
         ],
         "`tisdiss info`": [TISDISS, "info"],

@@ -22,7 +22,7 @@ __all__ = [
 ]
 
 _MODULES = {
-    "Estimate": "separate.speech",
+    "Estimate": "separate.protocol",
     "MultiDepthPIT": "network.loss",
     "SeparateSpeech": "separate.speech",
     "TISDiSSConfig": "network.config",

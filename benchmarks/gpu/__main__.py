@@ -25,7 +25,7 @@ def run(args: argparse.Namespace) -> list[Outcome]:
     args.out.mkdir(parents=True, exist_ok=True)
     outcomes: list[Outcome] = []
     deadline = args.began + 60 * args.minutes
-    whole = deadline - time.time()
+    available_s = deadline - time.time()
     options = [str(args.out), "--device", args.device]
 
     def step(name: str, limit_s: float, *more: str) -> None:
@@ -41,10 +41,10 @@ def run(args: argparse.Namespace) -> list[Outcome]:
         if args.corpus:
             program = str(ROOT / "benchmarks/pack_corpus.py")
             command = [sys.executable, program, "--unpack", str(args.corpus), str(bank)]
-            limit_s = min(CORPUS_S, whole)
+            limit_s = min(CORPUS_S, available_s)
             unpacking = pool.submit(run_step, "corpus", command, limit_s, args.out)
         for name, share in SHARES.items():
-            step(name, share * whole)
+            step(name, share * available_s)
         more = []
         if unpacking is not None:
             outcomes.append(unpacking.result())

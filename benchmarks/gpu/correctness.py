@@ -132,8 +132,8 @@ def lengths(case: Case, way: str, frames: int) -> dict[str, Any]:
 
 def padding(case: Case, way: str) -> dict[str, Any]:
     """Compare the items of a padded batch with each alone."""
-    whole = case.x.shape[1]
-    wanted = torch.tensor([whole, whole // 2 + 1, 1])
+    n_frames = case.x.shape[1]
+    wanted = torch.tensor([n_frames, n_frames // 2 + 1, 1])
     x = case.x.repeat(3, 1, 1)
     with precision(way, case.sizes.device):
         found = depths_of(case.model, case.there(x), wanted, 2)

@@ -236,8 +236,8 @@ def _save(
     model.separator.reconstructor_repeat_times = max(fit.config["depth_schedule"].values())
     found = {"valid SI-SNRi, dB": validation.improvement(model)}
     model.separator.reconstructor_repeat_times = trained
-    with replacing(fit.out / "model.pth") as aside:
-        torch.save(model.state_dict(), aside)
+    with replacing(fit.out / "model.pth") as temporary:
+        torch.save(model.state_dict(), temporary)
     report.add("Training", row | found)
 
 

@@ -12,10 +12,10 @@ longer than the training step. The folder of a bank contains
 
 import csv
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, get_args
+from typing import Any, BinaryIO, Literal, TextIO, get_args
 
 import numpy as np
 
@@ -196,15 +196,26 @@ def _write_header(file: BinaryIO, total: int) -> None:
     np.lib.format.write_array_header_1_0(file, header | {"shape": (total,)})
 
 
-def _read_table[Row: (Utterance, Noise)](path: Path, row: type[Row]) -> list[Row]:
+def read_table[Row: (Utterance, Noise)](
+    file: Iterable[str], row: type[Row], name: str | Path
+) -> list[Row]:
     """Read a table whose columns are the fields of a dataclass.
+
+    Args:
+        file: its lines.
+        row: the dataclass.
+        name: of the table, for errors.
 
     Raises:
         TisdissError: a line is too short, or a field is not a number where it must be.
     """
+    lines = csv.DictReader(file, delimiter="\t")
+    return [_parse(row, line, f"{name}:{lines.line_num}") for line in lines]
+
+
+def _read_table[Row: (Utterance, Noise)](path: Path, row: type[Row]) -> list[Row]:
     with path.open(encoding="utf-8", newline="") as file:
-        lines = csv.DictReader(file, delimiter="\t")
-        return [_parse(row, line, f"{path}:{lines.line_num}") for line in lines]
+        return read_table(file, row, path)
 
 
 def _parse[Row: (Utterance, Noise)](row: type[Row], line: dict[str, str | None], place: str) -> Row:
@@ -231,15 +242,21 @@ def _check_ends(table: Path, rows: Sequence[Utterance | Noise], length: int) -> 
             )
 
 
-def _write_table(
-    path: Path, row: type[Utterance] | type[Noise], rows: Sequence[dict[str, Any]]
+def write_table(
+    file: TextIO, row: type[Utterance] | type[Noise], rows: Iterable[Mapping[str, Any]]
 ) -> None:
-    """Write rows, given as dicts, of a table whose columns are the fields of a dataclass."""
+    """Write rows of a table whose columns are the fields of a dataclass."""
+    names = [field.name for field in fields(row)]
+    writer = csv.DictWriter(file, names, delimiter="\t", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+
+
+def _write_table(
+    path: Path, row: type[Utterance] | type[Noise], rows: Iterable[Mapping[str, Any]]
+) -> None:
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        names = [field.name for field in fields(row)]
-        writer = csv.DictWriter(file, names, delimiter="\t", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+        write_table(file, row, rows)
 
 
 def _speakers(utterances: Iterable[Utterance]) -> list[Speaker]:

@@ -70,7 +70,8 @@ def _voice(bank: Bank, voice: Voice, scene: Scene) -> np.ndarray:
 
 def _convolved(source: np.ndarray, response: np.ndarray) -> np.ndarray:
     """Return the start of a convolution, as long as ``source``; both float32 (n,)."""
-    # a small multiple of a power of two, for which transforms are fast; they stay in float32
+    # without SciPy, which is too large to bring to a GPU machine without network; torchaudio's
+    # fftconvolve is much slower, as it does not choose a size for which transforms are fast
     length = len(source) + len(response) - 1
     step = 1 << max(0, length.bit_length() - 3)
     size = -(-length // step) * step

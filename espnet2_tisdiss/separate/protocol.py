@@ -1,6 +1,7 @@
-"""What the modules below ``speech`` need of a loaded model."""
+"""What the modules below ``speech`` need of a loaded model. Axis letters: b batch, j speaker."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -8,8 +9,14 @@ import numpy as np
 from espnet2_tisdiss.network.separator import TISDiSSSeparator
 
 
-class Estimate(Protocol):
-    """Separated waveforms at one depth: see :class:`~espnet2_tisdiss.Estimate`."""
+@dataclass(frozen=True)
+class Estimate:
+    """Separated waveforms at one depth.
+
+    Attributes:
+        n_re: (b,) repetitions run for each item.
+        waves: num_spk arrays (b, n); for mixtures given as a list of b, b arrays (j, n).
+    """
 
     n_re: np.ndarray
     waves: list[np.ndarray]

@@ -9,7 +9,6 @@ import argparse
 import itertools
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -35,6 +34,7 @@ from espnet2_tisdiss.pretrained.finding import (
 from espnet2_tisdiss.separate.budget import kept_calibration, timed_seconds
 from espnet2_tisdiss.separate.chunking import CHUNK_SECONDS, Chunking
 from espnet2_tisdiss.separate.loudness import DEFAULT_SCALE, PEAK, SCALES, rescale, rescale_channels
+from espnet2_tisdiss.separate.protocol import Estimate
 from espnet2_tisdiss.separate.recordings import Depths, change_db, channels_of, separate_recording
 from espnet2_tisdiss.separate.transforms import Transforms
 
@@ -43,19 +43,6 @@ if TYPE_CHECKING:  # its import takes seconds
 
 # (b, n), or b waveforms (n,) of different lengths
 Mixtures = Tensor | np.ndarray | Sequence[Tensor | np.ndarray]
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """Separated waveforms at one depth.
-
-    Attributes:
-        n_re: (b,) repetitions run for each item.
-        waves: num_spk arrays (b, n); for mixtures given as a list of b, b arrays (j, n).
-    """
-
-    n_re: np.ndarray
-    waves: list[np.ndarray]
 
 
 class SeparateSpeech:

@@ -26,7 +26,7 @@ from espnet2_tisdiss.evaluate.by_depth import (
     summarise,
     with_length,
 )
-from espnet2_tisdiss.separate.speech import Estimate
+from espnet2_tisdiss.separate.protocol import Estimate
 
 RATE = 8000
 

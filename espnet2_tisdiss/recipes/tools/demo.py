@@ -107,11 +107,11 @@ def demonstrate(out: Path) -> None:
     print_facts(
         {
             "mixture": f"{mixture.path}, {len(signals[0]) / model.sample_rate:.1f} s",
-            "trained at": f"N_re {model.separator.config.reconstructor_repeat_times}; beyond about "
-            "that, more repetitions are no better (over many mixtures: the model card)",
+            "trained at": f"N_re {model.separator.config.reconstructor_repeat_times}; more "
+            "repetitions hardly help (the model card has averages over many mixtures)",
             "measured on": machine(conditions),
-            "RTF": "seconds until a depth's estimate is there for a second of audio, in one run "
-            f"that gives the shallower ones too; median of {REPEATS} runs after a warm-up",
+            "RTF": "seconds of work per second of audio, up to each depth of one run; median of "
+            f"{REPEATS} runs after a warm-up",
         }
     )
     print_table(

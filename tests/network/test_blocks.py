@@ -1,5 +1,6 @@
 """Each block against a plain formula: loops over rows and positions, nothing clever."""
 
+import itertools
 import math
 
 import pytest
@@ -16,7 +17,7 @@ from espnet2_tisdiss.network.blocks.locoformer import LocoformerPath, PathConfig
 from espnet2_tisdiss.network.blocks.norm import RMSGroupNorm, build_norm
 from espnet2_tisdiss.network.blocks.segments import SegmentEmbed, SegmentProject
 from espnet2_tisdiss.network.blocks.splitter import Splitter
-from espnet2_tisdiss.network.kernels import cache
+from espnet2_tisdiss.network.kernels import cache, channel_linear
 from espnet2_tisdiss.network.kernels.attention import (
     FEW_POSITIONS,
     NARROW_LENGTH,
@@ -64,8 +65,10 @@ def test_feed_forward(ffn_type, kernel, shift, length):
     torch.testing.assert_close(ffn(x), expected)
 
 
+@pytest.mark.parametrize("by_convolution", [True, False])
 @pytest.mark.parametrize("shape", [(2, 8, 5, 6), (1, 67, 1, 6), (3, 7, 6), (0, 4, 6)])
-def test_linear_is_torchs(shape):
+def test_linear_is_torchs(shape, by_convolution, monkeypatch):
+    monkeypatch.setattr(channel_linear, "convolution_is_faster", lambda: by_convolution)
     layer = ChannelLinear(6, 4)
     x = torch.randn(shape, requires_grad=True)
     weights = torch.randn(*shape[:-1], 4)
@@ -73,6 +76,24 @@ def test_linear_is_torchs(shape):
     expected = F.linear(x, layer.weight, layer.bias)
     gradients = torch.autograd.grad((expected * weights).sum(), (x, *layer.parameters()))
     torch.testing.assert_close(found, [expected, *gradients])
+
+
+@pytest.mark.parametrize(("product", "convolution", "faster"), [(2, 1, True), (1, 1, False)])
+def test_measurement_chooses_the_product(product, convolution, faster, monkeypatch):
+    seconds = {F.linear: product, channel_linear._convolve: convolution}
+    disturbances = itertools.cycle([0, 5, 0.1])
+    monkeypatch.setattr(
+        channel_linear, "_seconds", lambda function, *_: seconds[function] + next(disturbances)
+    )
+    threads = torch.get_num_threads()
+    assert channel_linear._measure.__wrapped__() is faster
+    assert torch.get_num_threads() == threads
+
+
+def test_compiled_linear_is_one_graph():
+    layer, x = ChannelLinear(6, 4), torch.randn(32, 6)
+    compiled = torch.compile(layer, backend="eager", fullgraph=True)
+    torch.testing.assert_close(compiled(x), F.linear(x, layer.weight, layer.bias))
 
 
 def plain_attention(attention: MultiHeadSelfAttention, row: torch.Tensor) -> torch.Tensor:

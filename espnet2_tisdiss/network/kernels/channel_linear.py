@@ -1,4 +1,14 @@
-"""Linear map over the channels of a feature map: y = x W' + b."""
+"""Linear map over the channels of a feature map: y = x W' + b.
+
+In float32 on a CPU, PyTorch computes matrix products by MKL, which uses half of the vector unit on
+some processors. A 1x1 convolution is the same product computed by oneDNN, which uses all of it and
+takes about half of the time there, forward and backward. On other processors its copies only cost.
+A measurement at the first use decides.
+"""
+
+import functools
+import time
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -6,18 +16,61 @@ from torch import Tensor, nn
 
 # With one thread, PyTorch hands 1x1 convolutions to oneDNN only in batches of 16 or more.
 BATCHES = range(16, 257)
+# Measured with a product that takes about 1 ms of one core, (2048, 128) by (128, 384).
+PROBE_SHAPE = (2048, 128, 384)
+PROBE_RUNS = 8
+# How many times faster the convolution must be. Where it is faster, it is about twice as fast, so a
+# disturbed measurement decides like an undisturbed one, and runs stay reproducible to the bit.
+LEAST_GAIN = 1.4
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Return ``x`` (..., h) times ``weight`` (out, h) transposed, plus ``bias`` (out,).
-
-    In float32 on a CPU, PyTorch's matrix product is MKL's, which uses half of the vector unit on
-    some processors. A 1x1 convolution is the same product computed by oneDNN, which uses all of it
-    and takes about half of the time there, forward and backward.
-    """
+    """Return ``x`` (..., h) times ``weight`` (out, h) transposed, plus ``bias`` (out,)."""
     is_float32 = x.device.type == "cpu" and x.dtype == torch.float32
-    if not (is_float32 and torch.backends.mkldnn.is_available()) or x.numel() == 0:
+    if not is_float32 or x.numel() == 0 or not convolution_is_faster():
         return F.linear(x, weight, bias)
+    return _convolve(x, weight, bias)
+
+
+@torch.compiler.assume_constant_result
+def convolution_is_faster() -> bool:
+    """Return whether this machine computes a product faster as a convolution."""
+    return _measure()
+
+
+@functools.cache
+def _measure() -> bool:
+    """Compare both once, in about 30 ms of one core.
+
+    Process time does not count what other programs do meanwhile.
+    """
+    if not torch.backends.mkldnn.is_available():
+        return False
+    count, h, out = PROBE_SHAPE
+    x, weight = torch.ones(count, h), torch.ones(out, h)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.inference_mode():
+            runs = [
+                (_seconds(F.linear, x, weight), _seconds(_convolve, x, weight))
+                for _ in range(PROBE_RUNS)
+            ]
+    finally:
+        torch.set_num_threads(threads)
+    product, convolution = (min(seconds) for seconds in zip(*runs, strict=True))
+    return product > LEAST_GAIN * convolution
+
+
+def _seconds(function: Callable[..., Tensor], x: Tensor, weight: Tensor) -> float:
+    """Return the process time of ``function(x, weight)``."""
+    start = time.process_time()
+    function(x, weight)
+    return time.process_time() - start
+
+
+def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Return the product as a 1x1 convolution."""
     count = x.numel() // x.shape[-1]
     batch = next((n for n in BATCHES if count % n == 0), 1)
     maps = x.reshape(batch, 1, count // batch, -1).movedim(-1, 1)  # (batch, h, 1, positions)

@@ -57,7 +57,7 @@ def command(
         Path | None, typer.Option("--out", "-o", help="File (JSON) to save a copy in.")
     ] = None,
     device: DeviceOption = "auto",
-    dtype: DtypeOption = "float32",
+    dtype: DtypeOption = "auto",
     threads: ThreadsOption = None,
     as_json: JsonOption = False,
     debug: DebugOption = False,

@@ -49,11 +49,12 @@ ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", **_MODEL)]
 DeviceOption = Annotated[
     str, typer.Option(help="cpu, cuda, cuda:1, mps, or auto: a GPU if available.")
 ]
-Dtype = Literal["float32", "float64", "bfloat16", "float16"]
+Dtype = Literal["auto", "float32", "float64", "bfloat16", "float16"]
 DtypeOption = Annotated[
     Dtype,
     typer.Option(
-        help="Precision of the computation; float32 if the device lacks the half precision."
+        help="Precision of the computation; float32 if the device lacks the half precision. "
+        "auto: bfloat16 for models trained in it, which is faster."
     ),
 ]
 ModelRateOption = Annotated[

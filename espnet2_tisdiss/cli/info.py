@@ -42,7 +42,7 @@ tisdiss info model.zip --json
 def command(
     model_name: ModelArgument = DEFAULT_MODEL,
     device: DeviceOption = "auto",
-    dtype: DtypeOption = "float32",
+    dtype: DtypeOption = "auto",
     threads: ThreadsOption = None,
     as_json: JsonOption = False,
     debug: DebugOption = False,

@@ -63,7 +63,7 @@ def command(
         typer.Option("--out", "-o", help="Folder for profile.csv and the plots (PNG)."),
     ] = None,
     device: DeviceOption = "auto",
-    dtype: DtypeOption = "float32",
+    dtype: DtypeOption = "auto",
     threads: ThreadsOption = None,
     as_json: JsonOption = False,
     debug: DebugOption = False,

@@ -66,7 +66,7 @@ def command(
     ],
     model_name: ModelOption = DEFAULT_MODEL,
     device: DeviceOption = "auto",
-    dtype: DtypeOption = "float32",
+    dtype: DtypeOption = "auto",
     model_rate: ModelRateOption = None,
     batch: Annotated[int, typer.Option(min=1, help="Chunks to separate at once.")] = 1,
     jobs: Annotated[
@@ -206,7 +206,7 @@ def command(
     loading = {
         "model_tag": model_name,
         "device": model.device,
-        "dtype": dtype,
+        "dtype": model.precision,
         "sample_rate": model_rate,
     }
     report = SeparationReport(model.sample_rate, channel, depths, loudness)

@@ -83,7 +83,7 @@ def command(
         bool, typer.Option("--resample", help="Convert files at other rates to the model's.")
     ] = False,
     device: DeviceOption = "auto",
-    dtype: DtypeOption = "float32",
+    dtype: DtypeOption = "auto",
     model_rate: ModelRateOption = None,
     threads: ThreadsOption = None,
     batch: Annotated[int, typer.Option(min=1, help="Mixtures to separate at once.")] = 1,

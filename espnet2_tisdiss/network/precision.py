@@ -7,7 +7,7 @@ import torch
 
 from espnet2_tisdiss.checks import check_choice
 
-Dtype = Literal["float32", "float64", "bfloat16", "float16"]
+Dtype = Literal["auto", "float32", "float64", "bfloat16", "float16"]
 DTYPES: tuple[Dtype, ...] = get_args(Dtype)
 HALF_TYPES = (torch.float16, torch.bfloat16)
 
@@ -24,11 +24,11 @@ def half_precision(dtype: Dtype, device: str) -> torch.dtype | None:
     returns None.
 
     Args:
-        dtype: requested type.
+        dtype: requested type; ``auto``: bfloat16 if the device has instructions for it.
         device: PyTorch's name of the device.
 
     Returns:
-        ``dtype`` if it is a half-precision type that the device has instructions for, else None.
+        The half-precision type if the device has instructions for it, else None.
 
     Raises:
         ValueError: ``dtype`` is not one of ``DTYPES``.
@@ -36,7 +36,10 @@ def half_precision(dtype: Dtype, device: str) -> torch.dtype | None:
     check_choice("dtype", dtype, DTYPES)
     if dtype in ("float32", "float64"):
         return None
-    if _has_instructions(dtype, torch.device(device).type):
+    device_type = torch.device(device).type
+    if dtype == "auto":
+        return torch.bfloat16 if _has_instructions("bfloat16", device_type) else None
+    if _has_instructions(dtype, device_type):
         return getattr(torch, dtype)
     logging.warning("%s has no %s instructions; float32 is used", device, dtype)
     return None

@@ -70,7 +70,8 @@ class SeparateSpeech:
         normalize_output_wav: bring each estimate's peak to 0.9.
         device: PyTorch's name of it.
         dtype: ``float32``, ``float64``, or ``bfloat16`` or ``float16``: the separator computes in
-            half precision where the device has it, in float32 elsewhere.
+            half precision where the device has it, in float32 elsewhere. ``auto``: bfloat16 for
+            models trained in it, float32 for others.
         enh_s2t_task: whether the model is the first part of a joint one with recognition.
         n_re: repetitions N_re of calls that give none; None: as in training.
         sample_rate: of the model, in Hz; None: from its configuration.
@@ -138,8 +139,10 @@ class SeparateSpeech:
         self.device = device
         # half precision applies to the separator; waveforms and spectra stay in float32
         self.dtype = "float64" if dtype == "float64" else "float32"
-        self.precision = self.dtype if half is None else dtype
         self._load(train_config, model_file, inference_config, enh_s2t_task)
+        if dtype == "auto" and self.separator.config.training_dtype != "bfloat16":
+            half = None
+        self.precision = self.dtype if half is None else str(half).removeprefix("torch.")
         self.num_spk = self.enh_model.num_spk
         self.segment_size, self.hop_size = segment_size, hop_size
         self.segmenting = segment_size is not None and hop_size is not None

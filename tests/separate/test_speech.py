@@ -366,8 +366,18 @@ def test_half_precision_is_near_or_falls_back(espnet_model, mixture, dtype, half
             assert difference == 0 and f"no {dtype} instructions" in caplog.text
         else:
             assert 0 < difference < 0.03  # untrained models amplify rounding
-    with pytest.raises(ValueError, match="dtype must be one of float32, float64, bfloat16"):
+    with pytest.raises(ValueError, match="dtype must be one of auto, float32, float64, bfloat16"):
         SeparateSpeech(config, weights, dtype="int8")
+
+
+@pytest.mark.parametrize("training_dtype", ["bfloat16", "float32"])
+def test_auto_computes_as_the_model_was_trained(espnet_model, training_dtype, caplog):
+    conf = {**TINY, "training_dtype": training_dtype}
+    _, config, weights = espnet_model(separator_conf=conf)
+    model = SeparateSpeech(config, weights, dtype="auto")
+    native = half_precision("auto", "cpu") is not None and training_dtype == "bfloat16"
+    assert model.precision == ("bfloat16" if native else "float32")
+    assert not caplog.text
 
 
 def test_a_copy_has_weights_of_its_own(espnet_model, mixture):

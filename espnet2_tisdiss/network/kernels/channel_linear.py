@@ -27,22 +27,19 @@ LEAST_GAIN = 1.4
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """Return ``x`` (..., h) times ``weight`` (out, h) transposed, plus ``bias`` (out,)."""
     is_float32 = x.device.type == "cpu" and x.dtype == torch.float32
-    if not is_float32 or x.numel() == 0 or not convolution_is_faster():
+    # torch.compile chooses products itself, and cannot trace a measurement
+    if not is_float32 or x.numel() == 0 or torch.compiler.is_compiling():
+        return F.linear(x, weight, bias)
+    if not convolution_is_faster():
         return F.linear(x, weight, bias)
     return _convolve(x, weight, bias)
 
 
-@torch.compiler.assume_constant_result
-def convolution_is_faster() -> bool:
-    """Return whether this machine computes a product faster as a convolution."""
-    return _measure()
-
-
 @functools.cache
-def _measure() -> bool:
-    """Compare both once, in about 30 ms of one core.
+def convolution_is_faster() -> bool:
+    """Return whether this machine computes a product faster as a convolution, measured once.
 
-    Process time does not count what other programs do meanwhile.
+    Takes about 30 ms of one core. Process time does not count what other programs do meanwhile.
     """
     if not torch.backends.mkldnn.is_available():
         return False

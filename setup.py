@@ -32,6 +32,7 @@ setup(
     install_requires=[
         "espnet[enh]>=202609,<202700",
         "wrapt",  # registers the plugin when ESPnet's task module is imported
+        "av",  # FFmpeg, for what libsndfile cannot read
         "soxr",  # streaming resampler
         "typer",  # command line
         "rich",  # tables and progress bars

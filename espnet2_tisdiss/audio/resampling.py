@@ -19,6 +19,9 @@ class Resampler:
             ceil(n * to_rate / from_rate) for n input samples. Resampling that back with ``total``
             = n never needs to fill.
 
+    Attributes:
+        total: as the argument; it may be set until :meth:`finish`.
+
     Raises:
         ValueError: a rate or ``rows`` is not an integer >= 1, or ``total`` not an integer >= 0.
     """
@@ -27,7 +30,7 @@ class Resampler:
         self.from_rate = check_integer("from_rate", from_rate, 1)
         self.to_rate = check_integer("to_rate", to_rate, 1)
         self.rows = check_integer("rows", rows, 1)
-        self._total = total if total is None else check_integer("total", total, 0)
+        self.total = total if total is None else check_integer("total", total, 0)
         self._consumed = self._produced = 0
         # soxr compensates for the delay of its filter
         self._stream = soxr.ResampleStream(from_rate, to_rate, rows, dtype="float32", quality="HQ")
@@ -35,11 +38,11 @@ class Resampler:
     def push(self, block: np.ndarray) -> np.ndarray:
         """Consume a block (rows, n) and return the samples (rows, m) it completes, m >= 0."""
         self._consumed += block.shape[1]
-        return self._limit(self._convert(block), self._total)
+        return self._limit(self._convert(block), self.total)
 
     def finish(self) -> np.ndarray:
         """Return the remaining samples (rows, m); no ``push`` may follow."""
-        total = self._total
+        total = self.total
         if total is None:
             total = _ceil_ratio(self._consumed, self.to_rate, self.from_rate)
         # soxr rounds the output's length; silence at the input's end extends it to `total`

@@ -1,11 +1,11 @@
-"""Write WAV and FLAC files block by block, under a temporary name and renamed when complete."""
+"""Write audio files block by block, under a temporary name and renamed when complete."""
 
 import errno
 import math
 import os
 import stat
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +18,19 @@ import soundfile
 from espnet2_tisdiss.checks import check_choice
 from espnet2_tisdiss.errors import AudioError, TisdissError
 
-Container = Literal["wav", "flac"]
+Container = Literal["wav", "flac", "mp3", "ogg", "opus"]
 CONTAINERS: tuple[Container, ...] = get_args(Container)
 Bits = Literal["16", "24", "float"]
 BITS: tuple[Bits, ...] = get_args(Bits)
+# libsndfile's names of the formats that lose some of the sound
+_LOSSY = {"mp3": ("MP3", "MPEG_LAYER_III"), "ogg": ("OGG", "VORBIS"), "opus": ("OGG", "OPUS")}
+# the sample rates that a format can hold, ascending; libsndfile crashes at others
+_RATES: dict[str, Sequence[int]] = {
+    "flac": range(1, 655_351),
+    "mp3": (8000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000),
+    "ogg": range(1000, 192_001),
+    "opus": (8000, 12_000, 16_000, 24_000, 48_000),
+}
 # bytes of samples in a WAV file, whose header counts in 32 bits, with 4 kB left for the header
 WAV_LIMIT = 2**32 - 2**12
 
@@ -31,19 +40,26 @@ class OutputFormat:
     """Format of written files.
 
     Args:
-        container: "wav" or "flac".
-        bits: "16", "24" or "float" (32 bits); flac has no float.
+        container: "wav", "flac", "mp3", "ogg" (Vorbis) or "opus".
+        bits: "16", "24" or "float" (32 bits); flac has no float, and mp3, ogg and opus have no
+            bits. None: float for wav, 24 for flac.
 
     Raises:
         ValueError: another container or number of bits.
-        TisdissError: float samples in flac.
+        TisdissError: float samples in flac; bits of mp3, ogg or opus.
     """
 
     container: Container = "wav"
-    bits: Bits = "float"
+    bits: Bits | None = None
 
     def __post_init__(self) -> None:
         check_choice("container", self.container, CONTAINERS)
+        if self.container in _LOSSY:
+            if self.bits is not None:
+                raise TisdissError(f"{self.container} has no --bits; choose wav or flac")
+            return
+        if self.bits is None:
+            object.__setattr__(self, "bits", "float" if self.container == "wav" else "24")
         check_choice("bits", self.bits, BITS)
         if (self.container, self.bits) == ("flac", "float"):
             raise TisdissError("flac cannot store float samples; choose 16 or 24 bits, or wav")
@@ -51,6 +67,8 @@ class OutputFormat:
     @property
     def subtype(self) -> str:
         """Sample format, as libsndfile names it."""
+        if self.container in _LOSSY:
+            return _LOSSY[self.container][1]
         return "FLOAT" if self.bits == "float" else f"PCM_{self.bits}"
 
     @property
@@ -63,11 +81,20 @@ class OutputFormat:
         """Whether samples beyond full scale cannot be stored."""
         return self.bits != "float"
 
+    def rate_for(self, rate: int) -> int:
+        """Return the lowest sample rate from ``rate`` on that the format has, or its highest."""
+        rates = _RATES.get(self.container, (rate,))
+        if rate in rates:
+            return rate
+        return next((other for other in rates if other >= rate), rates[-1])
+
     def container_for(self, frames: int) -> str:
         """Return the container, as libsndfile names it, for a file of ``frames`` samples.
 
         A wav file over 4 GiB is RF64.
         """
+        if self.container in _LOSSY:
+            return _LOSSY[self.container][0]
         size = frames * (4 if self.bits == "float" else int(self.bits) // 8)
         return "RF64" if self.container == "wav" and size > WAV_LIMIT else self.container.upper()
 

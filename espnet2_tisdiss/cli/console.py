@@ -28,6 +28,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from espnet2_tisdiss.audio.rates import RATES
 from espnet2_tisdiss.errors import TisdissError, first_line
 from espnet2_tisdiss.pretrained.bundled import DEFAULT_MODEL, TRAINED_ON, bundled_models
 
@@ -185,6 +186,21 @@ def parse_depths(text: str | None) -> list[int]:
     if not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
         raise TisdissError(f"--n-re {text}: expected repetitions >= 1, such as 4 or 1,2,4")
     return sorted({int(part) for part in parts})
+
+
+def parse_rate(text: str) -> Literal["same", "model"] | int:
+    """Return the value of ``--rate``.
+
+    Raises:
+        TisdissError: the text is no such value.
+    """
+    if text in ("same", "model"):
+        return text
+    if text.isdecimal() and int(text) in RATES:
+        return int(text)
+    raise TisdissError(
+        f"--rate {text}: expected same, model, or a rate from {RATES[0]} to {RATES[-1]} Hz"
+    )
 
 
 def machine(conditions: Mapping[str, Any]) -> str:

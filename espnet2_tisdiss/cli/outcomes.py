@@ -86,13 +86,17 @@ class SeparationReport:
             return f"failed: {outcome.reason}"
         if outcome.status == "skipped":
             return f"skipped: {outcome.source}: {outcome.outputs[0]} exists"
-        parts = [f"{outcome.seconds:.1f} s", f"N_re {_span(outcome.n_re)}"]
+        parts = [f"{outcome.seconds:.1f} s", *outcome.notices, f"N_re {_span(outcome.n_re)}"]
         if outcome.channels > 1:
             parts.append(f"{self._channel} of {outcome.channels} channels")
         if outcome.rate != self._model_rate:
-            parts.append(f"resampled from {outcome.rate} to {self._model_rate} Hz and back")
+            parts.append(f"resampled from {outcome.rate} to {self._model_rate} Hz")
+            if outcome.out_rate == outcome.rate:
+                parts[-1] += " and back"
             if outcome.rate > self._model_rate:
                 parts[-1] += f", nothing above {self._model_rate / 2000:g} kHz"
+        if outcome.out_rate != outcome.rate:
+            parts.append(f"written at {outcome.out_rate} Hz")
         if outcome.gain < 1:
             parts.append(f"turned down by {_decibels(1 / outcome.gain):.1f} dB to avoid clipping")
         elif outcome.peak > 1:

@@ -22,6 +22,7 @@ from espnet2_tisdiss.cli.console import (
     check_numbers,
     load_for_command,
     parse_depths,
+    parse_rate,
     refuse_together,
     require_folder,
     set_threads,
@@ -152,14 +153,25 @@ def command(
         ),
     ] = None,
     container: Annotated[
-        Literal["wav", "flac"], typer.Option("--format", help="Format of the files.", **OUTPUT)
+        Literal["wav", "flac", "mp3", "ogg", "opus"],
+        typer.Option("--format", help="Format of the files.", **OUTPUT),
     ] = "wav",
     bits: Annotated[
         Literal["16", "24", "float"] | None,
         typer.Option(
-            help="Sample format of the files.", show_default="float; 24 for flac", **OUTPUT
+            help="Sample format of wav and flac files.",
+            show_default="float; 24 for flac",
+            **OUTPUT,
         ),
     ] = None,
+    rate: Annotated[
+        str,
+        typer.Option(
+            metavar="same|model|HZ",
+            help="Sample rate of the files: that of the recording, of the model, or in Hz.",
+            **OUTPUT,
+        ),
+    ] = "same",
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace existing files.", **OUTPUT)
     ] = False,
@@ -181,7 +193,7 @@ def command(
     from espnet2_tisdiss.separate.files import Options, full_pattern
     from espnet2_tisdiss.separate.loudness import DEFAULT_SCALE
 
-    output = OutputFormat(container, bits or ("float" if container == "wav" else "24"))
+    output = OutputFormat(container, bits)
     names = full_pattern(pattern, channel, dial.is_several)
     tasks = without_separated(find_tasks(sources, out), names, output.suffix, skip_existing)
     require_folder(out)
@@ -195,7 +207,9 @@ def command(
     )
     depths = dial.depths(model)
     loudness = scale or DEFAULT_SCALE
-    options = Options(depths, chunking, channel, loudness, output, names, existing, batch)
+    options = Options(
+        depths, chunking, channel, loudness, output, parse_rate(rate), names, existing, batch
+    )
     to_do = _to_do(durations, options, model.num_spk)
     jobs = max(1, min(jobs, len(to_do)))  # a process without work would take a share of threads
     _share_threads(threads, jobs)
@@ -231,7 +245,7 @@ def _durations(tasks: Sequence["Task"], channel: Channel) -> dict["Task", list[f
     for task in tasks:
         durations[task] = []
         with contextlib.suppress(AudioError):
-            info = probe(task.source)
+            info = probe(task.source, on_notice=lambda notice: None)  # reported with the file
             durations[task] = [info.duration] * (info.channels if channel == "each" else 1)
     return durations
 

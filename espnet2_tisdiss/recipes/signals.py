@@ -13,7 +13,7 @@ import numpy as np
 import soundfile
 
 from espnet2_tisdiss.atomic import replacing
-from espnet2_tisdiss.audio.reading import open_audio, probe
+from espnet2_tisdiss.audio.reading import probe, read_samples
 from espnet2_tisdiss.errors import AudioError, TisdissError
 
 MIN_DURATION_S = 0.02
@@ -63,12 +63,8 @@ def read_signal(
     if path.rstrip().endswith("|"):
         raise TisdissError(f"{path}: is a command, not a file; unpack the audio into files first")
     info = probe(path)
-    with open_audio(path) as file:
-        samples = file.read(dtype="float64", always_2d=True)
-    if len(samples) != info.frames:
-        raise AudioError(f"{path}: truncated: {len(samples)} of {info.frames} samples are there")
     signal = Signal(
-        _one_channel(path, samples, ref_channel, advice),
+        _one_channel(path, read_samples(path), ref_channel, advice),
         info.rate,
         info.subtype,
         info.container,
@@ -101,7 +97,6 @@ def is_whole(path: Path, rate: int, frames: int) -> bool:
         info = probe(path)
     except AudioError:
         return False
-    # libsndfile counts the samples that are there, not those that the header of a wav promises
     return info.rate == rate and info.frames == frames
 
 

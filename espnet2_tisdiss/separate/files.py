@@ -14,9 +14,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
+from espnet2_tisdiss.audio.notices import Notice
 from espnet2_tisdiss.audio.reading import AudioInfo, probe, read_blocks
 from espnet2_tisdiss.audio.spool import Spool
 from espnet2_tisdiss.audio.writing import AudioWriter, OutputFormat
@@ -27,6 +29,7 @@ from espnet2_tisdiss.separate.loudness import DEFAULT_SCALE, ScaleStatistics, Sc
 from espnet2_tisdiss.separate.protocol import Model
 from espnet2_tisdiss.separate.recordings import Depths, Track
 
+Rate = Literal["same", "model"] | int
 EXISTING = ("refuse", "skip", "overwrite")
 
 
@@ -57,6 +60,7 @@ class Options:
         channel: one of :data:`~espnet2_tisdiss.audio.channels.CHANNELS`.
         scale: one of :data:`~espnet2_tisdiss.separate.loudness.SCALES`.
         output: format of the written files.
+        rate: their sample rate: "same" as the recording's, the "model"'s, or in Hz.
         pattern: file names without suffix, with ``{name}``, ``{speaker}`` and, where there are
             several, ``{channel}`` and ``{n_re}``; None: these, in a row.
         existing: what to do if an output exists: one of :data:`EXISTING`.
@@ -68,6 +72,7 @@ class Options:
     channel: str = "mean"
     scale: str = DEFAULT_SCALE
     output: OutputFormat = field(default_factory=OutputFormat)
+    rate: Rate = "same"
     pattern: str | None = None
     existing: str = "refuse"
     batch_size: int = 1
@@ -89,6 +94,11 @@ class Options:
             for n_re in self.depths.n_re
             for speaker in range(1, num_spk + 1)
         ]
+
+    def out_rate(self, rate: int, model_rate: int) -> int:
+        """Return the sample rate of the outputs for a recording at ``rate`` Hz."""
+        wanted = {"same": rate, "model": model_rate}.get(self.rate, self.rate)
+        return self.output.rate_for(wanted)
 
     def is_settled(self, paths: Iterable[Path]) -> bool:
         """Return whether the outputs that exist leave nothing to do.
@@ -152,6 +162,8 @@ class Outcome:
         outputs: the separated files.
         seconds: length of the recording.
         rate: its sample rate in Hz.
+        out_rate: sample rate of the outputs.
+        notices: what was unusual about the recording, in phrases.
         channels: its channels.
         separated_channels: number of channels separated; 1: one channel or their mean.
         n_re: repetitions of each of its chunks.
@@ -165,6 +177,8 @@ class Outcome:
     outputs: list[Path] = field(default_factory=list)
     seconds: float = 0.0
     rate: int = 0
+    out_rate: int = 0
+    notices: list[str] = field(default_factory=list)
     channels: int = 1
     separated_channels: int = 1
     n_re: list[int] = field(default_factory=list)
@@ -288,9 +302,10 @@ class _Recording:
                 f"has the same output names as {self._task.clash}; separate it alone, "
                 "into another folder"
             )
-        info = probe(self._task.source)
+        info = probe(self._task.source, self._note)
         outcome, options = self.outcome, self._options
         outcome.seconds, outcome.rate = info.duration, info.rate
+        outcome.out_rate = options.out_rate(info.rate, self._model.sample_rate)
         outcome.channels = info.channels
         outcome.separated_channels = info.channels if options.channel == "each" else 1
         channels = range(outcome.separated_channels)
@@ -312,11 +327,15 @@ class _Recording:
 
     def read(self) -> Iterator[_Piece]:
         """Yield the chunks of all channels."""
-        for block in read_blocks(self._task.source, self._options.channel):
+        frames = 0
+        blocks = read_blocks(self._task.source, self._options.channel, on_notice=self._note)
+        for block in blocks:
+            frames += block.shape[1]
             for channel, samples in zip(self._channels, block, strict=True):
                 yield from self._piece(channel, channel.track.read(samples))
             if self.outcome.status == "failed":
                 return
+        self.outcome.seconds = frames / self.outcome.rate
         for channel in self._channels:
             yield from self._piece(channel, channel.track.end())
 
@@ -332,7 +351,7 @@ class _Recording:
     def advance(self, seconds: float) -> float:
         """Return the part of ``seconds`` to report, capped at what remains of the recording."""
         total = self.outcome.seconds * self.outcome.separated_channels
-        reported = min(seconds, total - self._reported)
+        reported = max(0.0, min(seconds, total - self._reported))
         self._reported += reported
         return reported
 
@@ -372,6 +391,10 @@ class _Recording:
         except MemoryError:
             self.fail("out of memory; shorter chunks need less")
 
+    def _note(self, notice: Notice) -> None:
+        if notice.text not in self.outcome.notices:
+            self.outcome.notices.append(notice.text)
+
     def _paths(self, channel: int) -> list[Path]:
         """Return the files of a channel (from 0), speaker by speaker, depth by depth."""
         return self._options.paths(self._task, channel + 1, self._model.num_spk)
@@ -400,7 +423,7 @@ class _Recording:
     def _write_speakers(self, paths: Sequence[Path], blocks: Iterable[np.ndarray]) -> None:
         """Write each row of the blocks (j, n) to its file."""
         with ExitStack() as stack:
-            rate, output = self.outcome.rate, self._options.output
+            rate, output = self.outcome.out_rate, self._options.output
             frames = self._channels[0].spool.frames
             writers = [
                 stack.enter_context(AudioWriter(path, rate, frames, output)) for path in paths
@@ -421,7 +444,7 @@ class _Channel:
         self.track = Track(
             info.rate,
             model.sample_rate,
-            info.frames,
+            options.out_rate(info.rate, model.sample_rate),
             options.chunking,
             depths,
             model.num_spk,

@@ -79,7 +79,7 @@ class Track:
     Args:
         rate: the recording's sample rate in Hz.
         model_rate: the model's.
-        length: samples of the recording and of the output.
+        out_rate: the output's; it has ceil(n * out_rate / rate) samples for n of the recording.
         chunking: in samples at the model's rate.
         depths: number of depths.
         num_spk: number of speakers.
@@ -91,7 +91,7 @@ class Track:
         self,
         rate: int,
         model_rate: int,
-        length: int,
+        out_rate: int,
         chunking: Chunking,
         depths: int,
         num_spk: int,
@@ -102,15 +102,19 @@ class Track:
         # samples (n,) whose chunks are not joined yet
         self._mixture = np.empty(0, np.float32)
         self._stitchers = [Stitcher(model_rate) for _ in range(depths)]
-        self._from_model = Resampler(model_rate, rate, 1 + depths * num_spk, length)
+        self._from_model = Resampler(model_rate, out_rate, 1 + depths * num_spk)
+        self._rate, self._out_rate, self._frames = rate, out_rate, 0
         self._sink = sink
 
     def read(self, block: np.ndarray) -> list[Chunk]:
         """Take the recording's next samples (n,); return the chunks they complete."""
+        self._frames += len(block)
         return self._cut(self._to_model.push(block[None])[0])
 
     def end(self) -> list[Chunk]:
         """End the recording; return its last chunks."""
+        # what a header states of the length may be wrong, so it is counted
+        self._from_model.total = -(-self._frames * self._out_rate // self._rate)
         return self._cut(self._to_model.finish()[0]) + self._chunker.finish()
 
     def join(self, chunk: Chunk, estimates: Sequence[np.ndarray]) -> None:
@@ -186,9 +190,7 @@ def separate_recording(
         at ``rate``.
     """
     blocks: list[np.ndarray] = []
-    track = Track(
-        rate, model.sample_rate, len(samples), chunking, 1, model.num_spk, sink=blocks.append
-    )
+    track = Track(rate, model.sample_rate, rate, chunking, 1, model.num_spk, sink=blocks.append)
     for batch in itertools.batched(itertools.chain(track.read(samples), track.end()), batch_size):
         takes, _ = depths.separate(model, [chunk.samples for chunk in batch])
         for chunk, estimates in zip(batch, takes, strict=True):

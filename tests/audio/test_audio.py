@@ -175,13 +175,6 @@ def test_truncated_flac(tmp_path, share):
     refused(path, "truncated|not a readable audio file")
 
 
-def test_flac_of_unknown_length(tmp_path):
-    path = tmp_path / "a.flac"
-    soundfile.write(path, noise(1000), 8000)
-    patch(path, 22, bytes(4))  # the 32 low bits of the number of samples
-    refused(path, "the header does not state the length")
-
-
 @pytest.mark.parametrize("size", [0, 0xFFFFFFFF, 0x7FFFF024, 0x7FFFFF24, 0x80000024])
 def test_wav_written_into_a_pipe(tmp_path, size):
     path, samples = tmp_path / "a.wav", noise(1000)

@@ -89,6 +89,7 @@ def test_a_folder_of_good_and_bad_files(model, tmp_path):
         "x" * 246 + ".wav": (noise(100), RATE, "PCM_16"),
         "eight.wav": (noise(500, 8), RATE, "PCM_16"),
         "u8.wav": (noise(500), RATE, "PCM_U8"),
+        "cut.wav": (noise(9000), RATE, "PCM_16"),
         "float.wav": (30 * noise(500), RATE, "FLOAT"),
         "r11025.wav": (noise(500), 11025, "PCM_16"),
         "r96000.wav": (noise(5000), 96000, "PCM_24"),
@@ -97,11 +98,11 @@ def test_a_folder_of_good_and_bad_files(model, tmp_path):
     }
     for name, (samples, rate, subtype) in good.items():
         write(f"in/{name}", samples, rate, subtype)
-    cut = Path("in/plain.wav").read_bytes()[:5000]
+    cut = Path("in/cut.wav")
+    cut.write_bytes(cut.read_bytes()[: 44 + 2 * 2478])
     bad = {
         "text.wav": (b"no audio", "not a readable audio file"),
         "empty.wav": (b"", "is empty"),
-        "cut.wav": (cut, "truncated"),
     }
     for name, (content, _) in bad.items():
         Path("in", name).write_bytes(content)
@@ -138,6 +139,9 @@ def test_a_folder_of_good_and_bad_files(model, tmp_path):
         assert reason in line.lower()
     assert "in/new\\nline.wav -> in/out/new\\nline_spk1.wav and 1 more" in run.stderr
     assert "mean of 8 channels" in run.stderr
+    (lost,) = files["cut.wav"]["notices"]
+    assert lost == "truncated: only 5000 of 18044 bytes found, 0.310 of 1.125 s"
+    assert f"0.3 s, {lost}, N_re 2" in run.stderr
     assert "resampled from 96000 to 8000 Hz and back, nothing above 4 kHz" in run.stderr
     for name, (_, rate, _) in good.items():
         outputs = [Path(path) for path in files[name]["outputs"]]

@@ -9,27 +9,11 @@ import pytest
 import soundfile
 
 from espnet2_tisdiss.audio.reading import probe
-from espnet2_tisdiss.errors import AudioError, TisdissError
+from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.recipes.signals import read_signal, write_signal
 
 # where each format's header tells the size of the file less 8 bytes
 SIZE_AT = {"WAV": slice(4, 8), "AIFF": slice(4, 8), "RF64": slice(20, 28)}
-IN_A_PIPE = (0, 0xFFFFFFFF, 0x7FFFF000, 0x7FFFF024, 0x80000024, 0x80000100)
-
-
-def whole_or_refused(path: Path) -> bool:
-    """Whether a file is read, which ``tisdiss separate`` and the recipes must agree on."""
-    try:
-        probe(path)
-        there = True
-    except AudioError as error:
-        assert "truncated" in str(error)
-        there = False
-    try:
-        assert there == (len(read_signal(str(path)).samples) == 1000)
-    except TisdissError as error:
-        assert "truncated" in str(error) and not there
-    return there
 
 
 @pytest.mark.parametrize("container", SIZE_AT)
@@ -41,11 +25,11 @@ def test_a_header_that_tells_another_size(tmp_path: Path, container: str) -> Non
     order = "big" if container == "AIFF" else "little"
     own = len(content) - 8
     assert int.from_bytes(content[at], order) == own
-    broken = (own + 2, 2**30, 0x7FFFEFFF, 0x80000101)
-    for size in (*IN_A_PIPE, own, own + 1, *broken):
+    # all samples are there, so that the size of the file does not matter
+    for size in (0, 0xFFFFFFFF, 0x7FFFF024, own - 8, own + 1, own + 2, own + 16, 2**30):
         content[at] = size.to_bytes(at.stop - at.start, order)
         path.write_bytes(content)
-        assert whole_or_refused(path) == (size not in broken), hex(size)
+        assert probe(path).frames == len(read_signal(str(path)).samples) == 1000
 
 
 def test_a_wav_file_as_sox_writes_it_into_a_pipe(tmp_path: Path) -> None:

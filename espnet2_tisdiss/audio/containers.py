@@ -1,0 +1,112 @@
+"""The length stated in the header of a container, compared with the file.
+
+libsndfile believes a header that states too little, and reads a file that ends too early as
+complete. The fields that state the length are corrected while the file is read.
+"""
+
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from mmap import mmap
+
+from espnet2_tisdiss.audio.layouts import PADDING, Layout, layout_of
+
+_ASF_FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
+_TAGS = (b"TAG", b"ID3", b"APETAGEX", b"LYRICSBEGIN")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a file holds, compared with what its header states.
+
+    Attributes:
+        stated: bytes of samples in the header; None: unknown.
+        found: bytes of samples in the file.
+        start: bytes before the samples.
+        replaced: position -> bytes that correct the header.
+        stop: end of the samples in the file, without an incomplete block; None: as stated.
+    """
+
+    stated: int | None
+    found: int
+    start: int = 0
+    replaced: Mapping[int, bytes] = field(default_factory=dict)
+    stop: int | None = None
+
+
+def compare(data: mmap) -> Finding | None:
+    """Compare a file with its header; None for containers without a stated length."""
+    try:
+        layout = layout_of(data)
+        if layout is None:
+            return None
+        first = layout.sizes[0]
+        stated = None if first.is_open(data) else first.read(data)
+    except (struct.error, ValueError, IndexError):  # the header is cut or no header at all
+        return None
+    found = len(data) - layout.start
+    end = layout.start + (stated or 0)
+    if stated is not None and stated == found:
+        return Finding(stated, found)
+    if stated is not None and stated > found + 1:
+        return _corrected(layout, stated, found)
+    if _is_padding(data, end) or (layout.chunks and _chunks_follow(layout, data, end)):
+        return Finding(stated or 0, stated or 0)
+    return _corrected(layout, stated, found)
+
+
+def _corrected(layout: Layout, stated: int | None, found: int) -> Finding:
+    complete = found - found % layout.block
+    replaced = {size.position: size.write(complete) for size in layout.sizes}
+    return Finding(stated, found, layout.start, replaced, layout.start + complete)
+
+
+def _chunks_follow(layout: Layout, data: mmap, end: int) -> bool:
+    length = end - layout.start
+    return layout.chunks.ends_well(data, end + -length % layout.chunks.align)
+
+
+def _is_padding(data: mmap, end: int) -> bool:
+    """Return whether what follows the samples is short, a tag, or zeros."""
+    rest = len(data) - end
+    if rest <= PADDING or data[end : end + 16].startswith(_TAGS):
+        return True
+    return rest < 2**16 and not any(data[end:])
+
+
+def stated_file_size(data: mmap) -> int | None:
+    """Return the size of a file by its header; None if it is not stated.
+
+    This is for files whose samples :func:`compare` does not find: Matroska, ASF (wma), AVI, and WAV
+    and AIFF that are cut within the header.
+    """
+    try:
+        if data[:4] == b"\x1a\x45\xdf\xa3":
+            return _matroska_size(data)
+        if data[:4] in (b"RIFF", b"FORM"):
+            size = int.from_bytes(data[4:8], "little" if data[:4] == b"RIFF" else "big")
+            return size + 8 if size else None
+        if data[:4] == b"RF64":
+            return struct.unpack_from("<Q", data, 20)[0] + 8
+        if data[:4] == b"\x30\x26\xb2\x75":
+            properties = data.find(_ASF_FILE_PROPERTIES, 0, 2**16)
+            if properties > 0:
+                return struct.unpack_from("<Q", data, properties + 40)[0] or None
+    except (struct.error, IndexError):
+        return None
+    return None
+
+
+def _matroska_size(data: mmap) -> int | None:
+    """Return the end of the first segment."""
+    position = 4
+    size, position = _ebml_size(data, position)
+    size, position = _ebml_size(data, position + size + 4)
+    return None if size is None else position + size
+
+
+def _ebml_size(data: mmap, position: int) -> tuple[int | None, int]:
+    """Return a size and the position after it; None: unknown."""
+    width = 9 - data[position].bit_length()
+    value = int.from_bytes(data[position : position + width]) & (1 << 7 * width) - 1
+    return None if value == (1 << 7 * width) - 1 else value, position + width

@@ -1,0 +1,303 @@
+"""Where containers hold their samples, and which fields of their headers state the length."""
+
+import re
+import struct
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from mmap import mmap
+
+# sizes that programs write which do not know the length yet: 0, all ones, or about 2 GiB
+_OPEN_32 = (range(1), range(0x7FFFE000, 0x80000101), range(0xFFFFF000, 2**32))
+_OPEN_64 = (range(1), range(2**63 - 2**12, 2**64))
+# more than this after the samples is not only padding
+PADDING = 16
+
+
+@dataclass(frozen=True)
+class Size:
+    """A field that states the length of the samples.
+
+    Attributes:
+        position: its place in the file.
+        code: its format for struct.
+        unit: bytes of samples for a value of 1.
+        more: the bytes that it counts besides the samples.
+    """
+
+    position: int
+    code: str
+    unit: int = 1
+    more: int = 0
+
+    def read(self, data: mmap) -> int:
+        """Return the bytes of samples that it states."""
+        return struct.unpack_from(self.code, data, self.position)[0] * self.unit - self.more
+
+    def is_open(self, data: mmap) -> bool:
+        """Return whether it states that the length is unknown."""
+        value = struct.unpack_from(self.code, data, self.position)[0]
+        opens = _OPEN_64 if struct.calcsize(self.code) == 8 else _OPEN_32
+        width = 8 * struct.calcsize(self.code)
+        return value - self.more <= 0 or any(value % 2**width in values for values in opens)
+
+    def write(self, length: int) -> bytes:
+        """Return its bytes for ``length`` bytes of samples."""
+        value, most = (length + self.more) // self.unit, 256 ** struct.calcsize(self.code) - 1
+        return struct.pack(self.code, min(value, most))
+
+
+@dataclass(frozen=True)
+class Chunks:
+    """The form of a container's chunks.
+
+    Attributes:
+        header: format for struct of name and size.
+        align: chunks begin at multiples of this.
+        inclusive: whether the size counts the header.
+    """
+
+    header: str
+    align: int = 2
+    inclusive: bool = False
+
+    def walk(self, data: mmap, position: int) -> Iterator[tuple[bytes, int, int]]:
+        """Yield name, start and size of each chunk from a position on, also a cut one."""
+        width = struct.calcsize(self.header)
+        while position + width <= len(data):
+            name, size = struct.unpack_from(self.header, data, position)
+            size = size - width if self.inclusive else size
+            yield name, position + width, size
+            if size < 0:
+                return
+            position += width + size + -size % self.align
+
+    def ends_well(self, data: mmap, position: int) -> bool:
+        """Return whether from a position on there are only chunks with names of letters."""
+        end = position
+        for name, start, size in self.walk(data, position):
+            if not re.fullmatch(rb"[A-Za-z0-9_ \-]{4}", name[:4]) or start + size > len(data) + 1:
+                return False
+            end = start + size
+        return len(data) - end <= PADDING
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the samples of a file lie.
+
+    Attributes:
+        start: position of the first byte of samples.
+        sizes: the fields that state their length, the most reliable one first.
+        chunks: form of the chunks that may follow; None: nothing may follow.
+        block: the samples come in units of so many bytes.
+    """
+
+    start: int
+    sizes: Sequence[Size]
+    chunks: Chunks | None = None
+    block: int = 1
+
+
+def _riff(data: mmap) -> Layout | None:
+    """WAV, RF64 and BW64, and the big-endian RIFX."""
+    order = ">" if data[:4] == b"RIFX" else "<"
+    chunks, wide, block = Chunks(f"{order}4sI"), None, 1
+    for name, start, size in chunks.walk(data, 12):
+        if name == b"ds64":
+            wide = start + 8
+        elif name == b"fmt ":
+            block = max(1, struct.unpack_from(f"{order}H", data, start + 12)[0])
+        elif name == b"data":
+            is_wide = wide is not None and size == 0xFFFFFFFF
+            length = Size(wide, "<Q") if is_wide else Size(start - 4, f"{order}I")
+            return Layout(start, [length], chunks, block)
+    return None
+
+
+def _form(data: mmap) -> Layout | None:
+    """AIFF, AIFC, and the Amiga's 8SVX and 16SV."""
+    chunks = Chunks(">4sI")
+    for name, start, _ in chunks.walk(data, 12):
+        if name == b"SSND":
+            offset = struct.unpack_from(">I", data, start)[0]
+            return Layout(start + 8 + offset, [Size(start - 4, ">I", more=8 + offset)], chunks)
+        if name == b"BODY":
+            return Layout(start, [Size(start - 4, ">I")], chunks)
+    return None
+
+
+def _w64(data: mmap) -> Layout | None:
+    chunks, block = Chunks("<16sQ", align=8, inclusive=True), 1
+    for name, start, _ in chunks.walk(data, 40):
+        if name[:4] == b"fmt ":
+            block = max(1, struct.unpack_from("<H", data, start + 12)[0])
+        elif name[:4] == b"data":
+            return Layout(start, [Size(start - 8, "<Q", more=24)], chunks, block)
+    return None
+
+
+def _caf(data: mmap) -> Layout | None:
+    chunks = Chunks(">4sq", align=1)
+    for name, start, size in chunks.walk(data, 8):
+        if name == b"data":
+            length = Size(start - 8, ">Q", more=4)
+            return Layout(start + 4, [length], None if size < 0 else chunks)
+    return None
+
+
+def _au(data: mmap) -> Layout:
+    order = ">" if data[:4] == b".snd" else "<"
+    return Layout(struct.unpack_from(f"{order}I", data, 4)[0], [Size(8, f"{order}I")])
+
+
+def _avr(data: mmap) -> Layout:
+    stereo, bits = struct.unpack_from(">HH", data, 12)
+    return Layout(128, [Size(26, ">I", unit=(2 if stereo else 1) * bits // 8)])
+
+
+def _voc(data: mmap) -> Layout | None:
+    position = struct.unpack_from("<H", data, 20)[0]
+    head = {1: 2, 9: 12}  # bytes before the samples, by type of block
+    kind = data[position]
+    if kind not in head:
+        return None
+    size = _Size24(position + 1, "", more=head[kind])
+    # another block or the end mark follows
+    return Layout(position + 4 + head[kind], [size], _VocBlocks(""))
+
+
+class _Size24(Size):
+    """A size of three bytes."""
+
+    def read(self, data: mmap) -> int:
+        return int.from_bytes(data[self.position : self.position + 3], "little") - self.more
+
+    def is_open(self, data: mmap) -> bool:
+        return self.read(data) <= 0
+
+    def write(self, length: int) -> bytes:
+        return min(length + self.more, 2**24 - 1).to_bytes(3, "little")
+
+
+class _VocBlocks(Chunks):
+    """The blocks of VOC files."""
+
+    def ends_well(self, data: mmap, position: int) -> bool:
+        while position < len(data):
+            kind = data[position]
+            if kind == 0:
+                return len(data) - position <= PADDING
+            if kind > 9 or position + 4 > len(data):
+                return False
+            position += 4 + int.from_bytes(data[position + 1 : position + 4], "little")
+        return position == len(data)
+
+
+def _nist(data: mmap) -> Layout | None:
+    start = int(data[8:16])
+    header = data[16:start]
+    values = {
+        key: re.search(rb"\b%s\s+-i\s+(\d+)" % key, header)
+        for key in (b"sample_count", b"channel_count", b"sample_n_bytes")
+    }
+    count = values[b"sample_count"]
+    if count is None or re.search(rb"sample_coding\s+\S+\s+\S*shorten", header):
+        return None
+    unit = 1
+    for key in (b"channel_count", b"sample_n_bytes"):
+        unit *= int(values[key][1]) if values[key] else 1
+    return Layout(start, [_Digits(16 + count.start(1), len(count[1]), unit)])
+
+
+class _Digits(Size):
+    """A number of samples in decimal digits; ``code`` is its width."""
+
+    def read(self, data: mmap) -> int:
+        return int(data[self.position : self.position + self.code]) * self.unit
+
+    def is_open(self, data: mmap) -> bool:
+        return self.read(data) == 0
+
+    def write(self, length: int) -> bytes:
+        # sphere's numbers end at white space; a longer one would run into the next line
+        return str(min(length // self.unit, 10**self.code - 1)).rjust(self.code, "0").encode()
+
+
+def _mat4(data: mmap) -> Layout | None:
+    """The second of two matrices holds the samples; the first is the rate."""
+    order = ">" if data[2:4] == b"\x03\xe8" else "<"
+    position = 20 + 11 + 8
+    kind, rows, _, _, name = struct.unpack_from(f"{order}5I", data, position)
+    width = {0: 8, 1: 4, 2: 4, 3: 2, 4: 2, 5: 1}[kind // 10 % 10]
+    return Layout(position + 20 + name, [Size(position + 8, f"{order}I", unit=rows * width)])
+
+
+def _mat5(data: mmap) -> Layout | None:
+    name = data.find(b"wavedata", 128, 1024)
+    if name < 0:
+        return None
+    order = ">" if data[126:128] == b"MI" else "<"
+    start = name + 16  # after the type and size of the samples
+    outer = 136 + struct.unpack_from(f"{order}I", data, 132)[0]
+    sizes = [Size(start - 4, f"{order}I"), Size(outer + 4, f"{order}I", more=start - outer - 8)]
+    return Layout(start, sizes)
+
+
+def _mpc2k(data: mmap) -> Layout:
+    unit = 4 if data[21] else 2
+    return Layout(42, [Size(position, "<I", unit=unit) for position in (30, 26, 34)])
+
+
+def _wve(data: mmap) -> Layout:
+    return Layout(32, [Size(18, ">I")])
+
+
+def _htk(data: mmap) -> Layout:
+    return Layout(12, [Size(0, ">I", unit=2)])
+
+
+def _sds(data: mmap) -> Layout:
+    return Layout(21, [_Packets(10, "", 60 if data[6] < 14 else 40 if data[6] < 21 else 30)])
+
+
+class _Packets(Size):
+    """A number of samples in three bytes of 7 bits; packets of 127 bytes hold ``unit`` each."""
+
+    def read(self, data: mmap) -> int:
+        low, middle, high = data[self.position : self.position + 3]
+        return -(-(low + (middle << 7) + (high << 14)) // self.unit) * 127
+
+    def is_open(self, data: mmap) -> bool:
+        return self.read(data) == 0
+
+    def write(self, length: int) -> bytes:
+        samples = length // 127 * self.unit
+        return bytes(samples >> shift & 127 for shift in (0, 7, 14))
+
+
+# beginning of a file -> its parser
+_PARSERS: dict[bytes, Callable[[mmap], Layout | None]] = {
+    rb"(RIFF|RIFX|RF64|BW64).{4}WAVE": _riff,
+    rb"FORM": _form,
+    rb"riff\x2e\x91\xcf\x11": _w64,
+    rb"caff": _caf,
+    rb"\.snd|dns\.": _au,
+    rb"2BIT": _avr,
+    rb"Creative Voice File\x1a": _voc,
+    rb"NIST_1A\n": _nist,
+    rb"\0\0(\0\0|\x03\xe8).{16}samplerate\0": _mat4,
+    rb"MATLAB 5\.0": _mat5,
+    rb"\x01\x04.{16}[ \0]": _mpc2k,
+    rb"ALawSoundFile\*\*\0": _wve,
+    rb"\xf0\x7e.\x01": _sds,
+    rb"\0.{2}[^\0]..[^\0].\0\x02\0\0": _htk,
+}
+
+
+def layout_of(data: mmap) -> Layout | None:
+    """Return where the samples of a file lie; None for a container that is not known here."""
+    head = data[:32]
+    for magic, parse in _PARSERS.items():
+        if re.match(magic, head, re.DOTALL):
+            return parse(data)
+    return None

@@ -19,10 +19,12 @@ from espnet2.fileio.sound_scp import SoundScpWriter
 from espnet2.legacy.utils.cli_utils import get_commandline_args
 from espnet2.tasks.enh import EnhancementTask
 from espnet2.torch_utils.set_all_random_seed import set_all_random_seed
+from espnet2.utils.types import str2bool
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from espnet2_tisdiss import SeparateSpeech
+from espnet2_tisdiss.audio.rumble import without_rumble
 from espnet2_tisdiss.checks import as_list, check_integer
 from espnet2_tisdiss.errors import TisdissError
 
@@ -43,13 +45,23 @@ def get_parser() -> argparse.ArgumentParser:
         help="Separate at each of these numbers of reconstructor repetitions in one run; the "
         "results go to <output_dir>/re<N>",
     )
+    group.add_argument(
+        "--remove_rumble",
+        type=str2bool,
+        default=False,
+        help="With --n_re, remove what lies below 20 Hz, such as an offset, from the mixtures, as "
+        "`tisdiss separate` does",
+    )
     return parser
 
 
 def main(cmd: Sequence[str] | None = None) -> None:
     """Run the command with the options of the command line, or of ``cmd``."""
-    args = get_parser().parse_args(cmd)
+    parser = get_parser()
+    args = parser.parse_args(cmd)
     if args.n_re is None:
+        if args.remove_rumble:
+            parser.error("--remove_rumble needs --n_re")
         enh_inference.main(cmd)
         return
     print(get_commandline_args(), file=sys.stderr)
@@ -95,9 +107,12 @@ def separate_at_depths(args: argparse.Namespace) -> None:
             for key in keys:
                 logging.info("Enhancing %s", key)
             mixtures = waveforms(keys, batch, args.ref_channel)
+            rates = [int(rate) for rate in batch.get("utt2fs", [args.fs] * len(keys))]
+            if args.remove_rumble:
+                pairs = zip(mixtures, rates, strict=True)
+                mixtures = [without_rumble(wave.numpy(), rate) for wave, rate in pairs]
             with errors_naming(keys):
                 depths = model.depths(mixtures, args.n_re, scale="estimate")
-            rates = [int(rate) for rate in batch.get("utt2fs", [args.fs] * len(keys))]
             for depth, separated in depths.items():
                 for key, rate, waves in zip(keys, rates, separated, strict=True):
                     write(writers[depth], key, rate, waves, args.normalize_output_wav)

@@ -67,6 +67,13 @@ ModelRateOption = Annotated[
         show_default="from the configuration",
     ),
 ]
+KeepRumbleOption = Annotated[
+    bool,
+    typer.Option(
+        "--keep-rumble",
+        help="Do not remove what lies below 20 Hz, such as an offset, which disturbs models.",
+    ),
+]
 ThreadsOption = Annotated[
     int | None,
     typer.Option(min=1, help="Threads of the computation.", show_default="chosen by PyTorch"),

@@ -16,6 +16,7 @@ from espnet2_tisdiss.cli.console import (
     DeviceOption,
     DtypeOption,
     JsonOption,
+    KeepRumbleOption,
     ModelOption,
     ModelRateOption,
     ThreadsOption,
@@ -141,6 +142,7 @@ def command(
             **AUDIO,
         ),
     ] = None,
+    keep_rumble: KeepRumbleOption = False,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write to.", **OUTPUT)] = Path(
         "separated"
     ),
@@ -208,7 +210,16 @@ def command(
     depths = dial.depths(model)
     loudness = scale or DEFAULT_SCALE
     options = Options(
-        depths, chunking, channel, loudness, output, parse_rate(rate), names, existing, batch
+        depths,
+        chunking,
+        channel,
+        loudness,
+        output,
+        parse_rate(rate),
+        names,
+        existing,
+        batch,
+        keep_rumble,
     )
     to_do = _to_do(durations, options, model.num_spk)
     jobs = max(1, min(jobs, len(to_do)))  # a process without work would take a share of threads

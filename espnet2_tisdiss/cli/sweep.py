@@ -16,6 +16,7 @@ from espnet2_tisdiss.cli.console import (
     DeviceOption,
     DtypeOption,
     JsonOption,
+    KeepRumbleOption,
     ModelRateOption,
     ThreadsOption,
     csv_file,
@@ -82,6 +83,7 @@ def command(
     resample: Annotated[
         bool, typer.Option("--resample", help="Convert files at other rates to the model's.")
     ] = False,
+    keep_rumble: KeepRumbleOption = False,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
     model_rate: ModelRateOption = None,
@@ -106,7 +108,13 @@ def command(
     set_threads(threads)
     model = load_for_command(model_name, device, dtype, model_rate)
     mixtures = _mixtures(data, model, limit, resample)
-    options = {"depths": depths, "batch_size": batch, "with_sdr": sdr, "resample": resample}
+    options = {
+        "depths": depths,
+        "batch_size": batch,
+        "with_sdr": sdr,
+        "resample": resample,
+        "keep_rumble": keep_rumble,
+    }
     scored = _score(model, mixtures, options)
     done = [result for result in scored if result.status == "done"]
     if not done:

@@ -22,6 +22,7 @@ import numpy as np
 import soxr
 
 from espnet2_tisdiss.audio.reading import AudioInfo, probe, read_blocks
+from espnet2_tisdiss.audio.rumble import without_rumble
 from espnet2_tisdiss.checks import check_integer
 from espnet2_tisdiss.errors import AudioError, TisdissError, first_line
 from espnet2_tisdiss.evaluate.cost import CostCounter
@@ -196,6 +197,7 @@ def score_mixtures(
     batch_size: int = 1,
     with_sdr: bool = False,
     resample: bool = False,
+    keep_rumble: bool = False,
     on_progress: Callable[[float], None] = lambda seconds: None,
 ) -> Iterator[MixtureScores]:
     """Score mixtures at several depths, with one run for each mixture or batch.
@@ -208,6 +210,7 @@ def score_mixtures(
         with_sdr: compute the SDR of BSS-eval as well.
         resample: convert files at another rate to the model's; otherwise such mixtures fail.
             :func:`with_length` finds them in advance.
+        keep_rumble: do not remove what lies below 20 Hz from the mixtures.
         on_progress: called with the seconds of audio done since the last call.
 
     Yields:
@@ -225,7 +228,10 @@ def score_mixtures(
     by_length = sorted(mixtures, key=lambda mixture: -mixture.seconds)
     is_warm = False
     for batch in itertools.batched(by_length, batch_size):
-        loaded = [_LoadedMixture(mixture, model.sample_rate, rate, with_sdr) for mixture in batch]
+        loaded = [
+            _LoadedMixture(mixture, model.sample_rate, rate, with_sdr, keep_rumble)
+            for mixture in batch
+        ]
         ready = [one for one in loaded if one.result.status == "done"]
         try:
             if ready and not is_warm:  # PyTorch's one-time work must not count as the model's
@@ -291,6 +297,22 @@ def enough_depth(results: Sequence[DepthResult]) -> int:
         if all(deeper.si_snri - result.si_snri < ENOUGH_DB for deeper in results[index + 1 :]):
             return result.n_re
     raise ValueError("results must be one or more; got none")
+
+
+def improvement(signals: np.ndarray, estimate: np.ndarray) -> float:
+    """Return the SI-SNRi in dB, the mean over the speakers, of an estimate (j, n).
+
+    Args:
+        signals: (1 + j, n), the mixture, then its sources.
+        estimate: (j, n), in any order.
+    """
+    mixture, references = signals[0], signals[1:].astype(np.float64)
+    same = np.broadcast_to(mixture, references.shape)
+    before, after = (
+        fast_bss_eval.si_sdr(references, found.astype(np.float64), zero_mean=True).mean()
+        for found in (same, estimate)
+    )
+    return float(after - before)
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
@@ -379,20 +401,28 @@ class _LoadedMixture:
         model_rate: sample rate in Hz that the signals are converted to.
         rate: required sample rate of the files in Hz; None: any.
         with_sdr: compute the SDR as well.
+        keep_rumble: do not remove what lies below 20 Hz from the wave, as is done for recordings.
 
     Attributes:
         result: scores of the mixture; not "done" if its files cannot be used.
         path: file of the mixture.
-        wave: samples (n,), if the files can be used.
+        wave: samples (n,) for the model, if the files can be used.
     """
 
-    def __init__(self, mixture: EvalMixture, model_rate: int, rate: int | None, with_sdr: bool):
+    def __init__(
+        self,
+        mixture: EvalMixture,
+        model_rate: int,
+        rate: int | None,
+        with_sdr: bool,
+        keep_rumble: bool,
+    ):
         self.result = MixtureScores(mixture)
         self.path = mixture.path
         self._with_sdr = with_sdr
         paths = (mixture.path, *mixture.references)
         try:
-            signals = _read_signals(paths, model_rate, rate)
+            signals = read_signals(paths, model_rate, rate)
         except TisdissError as error:
             self.result.reject("failed", str(error))
             return
@@ -400,7 +430,7 @@ class _LoadedMixture:
             if np.ptp(signal) == 0:
                 self.result.reject("left out", f"{path}: is silent, so scores are undefined")
                 return
-        self.wave = signals[0]  # (n,)
+        self.wave = signals[0] if keep_rumble else without_rumble(signals[0], model_rate)
         self._references = signals[1:].astype(np.float64)  # (j, n)
         same = np.broadcast_to(signals[0], self._references.shape)
         self._baseline = self._scores(same.astype(np.float64))
@@ -436,7 +466,7 @@ class _LoadedMixture:
         return tuple((order + 1).tolist()), float(si_snr.mean()), sdr
 
 
-def _read_signals(paths: Sequence[Path], model_rate: int, rate: int | None) -> np.ndarray:
+def read_signals(paths: Sequence[Path], model_rate: int, rate: int | None = None) -> np.ndarray:
     """Return the signals (1 + j, n) of a mixture and its sources, at the model's rate.
 
     Args:

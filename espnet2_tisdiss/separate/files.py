@@ -65,6 +65,7 @@ class Options:
             several, ``{channel}`` and ``{n_re}``; None: these, in a row.
         existing: what to do if an output exists: one of :data:`EXISTING`.
         batch_size: the most chunks to separate at once.
+        keep_rumble: do not remove what lies below 20 Hz.
     """
 
     depths: Depths
@@ -76,6 +77,7 @@ class Options:
     pattern: str | None = None
     existing: str = "refuse"
     batch_size: int = 1
+    keep_rumble: bool = False
 
     def __post_init__(self):
         check_choice("existing", self.existing, EXISTING)
@@ -448,7 +450,8 @@ class _Channel:
             options.chunking,
             depths,
             model.num_spk,
-            sink=self._keep,
+            self._keep,
+            options.keep_rumble,
         )
         self._model_rate = model.sample_rate
         self._end = 0

@@ -1,9 +1,9 @@
 """Recordings of any length and sample rate through a model, in bounded memory.
 
-A :class:`Track` takes one channel of a recording to the model's sample rate, cuts it into chunks,
-joins the separated chunks and takes them back to the recording's rate. :func:`separate_recording`
-does that in memory; ``files`` reads and writes lists of files. Axis letters: c channel, j speaker,
-n sample.
+A :class:`Track` removes rumble from one channel of a recording, takes it to the model's sample
+rate, cuts it into chunks, joins the separated chunks and takes them back to the recording's rate.
+:func:`separate_recording` does that in memory; ``files`` reads and writes lists of files. Axis
+letters: c channel, j speaker, n sample.
 """
 
 import itertools
@@ -15,6 +15,7 @@ import numpy as np
 
 from espnet2_tisdiss.audio.channels import CHANNELS, take_channels
 from espnet2_tisdiss.audio.resampling import Resampler
+from espnet2_tisdiss.audio.rumble import RumbleFilter
 from espnet2_tisdiss.checks import check_choice, check_integer
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.separate.chunking import Chunk, Chunker, Chunking
@@ -73,8 +74,8 @@ def change_db(before: np.ndarray, after: np.ndarray) -> float:
 class Track:
     """One channel of a recording through the model.
 
-    The mixture comes out beside the speakers. It is resampled like the estimates, so that they can
-    sum to it exactly.
+    The mixture comes out beside the speakers. It is filtered and resampled like the estimates, so
+    that they can sum to it exactly.
 
     Args:
         rate: the recording's sample rate in Hz.
@@ -85,6 +86,7 @@ class Track:
         num_spk: number of speakers.
         sink: called with the next finished samples (1 + depths * num_spk, n): the mixture, then
             all speakers, depth by depth.
+        keep_rumble: do not remove what lies below 20 Hz.
     """
 
     def __init__(
@@ -96,8 +98,11 @@ class Track:
         depths: int,
         num_spk: int,
         sink: Callable[[np.ndarray], None],
+        keep_rumble: bool = False,
     ):
         self._to_model = Resampler(rate, model_rate)
+        # before the resampling, to which an offset is a step at the start
+        self._rumble = None if keep_rumble else RumbleFilter(rate)
         self._chunker = Chunker(chunking)
         # samples (n,) whose chunks are not joined yet
         self._mixture = np.empty(0, np.float32)
@@ -109,13 +114,14 @@ class Track:
     def read(self, block: np.ndarray) -> list[Chunk]:
         """Take the recording's next samples (n,); return the chunks they complete."""
         self._frames += len(block)
-        return self._cut(self._to_model.push(block[None])[0])
+        return self._take(block if self._rumble is None else self._rumble.push(block))
 
     def end(self) -> list[Chunk]:
         """End the recording; return its last chunks."""
         # what a header states of the length may be wrong, so it is counted
         self._from_model.total = -(-self._frames * self._out_rate // self._rate)
-        return self._cut(self._to_model.finish()[0]) + self._chunker.finish()
+        rest = [] if self._rumble is None else self._take(self._rumble.finish())
+        return rest + self._cut(self._to_model.finish()[0]) + self._chunker.finish()
 
     def join(self, chunk: Chunk, estimates: Sequence[np.ndarray]) -> None:
         """Take a chunk's estimates (j, n), one per depth; chunks come in order."""
@@ -126,6 +132,9 @@ class Track:
         """Send the remaining samples after all chunks are joined."""
         self._send([stitcher.finish() for stitcher in self._stitchers])
         self._sink(self._from_model.finish())
+
+    def _take(self, samples: np.ndarray) -> list[Chunk]:
+        return self._cut(self._to_model.push(samples[None])[0])
 
     def _cut(self, samples: np.ndarray) -> list[Chunk]:
         self._mixture = np.concatenate((self._mixture, samples))
@@ -174,6 +183,7 @@ def separate_recording(
     depths: Depths,
     chunking: Chunking,
     batch_size: int,
+    keep_rumble: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Separate one channel in memory.
 
@@ -184,13 +194,16 @@ def separate_recording(
         depths: one depth.
         chunking: in samples at the model's rate.
         batch_size: the most chunks of one batch.
+        keep_rumble: as for :class:`Track`.
 
     Returns:
-        The mixture (n,), resampled like the estimates, and the unscaled estimates (j, n); float32,
-        at ``rate``.
+        The mixture (n,), filtered and resampled like the estimates, and the unscaled estimates
+        (j, n); float32, at ``rate``.
     """
     blocks: list[np.ndarray] = []
-    track = Track(rate, model.sample_rate, rate, chunking, 1, model.num_spk, sink=blocks.append)
+    track = Track(
+        rate, model.sample_rate, rate, chunking, 1, model.num_spk, blocks.append, keep_rumble
+    )
     for batch in itertools.batched(itertools.chain(track.read(samples), track.end()), batch_size):
         takes, _ = depths.separate(model, [chunk.samples for chunk in batch])
         for chunk, estimates in zip(batch, takes, strict=True):

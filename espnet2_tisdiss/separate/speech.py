@@ -497,6 +497,7 @@ class SeparateSpeech:
         batch_size: int = 1,
         rtf: float | None = None,
         seconds: float | None = None,
+        keep_rumble: bool = False,
     ) -> np.ndarray:
         """Separate a recording of any length and sample rate.
 
@@ -517,6 +518,7 @@ class SeparateSpeech:
             rtf: choose the depth that takes at most this many seconds of work per second of audio,
                 by :meth:`depth_within`; or
             seconds: this many in total.
+            keep_rumble: do not remove what lies below 20 Hz, which disturbs the model.
 
         Returns:
             float32 (j, n); with ``each`` (c, j, n).
@@ -541,7 +543,8 @@ class SeparateSpeech:
             logging.warning("resampling from %d Hz to the model's %d", rate, self.sample_rate)
         depths = Depths((self.resolve_depth(n_re),), stop_db)
         separated = [
-            separate_recording(self, one, rate, depths, chunking, batch_size) for one in channels
+            separate_recording(self, one, rate, depths, chunking, batch_size, keep_rumble)
+            for one in channels
         ]
         scaled = rescale_channels(scale, *zip(*separated, strict=True))
         return np.stack(scaled) if channel == "each" else scaled[0]

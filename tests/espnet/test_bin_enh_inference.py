@@ -43,6 +43,21 @@ def run_inference(espnet_model, mixtures, tmp_path):
     return run
 
 
+def test_removes_an_offset_on_demand(run_inference, mixtures):
+    clean = read(run_inference("--n_re", 1, "--remove_rumble", "true") / "re1")
+    for line in mixtures.read_text().splitlines():
+        path = line.split()[1]
+        soundfile.write(path, soundfile.read(path)[0] * 0.5 + 0.25, RATE, "FLOAT")
+    shifted = read(run_inference("--n_re", 1, "--remove_rumble", "true") / "re1")
+    kept = read(run_inference("--n_re", 1) / "re1")
+    for name, samples in clean.items():
+        # half as loud, within the rounding of 16-bit files
+        assert np.abs(2 * shifted[name] - samples).max() <= 4
+        assert np.abs(2 * kept[name] - samples).max() > 100
+    with pytest.raises(SystemExit):
+        run_inference("--remove_rumble", "true")
+
+
 def read(folder, suffix="wav"):
     """(speaker, key) -> samples (n,) as integers, by the lists of a folder; all must be PCM_16."""
     samples = {}

@@ -1,0 +1,59 @@
+"""What an offset and rumble cost a separation, with and without their removal.
+
+    python benchmarks/offset.py voices DATA --limit 20
+
+adds offsets and a rumble of 8 Hz to the mixtures of a data set (as for tisdiss sweep) and prints
+the mean SI-SNRi in dB of the estimates, as a table for docs/recordings.md. Levels are in percent of
+full scale. Axis letters: j speaker, n sample.
+"""
+
+import argparse
+
+import numpy as np
+from measuring import count, run_main
+
+from espnet2_tisdiss import SeparateSpeech
+from espnet2_tisdiss.evaluate.by_depth import find_mixtures, improvement, read_signals
+
+OFFSETS = (0, 1, 3, 10)
+RUMBLES = (1, 3, 10)
+RUMBLE_HZ = 8.0
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the benchmark and print its table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("model", help="as for tisdiss separate -m")
+    parser.add_argument("data", help="data directory or corpus folder")
+    parser.add_argument("--limit", type=count, default=20, help="mixtures [%(default)s]")
+    parser.add_argument("--n-re", type=count, help="repetitions [as trained]")
+    args = parser.parse_args(argv)
+    model = SeparateSpeech.from_pretrained(args.model)
+    mixtures = find_mixtures(args.data, model.num_spk)
+    rows: dict[str, list[list[float]]] = {}
+    for mixture in mixtures[:: -(-len(mixtures) // args.limit)]:
+        signals = read_signals((mixture.path, *mixture.references), model.sample_rate)
+        time = np.arange(signals.shape[1]) / model.sample_rate
+        wave = np.sin(2 * np.pi * RUMBLE_HZ * time)
+        added = {f"offset of {level} %": np.full(len(time), level / 100) for level in OFFSETS}
+        added |= {f"rumble of {level} %": wave * level / 100 for level in RUMBLES}
+        for name, disturbance in added.items():
+            disturbed = (signals[0] + disturbance).astype(np.float32)
+            gains = [
+                improvement(
+                    signals,
+                    model.recording(disturbed, model.sample_rate, args.n_re, keep_rumble=keep),
+                )
+                for keep in (True, False)
+            ]
+            rows.setdefault(name, []).append(gains)
+    print("| added | as it is | removed |\n|---|---:|---:|")
+    for name, gains in rows.items():
+        kept, removed = np.mean(gains, axis=0)
+        print(f"| {name} | {kept:.2f} | {removed:.2f} |")
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 import numpy as np
 import soundfile
@@ -79,6 +79,8 @@ class SndfileDecoder:
     def read(self, frames: int, dtype: str = "float32") -> np.ndarray:
         """Return the next samples (n, c), n <= ``frames``; none at the end."""
         if self._other is None:
+            if self._done == self.frames:  # quicker than libsndfile's answer
+                return np.empty((0, self.channels), dtype)
             try:
                 block = self._file.read(frames, dtype=dtype, always_2d=True)
             except soundfile.LibsndfileError as error:
@@ -170,13 +172,17 @@ class Chain:
         return resampler.finish().T.astype(dtype)
 
 
-def open_decoder(path: str | Path) -> Decoder:
-    """Open an audio file, not an empty one.
+def open_decoder(path: str | Path, file: BinaryIO) -> Decoder:
+    """Open an audio file.
+
+    Args:
+        path: the file.
+        file: the same file, opened to look at its content, which is not empty.
 
     Raises:
         AudioError: it is not audio, or cannot be decoded.
     """
-    with open(path, "rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
+    with mmap(file.fileno(), 0, access=ACCESS_READ) as data:
         if data[:4] == b"OggS":
             return _open_ogg(path, ogg.links(data))
         # MPEG frames begin with 11 bits that are set
@@ -186,13 +192,13 @@ def open_decoder(path: str | Path) -> Decoder:
                 return _open_mpeg(path, parts)
         if data[:4] == b"fLaC":
             return _open_flac(path, flac.parts(data))
-        finding, size = compare(data), stated_file_size(data)
-        actual = len(data)
+        finding, actual = compare(data), len(data)
+        size = stated_file_size(data) if finding is None else None
     if finding is not None and finding.stop is not None:
         decoder = _open_any(path, _view(path, 0, finding.stop, finding.replaced))
         decoder.notices.append(_difference(finding, decoder))
         return decoder
-    is_cut = finding is None and size is not None and size > actual + 1
+    is_cut = size is not None and size > actual + 1
     try:
         decoder = _open_any(path)
     except AudioError:

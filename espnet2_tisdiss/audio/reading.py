@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -153,8 +154,9 @@ def _pass_on(path: str | Path, decoder: Decoder, first: int, on_notice: OnNotice
 @contextmanager
 def _opened(path: str | Path) -> Iterator[Decoder]:
     """Open an audio file and check its form."""
-    _check_file(path)
-    with closing(open_decoder(path)) as decoder:
+    with _open_file(path) as file:
+        decoder = open_decoder(path, file)
+    with closing(decoder):
         if decoder.frames == 0:
             raise AudioError(f"{path}: holds no samples; remove it from the inputs")
         if decoder.rate not in RATES:
@@ -175,18 +177,18 @@ def _check_finite(path: str | Path, block: np.ndarray, start: int, rate: int) ->
         )
 
 
-def _check_file(path: str | Path) -> None:
-    """Refuse a path that is not a regular file with content."""
+def _open_file(path: str | Path) -> BinaryIO:
+    """Open a regular file with content, and refuse other paths."""
     try:
         status = os.stat(path)
         if not stat.S_ISREG(status.st_mode):
             raise AudioError(f"{path}: is not a file; give an audio file")
-        open(path, "rb").close()
+        if not status.st_size:
+            raise AudioError(f"{path}: is empty (0 bytes); replace it")
+        return open(path, "rb")
     except FileNotFoundError:
         raise AudioError(f"{path}: no such file; check its name") from None
     except OSError as error:
         raise AudioError(
             f"{path}: cannot be opened ({error.strerror}); check its name and permissions"
         ) from None
-    if not status.st_size:
-        raise AudioError(f"{path}: is empty (0 bytes); replace it")

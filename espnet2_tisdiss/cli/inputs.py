@@ -12,6 +12,7 @@ from pathlib import Path
 
 import soundfile
 
+from espnet2_tisdiss.cli.streams import STANDARD_INPUT, refuse_address
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.lists import read_paths
 from espnet2_tisdiss.separate.files import Task
@@ -34,6 +35,7 @@ def find_tasks(sources: Iterable[str], out: Path) -> list[Task]:
     """
     tasks: list[Task] = []
     for source in sources:
+        refuse_address(source)
         path = Path(source)
         # isfile of os.path is False for paths that cannot be accessed, where pathlib's raises
         if path.suffix == ".scp" and isfile(source):
@@ -43,7 +45,7 @@ def find_tasks(sources: Iterable[str], out: Path) -> list[Task]:
         elif not os.path.lexists(path) and glob.has_magic(source):
             tasks += _from_pattern(source, out)
         else:  # a missing file is reported later, and the others are separated
-            tasks.append(Task(path, out, path.stem))
+            tasks.append(Task(path, out, "stdin" if source == STANDARD_INPUT else path.stem))
     tasks = list(dict.fromkeys(tasks))  # duplicates are separated once
     return _with_clashes(tasks)
 

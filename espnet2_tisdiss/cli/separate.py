@@ -59,11 +59,13 @@ Scale = Literal["estimate", "peak", "level", "mixture"]
 
 
 def command(
+    context: typer.Context,
     sources: Annotated[
         list[str],
         typer.Argument(
             metavar="FILE|DIR|GLOB|SCP...",
-            help="Recordings: files, folders, patterns in quotes, or Kaldi lists (*.scp).",
+            help="Recordings: files, folders, patterns in quotes, or Kaldi lists (*.scp); - is "
+            "standard input.",
         ),
     ],
     model_name: ModelOption = DEFAULT_MODEL,
@@ -188,9 +190,12 @@ def command(
     refuse_together({"--overwrite": overwrite, "--skip-existing": skip_existing})
     check_numbers(LEAST_S, {"--chunk": chunk})
     check_numbers(0, {"--overlap": overlap})
+    if str(out) == "-":
+        raise TisdissError("--out -: each speaker becomes a file; give a folder")
     dial = Dial(parse_depths(n_re), all_depths, rtf, seconds, stop_db)
     from espnet2_tisdiss.audio.writing import OutputFormat
     from espnet2_tisdiss.cli.inputs import find_tasks, without_separated
+    from espnet2_tisdiss.cli.streams import copied_streams
     from espnet2_tisdiss.separate.chunking import CHUNK_SECONDS, Chunking
     from espnet2_tisdiss.separate.files import Options, full_pattern
     from espnet2_tisdiss.separate.loudness import DEFAULT_SCALE
@@ -199,6 +204,7 @@ def command(
     names = full_pattern(pattern, channel, dial.is_several)
     tasks = without_separated(find_tasks(sources, out), names, output.suffix, skip_existing)
     require_folder(out)
+    tasks = context.with_resource(copied_streams(tasks, out))
     durations = _durations(tasks, channel)
     if batch > 1 or jobs > 1:  # batches of similar lengths; no job left alone with a long file
         tasks.sort(key=durations.__getitem__, reverse=True)
@@ -256,7 +262,7 @@ def _durations(tasks: Sequence["Task"], channel: Channel) -> dict["Task", list[f
     for task in tasks:
         durations[task] = []
         with contextlib.suppress(AudioError):
-            info = probe(task.source, on_notice=lambda notice: None)  # reported with the file
+            info = probe(task.path, on_notice=lambda notice: None)  # reported with the file
             durations[task] = [info.duration] * (info.channels if channel == "each" else 1)
     return durations
 

@@ -42,12 +42,19 @@ class Task:
         folder: where the separated files go.
         name: value of ``{name}`` in the pattern of the file names.
         clash: another source with the same folder and name, which makes this one fail.
+        copy: a file with the content of a source that can be read only once.
     """
 
     source: Path
     folder: Path
     name: str
     clash: Path | None = None
+    copy: Path | None = None
+
+    @property
+    def path(self) -> Path:
+        """The file to read."""
+        return self.copy or self.source
 
 
 @dataclass(frozen=True)
@@ -304,7 +311,7 @@ class _Recording:
                 f"has the same output names as {self._task.clash}; separate it alone, "
                 "into another folder"
             )
-        info = probe(self._task.source, self._note)
+        info = probe(self._task.path, self._note)
         outcome, options = self.outcome, self._options
         outcome.seconds, outcome.rate = info.duration, info.rate
         outcome.out_rate = options.out_rate(info.rate, self._model.sample_rate)
@@ -330,7 +337,7 @@ class _Recording:
     def read(self) -> Iterator[_Piece]:
         """Yield the chunks of all channels."""
         frames = 0
-        blocks = read_blocks(self._task.source, self._options.channel, on_notice=self._note)
+        blocks = read_blocks(self._task.path, self._options.channel, on_notice=self._note)
         for block in blocks:
             frames += block.shape[1]
             for channel, samples in zip(self._channels, block, strict=True):
@@ -380,6 +387,7 @@ class _Recording:
     def fail(self, reason: str) -> None:
         """Mark this file as failed; no more of it is read or written."""
         source = f"{self._task.source}: "
+        reason = reason.removeprefix(f"{self._task.path}: ")
         self.outcome.status = "failed"
         self.outcome.reason = reason if reason.startswith(source) else source + reason
 

@@ -7,6 +7,7 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -65,10 +66,12 @@ def names(folder):
 def separate(monkeypatch):
     """Return a function that runs the command in this process: exit code, stdout, stderr."""
 
-    def run(*args):
+    def run(*args, stdin=None):
         lines = io.StringIO()
         monkeypatch.setattr(console.messages, "file", lines)
-        done = CliRunner(env={"COLUMNS": "200"}).invoke(app, ["separate", *map(str, args)])
+        done = CliRunner(env={"COLUMNS": "200"}).invoke(
+            app, ["separate", *map(str, args)], input=stdin
+        )
         if isinstance(done.exception, TisdissError):
             raise done.exception
         assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
@@ -449,3 +452,50 @@ def is_reading(process, name):
 def wait_until(condition):
     while not condition():  # pytest's own timeout ends this
         time.sleep(0.01)
+
+
+def test_streams(model, separate):
+    write("a.wav", noise(800))
+    content = Path("a.wav").read_bytes()
+    os.mkfifo("pipe.wav")
+    writer = threading.Thread(target=Path("pipe.wav").write_bytes, args=[content])
+    writer.start()
+    code, out, lines = separate("a.wav", "-", "pipe.wav", "--json", stdin=content)
+    writer.join()
+    assert code == 0, lines
+    assert [file["source"] for file in json.loads(out)["files"]] == ["a.wav", "-", "pipe.wav"]
+    assert names("separated") == [
+        f"{name}_spk{speaker}.wav" for name in ("a", "pipe", "stdin") for speaker in (1, 2)
+    ]
+    for name in ("pipe", "stdin"):
+        for speaker in (1, 2):
+            expected = read(f"separated/a_spk{speaker}.wav")
+            np.testing.assert_array_equal(read(f"separated/{name}_spk{speaker}.wav"), expected)
+    code, _, lines = separate("-", "-o", "other", stdin=b"no audio")
+    assert code == 1 and lines.startswith("failed: -: not a readable audio file (")
+    assert names("other") == []
+    with pytest.raises(TisdissError, match=r"https://a.b/c.wav: addresses are not downloaded; "):
+        separate("https://a.b/c.wav")
+    with pytest.raises(TisdissError, match="--out -: each speaker becomes a file; give a folder"):
+        separate("a.wav", "-o", "-")
+
+
+def test_formats_and_rates_of_the_outputs(model, separate):
+    write("a.wav", noise(11_025 // 4), 11_025)
+    for form, rate, expected in [
+        ("mp3", "same", 11_025),
+        ("ogg", "same", 11_025),
+        ("opus", "same", 12_000),
+        ("mp3", "model", RATE),
+        ("wav", "16000", 16_000),
+    ]:
+        code, _, lines = separate("a.wav", "--format", form, "--rate", rate, "--overwrite")
+        assert code == 0, lines
+        info = soundfile.info(f"separated/a_spk1.{form}")
+        assert info.samplerate == expected
+        assert info.frames == -(-(11_025 // 4) * expected // 11_025)
+        assert (f"written at {expected} Hz" in lines) == (expected != 11_025)
+    with pytest.raises(TisdissError, match="mp3 has no --bits; choose wav or flac"):
+        separate("a.wav", "--format", "mp3", "--bits", "16")
+    with pytest.raises(TisdissError, match="--rate 3: expected same, model, or a rate from 1000"):
+        separate("a.wav", "--rate", "3")

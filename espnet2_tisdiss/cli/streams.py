@@ -1,0 +1,83 @@
+"""Recordings that can be read only once: standard input and named pipes.
+
+A recording is read more than once, so these are copied into a temporary file first.
+"""
+
+import contextlib
+import dataclasses
+import os
+import shutil
+import stat
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+from espnet2_tisdiss.atomic import PREFIX
+from espnet2_tisdiss.audio.writing import folder_errors
+from espnet2_tisdiss.errors import TisdissError
+from espnet2_tisdiss.separate.files import Task
+
+STANDARD_INPUT = "-"
+
+
+def refuse_address(source: str) -> None:
+    """Raise TisdissError if a source is an address on the web."""
+    if source.lower().startswith(("http://", "https://", "ftp://")):
+        raise TisdissError(
+            f"{source}: addresses are not downloaded; save it as a file, or pipe it: "
+            f"curl -L ADDRESS | tisdiss separate {STANDARD_INPUT}"
+        )
+
+
+@contextlib.contextmanager
+def copied_streams(tasks: Sequence[Task], folder: Path) -> Iterator[list[Task]]:
+    """Provide the tasks with a copy of each stream, which is deleted when the block ends.
+
+    Args:
+        tasks: all files to separate.
+        folder: folder for the copies, which has room for the results, too.
+
+    Raises:
+        TisdissError: standard input is a terminal, or a copy cannot be written.
+    """
+    with contextlib.ExitStack() as stack:
+        yield [_copied(task, folder, stack) if _is_stream(task) else task for task in tasks]
+
+
+def _is_stream(task: Task) -> bool:
+    if str(task.source) == STANDARD_INPUT:
+        return True
+    try:
+        mode = os.stat(task.source).st_mode
+    except OSError:  # reported later
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
+
+
+def _copied(task: Task, folder: Path, stack: contextlib.ExitStack) -> Task:
+    with folder_errors(folder):
+        temporary = tempfile.NamedTemporaryFile(prefix=PREFIX, dir=folder)  # noqa: SIM115
+        copy = stack.enter_context(temporary)
+    with contextlib.ExitStack() as source:
+        stream = _open(task, source)
+        with folder_errors(folder):
+            shutil.copyfileobj(stream, copy)
+            copy.flush()
+    return dataclasses.replace(task, copy=Path(copy.name))
+
+
+def _open(task: Task, stack: contextlib.ExitStack) -> BinaryIO:
+    if str(task.source) != STANDARD_INPUT:
+        try:
+            return stack.enter_context(open(task.source, "rb"))
+        except OSError as error:
+            raise TisdissError(
+                f"{task.source}: cannot be opened ({error.strerror}); check its permissions"
+            ) from None
+    if sys.stdin is None or sys.stdin.isatty():
+        raise TisdissError(
+            f"{STANDARD_INPUT}: standard input is a terminal; pipe a recording into it"
+        )
+    return sys.stdin.buffer

@@ -127,7 +127,13 @@ class Curve:
         self.y.append(y)
 
 
-def draw_curves(curves: Mapping[str, Curve], x_label: str, y_label: str, title: str) -> bytes:
+def draw_curves(
+    curves: Mapping[str, Curve],
+    x_label: str,
+    y_label: str,
+    title: str,
+    marks: Mapping[float, str] | None = None,
+) -> bytes:
     """Draw curves in one plot, distinguished by line style as well as by colour.
 
     Args:
@@ -135,6 +141,7 @@ def draw_curves(curves: Mapping[str, Curve], x_label: str, y_label: str, title: 
         x_label: label of the horizontal axis, with its unit.
         y_label: label of the vertical axis, with its unit.
         title: title of the plot.
+        marks: text of vertical lines by their place on the horizontal axis.
 
     Returns:
         The content of a PNG file.
@@ -143,6 +150,10 @@ def draw_curves(curves: Mapping[str, Curve], x_label: str, y_label: str, title: 
     styles = cycle(["o-", "s--", "^-.", "v:", "D-", "x--", "+-."])
     for (name, curve), style in zip(curves.items(), styles, strict=False):
         axes.plot(curve.x, curve.y, style, markersize=3, label=name)
+    for place, text in (marks or {}).items():
+        axes.axvline(place, color="gray", linewidth=0.8)
+        top = axes.get_xaxis_transform()  # of the axes, from 0 to 1
+        axes.text(place, 0.02, f" {text}", transform=top, fontsize="small", color="gray")
     axes.set(xlabel=x_label, ylabel=y_label)
     axes.set_title(title, fontsize="medium")
     axes.grid(alpha=0.3)

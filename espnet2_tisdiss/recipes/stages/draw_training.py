@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Draw how a training went: SI-SNR in dB by step and depth, from the experiment's checkpoint.
+"""Show how a training went: SI-SNR in dB by step and depth, from the experiment's checkpoint.
 
-Shown are the means of each epoch: of the validation set at every depth that was validated, and of
-the training mixtures at the deepest.
+Written are a picture and a table of the means of each epoch: of the validation set at every depth
+that was validated (``valid_every_depth``; otherwise the deepest), and of the training mixtures at
+the deepest. Vertical lines show where the depth of the training changes.
 """
 
 from __future__ import annotations
@@ -19,10 +20,11 @@ import torch
 from espnet2_tisdiss.atomic import write_atomically
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.evaluate.pictures import Curve, draw_curves
+from espnet2_tisdiss.evaluate.tables import markdown_table
 from espnet2_tisdiss.recipes.program import run_main
 from espnet2_tisdiss.recipes.yaml_files import read_yaml
 
-PICTURE = "training_curve.png"
+PICTURE, TABLE = "training_curve.png", "training_curve.md"
 LOSS = "si_snr_loss"
 
 
@@ -63,11 +65,39 @@ def curves(epochs: Mapping[int, Mapping[str, Any]], first: int = 0) -> dict[str,
         for depth, loss in sorted(by_depth.items()):
             found.setdefault(f"validation, N_re {first + depth}", Curve()).add(step, -loss)
         if not by_depth and LOSS in parts["valid"]:
-            found.setdefault("validation", Curve()).add(step, -parts["valid"][LOSS])
+            found.setdefault("validation, deepest", Curve()).add(step, -parts["valid"][LOSS])
         trained = _by_depth(parts["train"])
         if trained:
             found.setdefault("training, deepest", Curve()).add(step, -trained[max(trained)])
     return found
+
+
+def trained_depths(epochs: Mapping[int, Mapping[str, Any]], first: int = 0) -> dict[float, int]:
+    """Return the training's N_re by the step from which it holds; empty for a single loss."""
+    depths: dict[float, int] = {}
+    step = 0
+    for _, parts in sorted(epochs.items()):
+        trained = _by_depth(parts["train"])
+        if trained and [first + max(trained)] != list(depths.values())[-1:]:
+            depths[step] = first + max(trained)
+        step = parts["train"]["total_count"]
+    return depths
+
+
+def table(found: Mapping[str, Curve], depths: Mapping[float, int]) -> str:
+    """Return the curves as a table, a row for each step that has a point.
+
+    Args:
+        found: see :func:`curves`.
+        depths: see :func:`trained_depths`.
+    """
+    points = {name: dict(zip(curve.x, curve.y, strict=True)) for name, curve in found.items()}
+    rows = []
+    for step in sorted({step for values in points.values() for step in values}):
+        trained = [n_re for since, n_re in depths.items() if since < step][-1:]
+        cells = [f"{values[step]:.2f}" if step in values else "" for values in points.values()]
+        rows.append([str(step), "".join(map(str, trained)), *cells])
+    return markdown_table(["step", "N_re of training", *points], rows)
 
 
 def _by_depth(statistics: Mapping[str, float]) -> dict[int, float]:
@@ -81,11 +111,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("exp", type=Path, metavar="EXP_DIR", help="the experiment's folder")
     exp = parser.parse_args().exp
-    found = curves(read_epochs(exp), shallowest(read_yaml(exp / "config.yaml")))
+    epochs, first = read_epochs(exp), shallowest(read_yaml(exp / "config.yaml"))
+    found, depths = curves(epochs, first), trained_depths(epochs, first)
     if not found:
         return
-    picture = draw_curves(found, "training steps", "SI-SNR [dB]", "Means of each epoch")
+    marks = {step: f"N_re {n_re}" for step, n_re in depths.items()} if len(depths) > 1 else {}
+    picture = draw_curves(found, "training steps", "SI-SNR [dB]", "Means of each epoch", marks)
     write_atomically(exp / PICTURE, picture)
+    write_atomically(exp / TABLE, table(found, depths))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
 
 Run it in the recipe's folder, where the paths of its data directories start. Written are the
 weights alone, a configuration without paths, a model card and RESULTS.md with the figures of the
-experiment, an example to try it with, and conf/finetune_NAME.yaml, which trains the model on.
+experiment, the curve of its training if draw_training has drawn it, an example to try it with, and
+conf/finetune_NAME.yaml, which trains the model on.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from espnet2_tisdiss.pretrained.bundled import CHECKSUMS, EXAMPLE, MODEL_FILE, M
 from espnet2_tisdiss.pretrained.finding import CONFIG, find_model, read_weights
 from espnet2_tisdiss.recipes.program import run_main
 from espnet2_tisdiss.recipes.signals import read_signal, write_signal
-from espnet2_tisdiss.recipes.stages import write_results
+from espnet2_tisdiss.recipes.stages import draw_training, write_results
 from espnet2_tisdiss.recipes.yaml_files import read_yaml
 
 if TYPE_CHECKING:
@@ -300,6 +301,23 @@ def _wrapped(text: str) -> str:
     return textwrap.fill(text, 100, subsequent_indent="  " * text.startswith("- "))
 
 
+def copy_curve(exp: Path, folder: Path) -> str:
+    """Copy the training's curve, picture and table; return the card's section about it.
+
+    Nothing is copied and the section is empty for an experiment that has none.
+    """
+    names = (draw_training.PICTURE, draw_training.TABLE)
+    if not all((exp / name).is_file() for name in names):
+        return ""
+    for name in names:
+        (folder / name).write_bytes((exp / name).read_bytes())
+    picture, table = names
+    return (
+        "\n**Training**: SI-SNR in dB by training step and depth, means of each epoch "
+        f"([table]({table})).\n\n![SI-SNR by training step]({picture})\n"
+    )
+
+
 def write_example(folder: Path, source: Path, rate: int) -> None:
     """Copy an example, a mixture and its sources, into a folder.
 
@@ -362,7 +380,7 @@ def bundle(args: argparse.Namespace) -> str:
         model = check_model(temporary, args.exp)
         text = portable_results(results, args.test_sets)
         (temporary / RESULTS).write_text(text, encoding="utf-8")
-        text = model_card(args.name, model, all_gains, about)
+        text = model_card(args.name, model, all_gains, about) + copy_curve(args.exp, temporary)
         (temporary / "README.md").write_text(text, encoding="utf-8")
         example = args.example or folder / EXAMPLE
         write_example(temporary / EXAMPLE, example, model.sample_rate)

@@ -7,7 +7,15 @@ import torch
 from matplotlib import image
 
 from espnet2_tisdiss.errors import TisdissError
-from espnet2_tisdiss.recipes.stages.draw_training import PICTURE, curves, read_epochs, shallowest
+from espnet2_tisdiss.recipes.stages.draw_training import (
+    PICTURE,
+    TABLE,
+    curves,
+    read_epochs,
+    shallowest,
+    table,
+    trained_depths,
+)
 
 
 def statistics(loss: float, depths: int = 3) -> dict[str, float]:
@@ -40,6 +48,25 @@ def test_the_first_estimate_is_the_splitters_where_it_has_a_loss():
     )
 
 
+def test_the_table_of_a_training_whose_depth_grew():
+    epochs = {
+        number: {
+            "train": {"total_count": 100 * number, **statistics(-1.0, depths)},
+            "valid": {"si_snr_loss": -2.0 - number},
+        }
+        for number, depths in ((1, 2), (2, 2), (3, 3))
+    }
+    depths = trained_depths(epochs, 1)
+    assert depths == {0: 2, 200: 3}
+    assert table(curves(epochs, 1), depths).splitlines() == [
+        "| step | N_re of training | validation, deepest | training, deepest |",
+        "| --- | ---: | ---: | ---: |",
+        "| 100 | 2 | 3.00 | 2.00 |",
+        "| 200 | 2 | 4.00 | 2.00 |",
+        "| 300 | 3 | 5.00 | 3.00 |",
+    ]
+
+
 def test_one_depth_and_other_losses():
     plain = {"train": {"total_count": 10, "si_snr_loss": -1.0}, "valid": {"si_snr_loss": -2.0}}
     assert [(curve.x, curve.y) for curve in curves({1: plain}).values()] == [([10], [2.0])]
@@ -53,6 +80,7 @@ def test_the_program_draws_a_checkpoint(tmp_path, run_tool):
     assert run_tool("draw_training", tmp_path).returncode == 0
     picture = image.imread(tmp_path / PICTURE)
     assert picture.shape[0] > 300 and picture[..., :3].std() > 0.01
+    assert "| 200 | 3 | 5.00 | 6.00 | 7.00 | 5.00 |" in (tmp_path / TABLE).read_text()
 
 
 def test_no_checkpoint_and_a_damaged_one(tmp_path):

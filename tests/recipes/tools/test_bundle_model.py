@@ -112,6 +112,8 @@ def test_the_configuration_is_without_paths_and_trains_on(experiment):
 
 
 def test_the_card_and_the_results_have_the_figures(experiment):
+    for name in ("training_curve.png", "training_curve.md"):
+        (experiment / name).write_text(name)
     packed(experiment)
     card = Path("models/small/README.md").read_text()
     rows = [line.split("|")[1:-1] for line in card.splitlines() if line.startswith("|")]
@@ -123,6 +125,8 @@ def test_the_card_and_the_results_have_the_figures(experiment):
     assert "- unseen voices: voices that no training mixture has; 3 mixtures" in card
     results = Path("models/small/RESULTS.md").read_text()
     assert "## test_voices\n" in results and "|4.00|33%|" in results
+    for name in ("training_curve.png", "training_curve.md"):
+        assert Path("models/small", name).read_text() == name and f"]({name})" in card
     assert not any(text in results for text in ("another_set", "exp/", "By mixture", "png", "wav"))
 
 

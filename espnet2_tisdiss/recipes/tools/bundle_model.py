@@ -87,17 +87,19 @@ class About:
         good_for: what to use the model for,
         not_good_for: and what not.
         sets: heading and meaning of each test set, by the beginning of its name.
+        example: how the example was made; empty: the card does not say.
     """
 
     trained_on: str
     good_for: str
     not_good_for: str
     sets: dict[str, list[str]]
+    example: str = ""
 
     @classmethod
     def read(cls, path: Path) -> About:
         """Read the file; raise TisdissError where it is not of this form."""
-        content = read_yaml(path)
+        content = {"example": cls.example, **read_yaml(path)}
         expected = [field.name for field in dataclasses.fields(cls)]
         if sorted(content) != sorted(expected):
             raise TisdissError(f"{path}: expected the keys {', '.join(expected)}")
@@ -380,7 +382,10 @@ def bundle(args: argparse.Namespace) -> str:
         model = check_model(temporary, args.exp)
         text = portable_results(results, args.test_sets)
         (temporary / RESULTS).write_text(text, encoding="utf-8")
-        text = model_card(args.name, model, all_gains, about) + copy_curve(args.exp, temporary)
+        text = model_card(args.name, model, all_gains, about)
+        if about.example:
+            text += f"\n{_wrapped(f'**Example** {about.example}')}\n"
+        text += copy_curve(args.exp, temporary)
         (temporary / "README.md").write_text(text, encoding="utf-8")
         example = args.example or folder / EXAMPLE
         write_example(temporary / EXAMPLE, example, model.sample_rate)

@@ -24,6 +24,7 @@ ABOUT = {
     "trained_on": "hums and noises.",
     "good_for": "hums.",
     "not_good_for": "music.",
+    "example": "two hums.",
     "sets": {"test_voices": ["unseen voices", "voices that no training mixture has"]},
 }
 PATHS = {
@@ -122,6 +123,7 @@ def test_the_card_and_the_results_have_the_figures(experiment):
     assert rows[4] == ["N_re", "median", "made worse"]
     assert rows[6:] == [["1", "2.00", "0%"], ["2", "5.00", "33%"]]
     assert "**Trained on** hums and noises." in card and "**Not good for** music." in card
+    assert "\n\n**Example** two hums.\n" in card
     assert "- unseen voices: voices that no training mixture has; 3 mixtures" in card
     results = Path("models/small/RESULTS.md").read_text()
     assert "## test_voices\n" in results and "|4.00|33%|" in results

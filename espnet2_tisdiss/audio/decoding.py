@@ -303,5 +303,6 @@ def _mpeg_notice(part: mpeg.Part) -> Notice | None:
     """Return the notice of MPEG frames whose number is not the one stated."""
     if part.stated is not None and abs(part.stated - part.samples) > part.step:
         difference = missing if part.is_short else left_over
-        return difference(part.samples / part.rate, part.stated / part.rate)
+        silence = part.samples - part.frames
+        return difference(part.frames / part.rate, max(0, part.stated - silence) / part.rate)
     return Notice("truncated: ends within a frame", is_loss=True) if part.ends_inside else None

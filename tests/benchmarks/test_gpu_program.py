@@ -237,6 +237,7 @@ def test_what_is_packed_fits_and_every_speaker_gives_as_much(bank, tmp_path):
 # --- all of it --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_every_step_runs_and_the_weights_are_espnets(bank, tmp_path, espnet_model):
     packed, out = tmp_path / "corpus.zip", tmp_path / "out"
     pack_corpus.pack(bank, packed, 12, 1, 2)

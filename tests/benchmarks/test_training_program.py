@@ -118,6 +118,7 @@ def test_the_tables_of_planted_times(config, monkeypatch):
     assert "of a step in 500 ms" in told and "training waits 20.0% of the time" in told
 
 
+@pytest.mark.slow
 def test_a_tiny_training_is_timed_and_written(config, tmp_path, monkeypatch, capsys):
     page = tmp_path / "page.md"
     page.write_text(PAGE)

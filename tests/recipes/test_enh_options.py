@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
-from recipe_folder import REPOSITORY, Recipe
+from recipe_folder import REPOSITORY, Recipe, run_here
 
 from espnet2_tisdiss.lists import read_scp
 from espnet2_tisdiss.recipes.stages.options import options
@@ -229,9 +228,8 @@ def programs() -> list[str]:
 
 
 @pytest.mark.parametrize("name", programs())
-def test_every_program_explains_itself(name: str) -> None:
-    command = [sys.executable, "-m", name, "--help"]
-    done = subprocess.run(command, capture_output=True, text=True)
+def test_every_program_explains_itself(name: str, tmp_path: Path) -> None:
+    done = run_here(name, tmp_path, ["--help"], os.environ)
     assert done.returncode == 0
     called = "local/data.sh" if name.endswith(".prepare") else f"{name.rpartition('.')[2]}.py"
     assert f"usage: {called} [-h]" in done.stdout

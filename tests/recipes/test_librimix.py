@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from recipe_folder import TINY_CONFIG, copy_recipe
+from recipe_folder import TINY_CONFIG, copy_recipe, prepare_here
 from scipy.signal import resample_poly
 
 from espnet2_tisdiss.errors import TisdissError
@@ -134,27 +134,30 @@ def recipe(tmp_path: Path) -> Path:
     return copy_recipe("librimix", tmp_path / "repository")
 
 
+def environment(variables: dict[str, str]) -> dict[str, str]:
+    """The environment with no other corpus locations than these."""
+    names = {"LIBRIMIX", "LIBRISPEECH", "LIBRIMIX_METADATA", "WHAM_NOISE"}
+    clean = {name: value for name, value in os.environ.items() if name not in names}
+    return clean | {"OMP_NUM_THREADS": "1", "PYTHON": sys.executable} | variables
+
+
 def start(
     recipe: Path, command: list[str], variables: dict[str, str]
 ) -> subprocess.CompletedProcess[str]:
-    told = {"LIBRIMIX", "LIBRISPEECH", "LIBRIMIX_METADATA", "WHAM_NOISE"}
-    environment = {name: value for name, value in os.environ.items() if name not in told}
-    environment |= {"OMP_NUM_THREADS": "1", "PYTHON": sys.executable} | variables
-    return subprocess.run(command, cwd=recipe, env=environment, capture_output=True, text=True)
+    return subprocess.run(
+        command, cwd=recipe, env=environment(variables), capture_output=True, text=True
+    )
 
 
 def prepare(
-    recipe: Path, variables: dict[str, str], *options: str, limit_kib: int | None = None
+    recipe: Path, variables: dict[str, str], *options: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run local/data.sh with one job; ``limit_kib`` is the largest file it can write."""
-    command = ["local/data.sh", "--nj", "1", *options]
-    if limit_kib:
-        command = ["bash", "-c", f'ulimit -f {limit_kib}; exec "$0" "$@"', *command]
-    return start(recipe, command, variables)
+    """Prepare the corpus with one job."""
+    return prepare_here("librimix", recipe, ["--nj", "1", *options], environment(variables))
 
 
 def prepared(recipe: Path, variables: dict[str, str], *options: str) -> str:
-    """Run local/data.sh, which has to succeed; give what it printed."""
+    """Prepare the corpus, which has to succeed; return what was printed."""
     done = prepare(recipe, variables, *SUBSET, *options)
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -615,7 +618,8 @@ def test_only_what_is_missing_is_made_again(shared_corpus, recipe):
 
 def test_a_full_disk_is_told_once_and_the_work_goes_on_after_it(shared_corpus, recipe):
     # No file above 16 KiB, a second: as on a full disk, the system refuses to write.
-    done = prepare(recipe, shared_corpus.variables, *SUBSET, limit_kib=16)
+    command = ["bash", "-c", 'ulimit -f 16; exec "$0" "$@"', "local/data.sh", "--nj", "1", *SUBSET]
+    done = start(recipe, command, shared_corpus.variables)
     told = problem(done)
     assert "cannot be written: File too large; mend that and run again" in told
     assert "\n" not in told

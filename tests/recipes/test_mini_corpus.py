@@ -24,7 +24,7 @@ from mini_corpus import (
     table,
     use_engines,
 )
-from recipe_folder import living_processes
+from recipe_folder import living_processes, prepare_here
 
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.lists import read_scp
@@ -65,9 +65,18 @@ def tiny_corpus(tiny):
     return tiny[0] / "downloads" / "mini_tiny_0"
 
 
+@pytest.fixture(scope="module")
+def made_trial(tmp_path_factory):
+    """A folder in which the trial corpus was made; not to be changed."""
+    folder = tmp_path_factory.mktemp("trial")
+    make_trial(folder)
+    return folder
+
+
 @pytest.fixture
-def trial(tmp_path):
-    make_trial(tmp_path)
+def trial(made_trial, tmp_path):
+    """A copy of the trial's folder that may be changed."""
+    shutil.copytree(made_trial, tmp_path, dirs_exist_ok=True)
     return tmp_path
 
 
@@ -104,7 +113,8 @@ def test_data_dirs_of_several_corpora_stand_side_by_side(tiny, tmp_path):
     recipe = tmp_path / "recipe"
     shutil.copytree(tiny[0], recipe)
     before = contents(recipe / "data" / "train")
-    assert data_sh(recipe, "--size", "tiny", "--suffix", "_more").returncode == 0
+    options = ["--size", "tiny", "--suffix", "_more"]
+    assert prepare_here("mini_2mix", recipe, options, os.environ).returncode == 0
     assert contents(recipe / "data" / "train") == before
     assert contents(recipe / "data" / "train_more") == before
 
@@ -147,7 +157,7 @@ def test_an_interpreter_without_the_libraries_is_named_in_one_line(tmp_path):
     ],
 )
 def test_bad_options_are_refused(tmp_path, arguments, complaint):
-    result = data_sh(tmp_path, *arguments)
+    result = prepare_here("mini_2mix", tmp_path, arguments, os.environ)
     assert result.returncode == 2
     assert complaint in result.stderr
     assert not list(tmp_path.iterdir())
@@ -156,7 +166,8 @@ def test_bad_options_are_refused(tmp_path, arguments, complaint):
 def test_another_corpus_in_the_folder_is_refused_in_one_line(tiny, tiny_corpus):
     recipe, _ = tiny
     before = (tiny_corpus / "corpus.json").read_bytes()
-    result = data_sh(recipe, "--size", "quick", "--corpus", tiny_corpus)
+    options = ["--size", "quick", "--corpus", str(tiny_corpus)]
+    result = prepare_here("mini_2mix", recipe, options, os.environ)
     assert result.returncode == 1
     assert result.stderr.count("\n") == 1
     assert "holds another corpus (size tiny" in result.stderr and "--corpus" in result.stderr

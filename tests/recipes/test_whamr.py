@@ -18,7 +18,7 @@ import numpy as np
 import pyroomacoustics
 import pytest
 import soundfile
-from recipe_folder import TINY_CONFIG, copy_recipe
+from recipe_folder import TINY_CONFIG, copy_recipe, prepare_here
 from scipy.signal import fftconvolve, resample_poly
 
 from espnet2_tisdiss.errors import TisdissError
@@ -140,21 +140,28 @@ def write_levels(path: Path, files: np.ndarray, rng: np.random.Generator) -> Non
     )
 
 
-def run(recipe: Path, program: str, *options: str, **variables: str):
-    """Run a program of the recipe with no other corpus locations than these."""
+def environment(variables: dict[str, str]) -> dict[str, str]:
+    """The environment with no other corpus locations than these."""
     names = ("WHAMR", "WSJ0", "WHAM_NOISE", "WHAMR_SCRIPTS")
     clean = {name: value for name, value in os.environ.items() if name not in names}
+    return clean | {"OMP_NUM_THREADS": "1", "PYTHON": sys.executable} | variables
+
+
+def run(recipe: Path, program: str, *options: str, **variables: str):
+    """Run a program of the recipe."""
     return subprocess.run(
         [recipe / program, *options],
         cwd=recipe,
-        env=clean | {"OMP_NUM_THREADS": "1", "PYTHON": sys.executable} | variables,
+        env=environment(variables),
         capture_output=True,
         text=True,
     )
 
 
 def prepare(recipe: Path, *options: str, **variables: str):
-    return run(recipe, "local/data.sh", "--allow_subset", "--nj", "1", *options, **variables)
+    """Prepare the corpus with one process."""
+    fixed = ["--allow_subset", "--nj", "1"]
+    return prepare_here("whamr", recipe, [*fixed, *options], environment(variables))
 
 
 def problems(done: subprocess.CompletedProcess[str]) -> list[str]:
@@ -324,12 +331,11 @@ def test_only_what_is_not_whole_is_made_again(made, recipe):
 def test_a_full_disk_stops_at_once_and_is_mended(made, recipe):
     # files of more than 64 KiB cannot be written; a mixture's have 70 to 90
     command = 'ulimit -f 64; exec "$@"'
-    environment = os.environ | made.sources.environment | {"PYTHON": sys.executable}
     data = ["local/data.sh", "--allow_subset", "--nj", "1"]
     done = subprocess.run(
         ["bash", "-c", command, "bash", *data],
         cwd=recipe,
-        env=environment,
+        env=environment(made.sources.environment),
         capture_output=True,
         text=True,
     )

@@ -14,41 +14,28 @@ STAND_IN = f"""\
 case $1 in */options.py) exec {sys.executable} "$@" ;; esac
 printf '<%s>' "$@" >>asked
 echo >>asked
-case $* in
-    *"stages.marker write"*) echo "$4" >>marked ;;
-    *"stages.marker check"*) grep -qsxF -- "$4" marked || exit 3 ;; # done is what was marked
-    *"stages.collect_separated todo"*) echo 1 ;;
-esac
 """
-EXP = Path("exp/enh_tiny_raw")
 
 
 @pytest.fixture
 def recipe(tmp_path: Path) -> Recipe:
-    """A recipe folder, its path with a space, in which every stage finds what it asks for."""
+    """A recipe folder, its path with a space."""
     folder = tmp_path / "my recipe"
-    there = ["dump/raw/test/.done", "exp/enh_stats_8k/.done", "exp/enh_stats_16k/.done"]
-    there += [f"{EXP}/{name}" for name in ("config.yaml", "valid.loss.ave.pth")]
-    for name in (*there, f"{EXP}/enhanced_re2_test/.done", "conf/tiny.yaml"):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).touch()
+    (folder / "conf").mkdir(parents=True)
     (folder / "conf/tiny.yaml").write_text(TINY_CONFIG)
     (folder / "python").write_text(STAND_IN)
     (folder / "python").chmod(0o755)
     return Recipe(folder)
 
 
-def asked(recipe: Recipe, program: str, *options: str) -> str:
-    """The last command line of a program in a run that must succeed, with nothing done before."""
-    (recipe.folder / "marked").unlink(missing_ok=True)
-    done = recipe.run("--python", str(recipe.folder / "python"), *options)
+def asked(recipe: Recipe, stage: int, *options: str) -> list[str]:
+    """The steps that a stage asks for, with their commands."""
+    (recipe.folder / "asked").unlink(missing_ok=True)
+    numbers = ("--stage", str(stage), "--stop_stage", str(stage))
+    done = recipe.run("--python", str(recipe.folder / "python"), *numbers, *options)
     assert done.returncode == 0, done.stderr
     lines = (recipe.folder / "asked").read_text().splitlines()
-    return [line for line in lines if f".{program}>" in line][-1]
-
-
-def train(recipe: Recipe, program: str, *options: str) -> str:
-    return asked(recipe, program, "--stage", "6", "--stop_stage", "6", *options)
+    return [line.partition(f".run_step><{stage}>")[2] for line in lines if ".run_step>" in line]
 
 
 @pytest.mark.parametrize(
@@ -60,7 +47,7 @@ def train(recipe: Recipe, program: str, *options: str) -> str:
     ],
 )
 def test_folds_are_of_ten_seconds_unless_told(recipe: Recipe, options, folds) -> None:
-    line = train(recipe, "follow_training", *options)
+    (line,) = asked(recipe, 6, *options)
     assert re.findall(r"<--fold_length><(\d+)>", line) == folds
 
 
@@ -78,10 +65,8 @@ def test_initial_weights_may_lie_in_a_folder_with_a_space(recipe: Recipe, tmp_pa
         (parts, f"<{parts}>"),
         ("python:a python", "<python:a><python>"),
     ):
-        line = train(recipe, "follow_training", "--init_param", given)
-        assert line.endswith(f"<--init_param>{words}")
-        line = train(recipe, "check_training", "--init_param", given)
-        assert f"<--init_param>{words}<-->" in line
+        (line,) = asked(recipe, 6, "--init_param", given)
+        assert line.startswith("<training><--><") and line.endswith(f"<--init_param>{words}")
 
 
 @pytest.mark.parametrize(
@@ -96,22 +81,31 @@ def test_missing_initial_weights_are_named(recipe: Recipe, given: str, missing: 
     assert line.endswith(f"error: --init_param {missing}: no such file")
 
 
-@pytest.mark.parametrize(
-    ("options", "separating"),
-    [
-        ((), "2"),
-        (("--inference_nj", "5"), "5"),
-        (("--gpu_inference", "true"), "1"),  # on one GPU
-        (("--gpu_inference", "true", "--inference_nj", "3"), "3"),
-    ],
-)
-def test_the_gpu_separates_in_one_process_and_the_cores_score(
-    recipe: Recipe, options, separating
-) -> None:
-    stages = ("--stage", "7", "--stop_stage", "8", "--n_re", "2")
-    scoring = asked(recipe, "run_jobs", *stages, *options)
-    assert "<--nj><2>" in scoring and "<scoring " in scoring
-    lines = (recipe.folder / "asked").read_text().splitlines()
-    (inference,) = [line for line in lines if "<inference " in line]
-    assert f"<--nj><{separating}>" in inference
-    assert ("<--ngpu><1>" in inference) == ("--gpu_inference" in options)
+def test_every_depth_has_its_folder_and_the_gpu_is_used_on_demand(recipe: Recipe) -> None:
+    (line,) = asked(recipe, 7)
+    assert line.startswith("<separation><test><-->") and "<--output_dir><{out}/default>" in line
+    assert "<--n_re>" not in line and "<--ngpu>" not in line
+    (line,) = asked(recipe, 7, "--n_re", "2 3", "--gpu_inference", "true")
+    assert "<--output_dir><{out}><--ngpu><1><--n_re><{n_re}><--normalize_output_wav>" in line
+
+
+def test_mixtures_and_separations_are_scored_then_reported(recipe: Recipe) -> None:
+    mixture, first, second, report = asked(recipe, 8, "--n_re", "3 1")
+    pairs = [f"<--ref_scp><dump/raw/test/spk{number}.scp><--inf_scp><{{}}>" for number in (1, 2)]
+    given = "".join(pairs).format(*["dump/raw/test/wav.scp"] * 2)
+    assert mixture.startswith("<scoring><test><-->") and given in mixture
+    given = "".join(pairs).format("{separated}/spk1.scp", "{separated}/spk2.scp")
+    for line, n_re in ((first, 1), (second, 3)):
+        assert line.startswith(f"<scoring><test><{n_re}><-->") and given in line
+    assert report.startswith("<report><-->") and report.endswith("<SI_SNR><{scored}>")
+
+
+def test_dynamic_mixing_takes_segments_of_single_utterances(recipe: Recipe) -> None:
+    options = ("--dynamic_mixing", "true", "--enh_args", "--max_epoch 3")
+    (line,) = asked(recipe, 6, *options)
+    given = "<--train_data_path_and_name_and_type><dump/raw/train/{},sound>"
+    data = "".join(given.format(f"wav.scp,{name}") for name in ("speech_mix", "speech_ref1"))
+    assert f"{data}<--valid_data" in line
+    assert "<--max_epoch><3><--preprocessor><dynamic_mixing>" in line
+    assert "<--chunk_length><{segment}>" in line
+    assert "<--preprocessor_conf><ref_num=2>" in line

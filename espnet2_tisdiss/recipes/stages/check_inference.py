@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Check an inference configuration before the jobs start, and that the model has a depth to choose.
 
 Finds what ESPnet would end with a traceback, and depths asked of a separator that has none.
@@ -6,13 +5,10 @@ Finds what ESPnet would end with a traceback, and depths asked of a separator th
 
 from __future__ import annotations
 
-import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
 from espnet2_tisdiss.errors import TisdissError
-from espnet2_tisdiss.recipes.program import run_main
 from espnet2_tisdiss.recipes.yaml_files import read_yaml
 
 # what ESPnet lets an inference configuration change
@@ -49,24 +45,3 @@ def check_depth(train_config: dict[str, Any], changes: dict[str, Any]) -> None:
     separator = changes.get("separator", train_config.get("separator"))
     if separator != "tisdiss":
         raise TisdissError(f"--n_re needs a model with the tisdiss separator, not {separator!r}")
-
-
-def get_parser() -> argparse.ArgumentParser:
-    """Build the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--train_config", type=Path, required=True, help="the model's config.yaml")
-    parser.add_argument("--inference_config", type=Path, help="inference configuration")
-    parser.add_argument("--n_re", action="store_true", help="depths are asked for")
-    return parser
-
-
-def main() -> None:
-    """Run the command line."""
-    args = get_parser().parse_args()
-    changes = check_inference_config(args.inference_config) if args.inference_config else {}
-    if args.n_re:
-        check_depth(read_yaml(args.train_config), changes)
-
-
-if __name__ == "__main__":
-    sys.exit(run_main("check_inference", main))

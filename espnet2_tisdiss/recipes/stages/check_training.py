@@ -4,6 +4,10 @@
 Finds what ESPnet would pass over in silence or end with a traceback: a separator that refuses its
 options, a criterion for one depth only, another sample rate than the data's, segments of another
 length than they are, mixtures that cannot be drawn, and initial weights that do not fit the model.
+
+With dynamic mixing, ESPnet mixes complete utterances, so the segments that a configuration asks for
+(speech_segment) are cut from the mixtures. ESPnet uses utterances that are no longer than that only
+as the further speakers of a mixture.
 """
 
 from __future__ import annotations
@@ -14,12 +18,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from espnet2.train.abs_espnet_model import AbsESPnetModel
 
 from espnet2_tisdiss import MultiDepthPIT, TISDiSSSeparator
 from espnet2_tisdiss.checks import abbreviated
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.espnet.training import ResumableTask, depth_of_epoch
+from espnet2_tisdiss.lists import read_scp
 from espnet2_tisdiss.mixing.bank import Bank
 from espnet2_tisdiss.mixing.scenes import MixingConfig, SceneDrawer
 from espnet2_tisdiss.pretrained.finding import read_weights
@@ -155,21 +161,82 @@ def check_weights(model: AbsESPnetModel, weights: Path) -> None:
         raise TisdissError(f"--init_param {weights} does not fit the model: {'; '.join(told)}")
 
 
+def segment_length(options: argparse.Namespace) -> int:
+    """Return how many samples of a mixture a training takes, given the options of enh_train.
+
+    Raises:
+        TisdissError: the configuration does not say.
+    """
+    segment = options.speech_segment
+    if not segment:
+        raise TisdissError(
+            f"{options.config}: dynamic mixing needs a speech_segment, a number of samples"
+        )
+    return segment
+
+
+def check_singles(folder: Path, ref_num: int, segment: int) -> None:
+    """Check that there are speakers enough and utterances longer than a segment.
+
+    Args:
+        folder: formatted data directory of single utterances.
+        ref_num: number of speakers in a mixture.
+        segment: in samples.
+
+    Raises:
+        TisdissError: there are not.
+    """
+    speakers = set(read_scp(folder / "utt2spk").values())
+    if len(speakers) < ref_num:
+        raise TisdissError(
+            f"{folder}: {ref_num} speakers are to be mixed, but it has {len(speakers)}"
+        )
+    lengths = [int(text) for text in read_scp(folder / "utt2num_samples").values()]
+    usable = sum(length > segment for length in lengths)
+    if not usable:
+        raise TisdissError(
+            f"{folder}: no utterance is longer than a segment of {segment} samples "
+            "(speech_segment of the configuration)"
+        )
+    if usable < len(lengths):
+        print(
+            f"{folder}: {len(lengths) - usable} of {len(lengths)} utterances are no longer than a "
+            f"segment of {segment} samples: they are only heard as second or further speakers",
+            file=sys.stderr,
+        )
+
+
+def check_gpus(ngpu: int) -> None:
+    """Check that PyTorch finds as many GPUs as the training is to use."""
+    if ngpu > torch.cuda.device_count():
+        raise TisdissError(
+            f"--ngpu {ngpu}: PyTorch finds no such number of GPUs here; give --ngpu 0 to use the "
+            "CPU"
+        )
+
+
 def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--config", type=Path, required=True, help="training configuration")
     parser.add_argument("--fs", type=int, required=True, help="sample rate of the data in Hz")
-    parser.add_argument("--init_param", nargs="*", default=[], help="weights to start from")
-    parser.add_argument("enh_args", nargs="*", help="options of enh_train, after --")
+    parser.add_argument(
+        "--singles", type=Path, help="single utterances to mix; prints the length of the segments"
+    )
+    parser.add_argument("--ref_num", type=int, help="speakers in a mixture")
+    parser.add_argument("enh_train", nargs="*", help="options of enh_train, after --")
     args = parser.parse_args()
-    options = training_options(args.config, args.enh_args)
+    options = ResumableTask.get_parser().parse_args(args.enh_train)
+    check_gpus(options.ngpu)
+    if args.singles:
+        segment = segment_length(options)
+        check_singles(args.singles, args.ref_num, segment)
+        print(segment)
     check_segments(options)
     check_mixing(options, args.fs)
     model = build(options)
     check_model(model, args.fs)
-    for weights in args.init_param:
-        # file:source:target takes parts on purpose; a file alone is the whole model
+    for weights in options.init_param:
+        # file:source:target takes parts on purpose; a file alone is the complete model
         if ":" not in weights:
             check_weights(model, Path(weights))
 

@@ -1,24 +1,20 @@
-#!/usr/bin/env python3
-"""Keep what inference has finished, tell what is left to do, and put the results in place.
+"""Keep what inference has finished, list what is left to do, and put the results in place.
 
 Inference jobs write ``<work>/jobs/<n>/out/<part>/wavs/<speaker>/<utterance>.wav`` (or another
-format); a part is what a run makes at one depth.  ``todo`` moves the utterances that are whole for
-all speakers to ``<work>/kept/<part>`` and lists those that some part still lacks; ``collect`` makes
-``<folder>/wavs`` and ``<folder>/spk<i>.scp`` of a part that lacks nothing.
+format); a part is what a run makes at one depth. ``todo`` moves the utterances that are complete
+for all speakers to ``<work>/kept/<part>`` and lists those that some part still lacks; ``collect``
+makes ``<folder>/wavs`` and ``<folder>/spk<i>.scp`` of a part that lacks nothing.
 """
 
 from __future__ import annotations
 
-import argparse
 import shutil
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from espnet2_tisdiss.audio.reading import probe
 from espnet2_tisdiss.errors import AudioError, TisdissError
 from espnet2_tisdiss.lists import read_scp, write_scp
-from espnet2_tisdiss.recipes.program import run_main
 
 
 def has_length(wav: Path, num_samples: int) -> bool:
@@ -94,35 +90,3 @@ def collect(work: Path, data_dir: Path, num_spk: int, part: str, folder: Path) -
 
 def _lengths(data_dir: Path) -> dict[str, int]:
     return {key: int(text) for key, text in read_scp(data_dir / "utt2num_samples").items()}
-
-
-def get_parser() -> argparse.ArgumentParser:
-    """Build the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    actions = parser.add_subparsers(dest="action", required=True)
-    count = actions.add_parser("todo", help="print how many mixtures are left")
-    place = actions.add_parser("collect", help="put the results in place")
-    for action in (count, place):
-        action.add_argument("--work", type=Path, required=True, help="work folder of inference")
-        action.add_argument("--data_dir", type=Path, required=True, help="the formatted test set")
-        action.add_argument("--num_spk", type=int, required=True, help="number of speakers")
-    count.add_argument("parts", nargs="+", help="the parts wanted")
-    place.add_argument("--folder", type=Path, required=True, help="where the results go")
-    place.add_argument("part", help="the part to collect")
-    return parser
-
-
-def main() -> None:
-    """Run the command line."""
-    args = get_parser().parse_args()
-    if args.action == "todo":
-        print(todo(args.work, args.data_dir, args.num_spk, args.parts))
-    else:
-        made = collect(args.work, args.data_dir, args.num_spk, args.part, args.folder)
-        print(f"{args.folder}: {made} mixtures separated", file=sys.stderr)
-
-
-if __name__ == "__main__":
-    sys.exit(run_main("collect_separated", main))

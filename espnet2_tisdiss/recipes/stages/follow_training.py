@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Run a training with its output in a log, and tell its progress from ESPnet's log lines.
 
 A line is written for each epoch, with the losses and the time left; in between, a terminal shows
@@ -8,7 +7,6 @@ keeps what was there.
 
 from __future__ import annotations
 
-import argparse
 import re
 import subprocess
 import sys
@@ -20,7 +18,6 @@ from tqdm import tqdm
 
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.processes import LogTail, failure, stop
-from espnet2_tisdiss.recipes.program import run_main
 from espnet2_tisdiss.recipes.progress import LINE_EVERY_S
 from espnet2_tisdiss.recipes.yaml_files import read_yaml
 
@@ -145,25 +142,3 @@ def train(command: list[str], log: Path, config: Path) -> None:
         tail.close()
     if process.returncode:
         raise TisdissError(failure("training", process, log))
-
-
-def get_parser() -> argparse.ArgumentParser:
-    """Build the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--log", type=Path, required=True, help="log file, appended to")
-    parser.add_argument("--config", type=Path, required=True, help="config.yaml ESPnet will write")
-    parser.add_argument("command", nargs=argparse.REMAINDER, help="after --")
-    return parser
-
-
-def main() -> None:
-    """Run the command line."""
-    args = get_parser().parse_args()
-    command = args.command[1:] if args.command[:1] == ["--"] else args.command
-    train(command, args.log, args.config)
-
-
-if __name__ == "__main__":
-    sys.exit(run_main("follow_training", main))

@@ -9,11 +9,13 @@ Floating-point files stay floating-point, and resampled ones become so: nothing 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import sys
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import soxr
 
 from espnet2_tisdiss.atomic import replacing_folder
@@ -73,6 +75,7 @@ class Outcome:
     problems: list[str] = field(default_factory=list)
     paths: dict[str, str] = field(default_factory=dict)
     num_samples: int = 0
+    digest: str = ""
     silent: list[str] = field(default_factory=list)
     written: int = 0
     resampled: int = 0
@@ -82,6 +85,7 @@ def format_utterance(utterance: Utterance, wanted: Format) -> Outcome:
     """Check and convert all files of one utterance; problems are collected, not raised."""
     outcome = Outcome(utterance.key)
     lengths: dict[str, int] = {}
+    digest = hashlib.sha256()
     for name, source in utterance.sources.items():
         try:
             signal = read_signal(source, wanted.ref_channel)
@@ -89,7 +93,9 @@ def format_utterance(utterance: Utterance, wanted: Format) -> Outcome:
                 outcome.silent.append(name)
                 if not wanted.allow_silence:
                     raise TisdissError(f"{source}: silent (every sample is zero)")
-            path, lengths[name] = _place(signal, name, utterance, wanted)
+            path, samples = _place(signal, name, utterance, wanted)
+            lengths[name] = len(samples)
+            digest.update(f"{name} {lengths[name]} ".encode() + samples.tobytes())
             outcome.resampled += signal.rate != wanted.rate
         except TisdissError as error:
             outcome.problems.append(f"utterance {utterance.key!r}, {name}: {error}")
@@ -104,16 +110,19 @@ def format_utterance(utterance: Utterance, wanted: Format) -> Outcome:
                 f"samples, {utterance.sources[norm]} has {lengths[norm]}"
             )
     outcome.num_samples = lengths.get(norm, 0)
+    outcome.digest = digest.hexdigest()
     return outcome
 
 
-def _place(signal: Signal, name: str, utterance: Utterance, wanted: Format) -> tuple[str, int]:
-    """Give the path of the file to use and its length; write the file if it must change."""
+def _place(
+    signal: Signal, name: str, utterance: Utterance, wanted: Format
+) -> tuple[str, np.ndarray]:
+    """Return the path of the file to use and its samples; write the file if it must change."""
     source = utterance.sources[name]
     right_rate = signal.rate == wanted.rate
     right_format = signal.container in CONTAINERS[wanted.audio_format]
     if right_rate and right_format and signal.channels == 1:
-        return source, len(signal.samples)
+        return source, signal.samples
     samples, subtype = signal.samples, signal.subtype
     if not right_rate:
         if not wanted.resample:
@@ -130,7 +139,7 @@ def _place(signal: Signal, name: str, utterance: Utterance, wanted: Format) -> t
         write_signal(utterance.temporary / relative, samples, wanted.rate, subtype)
     except TisdissError as error:
         raise TisdissError(f"{error}; use --audio_format wav") from None  # which holds everything
-    return str(utterance.final / relative), len(samples)
+    return str(utterance.final / relative), samples
 
 
 def format_data_dir(
@@ -138,8 +147,9 @@ def format_data_dir(
 ) -> list[Outcome]:
     """Make ``out_dir`` from ``data_dir``; see the module docstring.
 
-    Besides the lists it writes ``utt2num_samples``, copies every other ``utt2*``, and,
-    where silence is allowed, names the utterances with a silent signal in ``silent_utts``.
+    Besides the lists it writes ``utt2num_samples`` and ``utt2digest`` (of an utterance's samples in
+    all lists), copies every other ``utt2*``, and, where silence is allowed, lists the utterances
+    with a silent signal in ``silent_utts``.
 
     Raises:
         TisdissError: unusable lists, or up to ten lines about unusable files.
@@ -156,15 +166,17 @@ def format_data_dir(
         outcomes = _format_all(utterances, wanted, nj, f"format {data_dir}")
         for name in lists:
             write_scp(temporary / name, {outcome.key: outcome.paths[name] for outcome in outcomes})
-        write_scp(
-            temporary / "utt2num_samples",
-            {outcome.key: str(outcome.num_samples) for outcome in outcomes},
-        )
+        made = {
+            "utt2num_samples": {outcome.key: str(outcome.num_samples) for outcome in outcomes},
+            "utt2digest": {outcome.key: outcome.digest for outcome in outcomes},
+        }
+        for name, table in made.items():
+            write_scp(temporary / name, table)
         silent = {out.key: " ".join(out.silent) for out in outcomes if out.silent}
         if silent:
             write_scp(temporary / "silent_utts", silent)
         # utt2spk (for dynamic mixing), utt2category, ...
-        extra = {path for path in data_dir.glob("utt2*") if path.name != "utt2num_samples"}
+        extra = {path for path in data_dir.glob("utt2*") if path.name not in made}
         copy_lists(sorted(extra), temporary, keys)
     return outcomes
 

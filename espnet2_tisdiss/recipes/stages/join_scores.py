@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Join the score lists of parallel scoring jobs and average them.
 
 A scoring folder holds ``<METRIC>_spk<i>`` (``<utterance> <value>``), ``wav_spk<i>`` (the separated
@@ -8,9 +7,7 @@ each utterance, then over the utterances.
 
 from __future__ import annotations
 
-import argparse
 import re
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +15,6 @@ import numpy as np
 from espnet2_tisdiss.atomic import replacing_folder
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.lists import read_scp, write_scp
-from espnet2_tisdiss.recipes.program import run_main
 
 METRICS = ("STOI", "ESTOI", "SAR", "SDR", "SIR", "SI_SNR")
 
@@ -71,27 +67,3 @@ def join_scores(jobs: Path, out_dir: Path) -> dict[str, float]:
                 f"{mean:.4f}\n", encoding="utf-8"
             )
     return means
-
-
-def get_parser() -> argparse.ArgumentParser:
-    """Build the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("jobs", type=Path, help="folder of the jobs, as run_jobs made it")
-    parser.add_argument("out_dir", type=Path, help="scoring folder to make")
-    return parser
-
-
-def main() -> None:
-    """Run the command line."""
-    args = get_parser().parse_args()
-    means = join_scores(args.jobs, args.out_dir)
-    print(
-        f"{args.out_dir}: " + ", ".join(f"{name} {mean:.2f}" for name, mean in means.items()),
-        file=sys.stderr,
-    )
-
-
-if __name__ == "__main__":
-    sys.exit(run_main("join_scores", main))

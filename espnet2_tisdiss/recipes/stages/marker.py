@@ -1,122 +1,200 @@
-#!/usr/bin/env python3
-"""Markers of finished stages: one JSON file with the facts that the results depend on.
+"""Steps that are done once: the facts their results depend on, and the markers that record them.
 
-``check`` succeeds if the marker is there and every fact still holds; otherwise it prints in a few
-words why not and exits with code 3.  ``write`` records the facts.  A fact is one of
-  --option NAME=VALUE   an option of the driver
-  --input PATH          a file's content
-  --audio SCP           a list's content, and size and time of every file it names
-  --exists PATH         a file or folder that must be there
+A marker is a JSON file, fact -> value. A step is done if its marker holds the facts of now and
+neither more nor fewer.
 """
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
-import sys
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 
 from espnet2_tisdiss.atomic import write_atomically
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.lists import read_scp
-from espnet2_tisdiss.recipes.program import run_main
 
 MISSING = "missing"
-NOT_DONE = 3
 SHOWN_CHANGES = 3
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Fact:
+    """Something that results depend on: its name, for messages, and how to measure its value."""
+
+    name: str
+    measure: Callable[[], str]
+
+
+def option(name: str, value: str) -> Fact:
+    """An option of the driver."""
+    return Fact(f"--{name}", lambda: value)
+
+
+def content(path: Path) -> Fact:
+    """A file's content."""
+    return Fact(str(path), partial(digest, path))
+
+
+def contents(name: str, folder: Path, *patterns: str) -> Fact:
+    """The names and contents of those files of a folder that match one of the patterns."""
+
+    def value() -> str:
+        paths = sorted({path for pattern in patterns for path in folder.glob(pattern)})
+        return summary({path.name: digest(path) for path in paths}) if paths else MISSING
+
+    return Fact(name, value)
+
+
+def audio(scp: Path) -> Fact:
+    """A list's content, and size and time of change of each file that it names."""
+    return Fact(f"the audio of {scp}", partial(digest_audio, scp))
+
+
+def presence(path: Path) -> Fact:
+    """A file or folder that must exist."""
+    return Fact(f"the presence of {path}", lambda: "yes" if path.exists() else MISSING)
+
+
+def outcome(step: Step) -> Fact:
+    """What a step has made, by the facts that it depends on."""
+    return Fact(f"what made {step.what}", lambda: summary(step.values))
 
 
 def digest(path: Path) -> str:
-    """SHA-256 of a file's content, or "missing"."""
+    """Return the SHA-256 of a file's content, or "missing"."""
     if not path.is_file():
         return MISSING
+    status = path.stat()
+    return _digest(path, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache
+def _digest(path: Path, size: int, mtime_ns: int) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def digest_audio(scp: Path) -> str:
-    """Digest of a list and of the sizes and times of the files it names, or "missing"."""
+    """Return the digest of a list and of its files' sizes and times, or "missing"."""
     if not scp.is_file():
         return MISSING
-    whole = hashlib.sha256()
+    total = hashlib.sha256()
     for key, name in read_scp(scp).items():
         try:
             status = Path(name).stat()
         except OSError:
             return MISSING
-        whole.update(f"{key} {name} {status.st_size} {status.st_mtime_ns}\n".encode())
-    return whole.hexdigest()
+        total.update(f"{key} {name} {status.st_size} {status.st_mtime_ns}\n".encode())
+    return total.hexdigest()
 
 
-def facts_of(args: argparse.Namespace) -> dict[str, str]:
-    """Name -> value of every fact on the command line."""
-    facts: dict[str, str] = {}
-    for text in args.option:
-        name, _, value = text.partition("=")
-        facts[f"--{name}"] = value
-    facts |= {str(path): digest(path) for path in args.input}
-    facts |= {f"the audio of {scp}": digest_audio(scp) for scp in args.audio}
-    facts |= {f"the presence of {path}": str(path.exists()) for path in args.exists}
-    return facts
+def summary(values: Mapping[str, str]) -> str:
+    """Return the digest of named values."""
+    return hashlib.sha256(json.dumps(values).encode()).hexdigest()
 
 
-def read_marker(path: Path) -> dict[str, str] | None:
-    """The recorded facts, or None where no (readable) marker is."""
-    try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
-        return None
-    return facts if isinstance(facts, dict) else None
+def measure(facts: Iterable[Fact]) -> dict[str, str]:
+    """Return name -> value of each fact."""
+    return {fact.name: fact.measure() for fact in facts}
 
 
-def write_marker(path: Path, facts: dict[str, str]) -> None:
-    """Record the facts; a marker never vouches for something that is not there.
-
-    Raises:
-        TisdissError: a file among the facts is missing.
-    """
-    for name, value in facts.items():
-        if value == MISSING or (value == "False" and name.startswith("the presence of ")):
-            raise TisdissError(f"{path} cannot be written: {name} is missing")
-    write_atomically(path, json.dumps(facts, indent=1) + "\n")
-
-
-def changes(recorded: dict[str, str], now: dict[str, str]) -> list[str]:
-    """Names of the facts that differ, in the order of the command line."""
+def changes(recorded: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """Return the names of the facts that differ or that only one side has."""
     names = [*now, *(name for name in recorded if name not in now)]
     return [name for name in names if recorded.get(name) != now.get(name)]
 
 
-def get_parser() -> argparse.ArgumentParser:
-    """Build the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("action", choices=["check", "write"])
-    parser.add_argument("marker", type=Path)
-    parser.add_argument("--option", action="append", default=[], metavar="NAME=VALUE")
-    parser.add_argument("--input", action="append", default=[], type=Path, metavar="PATH")
-    parser.add_argument("--audio", action="append", default=[], type=Path, metavar="SCP")
-    parser.add_argument("--exists", action="append", default=[], type=Path, metavar="PATH")
-    return parser
+def listed(names: Sequence[str]) -> str:
+    """Return the first few names as text, and the number of the others."""
+    more = len(names) - SHOWN_CHANGES
+    return ", ".join(names[:SHOWN_CHANGES]) + (f" and {more} more" if more > 0 else "")
 
 
-def main() -> None:
-    """Run the command line."""
-    args = get_parser().parse_args()
-    facts = facts_of(args)
-    if args.action == "write":
-        write_marker(args.marker, facts)
-        return
-    recorded = read_marker(args.marker)
-    if recorded is None:
-        sys.exit(NOT_DONE)
-    if changed := changes(recorded, facts):
-        more = len(changed) - SHOWN_CHANGES
-        print(", ".join(changed[:SHOWN_CHANGES]) + (f" and {more} more" if more > 0 else ""))
-        sys.exit(NOT_DONE)
+@dataclass(frozen=True)
+class Step:
+    """Work that is done once, and again when what it depends on has changed.
 
+    Attributes:
+        what: its name in messages.
+        marker: the file that records it.
+        facts: what its results depend on.
+        results: facts on the results, which must stay as they are.
+        needs: files that must exist before it starts -> what to do about a missing one.
+        unmade: what to say if results are missing after the work; {} stands for their names.
+    """
 
-if __name__ == "__main__":
-    sys.exit(run_main("marker", main))
+    what: str
+    marker: Path
+    facts: Sequence[Fact]
+    results: Sequence[Fact] = ()
+    needs: Mapping[Path, str] = field(default_factory=dict)
+    unmade: str = "{} is missing after it was made"
+
+    @cached_property
+    def values(self) -> dict[str, str]:
+        """The facts as they were when first asked for, which is before the work."""
+        return measure(self.facts)
+
+    def check_needs(self) -> None:
+        """Check that the files are there that earlier stages make.
+
+        Raises:
+            TisdissError: one is missing.
+        """
+        for path, advice in self.needs.items():
+            if not path.exists():
+                raise TisdissError(f"{path} is missing: {advice}")
+
+    def recorded(self) -> dict[str, str] | None:
+        """Return the facts of the marker, or None if there is no readable one."""
+        try:
+            facts = json.loads(self.marker.read_text(encoding="utf-8"))
+        except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
+            return None
+        return facts if isinstance(facts, dict) else None
+
+    def changes(self) -> list[str] | None:
+        """Return the names of the facts that have changed since it was done; None if it was not."""
+        now = {**self.values, **measure(self.results)}
+        recorded = self.recorded()
+        return None if recorded is None else changes(recorded, now)
+
+    def is_done(self) -> bool:
+        """Return whether it is done and nothing has changed since; log either."""
+        changed = self.changes()
+        if changed:
+            log.info("%s: changed since it was done: %s", self.what, listed(changed))
+        elif changed is not None:
+            log.info("%s: already done (to do it again, remove %s)", self.what, self.marker)
+        return changed == []
+
+    def require(self, since: str, advice: str) -> None:
+        """Check that it is done and nothing has changed since.
+
+        Raises:
+            TisdissError: it is not, or something has.
+        """
+        changed = self.changes()
+        if changed is None:
+            raise TisdissError(f"{self.marker} is missing: {advice}")
+        if changed:
+            raise TisdissError(f"{self.what}: changed since {since} ({listed(changed)}): {advice}")
+
+    def mark_done(self) -> None:
+        """Record the facts as they were before the work, and those on its results.
+
+        Raises:
+            TisdissError: a fact says that something is missing.
+        """
+        made = {**self.values, **measure(self.results)}
+        if missing := [name for name, value in made.items() if value == MISSING]:
+            names = [name.removeprefix("the presence of ") for name in missing]
+            raise TisdissError(self.unmade.format(" ".join(names)))
+        write_atomically(self.marker, json.dumps(made, indent=1) + "\n")

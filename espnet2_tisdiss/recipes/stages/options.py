@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The options of local/enh.sh: reads its command line and prints what it says as shell assignments.
+"""The options of local/enh.sh: reads its command line and prints it as shell assignments.
 
 It needs Python's standard library alone and is run as a file, so that --help and a wrong option are
 answered at once and before anything is installed.
@@ -7,6 +7,8 @@ answered at once and before anything is installed.
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -35,6 +37,9 @@ class Kind:
     expected: str = ""
     several: bool = False
 
+
+# environment variable with the options as JSON, for the programs that enh.sh runs
+ENVIRONMENT = "ENH_OPTIONS"
 
 COUNT = r"[1-9][0-9]{0,8}"
 INDEX = r"0|[1-9][0-9]{0,8}"
@@ -205,11 +210,24 @@ def check_together(values: Mapping[str, str]) -> None:
         raise OptionError(
             f"--stop_stage {values['stop_stage']} comes before --stage {values['stage']}"
         )
-    if not any(values[name] for name in ("enh_config", "enh_tag", "enh_exp")):
+    trained = not {"5", "6"}.isdisjoint(stages(values))
+    if not values["enh_config"] and (trained or not (values["enh_tag"] or values["enh_exp"])):
         raise OptionError("--enh_config is missing")
     for name in ("enh_config", "inference_enh_config"):
         if values[name] and not Path(values[name]).is_file():
             raise OptionError(f"--{name} {values[name]}: no such file")
+    if "6" in stages(values):  # before the hours that the data may take
+        for weights in initial_weights(values["init_param"]):
+            if not Path(weights.partition(":")[0]).is_file():
+                raise OptionError(f"--init_param {weights}: no such file")
+
+
+def stages(values: Mapping[str, str]) -> list[str]:
+    """Return the stages that the options ask for."""
+    skipped = {"skip_data_prep": (1, 2, 3, 4), "skip_train": (5, 6), "skip_eval": (7, 8)}
+    left_out = {n for name, numbers in skipped.items() if values[name] == "true" for n in numbers}
+    asked = range(int(values["stage"]), int(values["stop_stage"]) + 1)
+    return [str(number) for number in asked if number not in left_out]
 
 
 def complete(values: Mapping[str, str]) -> dict[str, str]:
@@ -231,8 +249,33 @@ def ways(values: Mapping[str, str]) -> str:
     return perturbed + ("_dm" if values["dynamic_mixing"] == "true" else "")
 
 
-def names(values: Mapping[str, str]) -> dict[str, str | list[str]]:
-    """Return what enh.sh calls its sets, lists and folders: variable -> text or array."""
+@dataclass(frozen=True)
+class Recipe:
+    """The options, and the names of sets, lists and folders that follow from them."""
+
+    opt: Mapping[str, str]  # option -> value, of all options
+    stages: list[str]  # numbers of the stages to run
+    rate: str  # sample rate in Hz
+    train: str  # training set, with what stage 2 makes of it
+    valid: str  # validation set
+    tests: list[str]  # test sets
+    depths: list[str]  # repetitions at inference; one without a name is the model's own depth
+    exp: str  # folder of the experiment
+    stats: str  # folder of the statistics
+    raw: str  # folder of the formatted sets
+    init: list[str]  # weights to start from, each file[:source:target:excluded]
+    train_lists: list[str]
+    valid_lists: list[str]
+    test_lists: list[str]
+
+    def separation(self, test_set: str, n_re: str = "") -> str:
+        """Return what the separation of a test set and its folder are called."""
+        name = Path(self.opt["inference_enh_config"]).name.removesuffix(".yaml") or "enhanced"
+        return f"{name}_re{n_re}_{test_set}" if n_re else f"{name}_{test_set}"
+
+
+def name_all(values: Mapping[str, str]) -> Recipe:
+    """Return what follows from the options."""
     rate = re.sub("k$", "000", values["fs"])
     rate_name = re.sub("000$", "k", rate)
     speakers = range(1, int(values["ref_num"]) + 1)
@@ -242,32 +285,47 @@ def names(values: Mapping[str, str]) -> dict[str, str | list[str]]:
         valid_lists.append("noise1.scp")
     if values["use_dereverb_ref"] == "true":
         valid_lists += [f"dereverb{number}.scp" for number in speakers]
-    # dynamic mixing makes mixtures of single utterances
-    train_lists = ["wav.scp"] if values["dynamic_mixing"] == "true" else valid_lists
     perturbed = "_sp" if values["speed_perturb_factors"].strip() else ""
-    return {
-        "rate": rate,
-        "train": values["train_set"] + perturbed,
-        "valid": values["valid_set"],
-        "tests": values["test_sets"].split(),
-        # one without a name: as the model is configured
-        "depths": [str(depth) for depth in sorted(set(map(int, values["n_re"].split())))] or [""],
-        "exp": values["enh_exp"] or f"{values['expdir']}/enh_{values['enh_tag']}",
-        "stats": f"{values['expdir']}/enh_stats_{rate_name}{ways(values)}",
-        "raw": f"{values['dumpdir']}/raw",
-        "train_lists": train_lists,
-        "valid_lists": valid_lists,
-        "test_lists": test_lists,
-    }
+    return Recipe(
+        opt=values,
+        stages=stages(values),
+        rate=rate,
+        train=values["train_set"] + perturbed,
+        valid=values["valid_set"],
+        tests=values["test_sets"].split(),
+        depths=[str(depth) for depth in sorted(set(map(int, values["n_re"].split())))] or [""],
+        exp=values["enh_exp"] or f"{values['expdir']}/enh_{values['enh_tag']}",
+        stats=f"{values['expdir']}/enh_stats_{rate_name}{ways(values)}",
+        raw=f"{values['dumpdir']}/raw",
+        init=initial_weights(values["init_param"]),
+        # dynamic mixing makes mixtures of single utterances
+        train_lists=["wav.scp"] if values["dynamic_mixing"] == "true" else valid_lists,
+        valid_lists=valid_lists,
+        test_lists=test_lists,
+    )
 
 
-def assignments(values: Mapping[str, str]) -> str:
-    """Return shell code that sets the array opt of all options, and the variables of ``names``."""
-    lines = [f"opt=({' '.join(f'[{name}]={quote(value)}' for name, value in values.items())})"]
-    for variable, value in names(values).items():
-        text = quote(value) if isinstance(value, str) else f"({' '.join(map(quote, value))})"
-        lines.append(f"{variable}={text}")
+def initial_weights(text: str) -> list[str]:
+    """Split --init_param into its parts, unless it is the path of one file with spaces."""
+    file = text.partition(":")[0]
+    return [text] if " " in file and Path(file).is_file() else text.split()
+
+
+def assignments(recipe: Recipe) -> str:
+    """Return shell code that sets opt and what follows from it, and hands opt on to programs."""
+    opt = recipe.opt
+    lines = [f"opt=({' '.join(f'[{name}]={quote(value)}' for name, value in opt.items())})"]
+    for variable, value in vars(recipe).items():
+        if variable != "opt":
+            text = quote(value) if isinstance(value, str) else f"({' '.join(map(quote, value))})"
+            lines.append(f"{variable}={text}")
+    lines.append(f"export {ENVIRONMENT}={quote(json.dumps(opt))}")
     return "\n".join(lines)
+
+
+def handed_on() -> Recipe:
+    """Return what a program was handed on by enh.sh."""
+    return name_all(json.loads(os.environ[ENVIRONMENT]))
 
 
 def main() -> int:
@@ -281,7 +339,7 @@ def main() -> int:
     except OptionError as error:
         print(f"{datetime.now():%Y-%m-%d %H:%M:%S} (enh.sh) error: {error}", file=sys.stderr)
         return 1
-    print(assignments(complete(values)))
+    print(assignments(name_all(complete(values))))
     return 0
 
 

@@ -1,34 +1,55 @@
-#!/usr/bin/env python3
 """Split key lists, run one process for each part, and show the progress of all of them.
 
-In the command, {keys} (or {keys1}, {keys2} with two key lists) stands for the part's key list and
-{out} for its output folder.  The work folder holds <n>/keys1, <n>/out, and <n>/done once that
-process has succeeded; the logs are <logs>.<n>.log.  Run again with the same keys, number of jobs
-and command, only the jobs that are not done run; anything else starts from an empty work folder.
+The work folder holds <n>/keys1, <n>/out, and <n>/done once that process has succeeded; the logs are
+<logs>.<n>.log. When the same plan runs again, only the jobs run that are not done; any other plan
+starts from an empty work folder.
 """
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import os
 import re
 import shutil
 import subprocess
-import sys
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from espnet2_tisdiss.atomic import write_atomically
 from espnet2_tisdiss.errors import TisdissError
-from espnet2_tisdiss.lists import read_scp
 from espnet2_tisdiss.processes import LogTail, failure, stop
-from espnet2_tisdiss.recipes.program import positive, run_main
 from espnet2_tisdiss.recipes.progress import Progress
 
 POLL_S = 0.2
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the jobs work on, and how.
+
+    Attributes:
+        work: work folder.
+        logs: the logs' path, without number.
+        key_lists: one or two lists of keys to split.
+        nj: number of processes.
+        command: in its words, {keys} (or {keys1} and {keys2}) stands for the part's key list and
+            {out} for its output folder.
+        label: shown with the progress.
+        count: pattern of an utterance's log line.
+        basis: facts that the command depends on besides its words.
+    """
+
+    work: Path
+    logs: Path
+    key_lists: list[list[str]]
+    nj: int
+    command: list[str]
+    label: str
+    count: str
+    basis: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -54,26 +75,40 @@ def split(keys: list[str], parts: int) -> list[list[str]]:
     return [keys[begin:end] for begin, end in zip(bounds, bounds[1:], strict=False)]
 
 
-def prepare(
-    work: Path, logs: Path, key_lists: list[list[str]], nj: int, command: list[str]
-) -> list[Job]:
-    """Lay out the work folder for ``nj`` jobs, or take up what an earlier run left in it.
+def fill(command: Sequence[str], places: Mapping[str, str | Path | Sequence[str]]) -> list[str]:
+    """Put values in the places of {name}; several values take the place of a complete word."""
+    filled: list[str] = []
+    for word in command:
+        several = places.get(word[1:-1]) if word[:1] + word[-1:] == "{}" else None
+        if isinstance(several, Sequence) and not isinstance(several, str):
+            filled += several
+            continue
+        for name, value in places.items():
+            word = word.replace(f"{{{name}}}", str(value))
+        filled.append(word)
+    return filled
+
+
+def prepare(plan: Plan) -> list[Job]:
+    """Lay out the work folder, or take up what an earlier run of the same plan left in it.
 
     Raises:
         TisdissError: a key list is empty.
     """
-    nj = min(nj, *(len(keys) for keys in key_lists))
+    work, key_lists = plan.work, plan.key_lists
+    nj = min(plan.nj, *(len(keys) for keys in key_lists))
     if nj == 0:
         raise TisdissError(f"{work}: no utterances to work on")
-    plan = hashlib.sha256(json.dumps([key_lists, nj, command]).encode()).hexdigest()
+    parts_of_plan = [key_lists, nj, plan.command, dict(plan.basis)]
+    planned = hashlib.sha256(json.dumps(parts_of_plan).encode()).hexdigest()
     plan_file = work / "plan"
-    if not plan_file.is_file() or plan_file.read_text(encoding="utf-8") != plan:
+    if not plan_file.is_file() or plan_file.read_text(encoding="utf-8") != planned:
         shutil.rmtree(work, ignore_errors=True)
-        write_atomically(plan_file, plan)
+        write_atomically(plan_file, planned)
     parts = [split(keys, nj) for keys in key_lists]
     jobs = []
     for number in range(nj):
-        log = logs.with_name(f"{logs.name}.{number + 1}.log")
+        log = plan.logs.with_name(f"{plan.logs.name}.{number + 1}.log")
         job = Job(work / str(number + 1), log, sum(len(part[number]) for part in parts))
         jobs.append(job)
         if job.done:
@@ -88,18 +123,13 @@ def prepare(
 
 def start(job: Job, command: list[str], threads: int) -> None:
     """Start the process of a job, its output going to the job's log."""
-    places = {"{out}": job.folder / "out", "{keys}": job.folder / "keys1"}
-    places |= {f"{{keys{index}}}": job.folder / f"keys{index}" for index in (1, 2)}
-    words = []
-    for word in command:
-        for mark, path in places.items():
-            word = word.replace(mark, str(path))
-        words.append(word)
+    keys1, keys2 = job.folder / "keys1", job.folder / "keys2"
+    places = {"out": job.folder / "out", "keys": keys1, "keys1": keys1, "keys2": keys2}
     environment = {"OMP_NUM_THREADS": str(threads)} | os.environ
     job.log_path.parent.mkdir(parents=True, exist_ok=True)
     with job.log_path.open("wb") as log:
         job.process = subprocess.Popen(
-            words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment
+            fill(command, places), stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment
         )
     job.log = LogTail(job.log_path)
 
@@ -122,66 +152,28 @@ def watch(jobs: list[Job], pattern: re.Pattern[str], label: str) -> None:
             time.sleep(POLL_S)
 
 
-def run_jobs(
-    work: Path,
-    logs: Path,
-    key_lists: list[list[str]],
-    nj: int,
-    command: list[str],
-    pattern: re.Pattern[str],
-    label: str,
-) -> None:
-    """Run the jobs; see the module docstring.
+def run_jobs(plan: Plan) -> None:
+    """Run the jobs.
 
     Raises:
         TisdissError: jobs failed; a line for each names its log, the log's last lines follow.
     """
-    jobs = prepare(work, logs, key_lists, nj, command)
+    jobs = prepare(plan)
     threads = max(1, (os.cpu_count() or 1) // len(jobs))
     try:
         for job in jobs:
             if not job.done:
-                start(job, command, threads)
-        watch(jobs, pattern, label)
+                start(job, plan.command, threads)
+        watch(jobs, re.compile(plan.count), plan.label)
     finally:
         stop([job.process for job in jobs if job.process is not None])
         for job in jobs:
             if job.log is not None:
                 job.log.close()
     failures = [
-        failure(f"{label}: job {number} of {len(jobs)}", job.process, job.log_path)
+        failure(f"{plan.label}: job {number} of {len(jobs)}", job.process, job.log_path)
         for number, job in enumerate(jobs, start=1)
         if job.process is not None and not job.done
     ]
     if failures:
         raise TisdissError("\n".join(failures))
-
-
-def get_parser() -> argparse.ArgumentParser:
-    """Build the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--keys", action="append", required=True, help="list to split (1 or 2)")
-    parser.add_argument("--nj", type=positive, required=True, help="number of processes")
-    parser.add_argument("--work", type=Path, required=True, help="work folder")
-    parser.add_argument("--logs", type=Path, required=True, help="logs are LOGS.<n>.log")
-    parser.add_argument("--skip", type=Path, help="list of keys to leave out, if it is there")
-    parser.add_argument("--label", required=True, help="shown with the progress")
-    parser.add_argument("--count", required=True, help="pattern of one utterance's log line")
-    parser.add_argument("command", nargs=argparse.REMAINDER, help="after --")
-    return parser
-
-
-def main() -> None:
-    """Run the command line."""
-    args = get_parser().parse_args()
-    command = args.command[1:] if args.command[:1] == ["--"] else args.command
-    skipped = read_scp(args.skip) if args.skip and args.skip.is_file() else {}
-    key_lists = [[key for key in read_scp(path) if key not in skipped] for path in args.keys]
-    pattern = re.compile(args.count)
-    run_jobs(args.work, args.logs, key_lists, args.nj, command, pattern, args.label)
-
-
-if __name__ == "__main__":
-    sys.exit(run_main("run_jobs", main))

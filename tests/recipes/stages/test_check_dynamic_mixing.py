@@ -10,7 +10,11 @@ from recipe_folder import TINY_CONFIG
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.lists import write_scp
 from espnet2_tisdiss.recipes.data_directories import write_speakers
-from espnet2_tisdiss.recipes.stages.check_dynamic_mixing import check_singles, segment_length
+from espnet2_tisdiss.recipes.stages.check_training import (
+    check_singles,
+    segment_length,
+    training_options,
+)
 
 
 @pytest.fixture
@@ -24,11 +28,12 @@ def singles(tmp_path: Path) -> Path:
 def test_the_segment_is_that_of_the_configuration_and_its_changes(tmp_path: Path) -> None:
     config = tmp_path / "tiny.yaml"
     config.write_text(TINY_CONFIG)
-    assert segment_length(config, []) == 8000
-    assert segment_length(config, ["--max_epoch", "1", "--speech_segment", "16000"]) == 16000
+    assert segment_length(training_options(config, [])) == 8000
+    changed = training_options(config, ["--max_epoch", "1", "--speech_segment", "16000"])
+    assert segment_length(changed) == 16000
     config.write_text(TINY_CONFIG.replace("speech_segment: 8000\n", ""))
     with pytest.raises(TisdissError, match="tiny.yaml: dynamic mixing needs a speech_segment"):
-        segment_length(config, [])
+        segment_length(training_options(config, []))
 
 
 def test_speakers_and_lengths_have_to_be_there(singles: Path, capsys) -> None:

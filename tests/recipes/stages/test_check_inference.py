@@ -5,61 +5,55 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import yaml
 
-TISDISS = {"separator": "tisdiss", "separator_conf": {"reconstructor_repeat_times": 6}}
+from espnet2_tisdiss.errors import TisdissError
+from espnet2_tisdiss.recipes.stages.check_inference import check_depth, check_inference_config
 
 
 @pytest.fixture
-def check(run_tool, tmp_path: Path):
-    """Runs the check on configurations given as text, for a model with depth or without."""
-
-    def run(changes: str | None, *options: str, separator: str = "tisdiss"):
-        train_config = TISDISS | {"separator": separator}
-        (tmp_path / "config.yaml").write_text(yaml.safe_dump(train_config))
-        command = ["--train_config", "config.yaml", *options]
-        if changes is not None:
-            (tmp_path / "base.yaml").write_text(changes)
-            command += ["--inference_config", "base.yaml"]
-        return run_tool("check_inference", *command)
-
-    return run
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the configuration goes."""
+    monkeypatch.chdir(tmp_path)
+    return Path("base.yaml")
 
 
 @pytest.mark.parametrize(
-    ("changes", "options", "separator"),
+    ("text", "changes"),
     [
-        ("separator_conf: {flash_attention: true}", ["--n_re"], "tisdiss"),
-        ("encoder: stft\nencoder_conf: {n_fft: 256}", [], "rnn"),
-        (None, ["--n_re"], "tisdiss"),
-        ("separator: tisdiss", ["--n_re"], "rnn"),
+        (
+            "separator_conf: {flash_attention: true}",
+            {"separator_conf": {"flash_attention": True}},
+        ),
+        (
+            "encoder: stft\nencoder_conf: {n_fft: 256}",
+            {"encoder": "stft", "encoder_conf": {"n_fft": 256}},
+        ),
     ],
 )
-def test_what_espnet_can_use_passes(check, changes, options, separator) -> None:
-    done = check(changes, *options, separator=separator)
-    assert (done.returncode, done.stderr) == (0, "")
+def test_what_espnet_can_use_passes(config: Path, text: str, changes: dict) -> None:
+    config.write_text(text)
+    assert check_inference_config(config) == changes
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    ("text", "message"),
     [
         ("- a\n", "base.yaml: expected 'key: value' lines"),
         ("a: [", "base.yaml: not YAML: "),
         ("", "base.yaml: is empty; leave --inference_enh_config out for no change"),
         ("n_re: 3\n", "base.yaml: unknown key 'n_re'; keys are encoder, encoder_conf, "),
-        ("separator: rnn", "--n_re needs a model with the tisdiss separator, not 'rnn'"),
     ],
 )
-def test_what_it_cannot_use_is_refused_in_one_line(check, changes: str, message: str) -> None:
-    done = check(changes, "--n_re")
-    assert done.returncode == 1
-    assert done.stderr.startswith(f"check_inference: {message}")
-    assert done.stderr.count("\n") == 1
+def test_what_it_cannot_use_is_refused_in_one_line(config: Path, text: str, message: str) -> None:
+    config.write_text(text)
+    with pytest.raises(TisdissError) as error:
+        check_inference_config(config)
+    assert str(error.value).startswith(message) and "\n" not in str(error.value)
 
 
-def test_a_separator_without_depth_is_refused(check) -> None:
-    done = check(None, "--n_re", separator="rnn")
-    assert done.returncode == 1
-    assert done.stderr == (
-        "check_inference: --n_re needs a model with the tisdiss separator, not 'rnn'\n"
-    )
+def test_a_separator_without_depth_is_refused() -> None:
+    check_depth({"separator": "tisdiss"}, {})
+    check_depth({"separator": "rnn"}, {"separator": "tisdiss"})
+    for trained, changes in (("rnn", {}), ("tisdiss", {"separator": "rnn"})):
+        with pytest.raises(TisdissError, match="^--n_re needs a model with .*, not 'rnn'$"):
+            check_depth({"separator": trained}, changes)

@@ -16,6 +16,7 @@ from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.lists import write_scp
 from espnet2_tisdiss.recipes.stages.check_training import (
     build,
+    check_gpus,
     check_model,
     check_segments,
     check_weights,
@@ -68,6 +69,13 @@ def test_a_model_for_another_rate_is_refused(config) -> None:
     check_model(model, 16000)
     with pytest.raises(TisdissError, match="is for 16000 Hz, but the data has 8000 Hz"):
         check_model(model, 8000)
+
+
+def test_gpus_that_do_not_exist_are_refused(monkeypatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    check_gpus(1)
+    with pytest.raises(TisdissError, match="^--ngpu 2: PyTorch finds no such number of GPUs here"):
+        check_gpus(2)
 
 
 @pytest.mark.parametrize(("given", "better"), [(4000, 8000), (12001, 16000), (27000, 24000)])

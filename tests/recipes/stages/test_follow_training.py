@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from espnet2_tisdiss.recipes.stages.follow_training import TrainingLog
+from espnet2_tisdiss.errors import TisdissError
+from espnet2_tisdiss.recipes.stages.follow_training import TrainingLog, train
 
 PREFIX = "[host] 2026-01-02 03:04:05,678"
 SAMPLER = f"{PREFIX} (abs_task:1920) INFO: [train] Batch sampler: FoldedBatchSampler(N-batch=40, x)"
@@ -55,25 +56,24 @@ def test_without_a_known_number_of_batches(tmp_path: Path) -> None:
     assert state.within_epoch(130.0) == "epoch 3/10: batch 20, loss -4.250"
 
 
-def test_the_program_shows_epochs_and_appends_to_the_log(run_tool, tmp_path: Path) -> None:
-    (tmp_path / "train.log").write_text(f"{STARTED}\n{RESULTS}\nfrom an earlier run\n")
+def test_epochs_are_shown_and_the_log_is_appended_to(tmp_path: Path, capfd) -> None:
+    log = tmp_path / "train.log"
+    log.write_text(f"{STARTED}\n{RESULTS}\nfrom an earlier run\n")
     code = f"print({STARTED!r}); print({RESULTS!r}); print('end')"
-    options = ("--log", "train.log", "--config", "none", "--", sys.executable, "-c", code)
-    done = run_tool("follow_training", *options)
-    assert done.returncode == 0
-    assert done.stderr.count("epoch 3/10: train loss -5.125, valid loss -4.875") == 1
-    log = (tmp_path / "train.log").read_text()
-    assert "from an earlier run" in log
-    assert log.endswith("end\n")
+    train([sys.executable, "-c", code], log, tmp_path / "none")
+    shown = capfd.readouterr().err
+    assert shown.count("epoch 3/10: train loss -5.125, valid loss -4.875") == 1
+    assert "from an earlier run" in log.read_text()
+    assert log.read_text().endswith("end\n")
 
 
-def test_a_failed_training_quotes_its_log(run_tool) -> None:
+def test_a_failed_training_quotes_its_log(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
     code = "import sys; print('so far so good'); sys.exit('out of memory')"
-    options = ("--log", "train.log", "--config", "none", "--", sys.executable, "-u", "-c", code)
-    done = run_tool("follow_training", *options)
-    assert done.returncode == 1
-    assert done.stderr.splitlines() == [
-        "follow_training: training failed (exit code 1); its log is train.log and ends in:",
-        "follow_training:     so far so good",
-        "follow_training:     out of memory",
+    with pytest.raises(TisdissError) as error:
+        train([sys.executable, "-u", "-c", code], Path("train.log"), Path("none"))
+    assert str(error.value).splitlines() == [
+        "training failed (exit code 1); its log is train.log and ends in:",
+        "    so far so good",
+        "    out of memory",
     ]

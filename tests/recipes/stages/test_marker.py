@@ -2,59 +2,118 @@
 
 from __future__ import annotations
 
+import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.lists import write_scp
-
-NOT_DONE = 3
+from espnet2_tisdiss.recipes.stages.marker import (
+    Step,
+    audio,
+    changes,
+    content,
+    contents,
+    listed,
+    option,
+    outcome,
+    presence,
+)
 
 
 @pytest.fixture
-def facts(tmp_path: Path) -> list[str]:
-    """Facts of every kind about files in ``tmp_path``."""
-    (tmp_path / "config").write_text("a: 1")
-    (tmp_path / "x.wav").write_text("audio")
-    write_scp(tmp_path / "wav.scp", {"x": str(tmp_path / "x.wav")})
-    return ["--option", "fs=8000", "--input", "config", "--audio", "wav.scp", "--exists", "x.wav"]
+def step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Step:
+    """A step with facts of every kind about files in the working folder."""
+    monkeypatch.chdir(tmp_path)
+    Path("config").write_text("a: 1")
+    Path("x.wav").write_text("audio")
+    write_scp("wav.scp", {"x": "x.wav"})
+    facts = [option("fs", "8000"), content(Path("config")), audio(Path("wav.scp"))]
+    facts.append(contents("the lists", Path(), "utt2*"))
+    Path("utt2spk").write_text("x spk")
+    return Step("work", Path(".done"), facts, results=[presence(Path("x.wav"))])
 
 
-def test_a_marker_holds_while_nothing_changes(facts: list[str], run_tool) -> None:
-    assert run_tool("marker", "check", ".done", *facts).returncode == NOT_DONE
-    assert run_tool("marker", "write", ".done", *facts).returncode == 0
-    check = run_tool("marker", "check", ".done", *facts)
-    assert (check.returncode, check.stdout, check.stderr) == (0, "", "")
+def later(step: Step) -> Step:
+    """The same step with its facts as they are now."""
+    return replace(step)
 
 
-def test_writing_the_same_content_again_is_no_change(facts, run_tool, tmp_path: Path) -> None:
-    run_tool("marker", "write", ".done", *facts)
-    (tmp_path / "config").write_text("a: 1")
-    os.utime(tmp_path / "config", (0, 0))
-    assert run_tool("marker", "check", ".done", *facts).returncode == 0
+def test_a_marker_holds_while_nothing_changes(step: Step, caplog) -> None:
+    caplog.set_level("INFO")
+    assert step.changes() is None and not step.is_done()
+    step.mark_done()
+    assert later(step).changes() == [] and later(step).is_done()
+    assert caplog.messages == ["work: already done (to do it again, remove .done)"]
 
 
-def test_what_changed_is_named(facts: list[str], run_tool, tmp_path: Path) -> None:
-    run_tool("marker", "write", ".done", *facts)
-    (tmp_path / "config").write_text("a: 2")
-    os.utime(tmp_path / "x.wav", (0, 0))
-    changed = ["--option", "fs=16000", *facts[2:]]
-    check = run_tool("marker", "check", ".done", *changed)
-    assert check.returncode == NOT_DONE
-    assert check.stdout == "--fs, config, the audio of wav.scp\n"
+def test_writing_the_same_content_again_is_no_change(step: Step) -> None:
+    step.mark_done()
+    Path("config").write_text("a: 1")
+    os.utime("config", (0, 0))
+    assert later(step).changes() == []
 
 
-def test_a_missing_result_is_a_change(facts: list[str], run_tool, tmp_path: Path) -> None:
-    run_tool("marker", "write", ".done", *facts)
-    (tmp_path / "x.wav").unlink()
-    check = run_tool("marker", "check", ".done", *facts)
-    assert check.stdout == "the audio of wav.scp, the presence of x.wav\n"
-    write = run_tool("marker", "write", ".done", *facts)
-    assert write.returncode == 1
-    assert write.stderr == "marker: .done cannot be written: the audio of wav.scp is missing\n"
+def test_what_changed_is_named(step: Step, caplog) -> None:
+    caplog.set_level("INFO")
+    step.mark_done()
+    Path("config").write_text("a: 2")
+    os.utime("x.wav", (0, 0))
+    Path("utt2num_samples").write_text("x 1")
+    now = replace(step, facts=[option("fs", "16000"), *step.facts[1:]])
+    assert now.changes() == ["--fs", "config", "the audio of wav.scp", "the lists"]
+    assert not now.is_done()
+    told = "work: changed since it was done: --fs, config, the audio of wav.scp and 1 more"
+    assert caplog.messages == [told]
+    with pytest.raises(TisdissError, match="work: changed since then .* and 1 more.: run stage 1$"):
+        now.require("then", "run stage 1")
 
 
-def test_a_damaged_marker_vouches_for_nothing(facts: list[str], run_tool, tmp_path: Path) -> None:
-    (tmp_path / ".done").write_text('{"--fs": ')
-    assert run_tool("marker", "check", ".done", *facts).returncode == NOT_DONE
+def test_a_fact_that_disappeared_is_a_change(step: Step) -> None:
+    assert changes({"--a": "1", "--b": "2"}, {"--a": "1"}) == ["--b"]
+    step.mark_done()
+    assert replace(step, facts=step.facts[1:]).changes() == ["--fs"]
+
+
+def test_a_missing_result_is_a_change(step: Step) -> None:
+    step.mark_done()
+    Path("x.wav").unlink()
+    assert later(step).changes() == ["the audio of wav.scp", "the presence of x.wav"]
+    with pytest.raises(TisdissError, match="^the audio of wav.scp x.wav is missing after"):
+        later(step).mark_done()
+
+
+def test_the_facts_are_those_of_before_the_work(step: Step) -> None:
+    assert not step.is_done()
+    Path("config").write_text("a: 2")  # edited while the work goes on
+    step.mark_done()
+    assert later(step).changes() == ["config"]
+
+
+def test_results_are_no_facts_of_later_steps(step: Step) -> None:
+    made = replace(step, facts=step.facts[:2], results=[audio(Path("wav.scp"))])
+    after = Step("next", Path(".next"), [outcome(made)])
+    after.mark_done()
+    os.utime("x.wav", (0, 0))  # made again
+    assert later(made).values == made.values
+    assert replace(after, facts=[outcome(later(made))]).changes() == []
+    Path("config").write_text("a: 2")
+    assert replace(after, facts=[outcome(later(made))]).changes() == ["what made work"]
+
+
+@pytest.mark.parametrize("text", ['{"--fs": ', "[]"])
+def test_a_damaged_marker_vouches_for_nothing(step: Step, text: str) -> None:
+    step.mark_done()
+    assert json.loads(step.marker.read_text())["--fs"] == "8000"
+    step.marker.write_text(text)
+    assert later(step).changes() is None
+    with pytest.raises(TisdissError, match="^.done is missing: run stage 1$"):
+        step.require("then", "run stage 1")
+
+
+def test_many_changes_are_abbreviated() -> None:
+    assert listed(["a", "b", "c"]) == "a, b, c"
+    assert listed(["a", "b", "c", "d", "e"]) == "a, b, c and 2 more"

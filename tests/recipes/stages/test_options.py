@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from espnet2_tisdiss.recipes.stages import options
-from espnet2_tisdiss.recipes.stages.options import complete, names, parse
+from espnet2_tisdiss.recipes.stages.options import Recipe, complete, handed_on, name_all, parse
 
 SETS = [
     "--train_set",
@@ -22,19 +22,20 @@ SETS = [
 ]
 
 
-def named(*words: str) -> dict[str, str | list[str]]:
+def named(*words: str) -> Recipe:
     """What follows from options."""
-    return names(complete(parse([*SETS, *words])))
+    return name_all(complete(parse([*SETS, *words])))
 
 
 def test_the_plain_names() -> None:
     found = named()
-    assert (found["rate"], found["train"], found["valid"]) == ("8000", "tr", "cv")
-    assert (found["tests"], found["depths"]) == (["a", "b"], [""])
-    assert found["exp"] == "exp/enh_x_raw" and found["stats"] == "exp/enh_stats_8k"
-    assert found["raw"] == "dump/raw"
+    assert (found.rate, found.train, found.valid) == ("8000", "tr", "cv")
+    assert (found.tests, found.depths, found.init) == (["a", "b"], [""], [])
+    assert found.exp == "exp/enh_x_raw" and found.stats == "exp/enh_stats_8k"
+    assert found.raw == "dump/raw"
+    assert found.stages == [str(number) for number in range(1, 13)]
     lists = ["wav.scp", "spk1.scp", "spk2.scp"]
-    assert found["train_lists"] == found["valid_lists"] == found["test_lists"] == lists
+    assert found.train_lists == found.valid_lists == found.test_lists == lists
 
 
 @pytest.mark.parametrize(
@@ -43,6 +44,13 @@ def test_the_plain_names() -> None:
         (["--fs", "16000"], "stats", "exp/enh_stats_16k"),
         (["--fs", "11025"], "stats", "exp/enh_stats_11025"),
         (["--fs=16k"], "rate", "16000"),
+        (["--stage", "4", "--stop_stage=8"], "stages", ["4", "5", "6", "7", "8"]),
+        (["--stop_stage", "7", "--skip_data_prep", "true"], "stages", ["5", "6", "7"]),
+        (
+            ["--skip_train=true", "--skip_eval=true", "--stage=4"],
+            "stages",
+            ["4", "9", "10", "11", "12"],
+        ),
         (["--n_re", "10 2  1 2"], "depths", ["1", "2", "10"]),
         (["--speed_perturb_factors", "0.9 1.0"], "train", "tr_sp"),
         (["--speed_perturb_factors", "0.9 1.0"], "exp", "exp/enh_x_raw_sp"),
@@ -60,7 +68,25 @@ def test_the_plain_names() -> None:
 def test_names_follow_from_options(words, variable, value) -> None:
     if variable.endswith("_lists") and isinstance(value, str):
         value = [f"{name}.scp" for name in value.split()]
-    assert named(*words)[variable] == value
+    assert getattr(named(*words), variable) == value
+
+
+def test_initial_weights_are_split_unless_they_are_one_file(tmp_path) -> None:
+    path = tmp_path / "my weights.pth"
+    path.touch()
+    for text, parts in (
+        (f"{path}", [f"{path}"]),
+        (f"{path}:encoder:encoder", [f"{path}:encoder:encoder"]),
+        ("a.pth:encoder b.pth", ["a.pth:encoder", "b.pth"]),
+    ):
+        assert named("--init_param", text).init == parts
+
+
+def test_separations_are_named_by_set_depth_and_configuration() -> None:
+    assert named().separation("a") == "enhanced_a"
+    assert named().separation("a", "3") == "enhanced_re3_a"
+    other = named("--inference_enh_config", "conf/deep.yaml")
+    assert (other.separation("a"), other.separation("a", "3")) == ("deep_a", "deep_re3_a")
 
 
 @pytest.mark.parametrize(
@@ -76,10 +102,11 @@ def test_processes_for_inference(words, processes) -> None:
     assert complete(parse([*SETS, *words]))["inference_nj"] == processes
 
 
-def test_the_shell_reads_every_value_as_it_was_given(tmp_path) -> None:
+def test_the_shell_reads_every_value_as_it_was_given(tmp_path, monkeypatch) -> None:
     odd = "a 'b' \"c\" $HOME `id` \\ * #"
     (tmp_path / "x.yaml").touch()
     words = [*SETS, "--enh_config=x.yaml", "--enh_args", odd, "--init_param", f"{odd}\nnext"]
+    words += ["--enh_exp", "exp", "--stage", "7"]
     done = subprocess.run(
         [sys.executable, options.__file__, *words], cwd=tmp_path, capture_output=True, text=True
     )
@@ -89,6 +116,10 @@ def test_the_shell_reads_every_value_as_it_was_given(tmp_path) -> None:
     shown = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
     count = str(len(options.options()))
     assert shown.stdout.splitlines() == [odd, f"{odd} next", "a", "b", count]
+    script = f"{script} >/dev/null; printenv {options.ENVIRONMENT}"
+    shown = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
+    monkeypatch.setenv(options.ENVIRONMENT, shown.stdout)
+    assert handed_on().opt["init_param"] == f"{odd} next" and handed_on().exp == "exp"
 
 
 def test_they_are_read_without_any_package() -> None:

@@ -7,12 +7,13 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from espnet2_tisdiss.lists import write_scp
-from espnet2_tisdiss.recipes.stages.run_jobs import split
+from espnet2_tisdiss.errors import TisdissError
+from espnet2_tisdiss.recipes.stages.run_jobs import Plan, fill, prepare, run_jobs, split
 
 # Writes its keys and number of threads; fails on the key named in the file "bad", if any.
 WORKER = """
@@ -30,16 +31,23 @@ out.mkdir()
 
 
 @pytest.fixture
-def arguments(tmp_path: Path) -> list[str]:
-    """Three jobs over seven keys."""
-    (tmp_path / "worker.py").write_text(WORKER)
-    write_scp(tmp_path / "wav.scp", {f"utt{index}": "x.wav" for index in range(7)})
-    options = "--keys wav.scp --nj 3 --work work --logs logs/job --label trial --count working --"
-    return [*options.split(), sys.executable, "worker.py", "{keys}", "{out}"]
+def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
+    """Three jobs over seven keys, in the working folder."""
+    monkeypatch.chdir(tmp_path)
+    Path("worker.py").write_text(WORKER)
+    return Plan(
+        work=Path("work"),
+        logs=Path("logs/job"),
+        key_lists=[[f"utt{index}" for index in range(7)]],
+        nj=3,
+        command=[sys.executable, "worker.py", "{keys}", "{out}"],
+        label="trial",
+        count="working",
+    )
 
 
-def outputs(tmp_path: Path) -> list[str]:
-    return [(tmp_path / "work" / str(n) / "out" / "keys").read_text() for n in (1, 2, 3)]
+def outputs() -> list[str]:
+    return [Path("work", str(n), "out", "keys").read_text() for n in (1, 2, 3)]
 
 
 def test_parts_cover_the_keys_in_order() -> None:
@@ -47,59 +55,93 @@ def test_parts_cover_the_keys_in_order() -> None:
     assert split(["a"], 1) == [["a"]]
 
 
-def test_every_key_goes_to_one_job(arguments, run_tool, tmp_path: Path) -> None:
-    done = run_tool("run_jobs", *arguments)
-    assert done.returncode == 0, done.stderr
-    assert "".join(outputs(tmp_path)).split() == [f"utt{index}" for index in range(7)]
-    assert "trial: 7/7 utt" in done.stderr
+def test_values_take_their_places_in_a_command() -> None:
+    places = {"out": Path("a b"), "n_re": ["1", "2"], "none": []}
+    words = ["--x", "{out}/{out}", "{n_re}", "{none}", "{other}"]
+    assert fill(words, places) == ["--x", "a b/a b", "1", "2", "{other}"]
 
 
-def test_threads_are_shared_unless_the_user_chose(arguments, run_tool, tmp_path, monkeypatch):
+def test_every_key_goes_to_one_job(plan: Plan, capfd) -> None:
+    run_jobs(plan)
+    assert "".join(outputs()).split() == plan.key_lists[0]
+    assert "trial: 7/7 utt" in capfd.readouterr().err
+
+
+def test_threads_are_shared_unless_the_user_chose(plan: Plan, monkeypatch) -> None:
+    threads = Path("work/1/out/threads")
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    run_tool("run_jobs", *arguments)
-    threads = (tmp_path / "work" / "1" / "out" / "threads").read_text()
-    assert threads == str(max(1, (os.cpu_count() or 1) // 3))
+    run_jobs(plan)
+    assert threads.read_text() == str(max(1, (os.cpu_count() or 1) // 3))
     monkeypatch.setenv("OMP_NUM_THREADS", "5")
-    run_tool("run_jobs", *arguments[:3], "2", *arguments[4:])
-    assert (tmp_path / "work" / "1" / "out" / "threads").read_text() == "5"
+    run_jobs(replace(plan, nj=2))
+    assert threads.read_text() == "5"
 
 
-def test_a_failed_job_is_told_and_only_it_is_repeated(arguments, run_tool, tmp_path: Path) -> None:
-    (tmp_path / "bad").write_text("utt3")
-    failed = run_tool("run_jobs", *arguments)
-    assert failed.returncode == 1
-    assert failed.stderr.splitlines()[-4:] == [
-        "run_jobs: trial: job 2 of 3 failed (exit code 1); its log is logs/job.2.log and ends in:",
-        "run_jobs:     working on utt2",
-        "run_jobs:     working on utt3",
-        "run_jobs:     cannot work on utt3",
+def test_a_failed_job_is_told_and_only_it_is_repeated(plan: Plan) -> None:
+    Path("bad").write_text("utt3")
+    with pytest.raises(TisdissError) as error:
+        run_jobs(plan)
+    assert str(error.value).splitlines() == [
+        "trial: job 2 of 3 failed (exit code 1); its log is logs/job.2.log and ends in:",
+        "    working on utt2",
+        "    working on utt3",
+        "    cannot work on utt3",
     ]
-    kept = tmp_path / "work" / "3" / "out" / "keys"
+    kept = Path("work/3/out/keys")
     before = kept.stat().st_mtime_ns
-    (tmp_path / "bad").unlink()
-    assert run_tool("run_jobs", *arguments).returncode == 0
+    Path("bad").unlink()
+    run_jobs(plan)
     assert kept.stat().st_mtime_ns == before
-    assert outputs(tmp_path)[1].split() == ["utt2", "utt3"]
+    assert outputs()[1].split() == ["utt2", "utt3"]
 
 
-def test_other_keys_start_afresh(arguments, run_tool, tmp_path: Path) -> None:
-    run_tool("run_jobs", *arguments)
-    write_scp(tmp_path / "silent", {"utt0": "spk1.scp"})
-    assert run_tool("run_jobs", "--skip", "silent", *arguments).returncode == 0
-    assert "".join(outputs(tmp_path)).split() == [f"utt{index}" for index in range(1, 7)]
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"key_lists": [["utt0", "utt1", "utt2"]]},
+        {"key_lists": [["a", "b", "c"], ["d", "e", "f"]]},
+        {"nj": 2},
+        {"command": [sys.executable, "worker.py", "{keys}", "{out}", "--more"]},
+        {"basis": {"--fs": "8000"}},
+    ],
+    ids=lambda other: ",".join(other),
+)
+def test_another_plan_starts_afresh(plan: Plan, other: dict) -> None:
+    for job in prepare(plan):
+        (job.folder / "done").touch()
+    assert all(job.done for job in prepare(plan))
+    assert not any(job.done for job in prepare(replace(plan, **other)))
 
 
-def test_more_jobs_than_keys_are_not_started(arguments, run_tool, tmp_path: Path) -> None:
-    write_scp(tmp_path / "wav.scp", {"utt0": "x.wav"})
-    assert run_tool("run_jobs", *arguments).returncode == 0
-    assert sorted(path.name for path in (tmp_path / "work").iterdir()) == ["1", "plan"]
+def test_two_lists_are_split_alike(plan: Plan) -> None:
+    first, second = prepare(replace(plan, key_lists=[["a", "b", "c"], ["d", "e"]]))
+    assert [Path(first.folder, name).read_text() for name in ("keys1", "keys2")] == ["a\n", "d\n"]
+    assert (second.folder / "keys1").read_text() == "b\nc\n"
+    assert (first.num_keys, second.num_keys) == (2, 3)
 
 
-def test_an_interrupt_stops_all_jobs(arguments, tmp_path: Path) -> None:
+def test_more_jobs_than_keys_are_not_started(plan: Plan) -> None:
+    run_jobs(replace(plan, key_lists=[["utt0"]]))
+    assert sorted(path.name for path in plan.work.iterdir()) == ["1", "plan"]
+    with pytest.raises(TisdissError, match="^work: no utterances to work on$"):
+        run_jobs(replace(plan, key_lists=[[]]))
+
+
+PROGRAM = """
+import sys
+from pathlib import Path
+from espnet2_tisdiss.recipes.program import run_main
+from espnet2_tisdiss.recipes.stages.run_jobs import Plan, run_jobs
+command = [sys.executable, "worker.py"]
+plan = Plan(Path("work"), Path("logs/job"), [list("abc")], 3, command, "trial", "working")
+sys.exit(run_main("trial", lambda: run_jobs(plan)))
+"""
+
+
+def test_an_interrupt_stops_all_jobs(plan: Plan, tmp_path: Path) -> None:
     sleeper = "import os, time; print('working', os.getpid(), flush=True); time.sleep(600)"
     (tmp_path / "worker.py").write_text(sleeper)
-    program = [sys.executable, "-m", "espnet2_tisdiss.recipes.stages.run_jobs", *arguments]
-    process = subprocess.Popen(program, cwd=tmp_path, stderr=subprocess.PIPE)
+    process = subprocess.Popen([sys.executable, "-c", PROGRAM], stderr=subprocess.PIPE)
     logs = [tmp_path / "logs" / f"job.{number}.log" for number in (1, 2, 3)]
     while not all(log.is_file() and log.read_text().endswith("\n") for log in logs):
         assert process.poll() is None

@@ -1,0 +1,283 @@
+"""Do a step of local/enh.sh, unless it is done: check what it needs, run its command, record it.
+
+Called by enh.sh as ``run_step STAGE STEP [ARGUMENT]... -- COMMAND...``; the driver's options come
+in an environment variable. In the command, names in braces stand for what is known only now.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from espnet2_tisdiss.atomic import replacing
+from espnet2_tisdiss.errors import TisdissError
+from espnet2_tisdiss.lists import read_scp
+from espnet2_tisdiss.processes import stop
+from espnet2_tisdiss.recipes.program import run_main
+from espnet2_tisdiss.recipes.stages import steps
+from espnet2_tisdiss.recipes.stages.marker import Step, digest, listed
+from espnet2_tisdiss.recipes.stages.options import Recipe, handed_on
+from espnet2_tisdiss.recipes.stages.run_jobs import Plan, fill, run_jobs
+
+PROGRAMS = "espnet2_tisdiss.recipes.stages"
+
+log = logging.getLogger(__name__)
+
+
+def run(command: list[str], stdout: int | None = None) -> str:
+    """Run a command that reports its own failure; exit as it does if it fails.
+
+    Returns:
+        What it printed, if ``stdout`` is a pipe.
+    """
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=stdout, text=True)
+    try:
+        printed, _ = process.communicate()
+    finally:
+        stop([process])
+    if process.returncode:
+        sys.exit(process.returncode if process.returncode > 0 else 128 - process.returncode)
+    return printed or ""
+
+
+def do_once(step: Step, work: Callable[[], object]) -> bool:
+    """Do a step unless it is done; return whether it was done now."""
+    step.check_needs()
+    if step.is_done():
+        return False
+    work()
+    step.mark_done()
+    return True
+
+
+def prepare_statistics(recipe: Recipe, command: list[str]) -> None:
+    """Stage 5: collect the statistics in jobs and join them."""
+    step, stats, nj = steps.statistics(recipe), Path(recipe.stats), int(recipe.opt["nj"])
+    work, jobs, joined = stats / "work", stats / "work" / "jobs", stats / "work" / "joined"
+
+    def collect() -> None:
+        from espnet2.bin.aggregate_stats_dirs import aggregate_stats_dirs  # slow to import
+
+        sets = [Path(recipe.raw, name, "wav.scp") for name in (recipe.train, recipe.valid)]
+        keys, logs = [list(read_scp(path)) for path in sets], stats / "logs" / "stats"
+        run_jobs(Plan(jobs, logs, keys, nj, command, "statistics", "Niter: ", step.values))
+        outs = sorted(jobs.glob("*/out"), key=lambda out: int(out.parent.name))
+        aggregate_stats_dirs(outs, joined, "WARNING", skip_sum_stats=True)
+        for part in ("train", "valid"):
+            shutil.rmtree(stats / part, ignore_errors=True)
+            (joined / part).rename(stats / part)
+
+    if do_once(step, collect):
+        shutil.rmtree(work)
+
+
+def train(recipe: Recipe, command: list[str]) -> None:
+    """Stage 6: train, or go on with a training that began with the same facts."""
+    step, begun, exp = steps.training(recipe), steps.beginning(recipe), Path(recipe.exp)
+
+    def begin_and_train() -> None:
+        checkpoint = exp / "checkpoint.pth"
+        changed = begun.changes() if checkpoint.is_file() else None
+        if changed:
+            raise TisdissError(
+                f"{exp} holds a training that began otherwise ({listed(changed)}): name this "
+                f"one with --enh_tag, or remove {exp} to begin anew, or {begun.marker} to go on "
+                "from its weights"
+            )
+        from espnet2_tisdiss.recipes.stages import follow_training  # slow to import
+
+        segment = check_training(recipe, command)
+        if changed is None:
+            begun.mark_done()
+        if checkpoint.is_file():
+            log.info("training goes on from %s (to begin anew, remove %s)", checkpoint, exp)
+        train_log = exp / "train.log"
+        log.info("training in %s, log %s", exp, train_log)
+        filled = fill(command, {"segment": segment})
+        follow_training.train(filled, train_log, exp / "config.yaml")
+        run([sys.executable, "-m", f"{PROGRAMS}.draw_training", str(exp)])
+
+    do_once(step, begin_and_train)
+
+
+def check_training(recipe: Recipe, command: list[str]) -> str:
+    """Check the options of a training; return the length of its segments with dynamic mixing."""
+    check = [sys.executable, "-m", f"{PROGRAMS}.check_training", "--fs", recipe.rate]
+    if recipe.opt["dynamic_mixing"] == "true":
+        check += ["--singles", f"{recipe.raw}/{recipe.train}", "--ref_num", recipe.opt["ref_num"]]
+    words = command[command.index("-m") + 2 :]
+    return run([*check, "--", *words], stdout=subprocess.PIPE).strip()
+
+
+def separate(recipe: Recipe, command: list[str], name: str) -> None:
+    """Stage 7: separate a test set, in one run for all depths that are not done."""
+    made = {n_re: steps.separation(recipe, name, n_re) for n_re in recipe.depths}
+    for step in made.values():
+        step.check_needs()
+    check_formatted(recipe)
+    pending = {n_re: step for n_re, step in made.items() if not step.is_done()}
+    if not pending:
+        return
+    from espnet2_tisdiss.recipes.stages import collect_separated  # slow to import
+
+    check_inference(recipe)
+    work = Path(recipe.exp, "inference", recipe.separation(name))
+    claim(work, next(iter(pending.values())))
+    parts = {n_re: f"re{n_re}" if n_re else "default" for n_re in pending}
+    data, num_spk = Path(recipe.raw, name), int(recipe.opt["ref_num"])
+    if collect_separated.todo(work, data, num_spk, [*parts.values()]):
+        depths = f" (N_re {' '.join(pending)})" if any(pending) else ""
+        keys, nj = [list(read_scp(work / "todo.scp"))], int(recipe.opt["inference_nj"])
+        label, filled = f"inference {work.name}{depths}", fill(command, {"n_re": [*pending]})
+        run_jobs(Plan(work / "jobs", work, keys, nj, filled, label, "Enhancing"))
+    for n_re, step in pending.items():
+        folder = step.marker.parent
+        count = collect_separated.collect(work, data, num_spk, parts[n_re], folder)
+        log.info("%s: %d mixtures separated", folder, count)
+        step.mark_done()
+
+
+def check_formatted(recipe: Recipe) -> None:
+    """Check that the files of all test sets are those that stage 3 has checked."""
+    for name in recipe.tests:
+        # without data/ (a copied dump), or for a set that stage 4 made, there is nothing to compare
+        if Path("data", name).is_dir() and name not in (recipe.train, recipe.valid):
+            steps.formatting(recipe, name).require("stage 3 checked it", steps.run_first(3))
+
+
+def check_inference(recipe: Recipe) -> None:
+    """Refuse a configuration that ESPnet would refuse, and depths of a model that has none."""
+    from espnet2_tisdiss.recipes.stages.check_inference import check_depth, check_inference_config
+    from espnet2_tisdiss.recipes.yaml_files import read_yaml
+
+    path = recipe.opt["inference_enh_config"]
+    changes = check_inference_config(Path(path)) if path else {}
+    if any(recipe.depths):
+        check_depth(read_yaml(Path(recipe.exp, "config.yaml")), changes)
+
+
+def claim(work: Path, step: Step) -> None:
+    """Keep what an interrupted run of a step left, if the facts are the same at any depth."""
+    facts = [fact for fact in step.facts if fact.name != "--n_re"]
+    claimed = Step(what=str(work), marker=work / "facts", facts=facts)
+    if claimed.changes() != []:
+        shutil.rmtree(work, ignore_errors=True)
+        claimed.mark_done()
+
+
+def score(recipe: Recipe, command: list[str], name: str, n_re: str | None = None) -> None:
+    """Stage 8: score a test set separated at a depth, or without one its mixtures."""
+    step = steps.scoring(recipe, name, n_re)
+    step.check_needs()
+    if n_re is not None:
+        separated = steps.separation(recipe, name, n_re)
+        separated.require("it was separated", steps.run_first(7))
+        command = fill(command, {"separated": separated.marker.parent})
+    out, data = step.marker.parent, Path(recipe.raw, name)
+    work = out.with_name(f"{out.name}.work")
+    jobs = work / "jobs"
+
+    def score_and_join() -> None:
+        from espnet2_tisdiss.recipes.stages.join_scores import join_scores  # slow to import
+
+        silent = data / "silent_utts"
+        skipped = read_scp(silent) if silent.is_file() else {}
+        keys = [[key for key in read_scp(data / "wav.scp") if key not in skipped]]
+        logs, nj, label = out.parent / "logs" / out.name, int(recipe.opt["nj"]), f"scoring {out}"
+        run_jobs(Plan(jobs, logs, keys, nj, command, label, "Scoring ", step.values))
+        means = join_scores(jobs, out)
+        log.info("%s: %s", out, ", ".join(f"{key} {mean:.2f}" for key, mean in means.items()))
+
+    if do_once(step, score_and_join):
+        shutil.rmtree(work)
+
+
+def report(recipe: Recipe, command: list[str]) -> None:
+    """Stage 8: write the tables and print them."""
+    words = []
+    for (name, n_re), step in steps.scorings(recipe).items():
+        folder = step.marker.parent
+        if n_re is None:
+            words += ["--mixture", name, str(folder)]
+        else:
+            words += ["--scored", name, n_re or "default", str(folder.parent)]
+    command = fill(command, {"scored": words})
+    if not do_once(steps.report(recipe), lambda: run(command)):
+        run([*command, "--only_print"])
+
+
+def pack(recipe: Recipe, command: list[str]) -> None:
+    """Stage 11: pack the model with the scores of its weights."""
+    step = steps.packing(recipe)
+    step.check_needs()
+    weights = Path(recipe.exp, recipe.opt["inference_model"])
+    scored = steps.report(recipe).recorded() or {}
+    if scored.get(str(weights)) != digest(weights):
+        raise TisdissError(
+            f"{recipe.exp}/RESULTS.md is not of the weights {weights}: {steps.run_first(8)}"
+        )
+    archive = Path(step.what)
+
+    def pack_aside() -> None:
+        with replacing(archive) as temporary:
+            run(fill(command, {"out": temporary}), stdout=subprocess.DEVNULL)
+
+    if do_once(step, pack_aside):
+        log.info("packed model: %s", archive)
+
+
+# steps that are more than a command
+SPECIAL: dict[str, Callable[..., None]] = {
+    "statistics": prepare_statistics,
+    "training": train,
+    "separation": separate,
+    "scoring": score,
+    "report": report,
+    "packing": pack,
+}
+
+
+def check_singles(recipe: Recipe) -> None:
+    """Refuse to mix a training set's mixtures with each other."""
+    folder = Path("data", recipe.opt["train_set"])
+    if recipe.opt["dynamic_mixing"] == "true" and (folder / "spk1.scp").exists():
+        raise TisdissError(
+            f"{folder} holds mixtures (spk1.scp); dynamic mixing needs single utterances: name a "
+            "--train_set of wav.scp and utt2spk alone, or leave out --dynamic_mixing"
+        )
+
+
+def do_step(
+    recipe: Recipe, stage: int, name: str, arguments: list[str], command: list[str]
+) -> None:
+    """Do a step unless it is done."""
+    if 2 <= stage <= 6:  # stage 1 may make the training set, and from stage 7 on nobody reads it
+        check_singles(recipe)
+    if name in SPECIAL:
+        SPECIAL[name](recipe, command, *arguments)
+    else:
+        do_once(getattr(steps, name)(recipe, *arguments), lambda: run(command))
+
+
+def main() -> None:
+    """Run the command line."""
+    stage, name, *rest = sys.argv[1:]
+    split = rest.index("--")
+    logging.basicConfig(
+        format=f"%(asctime)s (enh.sh) stage {stage}: %(message)s",
+        datefmt="%Y-%m-%d %H:%M:%S",
+        level=logging.INFO,
+    )
+    try:
+        do_step(handed_on(), int(stage), name, rest[:split], rest[split + 1 :])
+    except (TisdissError, OSError) as error:
+        log.error("error: %s", error)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    sys.exit(run_main("run_step", main))

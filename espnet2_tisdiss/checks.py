@@ -5,15 +5,17 @@ import operator
 from collections.abc import Collection, Sequence
 from typing import Any
 
+from espnet2_tisdiss.errors import OptionError
+
 
 def check_choice(name: str, value: Any, allowed: Sequence[Any]) -> None:
-    """Raise ValueError unless ``value`` is one of ``allowed``."""
+    """Raise OptionError unless ``value`` is one of ``allowed``."""
     if value not in allowed:
-        raise ValueError(f"{name} must be one of {', '.join(map(str, allowed))}; got {value!r}")
+        raise OptionError(f"{name} must be one of {', '.join(map(str, allowed))}; got {value!r}")
 
 
 def check_integer(name: str, value: Any, minimum: int) -> int:
-    """Return ``value`` as an int; raise ValueError unless it is an integer >= ``minimum``."""
+    """Return ``value`` as an int; raise OptionError unless it is an integer >= ``minimum``."""
     try:
         if isinstance(value, bool):
             raise TypeError
@@ -21,21 +23,21 @@ def check_integer(name: str, value: Any, minimum: int) -> int:
     except TypeError:
         integer = minimum - 1
     if integer < minimum:
-        raise ValueError(f"{name} must be an integer >= {minimum}; got {value!r}")
+        raise OptionError(f"{name} must be an integer >= {minimum}; got {value!r}")
     return integer
 
 
 def check_number(name: str, value: Any, low: float, high: float) -> None:
-    """Raise ValueError unless ``value`` is a number in [``low``, ``high``)."""
+    """Raise OptionError unless ``value`` is a number in [``low``, ``high``)."""
     number = isinstance(value, numbers.Real) and not isinstance(value, bool)
     if not number or not low <= value < high:
-        raise ValueError(f"{name} must be a number in [{low:g}, {high:g}); got {value!r}")
+        raise OptionError(f"{name} must be a number in [{low:g}, {high:g}); got {value!r}")
 
 
 def check_divides(name: str, divisor: int, multiple: str, value: int) -> None:
-    """Raise ValueError unless ``divisor``, the argument ``name``, divides ``value``."""
+    """Raise OptionError unless ``divisor``, the argument ``name``, divides ``value``."""
     if value % divisor:
-        raise ValueError(f"{name} must divide {multiple} = {value}; got {divisor}")
+        raise OptionError(f"{name} must divide {multiple} = {value}; got {divisor}")
 
 
 def abbreviated(names: Collection[str], limit: int = 5) -> str:
@@ -50,6 +52,6 @@ def as_list(value: Any) -> list:
 
 
 def check_flag(name: str, value: Any) -> None:
-    """Raise ValueError unless ``value`` is a bool."""
+    """Raise OptionError unless ``value`` is a bool."""
     if not isinstance(value, bool):
-        raise ValueError(f"{name} must be true or false; got {value!r}")
+        raise OptionError(f"{name} must be true or false; got {value!r}")

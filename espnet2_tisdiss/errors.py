@@ -5,6 +5,18 @@ class TisdissError(ValueError):
     """The user's request cannot be met; the text says what is wrong, where, and what to do."""
 
 
+class OptionError(ValueError):
+    """An argument or an option of a configuration is wrong; the text names it and what is allowed.
+
+    Code that reads a user's configuration catches it, and leaves any other ValueError, which is a
+    bug, alone.
+    """
+
+
+class UnknownOptionError(OptionError, TypeError):
+    """An option does not exist; a TypeError, as for any unknown keyword argument."""
+
+
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's text, or the error's class name if it has no text.
 

@@ -4,17 +4,20 @@ Module names are ESPnet's, so that weights fit either way.
 """
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import nn
 
+from espnet2_tisdiss.errors import OptionError, first_line
 from espnet2_tisdiss.lazy_espnet import espnet_module
 from espnet2_tisdiss.network.separator import TISDiSSSeparator
 from espnet2_tisdiss.network.stft import STFT, STFTDecoder, STFTEncoder
 
 # what a configuration must hold, as ESPnet's training writes it
 PARTS = ("encoder", "encoder_conf", "separator", "separator_conf", "decoder", "decoder_conf")
+# what ESPnet reads of it besides
+ESPNET_OPTIONS = ("model_conf", "init")
 # options of ESPnet's model that separation does not depend on
 TRAINING_OPTIONS = {
     "stft_consistency",
@@ -27,14 +30,18 @@ NORMALIZATIONS = ("normalize_variance", "normalize_variance_per_ch")
 
 
 def build_encoder(name: str, conf: Mapping[str, Any]) -> nn.Module:
-    """Build an encoder of ESPnet's choices: ``stft`` and ``conv`` at once, others in seconds."""
+    """Build an encoder of ESPnet's choices: ``stft`` and ``conv`` at once, others in seconds.
+
+    Raises:
+        OptionError: there is no such encoder, or it refuses its options.
+    """
     if name == "stft" and _is_known(conf):
         return STFTEncoder(**conf)
     if name == "conv":
         from espnet2.enh.encoder.conv_encoder import ConvEncoder
 
-        return ConvEncoder(**conf)
-    return espnet_module("espnet2.tasks.enh").encoder_choices.get_class(name)(**conf)
+        return _built(ConvEncoder, "encoder", conf)
+    return _built(_espnet_class("encoder", name), "encoder", conf)
 
 
 def build_decoder(name: str, conf: Mapping[str, Any]) -> nn.Module:
@@ -44,8 +51,24 @@ def build_decoder(name: str, conf: Mapping[str, Any]) -> nn.Module:
     if name == "conv":
         from espnet2.enh.decoder.conv_decoder import ConvDecoder
 
-        return ConvDecoder(**conf)
-    return espnet_module("espnet2.tasks.enh").decoder_choices.get_class(name)(**conf)
+        return _built(ConvDecoder, "decoder", conf)
+    return _built(_espnet_class("decoder", name), "decoder", conf)
+
+
+def _espnet_class(part: str, name: str) -> type[nn.Module]:
+    """Return the class of an encoder or decoder that ESPnet's task knows by its name."""
+    classes = getattr(espnet_module("espnet2.tasks.enh"), f"{part}_choices").classes
+    if name not in classes:
+        raise OptionError(f"{part} must be one of {', '.join(classes)}; got {name!r}")
+    return classes[name]
+
+
+def _built(cls: type[nn.Module], part: str, conf: Mapping[str, Any]) -> nn.Module:
+    """Construct a class of ESPnet, which checks its options only by failing."""
+    try:
+        return cls(**conf)
+    except (AssertionError, RuntimeError, TypeError, ValueError) as error:
+        raise OptionError(f"{part}_conf is refused: {first_line(error)}") from error
 
 
 def _is_known(conf: Mapping[str, Any]) -> bool:
@@ -86,6 +109,35 @@ class Network(nn.Module):
         self.always_forward_in_48k = False
 
 
+def check_parts(config: Mapping[str, Any], prefix: str = "", more: Sequence[str] = ()) -> None:
+    """Check that a configuration has the names and the options of all parts.
+
+    Args:
+        config: the training's configuration.
+        prefix: what the names begin with: ``enh_`` in that of a joint model.
+        more: further names that it must have.
+
+    Raises:
+        OptionError: it lacks one, or one is of another kind.
+    """
+    names = [prefix + name for name in PARTS]
+    if missing := [name for name in (*names, *more) if name not in config]:
+        raise OptionError(
+            f"the configuration has no {', '.join(missing)}; take the one that the training wrote"
+        )
+    for name in names:
+        if name.endswith("_conf"):
+            _check_options(name, config[name])
+        elif not isinstance(config[name], str):
+            raise OptionError(f"{name} must be a name; got {config[name]!r}")
+
+
+def _check_options(name: str, value: Any) -> None:
+    """Raise OptionError unless ``value`` is a mapping with strings as keys."""
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        raise OptionError(f"{name} must be options by name; got {value!r}")
+
+
 def build_network(config: Mapping[str, Any]) -> Network | None:
     """Build the network of a training's configuration, with random weights.
 
@@ -93,14 +145,12 @@ def build_network(config: Mapping[str, Any]) -> Network | None:
         The network; None: the configuration asks for what ESPnet alone can build.
 
     Raises:
-        ValueError: the configuration lacks a part, or an option has an impossible value.
-        TypeError: an option is unknown.
+        OptionError: the configuration lacks a part, or an option is unknown or has a wrong value.
     """
-    if missing := [name for name in PARTS if name not in config]:
-        raise ValueError(
-            f"the configuration has no {', '.join(missing)}; take the one that the training wrote"
-        )
-    set_options = {name for name, value in (config.get("model_conf") or {}).items() if value}
+    check_parts(config)
+    model_conf = config.get("model_conf") or {}
+    _check_options("model_conf", model_conf)
+    set_options = {name for name, value in model_conf.items() if value}
     options = set_options - TRAINING_OPTIONS
     is_plain = config["separator"] == "tisdiss" and options in (
         set(),

@@ -18,6 +18,7 @@ from espnet2_tisdiss.checks import (
     check_integer,
     check_number,
 )
+from espnet2_tisdiss.errors import OptionError, UnknownOptionError
 from espnet2_tisdiss.network.blocks.band_layout import BAND_SPLITS, BandSplit
 from espnet2_tisdiss.network.blocks.block import TF_ORDERS, TFOrder
 from espnet2_tisdiss.network.blocks.feedforward import FFN_TYPES, FFNType
@@ -144,20 +145,22 @@ class TISDiSSConfig:
         """Build from keyword arguments.
 
         Raises:
-            TypeError: a name is unknown; the message lists the known ones.
-            ValueError: as for the constructor.
+            UnknownOptionError: a name is unknown; the message lists the known ones.
+            OptionError: as for the constructor.
         """
         names = [field.name for field in dataclasses.fields(cls)]
         for name in options:
             if name not in names:
-                raise TypeError(f"unknown argument {name!r}; the arguments are {', '.join(names)}")
+                raise UnknownOptionError(
+                    f"unknown argument {name!r}; the arguments are {', '.join(names)}"
+                )
         return cls(**options)
 
     def __post_init__(self) -> None:
         """Check every option.
 
         Raises:
-            ValueError: a value is wrong; the message names the option and the values allowed.
+            OptionError: a value is wrong; the message names the option and the values allowed.
         """
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
@@ -185,14 +188,14 @@ class TISDiSSConfig:
         for hidden_dim in self.ffn_hidden_dim:
             check_integer("ffn_hidden_dim", hidden_dim, 1)
         if len(self.ffn_type) not in (1, 2):
-            raise ValueError(f"ffn_type must be one type or a list of two; got {self.ffn_type}")
+            raise OptionError(f"ffn_type must be one type or a list of two; got {self.ffn_type}")
         if len(self.ffn_hidden_dim) != len(self.ffn_type):
-            raise ValueError(
+            raise OptionError(
                 f"ffn_hidden_dim must hold one width for each of the {len(self.ffn_type)} "
                 f"networks of ffn_type; got {self.ffn_hidden_dim}"
             )
         if self.conv1d_shift > self.conv1d_kernel:
-            raise ValueError(
+            raise OptionError(
                 f"conv1d_shift must be at most conv1d_kernel = {self.conv1d_kernel}; "
                 f"got {self.conv1d_shift}"
             )
@@ -208,12 +211,12 @@ class TISDiSSConfig:
             ]
         if self.band_split is not None and not self.mask:
             # the embedding normalises the level of each band; only a mask restores it
-            raise ValueError("mask must be true with band_split; got False")
+            raise OptionError("mask must be true with band_split; got False")
         if self.segment_size is not None:
             if check_integer("segment_size", self.segment_size, 2) % 2:
-                raise ValueError(f"segment_size must be even; got {self.segment_size}")
+                raise OptionError(f"segment_size must be even; got {self.segment_size}")
             if self.band_split is not None:
-                raise ValueError(
+                raise OptionError(
                     "band_split must be null with segment_size: a learned encoder has no bins; "
                     f"got {self.band_split!r}"
                 )
@@ -231,7 +234,7 @@ class TISDiSSConfig:
                 check_divides("num_groups", self.num_groups, f"emb_dim{stream}", path.emb_dim)
             check_divides("n_heads", self.n_heads, f"attention_dim{stream}", path.attention_dim)
             if path.attention_dim // self.n_heads % 2:
-                raise ValueError(
+                raise OptionError(
                     f"attention_dim{stream} / n_heads must be even, for the rotary pairs; "
                     f"got {path.attention_dim} / {self.n_heads}"
                 )

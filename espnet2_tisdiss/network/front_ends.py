@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from espnet2_tisdiss.errors import OptionError
 from espnet2_tisdiss.network.blocks.band_layout import (
     BandLayout,
     BandSplit,
@@ -25,7 +26,7 @@ def build_front_end(config: TISDiSSConfig, input_dim: int) -> tuple[nn.Module, n
         input_dim: frequency bins of the spectrum, or features of a frame.
 
     Raises:
-        ValueError: the bands do not fit ``input_dim``.
+        OptionError: the bands do not fit ``input_dim``.
     """
     stream_dim = config.emb_dim // config.compression
     # masks start as an even share of the mixture: training learns a deviation from it
@@ -44,13 +45,13 @@ def _bands(
 ) -> list[list[int]]:
     """Return the bins of each band of the option ``band_split``."""
     if n_bins < 2:
-        raise ValueError(f"input_dim must be an integer >= 2 with band_split; got {n_bins}")
+        raise OptionError(f"input_dim must be an integer >= 2 with band_split; got {n_bins}")
     if band_split == "fixed":
         return fixed_bands(n_bins, config.sample_rate, config.band_scale)
     if isinstance(band_split, str):  # mel
         return mel_bands(n_bins, config.sample_rate, config.num_bands)
     if sum(band_split) != n_bins:
-        raise ValueError(
+        raise OptionError(
             f"band_split must add up to the spectrum's {n_bins} bins; "
             f"got {band_split}, which add up to {sum(band_split)}"
         )

@@ -37,8 +37,8 @@ class TISDiSSSeparator(AbsSeparator):
         **options: see :class:`~espnet2_tisdiss.network.config.TISDiSSConfig`.
 
     Raises:
-        TypeError: an option is unknown; the message lists the known ones.
-        ValueError: an option has a wrong value; the message names it and the values allowed.
+        UnknownOptionError: an option does not exist; the message lists the known ones.
+        OptionError: an option has a wrong value; the message names it and the values allowed.
 
     Attributes:
         config: the options.
@@ -126,7 +126,7 @@ class TISDiSSSeparator(AbsSeparator):
         (PyTorch refuses other shapes in any case.)
 
         Raises:
-            RuntimeError: names are missing or unknown.
+            WeightsError: names are missing or unknown.
         """
         found = {name for name in state_dict if name.startswith(prefix)}
         names = {prefix + name for name in self.state_dict()}
@@ -381,14 +381,18 @@ def depth_of_call(n_re: int | None) -> Iterator[None]:
         _depth_of_call.reset(token)
 
 
+class WeightsError(RuntimeError):
+    """Weights do not fit the separator; a RuntimeError, as PyTorch raises for other shapes."""
+
+
 def refuse_mismatch(missing: Collection[str], left_over: Collection[str]) -> None:
     """Refuse weights whose names differ from the separator's.
 
     Raises:
-        RuntimeError: there are any; the message lists them.
+        WeightsError: there are any; the message lists them.
     """
     if missing or left_over:
-        raise RuntimeError(
+        raise WeightsError(
             "the weights do not fit this TISDiSS configuration; "
             f"missing: {abbreviated(missing) or 'none'}; "
             f"left over: {abbreviated(left_over) or 'none'}"

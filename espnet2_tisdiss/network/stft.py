@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from espnet2_tisdiss.checks import check_flag, check_integer
+from espnet2_tisdiss.errors import OptionError
 
 
 class STFT(nn.Module):
@@ -25,7 +26,7 @@ class STFT(nn.Module):
         onesided: whether the bins end at half the sample rate.
 
     Raises:
-        ValueError: an option has an impossible value.
+        OptionError: an option has an impossible value.
     """
 
     def __init__(
@@ -45,7 +46,7 @@ class STFT(nn.Module):
         )
         self.hop_length = check_integer("hop_length", hop_length, 1)
         if window is not None and not hasattr(torch, f"{window}_window"):
-            raise ValueError(f"window must be the name of one of PyTorch's; got {window!r}")
+            raise OptionError(f"window must be the name of one of PyTorch's; got {window!r}")
         for name, flag in {
             "center": center,
             "normalized": normalized,

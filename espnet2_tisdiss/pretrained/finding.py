@@ -26,18 +26,8 @@ from espnet2_tisdiss.pretrained.bundled import (
 )
 
 CONFIG = "config.yaml"
-# what ESPnet and PyTorch raise for damaged files and files that do not match
-MODEL_ERRORS = (
-    OSError,
-    RuntimeError,
-    ValueError,
-    TypeError,
-    LookupError,
-    AttributeError,
-    AssertionError,
-    EOFError,
-    yaml.YAMLError,
-)
+# what ESPnet raises, which checks neither configurations nor weights but fails on them
+ESPNET_ERRORS = (OSError, RuntimeError, ValueError, TypeError, KeyError, AssertionError)
 # what torch.load raises for damaged files and other formats
 FILE_ERRORS = (OSError, RuntimeError, ValueError, LookupError, EOFError, pickle.PickleError)
 # what ESPnet's training writes, best first: average of the best epochs, best epoch, last epoch
@@ -94,13 +84,11 @@ def _warn_of_folder(name: str) -> None:
 
 
 @contextlib.contextmanager
-def loading(file: str | Path) -> Iterator[None]:
-    """Turn errors of loading a model in the block into a TisdissError that names the file."""
+def loading(file: str | Path, *errors: type[Exception]) -> Iterator[None]:
+    """Turn errors of the given types in the block into a TisdissError that names the file."""
     try:
         yield
-    except TisdissError:
-        raise
-    except MODEL_ERRORS as error:
+    except errors as error:
         reason = first_line(error)
         raise TisdissError(f"{file}: the model cannot be loaded: {reason}") from error
 
@@ -109,12 +97,16 @@ def read_config(path: str | Path) -> dict[str, Any]:
     """Read the configuration of a training.
 
     Raises:
-        TisdissError: the file holds something else.
-        OSError: it cannot be opened.
-        YAMLError: it is not YAML.
+        TisdissError: the file cannot be opened, or holds something else.
     """
-    with open(path, encoding="utf-8") as file:
-        config = yaml.safe_load(file)
+    try:
+        with open(path, encoding="utf-8") as file:
+            config = yaml.safe_load(file)
+    except OSError as error:
+        raise TisdissError(f"{path}: cannot be opened ({error.strerror}); check it") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise TisdissError(f"{path}: is not a YAML file ({reason}); correct it") from None
     if not isinstance(config, dict):
         raise TisdissError(f"{path}: holds a {type(config).__name__}")
     return config

@@ -18,14 +18,20 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from espnet2_tisdiss.checks import check_choice, check_integer, check_number
-from espnet2_tisdiss.errors import TisdissError
+from espnet2_tisdiss.errors import OptionError, TisdissError
 from espnet2_tisdiss.lazy_espnet import espnet_module
-from espnet2_tisdiss.network.assembly import build_network
+from espnet2_tisdiss.network.assembly import ESPNET_OPTIONS, build_network, check_parts
 from espnet2_tisdiss.network.precision import half_precision
-from espnet2_tisdiss.network.separator import TISDiSSSeparator, depth_of_call, refuse_mismatch
+from espnet2_tisdiss.network.separator import (
+    TISDiSSSeparator,
+    WeightsError,
+    depth_of_call,
+    refuse_mismatch,
+)
 from espnet2_tisdiss.pretrained.bundled import DEFAULT_MODEL
 from espnet2_tisdiss.pretrained.finding import (
     CONFIG,
+    ESPNET_ERRORS,
     find_model,
     loading,
     read_config,
@@ -173,26 +179,34 @@ class SeparateSpeech:
         Raises:
             TisdissError: a file is damaged, or they do not match.
         """
-        with loading(model_file or train_config):
-            weights = None if model_file is None else read_weights(model_file)
-            network = None
+        config_file = train_config or Path(model_file).with_name(CONFIG)
+        config = read_config(config_file)
+        weights = None if model_file is None else read_weights(model_file)
+        if inference_config is not None:
+            read_config(inference_config)
+        file, network = model_file or config_file, None
+        with loading(config_file, OptionError):
             if weights is not None and inference_config is None and not enh_s2t_task:
-                config = read_config(train_config or Path(model_file).with_name(CONFIG))
                 network = build_network(config)
-            if network is None:
+            else:
+                check_parts(config, "enh_" if enh_s2t_task else "", ESPNET_OPTIONS)
+        if network is None:
+            with loading(file, *ESPNET_ERRORS):
                 espnets = espnet_module("espnet2.bin.enh_inference").SeparateSpeech(
-                    train_config,
+                    config_file,
                     model_file,
                     inference_config,
                     device=self.device,
                     dtype=self.dtype,
                     enh_s2t_task=enh_s2t_task,
                 )
-                self.enh_model, self.enh_train_args = espnets.enh_model, espnets.enh_train_args
-            else:
+            self.enh_model, self.enh_train_args = espnets.enh_model, espnets.enh_train_args
+        else:
+            with loading(file, RuntimeError):  # names or shapes differ, or the device is full
                 network.load_state_dict(weights, strict=False)
                 self.enh_model = network.to(self.device, getattr(torch, self.dtype)).eval()
-                self.enh_train_args = argparse.Namespace(**config)
+            self.enh_train_args = argparse.Namespace(**config)
+        with loading(file, WeightsError):
             # of a joint model, the separator is in the first part
             self._check_model(weights, "enh_model." if enh_s2t_task else "")
 

@@ -101,13 +101,34 @@ def test_broken_files(folder):
     refused(folder, "model.pth: holds more than weights")
     weights.write_bytes(content)
     config = (folder / "config.yaml").read_text()
-    for broken in (
-        config.replace("separator: tisdiss", "separator: none"),
-        "encoder: [",
-        "separator: tisdiss",  # one that is written by hand: to train with, not what training wrote
-    ):
+    for broken, message in {
+        config.replace("separator: tisdiss", "separator: none"): "the model cannot be loaded: .",
+        "encoder: [": "config.yaml: is not a YAML file .* line 1",
+        # one that is written by hand: to train with, not what training wrote
+        "separator: tisdiss": "the configuration has no encoder, encoder_conf, separator_conf, dec",
+        config.replace("n_fft: 128", "n_fft: many"): "n_fft must be an integer >= 1; got 'many'",
+        config.replace("emb_dim: 8", "emb_dims: 8"): "unknown argument 'emb_dims'; the arguments",
+        config.replace("emb_dim: 8", "emb_dim: 16"): "cannot be loaded: .*size mismatch",
+        config.replace("encoder: stft", "encoder: [stft]", 1): r"encoder must be a name; got \['",
+        config.replace("encoder: stft", "encoder: fft", 1): "encoder must be one of .*; got 'fft'",
+        config.replace(
+            "encoder: stft", "encoder: conv", 1
+        ): "encoder_conf is refused: .*unexpected keyword",
+    }.items():
+        assert broken != config
         (folder / "config.yaml").write_text(broken)
-        refused(folder, "the model cannot be loaded: .")
+        refused(folder, message)
+
+
+@pytest.mark.parametrize("error", [AttributeError("no x"), ValueError("x"), TypeError("x")])
+def test_a_bug_is_no_faulty_model(folder, monkeypatch, error):
+    def build(*_):
+        raise error
+
+    monkeypatch.setattr("espnet2_tisdiss.network.separator.build_front_end", build)
+    with pytest.raises(type(error)) as caught:
+        SeparateSpeech.from_pretrained(folder)
+    assert caught.value is error
 
 
 def test_an_archive_is_unpacked_once(archive, folder, tmp_path):

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from espnet2_tisdiss.errors import OptionError
+
 BandSplit = Literal["fixed", "mel"]
 BAND_SPLITS: tuple[BandSplit, ...] = get_args(BandSplit)
 # (upper edge, band width) in Hz of each range of the fixed bands: narrow where voices have their
@@ -52,7 +54,7 @@ def mel_bands(n_bins: int, sample_rate: int, num_bands: int) -> list[list[int]]:
         The bins of each band, from low to high.
 
     Raises:
-        ValueError: a band would hold no bin.
+        OptionError: a band would hold no bin.
     """
     from torchaudio.functional import melscale_fbanks  # here because its import takes long
 
@@ -60,7 +62,7 @@ def mel_bands(n_bins: int, sample_rate: int, num_bands: int) -> list[list[int]]:
     holds = filters > 0  # (bin, band)
     holds[0, 0] = holds[-1, -1] = True  # the first and last bin, where every filter is 0
     if not holds.any(0).all():
-        raise ValueError(
+        raise OptionError(
             f"num_bands is too large for {n_bins} bins at {sample_rate} Hz: a mel band would hold "
             f"no bin; got {num_bands}"
         )

@@ -36,7 +36,7 @@ setup(
         "soxr",  # streaming resampler
         "typer",  # command line
         "rich",  # tables and progress bars
-        "platformdirs",  # folders for calibrations and unpacked models
+        "platformdirs",  # folder of unpacked models
         "psutil",  # memory measurement
         "matplotlib",  # plots of quality and cost, training curves
     ],

@@ -13,7 +13,9 @@ import wrapt
 __version__ = "0.1.0"
 __all__ = [
     "Estimate",
+    "FileOptions",
     "MultiDepthPIT",
+    "RecordingOptions",
     "SeparateSpeech",
     "TISDiSSConfig",
     "TISDiSSSeparator",
@@ -23,7 +25,9 @@ __all__ = [
 
 _MODULES = {
     "Estimate": "separate.protocol",
+    "FileOptions": "separate.options",
     "MultiDepthPIT": "network.loss",
+    "RecordingOptions": "separate.options",
     "SeparateSpeech": "separate.speech",
     "TISDiSSConfig": "network.config",
     "TISDiSSSeparator": "network.separator",

@@ -46,6 +46,11 @@ def abbreviated(names: Collection[str], limit: int = 5) -> str:
     return ", ".join(sorted(names)[:limit]) + (f" and {more} more" if more > 0 else "")
 
 
+def span(numbers: Sequence[int]) -> str:
+    """Return the range of numbers as ``3`` or ``2 to 5``; empty if there are none."""
+    return " to ".join(map(str, sorted({min(numbers), max(numbers)}))) if numbers else ""
+
+
 def as_list(value: Any) -> list:
     """Return a copy of a list or tuple as a list, any other value as a list of one."""
     return list(value) if isinstance(value, (list, tuple)) else [value]

@@ -1,11 +1,8 @@
 """Which channels of a recording are separated."""
 
-from typing import Literal, get_args
-
 import numpy as np
 
-Channel = Literal["mean", "left", "right", "each"]
-CHANNELS: tuple[Channel, ...] = get_args(Channel)
+from espnet2_tisdiss.choices import Channel
 
 
 def take_channels(block: np.ndarray, channel: Channel) -> np.ndarray:

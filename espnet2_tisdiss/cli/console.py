@@ -226,11 +226,8 @@ def check_seconds(seconds: float) -> None:
 
 
 @contextlib.contextmanager
-def reporting_torch_errors(advice: str = "try fewer --seconds") -> Iterator[None]:
+def reporting_torch_errors() -> Iterator[None]:
     """Turn errors of PyTorch in the block, mostly out of memory, into a TisdissError.
-
-    Args:
-        advice: what the user can do about it.
 
     Raises:
         TisdissError: PyTorch failed.
@@ -239,7 +236,7 @@ def reporting_torch_errors(advice: str = "try fewer --seconds") -> Iterator[None
         yield
     except (RuntimeError, MemoryError) as error:
         reason = first_line(error)
-        raise TisdissError(f"the model cannot be run: {reason}; {advice}") from error
+        raise TisdissError(f"the model cannot be run: {reason}; try fewer --seconds") from error
 
 
 def check_numbers(least: float, options: dict[str, float | None]) -> None:

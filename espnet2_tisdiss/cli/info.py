@@ -7,19 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from espnet2_tisdiss.cli.calibrate import predictions
 from espnet2_tisdiss.cli.console import (
     DebugOption,
-    DeviceOption,
-    DtypeOption,
     JsonOption,
     ModelArgument,
-    ThreadsOption,
     load_for_command,
-    machine,
     print_facts,
     print_json,
-    set_threads,
 )
 from espnet2_tisdiss.pretrained.bundled import DEFAULT_MODEL
 
@@ -41,24 +35,12 @@ tisdiss info model.zip --json
 
 def command(
     model_name: ModelArgument = DEFAULT_MODEL,
-    device: DeviceOption = "auto",
-    dtype: DtypeOption = "auto",
-    threads: ThreadsOption = None,
     as_json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Describe a model: structure, sizes, sample rate, depths, cost, options.
-
-    Device, dtype and threads select the saved calibration to show.
-    """
-    set_threads(threads)
-    model = load_for_command(model_name, device, dtype, None)
-    found = {
-        **_files(model_name),
-        **_structure(model),
-        **_cost(model),
-        **_calibration(model),
-    }
+    """Describe a model: structure, sizes, sample rate, depths, cost, options."""
+    model = load_for_command(model_name, "cpu", "float32", None)
+    found = {**_files(model_name), **_structure(model), **_cost(model)}
     if as_json:
         print_json(found)
     else:
@@ -139,21 +121,6 @@ def _cost(model: "SeparateSpeech") -> dict[str, Any]:
     return {"macs_per_s": counter.macs_per_s(n_re), "cost_seconds": COUNTED_SECONDS}
 
 
-def _calibration(model: "SeparateSpeech") -> dict[str, Any]:
-    """Return the saved calibration under the present conditions, and these conditions."""
-    from espnet2_tisdiss.separate.budget import CalibrationStore, Conditions
-
-    conditions = Conditions.of(model)
-    kept = CalibrationStore().get(conditions)
-    if kept is None:
-        return {"conditions": dataclasses.asdict(conditions), "calibration": None}
-    fields = dataclasses.asdict(kept)
-    return {
-        "conditions": fields.pop("conditions"),
-        "calibration": {**fields, **predictions(kept, model)},
-    }
-
-
 def _print(found: Mapping[str, Any]) -> None:
     """Print the facts as text, one per line."""
     n_re = found["trained_n_re"]
@@ -176,7 +143,6 @@ def _print(found: Mapping[str, Any]) -> None:
             "supervised at": f"N_re {depths}",
             "cost": f"{found['macs_per_s'] / 1e9:.2f} GMAC per second of audio, at N_re {n_re}",
             "ESPnet": found["espnet"] or "version not in the configuration",
-            "calibration": _kept(found),
         }
     )
     if changed := found["changed_options"]:
@@ -194,12 +160,3 @@ def _coder(coder: Mapping[str, Any]) -> str:
     """Describe an encoder or a decoder in one line."""
     sizes = (f"{name} {value}" for name, value in coder.items() if name != "name")
     return ", ".join([coder["name"], *sizes])
-
-
-def _kept(found: Mapping[str, Any]) -> str:
-    """Describe the saved calibration in one line."""
-    kept, here = found["calibration"], machine(found["conditions"])
-    if kept is None:
-        return f"none saved for {here}; to measure: tisdiss calibrate {found['model']}"
-    rtfs = ", ".join(f"{rtf:.2g} at N_re {n_re}" for n_re, rtf in kept["rtf"].items())
-    return f"RTF {rtfs}, on {here}"

@@ -1,6 +1,5 @@
 """Find the files to separate from the command line: files, folders, patterns and lists."""
 
-import dataclasses
 import glob
 import itertools
 import os
@@ -15,10 +14,10 @@ import soundfile
 from espnet2_tisdiss.cli.streams import STANDARD_INPUT, refuse_address
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.lists import read_paths
-from espnet2_tisdiss.separate.files import Task
+from espnet2_tisdiss.separate.files import InputFile, with_clashes
 
 
-def find_tasks(sources: Iterable[str], out: Path) -> list[Task]:
+def find_inputs(sources: Iterable[str], out: Path) -> list[InputFile]:
     """Return the files that ``sources`` refer to, each once.
 
     A source is one of: a file; a folder, for all audio files below it; a pattern with ``*``, ``?``
@@ -33,24 +32,24 @@ def find_tasks(sources: Iterable[str], out: Path) -> list[Task]:
     Raises:
         TisdissError: a folder, pattern or list yields no files.
     """
-    tasks: list[Task] = []
+    inputs: list[InputFile] = []
     for source in sources:
         refuse_address(source)
         path = Path(source)
         # isfile of os.path is False for paths that cannot be accessed, where pathlib's raises
         if path.suffix == ".scp" and isfile(source):
-            tasks += _from_scp(path, out)
+            inputs += _from_scp(path, out)
         elif isdir(source):
-            tasks += _from_folder(path, out)
+            inputs += _from_folder(path, out)
         elif not os.path.lexists(path) and glob.has_magic(source):
-            tasks += _from_pattern(source, out)
+            inputs += _from_pattern(source, out)
         else:  # a missing file is reported later, and the others are separated
-            tasks.append(Task(path, out, "stdin" if source == STANDARD_INPUT else path.stem))
-    tasks = list(dict.fromkeys(tasks))  # duplicates are separated once
-    return _with_clashes(tasks)
+            inputs.append(InputFile(path, out, "stdin" if source == STANDARD_INPUT else path.stem))
+    inputs = list(dict.fromkeys(inputs))  # duplicates are separated once
+    return with_clashes(inputs)
 
 
-def _from_pattern(pattern: str, out: Path) -> list[Task]:
+def _from_pattern(pattern: str, out: Path) -> list[InputFile]:
     """Return the files that a pattern matches, without those in ``out`` if that is below it."""
     files = [Path(name) for name in sorted(glob.glob(pattern, recursive=True)) if isfile(name)]
     parts = itertools.takewhile(lambda part: not glob.has_magic(part), Path(pattern).parts)
@@ -59,10 +58,10 @@ def _from_pattern(pattern: str, out: Path) -> list[Task]:
         files = [file for file in files if written not in file.resolve().parents]
     if not files:
         raise TisdissError(f"{pattern}: matches no file; check the pattern, and put it in quotes")
-    return [Task(file, out / file.parent.relative_to(fixed), file.stem) for file in files]
+    return [InputFile(file, out / file.parent.relative_to(fixed), file.stem) for file in files]
 
 
-def _from_scp(scp: Path, out: Path) -> list[Task]:
+def _from_scp(scp: Path, out: Path) -> list[InputFile]:
     """Return the files of a Kaldi list."""
     table = read_paths(scp)
     for key in table:
@@ -70,14 +69,14 @@ def _from_scp(scp: Path, out: Path) -> list[Task]:
             raise TisdissError(
                 f"{scp}: {key}: not a file name; separated files are named by the keys"
             )
-    return [Task(Path(path), out, key) for key, path in table.items()]
+    return [InputFile(Path(path), out, key) for key, path in table.items()]
 
 
-def _from_folder(folder: Path, out: Path) -> list[Task]:
+def _from_folder(folder: Path, out: Path) -> list[InputFile]:
     """Return the audio files below a folder, except hidden files and those in ``out``."""
     suffixes = {f".{name.lower()}" for name in soundfile.available_formats()} | {".aif", ".oga"}
     suffixes -= {".raw"}  # has no header, so it cannot be read
-    tasks = []
+    inputs = []
     for place, folders, names in os.walk(folder, onerror=_refuse_folder):
         here = Path(place)
         folders[:] = sorted(
@@ -88,37 +87,29 @@ def _from_folder(folder: Path, out: Path) -> list[Task]:
         for name in sorted(names):
             if Path(name).suffix.lower() in suffixes and not name.startswith("."):
                 path = here / name
-                tasks.append(Task(path, out / here.relative_to(folder), path.stem))
-    if not tasks:
+                inputs.append(InputFile(path, out / here.relative_to(folder), path.stem))
+    if not inputs:
         raise TisdissError(
             f"{folder}: holds no audio files (.wav, .flac and so on), nor do its subfolders"
         )
-    return tasks
+    return inputs
 
 
 def _refuse_folder(error: OSError) -> None:
     raise TisdissError(f"{error.filename}: cannot be read ({error.strerror}); leave it out")
 
 
-def _with_clashes(tasks: list[Task]) -> list[Task]:
-    """Return the tasks, with ``clash`` set where the output would overwrite that of another."""
-    names: dict[tuple[Path, str], Path] = {}
-    return [
-        task if other == task.source else dataclasses.replace(task, clash=other)
-        for task in tasks
-        for other in [names.setdefault((task.folder, task.name), task.source)]
-    ]
-
-
-def without_separated(tasks: Sequence[Task], pattern: str, suffix: str, skip: bool) -> list[Task]:
-    """Return the tasks without files that are named like the output of another task.
+def without_separated(
+    inputs: Sequence[InputFile], pattern: str, suffix: str, skip: bool
+) -> list[InputFile]:
+    """Return the inputs without files that are named like the output of another one.
 
     Such files come from an earlier run that wrote beside the recordings.
 
     Args:
-        tasks: all files to separate.
+        inputs: all files to separate.
         pattern: pattern of output names; see
-            :func:`~espnet2_tisdiss.separate.files.full_pattern`.
+            :func:`~espnet2_tisdiss.separate.options.FileOptions`.
         suffix: suffix of output names.
         skip: drop such files; otherwise they are an error.
 
@@ -126,18 +117,18 @@ def without_separated(tasks: Sequence[Task], pattern: str, suffix: str, skip: bo
         TisdissError: there are such files, and ``skip`` is false: they would be overwritten.
     """
     names = re.compile(_expression(pattern) + re.escape(suffix), re.DOTALL)
-    sources = {(os.path.realpath(task.folder), task.name): task.source for task in tasks}
+    sources = {(os.path.realpath(item.folder), item.name): item.source for item in inputs}
     levels = 1 + pattern.count("/")  # a pattern may contain folders
     kept = []
-    for task in tasks:
-        parts = Path(os.path.realpath(task.source)).parts
+    for item in inputs:
+        parts = Path(os.path.realpath(item.source)).parts
         folder, found = parts[:-levels], names.fullmatch("/".join(parts[-levels:]))
         source = found and folder and sources.get((str(Path(*folder)), found["name"]))
         if not source:
-            kept.append(task)
+            kept.append(item)
         elif not skip:
             raise TisdissError(
-                f"{task.source}: has the name of a separated file of {source}; leave it out, or "
+                f"{item.source}: has the name of a separated file of {source}; leave it out, or "
                 "choose another output folder"
             )
     return kept

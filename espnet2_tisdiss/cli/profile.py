@@ -106,8 +106,8 @@ def _measure(
 
 def _about(model: "SeparateSpeech", name: str, seconds: float, repeats: int) -> dict[str, Any]:
     """Return the model and the conditions of the measurement."""
+    from espnet2_tisdiss.evaluate.conditions import Conditions
     from espnet2_tisdiss.evaluate.cost import parameters
-    from espnet2_tisdiss.separate.budget import Conditions
 
     conditions = Conditions.of(model)
     return {

@@ -17,7 +17,7 @@ from typing import BinaryIO
 from espnet2_tisdiss.atomic import PREFIX
 from espnet2_tisdiss.audio.writing import folder_errors
 from espnet2_tisdiss.errors import TisdissError
-from espnet2_tisdiss.separate.files import Task
+from espnet2_tisdiss.separate.files import InputFile
 
 STANDARD_INPUT = "-"
 
@@ -32,49 +32,49 @@ def refuse_address(source: str) -> None:
 
 
 @contextlib.contextmanager
-def copied_streams(tasks: Sequence[Task], folder: Path) -> Iterator[list[Task]]:
-    """Provide the tasks with a copy of each stream, which is deleted when the block ends.
+def copied_streams(inputs: Sequence[InputFile], folder: Path) -> Iterator[list[InputFile]]:
+    """Provide the inputs with a copy of each stream, which is deleted when the block ends.
 
     Args:
-        tasks: all files to separate.
+        inputs: all files to separate.
         folder: folder for the copies, which has room for the results, too.
 
     Raises:
         TisdissError: standard input is a terminal, or a copy cannot be written.
     """
     with contextlib.ExitStack() as stack:
-        yield [_copied(task, folder, stack) if _is_stream(task) else task for task in tasks]
+        yield [_copied(item, folder, stack) if _is_stream(item) else item for item in inputs]
 
 
-def _is_stream(task: Task) -> bool:
-    if str(task.source) == STANDARD_INPUT:
+def _is_stream(item: InputFile) -> bool:
+    if str(item.source) == STANDARD_INPUT:
         return True
     try:
-        mode = os.stat(task.source).st_mode
+        mode = os.stat(item.source).st_mode
     except OSError:  # reported later
         return False
     return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
 
 
-def _copied(task: Task, folder: Path, stack: contextlib.ExitStack) -> Task:
+def _copied(item: InputFile, folder: Path, stack: contextlib.ExitStack) -> InputFile:
     with folder_errors(folder):
         temporary = tempfile.NamedTemporaryFile(prefix=PREFIX, dir=folder)  # noqa: SIM115
         copy = stack.enter_context(temporary)
     with contextlib.ExitStack() as source:
-        stream = _open(task, source)
+        stream = _open(item, source)
         with folder_errors(folder):
             shutil.copyfileobj(stream, copy)
             copy.flush()
-    return dataclasses.replace(task, copy=Path(copy.name))
+    return dataclasses.replace(item, copy=Path(copy.name))
 
 
-def _open(task: Task, stack: contextlib.ExitStack) -> BinaryIO:
-    if str(task.source) != STANDARD_INPUT:
+def _open(item: InputFile, stack: contextlib.ExitStack) -> BinaryIO:
+    if str(item.source) != STANDARD_INPUT:
         try:
-            return stack.enter_context(open(task.source, "rb"))
+            return stack.enter_context(open(item.source, "rb"))
         except OSError as error:
             raise TisdissError(
-                f"{task.source}: cannot be opened ({error.strerror}); check its permissions"
+                f"{item.source}: cannot be opened ({error.strerror}); check its permissions"
             ) from None
     if sys.stdin is None or sys.stdin.isatty():
         raise TisdissError(

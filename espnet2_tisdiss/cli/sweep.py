@@ -209,7 +209,7 @@ def _about(
     batch: int,
 ) -> dict[str, Any]:
     """Return the model, the data set and the conditions of the measurement."""
-    from espnet2_tisdiss.separate.budget import Conditions
+    from espnet2_tisdiss.evaluate.conditions import Conditions
 
     conditions = Conditions.of(model)
     done = [one for one in scored if one.status == "done"]

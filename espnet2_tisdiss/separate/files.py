@@ -4,37 +4,35 @@ An error in one file ends that file alone and becomes its reason. Outputs have t
 they are complete. Axis letters: j speaker, n sample.
 """
 
+import dataclasses
 import functools
 import itertools
 import logging
 import math
 import stat
-import string
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from espnet2_tisdiss.audio.notices import Notice
 from espnet2_tisdiss.audio.reading import AudioInfo, probe, read_blocks
 from espnet2_tisdiss.audio.spool import Spool
-from espnet2_tisdiss.audio.writing import AudioWriter, OutputFormat
-from espnet2_tisdiss.checks import check_choice
-from espnet2_tisdiss.errors import TisdissError, first_line
-from espnet2_tisdiss.separate.chunking import Chunk, Chunking
-from espnet2_tisdiss.separate.loudness import DEFAULT_SCALE, ScaleStatistics, Scaling, headroom_gain
+from espnet2_tisdiss.audio.writing import AudioWriter
+from espnet2_tisdiss.choices import Channel, Existing
+from espnet2_tisdiss.errors import AudioError, TisdissError, first_line
+from espnet2_tisdiss.separate.budget import TimeBudget
+from espnet2_tisdiss.separate.chunking import Chunk
+from espnet2_tisdiss.separate.loudness import ScaleStatistics, Scaling, headroom_gain
+from espnet2_tisdiss.separate.options import FileOptions
 from espnet2_tisdiss.separate.protocol import Model
-from espnet2_tisdiss.separate.recordings import Depths, Track
-
-Rate = Literal["same", "model"] | int
-EXISTING = ("refuse", "skip", "overwrite")
+from espnet2_tisdiss.separate.recordings import Track, separate_chunks
 
 
 @dataclass(frozen=True)
-class Task:
+class InputFile:
     """One file to separate.
 
     Attributes:
@@ -57,112 +55,69 @@ class Task:
         return self.copy or self.source
 
 
-@dataclass(frozen=True)
-class Options:
-    """How files are separated and written.
+def with_clashes(inputs: Sequence[InputFile]) -> list[InputFile]:
+    """Return the inputs, with ``clash`` set where the output would overwrite that of another."""
+    names: dict[tuple[Path, str], Path] = {}
+    return [
+        item if other == item.source else dataclasses.replace(item, clash=other)
+        for item in inputs
+        for other in [names.setdefault((item.folder, item.name), item.source)]
+    ]
 
-    Attributes:
-        depths: the depths; each gives a set of files.
-        chunking: in samples at the model's rate.
-        channel: one of :data:`~espnet2_tisdiss.audio.channels.CHANNELS`.
-        scale: one of :data:`~espnet2_tisdiss.separate.loudness.SCALES`.
-        output: format of the written files.
-        rate: their sample rate: "same" as the recording's, the "model"'s, or in Hz.
-        pattern: file names without suffix, with ``{name}``, ``{speaker}`` and, where there are
-            several, ``{channel}`` and ``{n_re}``; None: these, in a row.
-        existing: what to do if an output exists: one of :data:`EXISTING`.
-        batch_size: the most chunks to separate at once.
-        keep_rumble: do not remove what lies below 20 Hz.
-    """
 
-    depths: Depths
-    chunking: Chunking
-    channel: str = "mean"
-    scale: str = DEFAULT_SCALE
-    output: OutputFormat = field(default_factory=OutputFormat)
-    rate: Rate = "same"
-    pattern: str | None = None
-    existing: str = "refuse"
-    batch_size: int = 1
-    keep_rumble: bool = False
-
-    def __post_init__(self):
-        check_choice("existing", self.existing, EXISTING)
-        pattern = full_pattern(self.pattern, self.channel, len(self.depths.n_re) > 1)
-        object.__setattr__(self, "pattern", pattern)
-
-    def path(self, task: Task, n_re: int, channel: int, speaker: int) -> Path:
-        """Return the file of a speaker (from 1) of a channel (from 1) at a depth."""
-        name = self.pattern.format(name=task.name, n_re=n_re, channel=channel, speaker=speaker)
-        return task.folder / f"{name}{self.output.suffix}"
-
-    def paths(self, task: Task, channel: int, num_spk: int) -> list[Path]:
-        """Return the files of a channel (from 1), speaker by speaker, depth by depth."""
-        return [
-            self.path(task, n_re, channel, speaker)
-            for n_re in self.depths.n_re
-            for speaker in range(1, num_spk + 1)
+def output_paths(item: InputFile, options: FileOptions, channel: int, num_spk: int) -> list[Path]:
+    """Return the files of a channel (from 1), speaker by speaker, depth by depth."""
+    return [
+        item.folder / (name + options.output.suffix)
+        for n_re in options.depths
+        for speaker in range(1, num_spk + 1)
+        for name in [
+            options.file_names.format(name=item.name, n_re=n_re, channel=channel, speaker=speaker)
         ]
-
-    def out_rate(self, rate: int, model_rate: int) -> int:
-        """Return the sample rate of the outputs for a recording at ``rate`` Hz."""
-        wanted = {"same": rate, "model": model_rate}.get(self.rate, self.rate)
-        return self.output.rate_for(wanted)
-
-    def is_settled(self, paths: Iterable[Path]) -> bool:
-        """Return whether the outputs that exist leave nothing to do.
-
-        Raises:
-            TisdissError: one of the paths cannot be written.
-        """
-        exist = [_exists(path) for path in paths]
-        return {"refuse": any, "skip": all}.get(self.existing, lambda _: False)(exist)
+    ]
 
 
-_MARKS = {
-    "name": "{name}",
-    "channel": "_ch{channel}",
-    "n_re": "_re{n_re}",
-    "speaker": "_spk{speaker}",
-}
-
-
-def full_pattern(pattern: str | None, channel: str, several_depths: bool) -> str:
-    """Return the checked pattern of file names, or the default one.
-
-    Args:
-        pattern: as for :class:`Options`.
-        channel: as for :class:`Options`.
-        several_depths: whether files are written for several depths.
+def is_settled(paths: Iterable[Path], existing: Existing) -> bool:
+    """Return whether the outputs that exist leave nothing to do.
 
     Raises:
-        TisdissError: outputs would share a name, or the pattern has an unknown field.
+        TisdissError: one of the paths cannot be written.
     """
-    several = {"channel": channel == "each", "n_re": several_depths}
-    needed = [field for field in _MARKS if several.get(field, True)]
-    if pattern is None:
-        return "".join(_MARKS[field] for field in needed)
-    try:
-        parsed = list(string.Formatter().parse(pattern))
-    except ValueError:  # unbalanced braces
-        parsed = []
-    marks = [mark for mark in parsed if mark[1] is not None]
-    inside = not Path(pattern).is_absolute() and ".." not in Path(pattern).parts
-    plain = inside and all(
-        field in _MARKS and not form and not kind for _, field, form, kind in marks
-    )
-    if not inside or not plain or not {field for _, field, _, _ in marks}.issuperset(needed):
-        wanted = ", ".join(f"{{{field}}}" for field in needed)
-        raise TisdissError(
-            f"the pattern of file names must hold {wanted} as they are, and stay in the "
-            f"output folder: {pattern}"
-        )
-    return pattern
+    exist = [_exists(path) for path in paths]
+    return existing != "overwrite" and (all if existing == "skip" else any)(exist)
+
+
+def durations_of(inputs: Iterable[InputFile], channel: Channel) -> dict[InputFile, list[float]]:
+    """Return, for each file, the seconds of each channel to separate.
+
+    Unreadable files get an empty list; their error is reported when they are separated.
+    """
+    durations: dict[InputFile, list[float]] = {}
+    for item in inputs:
+        durations[item] = []
+        with suppress(AudioError):
+            info = probe(item.path, on_notice=lambda notice: None)  # reported with the file
+            durations[item] = [info.duration] * (info.channels if channel == "each" else 1)
+    return durations
+
+
+def to_separate(
+    durations: Mapping[InputFile, list[float]], options: FileOptions, num_spk: int
+) -> list[list[float]]:
+    """Return the seconds of each channel of the files that are not settled."""
+    work = []
+    for item, channels in durations.items():
+        numbers = range(1, len(channels) + 1)
+        paths = [path for n in numbers for path in output_paths(item, options, n, num_spk)]
+        with suppress(TisdissError):  # reported when the file is separated
+            if item.clash is None and not is_settled(paths, options.existing):
+                work.append(channels)
+    return work
 
 
 @dataclass
-class Outcome:
-    """Result of separating a file.
+class FileResult:
+    """What became of an input file.
 
     Attributes:
         source: the recording.
@@ -197,28 +152,30 @@ class Outcome:
 
 def separate_files(
     model: Model,
-    tasks: Sequence[Task],
-    options: Options,
+    inputs: Sequence[InputFile],
+    options: FileOptions,
+    budget: TimeBudget | None = None,
     on_progress: Callable[[float], None] = lambda seconds: None,
-) -> Iterator[Outcome]:
+) -> Iterator[FileResult]:
     """Separate files, one after the other; chunks of several may share a batch.
 
     Args:
         model: the model.
-        tasks: the files.
-        options: how.
+        inputs: the files.
+        options: how, with the depths for this model.
+        budget: the time that limits the depth, if any.
         on_progress: called with the seconds of audio finished since the last call, including
             skipped and failed files.
 
     Yields:
-        An outcome for each file, in the order in which they finish.
+        A result for each file, in the order in which they finish.
     """
     recordings: list[_Recording] = []  # open ones; several when they share a batch
     try:
-        pieces = _pieces(model, tasks, options, recordings)
+        pieces = _pieces(model, inputs, options, recordings)
         for batch in _batches(pieces, options.batch_size):
             work = [piece for piece in batch if piece.chunk is not None]
-            for piece, estimates, n_re in _separated(model, options.depths, work):
+            for piece, estimates, n_re in _separated(model, work, options, budget):
                 with piece.recording.failing_alone():
                     piece.recording.join(piece, estimates, n_re)
                     on_progress(piece.recording.advance(piece.seconds))
@@ -229,7 +186,7 @@ def separate_files(
                     recordings.remove(piece.recording)
                     piece.recording.close()
                     on_progress(piece.recording.advance(math.inf))
-                    yield piece.recording.outcome
+                    yield piece.recording.result
     finally:
         for recording in recordings:
             recording.close()
@@ -247,13 +204,13 @@ class _Piece:
 
 def _pieces(
     model: Model,
-    tasks: Sequence[Task],
-    options: Options,
+    inputs: Sequence[InputFile],
+    options: FileOptions,
     recordings: list["_Recording"],
 ) -> Iterator[_Piece]:
     """Yield the chunks and the end of every file; a file that fails yields its end next."""
-    for task in tasks:
-        recording = _Recording(model, task, options)
+    for item in inputs:
+        recording = _Recording(model, item, options)
         recordings.append(recording)
         with recording.failing_alone():
             if recording.open():
@@ -276,13 +233,14 @@ def _batches(pieces: Iterable[_Piece], size: int) -> Iterator[list[_Piece]]:
 
 
 def _separated(
-    model: Model, depths: Depths, work: Sequence[_Piece]
+    model: Model, work: Sequence[_Piece], options: FileOptions, budget: TimeBudget | None
 ) -> Iterator[tuple[_Piece, list[np.ndarray], int]]:
     """Yield each piece with its estimates (j, n), one per depth, and its repetitions."""
     if not work:
         return
     try:
-        takes, n_used = depths.separate(model, [piece.chunk.samples for piece in work])
+        waves = [piece.chunk.samples for piece in work]
+        takes, n_used = separate_chunks(model, waves, options, budget)
     except (RuntimeError, MemoryError) as error:  # PyTorch's are mostly out of memory
         logging.debug("separation failed", exc_info=True)
         reason = first_line(error)
@@ -297,31 +255,31 @@ def _separated(
 class _Recording:
     """A file in progress."""
 
-    def __init__(self, model: Model, task: Task, options: Options):
-        self._model, self._task, self._options = model, task, options
-        self.outcome = Outcome(task.source, "done")
+    def __init__(self, model: Model, item: InputFile, options: FileOptions):
+        self._model, self._item, self._options = model, item, options
+        self.result = FileResult(item.source, "done")
         self._stack = ExitStack()
         self._channels: list[_Channel] = []
         self._reported = 0.0
 
     def open(self) -> bool:
         """Check the file and open its spools; return whether there is work to do."""
-        if self._task.clash is not None:
+        if self._item.clash is not None:
             raise TisdissError(
-                f"has the same output names as {self._task.clash}; separate it alone, "
+                f"has the same output names as {self._item.clash}; separate it alone, "
                 "into another folder"
             )
-        info = probe(self._task.path, self._note)
-        outcome, options = self.outcome, self._options
-        outcome.seconds, outcome.rate = info.duration, info.rate
-        outcome.out_rate = options.out_rate(info.rate, self._model.sample_rate)
-        outcome.channels = info.channels
-        outcome.separated_channels = info.channels if options.channel == "each" else 1
-        channels = range(outcome.separated_channels)
+        info = probe(self._item.path, self._note)
+        result, options = self.result, self._options
+        result.seconds, result.rate = info.duration, info.rate
+        result.out_rate = options.out_rate(info.rate, self._model.sample_rate)
+        result.channels = info.channels
+        result.separated_channels = info.channels if options.channel == "each" else 1
+        channels = range(result.separated_channels)
         paths = [path for channel in channels for path in self._paths(channel)]
-        if options.is_settled(paths):
+        if is_settled(paths, options.existing):
             if options.existing == "skip":
-                outcome.status, outcome.outputs = "skipped", paths
+                result.status, result.outputs = "skipped", paths
                 return False
             existing = next(filter(_exists, paths))
             raise TisdissError(
@@ -329,7 +287,7 @@ class _Recording:
                 "--out names another folder"
             )
         for _ in channels:
-            channel = _Channel(self._model, self._task.folder, info, options)
+            channel = _Channel(self._model, self._item.folder, info, options)
             self._channels.append(channel)
             self._stack.enter_context(channel.spool)
         return True
@@ -337,48 +295,48 @@ class _Recording:
     def read(self) -> Iterator[_Piece]:
         """Yield the chunks of all channels."""
         frames = 0
-        blocks = read_blocks(self._task.path, self._options.channel, on_notice=self._note)
+        blocks = read_blocks(self._item.path, self._options.channel, on_notice=self._note)
         for block in blocks:
             frames += block.shape[1]
             for channel, samples in zip(self._channels, block, strict=True):
                 yield from self._piece(channel, channel.track.read(samples))
-            if self.outcome.status == "failed":
+            if self.result.status == "failed":
                 return
-        self.outcome.seconds = frames / self.outcome.rate
+        self.result.seconds = frames / self.result.rate
         for channel in self._channels:
             yield from self._piece(channel, channel.track.end())
 
     def join(self, piece: _Piece, estimates: list[np.ndarray], n_re: int) -> None:
         """Join the estimates of a chunk."""
-        if self.outcome.status == "failed":
+        if self.result.status == "failed":
             return
         if not all(np.isfinite(estimate).all() for estimate in estimates):
             raise TisdissError("the model's estimate is not finite; is the recording far too loud?")
         piece.track.join(piece.chunk, estimates)
-        self.outcome.n_re.append(n_re)
+        self.result.n_re.append(n_re)
 
     def advance(self, seconds: float) -> float:
         """Return the part of ``seconds`` to report, capped at what remains of the recording."""
-        total = self.outcome.seconds * self.outcome.separated_channels
+        total = self.result.seconds * self.result.separated_channels
         reported = max(0.0, min(seconds, total - self._reported))
         self._reported += reported
         return reported
 
     def write(self) -> None:
         """Write the outputs after all chunks are joined."""
-        if self.outcome.status != "done":
+        if self.result.status != "done":
             return
         for channel in self._channels:
             channel.track.close()
         takes = list(self._takes())
         # the peak of the scaled samples is known only after a pass over them
-        self.outcome.peak = max(
+        self.result.peak = max(
             float(np.abs(block).max()) for _, scaled in takes for block in scaled()
         )
         if self._options.output.clips:
-            self.outcome.gain = headroom_gain(self.outcome.peak)
+            self.result.gain = headroom_gain(self.result.peak)
         for paths, scaled in takes:
-            self._write_speakers(paths, (self.outcome.gain * block for block in scaled()))
+            self._write_speakers(paths, (self.result.gain * block for block in scaled()))
 
     def close(self) -> None:
         """Delete the spools."""
@@ -386,10 +344,10 @@ class _Recording:
 
     def fail(self, reason: str) -> None:
         """Mark this file as failed; no more of it is read or written."""
-        source = f"{self._task.source}: "
-        reason = reason.removeprefix(f"{self._task.path}: ")
-        self.outcome.status = "failed"
-        self.outcome.reason = reason if reason.startswith(source) else source + reason
+        source = f"{self._item.source}: "
+        reason = reason.removeprefix(f"{self._item.path}: ")
+        self.result.status = "failed"
+        self.result.reason = reason if reason.startswith(source) else source + reason
 
     @contextmanager
     def failing_alone(self) -> Iterator[None]:
@@ -402,12 +360,12 @@ class _Recording:
             self.fail("out of memory; shorter chunks need less")
 
     def _note(self, notice: Notice) -> None:
-        if notice.text not in self.outcome.notices:
-            self.outcome.notices.append(notice.text)
+        if notice.text not in self.result.notices:
+            self.result.notices.append(notice.text)
 
     def _paths(self, channel: int) -> list[Path]:
         """Return the files of a channel (from 0), speaker by speaker, depth by depth."""
-        return self._options.paths(self._task, channel + 1, self._model.num_spk)
+        return output_paths(self._item, self._options, channel + 1, self._model.num_spk)
 
     def _piece(self, channel: "_Channel", chunks: Sequence[Chunk]) -> Iterator[_Piece]:
         for chunk in chunks:
@@ -419,7 +377,7 @@ class _Recording:
 
     def _takes(self) -> Iterator[tuple[tuple[Path, ...], Callable[[], Iterator[np.ndarray]]]]:
         """Yield the speakers' files and a function that yields their blocks (j, n)."""
-        depths, num_spk = range(len(self._options.depths.n_re)), self._model.num_spk
+        depths, num_spk = range(len(self._options.depths)), self._model.num_spk
         scalings = [
             Scaling.of(self._options.scale, [one.statistics[depth] for one in self._channels])
             for depth in depths
@@ -433,7 +391,7 @@ class _Recording:
     def _write_speakers(self, paths: Sequence[Path], blocks: Iterable[np.ndarray]) -> None:
         """Write each row of the blocks (j, n) to its file."""
         with ExitStack() as stack:
-            rate, output = self.outcome.out_rate, self._options.output
+            rate, output = self.result.out_rate, self._options.output
             frames = self._channels[0].spool.frames
             writers = [
                 stack.enter_context(AudioWriter(path, rate, frames, output)) for path in paths
@@ -441,21 +399,21 @@ class _Recording:
             for block in blocks:
                 for writer, samples in zip(writers, block, strict=True):
                     writer.write(samples)
-        self.outcome.outputs += paths
+        self.result.outputs += paths
 
 
 class _Channel:
     """One channel of a recording in progress and its estimates so far."""
 
-    def __init__(self, model: Model, folder: Path, info: AudioInfo, options: Options):
-        depths = len(options.depths.n_re)
+    def __init__(self, model: Model, folder: Path, info: AudioInfo, options: FileOptions):
+        depths = len(options.depths)
         self.spool = Spool(folder, 1 + depths * model.num_spk)
         self.statistics = [ScaleStatistics(model.num_spk) for _ in range(depths)]
         self.track = Track(
             info.rate,
             model.sample_rate,
             options.out_rate(info.rate, model.sample_rate),
-            options.chunking,
+            options.chunking(model.sample_rate),
             depths,
             model.num_spk,
             self._keep,

@@ -13,7 +13,9 @@ from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from espnet2_tisdiss.separate.files import Options, Outcome, Task, separate_files
+from espnet2_tisdiss.separate.budget import TimeBudget
+from espnet2_tisdiss.separate.files import FileResult, InputFile, separate_files
+from espnet2_tisdiss.separate.options import FileOptions
 
 # how long a terminated process may take to exit
 END_S = 10.0
@@ -21,38 +23,40 @@ END_S = 10.0
 
 def separate_in_jobs(
     model: dict[str, Any],
-    tasks: Sequence[Task],
-    options: Options,
+    inputs: Sequence[InputFile],
+    options: FileOptions,
     jobs: int,
     threads: int,
+    budget: TimeBudget | None = None,
     on_progress: Callable[[float], None] = lambda seconds: None,
-) -> Iterator[Outcome]:
+) -> Iterator[FileResult]:
     """Separate files as :func:`~espnet2_tisdiss.separate.files.separate_files`, in processes.
 
     Args:
         model: arguments of :meth:`SeparateSpeech.from_pretrained`.
-        tasks: the files; a process gets ``batch_size`` of them at a time.
-        options: how.
+        inputs: the files; a process gets ``batch_size`` of them at a time.
+        options: how, with the depths for this model.
         jobs: processes.
         threads: threads of each.
+        budget: the time of each that limits the depth, if any.
         on_progress: called with seconds of audio.
 
     Yields:
-        An outcome for each file. When a process dies, its current files fail and a new process
+        A result for each file. When a process dies, its current files fail and a new process
         continues with the rest.
     """
     # few files are spread over all processes
-    size = max(1, min(options.batch_size, len(tasks) // jobs))
-    shares = deque(itertools.batched(tasks, size))
+    size = max(1, min(options.batch_size, len(inputs) // jobs))
+    shares = deque(itertools.batched(inputs, size))
     workers: list[_Worker] = []
     try:
         for _ in range(min(jobs, len(shares))):
-            workers.append(_Worker(model, options, threads))
+            workers.append(_Worker(model, options, threads, budget))
         while workers:
             for worker in _ready(workers):
                 match worker.message():
-                    case Outcome() as outcome:
-                        yield outcome
+                    case FileResult() as result:
+                        yield result
                     case float(seconds):
                         on_progress(seconds)
                     case "ready":
@@ -61,10 +65,10 @@ def separate_in_jobs(
                         workers.remove(worker)
                         yield from worker.lost()
                         if shares and worker.has_begun:
-                            workers.append(_Worker(model, options, threads))
-        for task in itertools.chain.from_iterable(shares):
+                            workers.append(_Worker(model, options, threads, budget))
+        for item in itertools.chain.from_iterable(shares):
             reason = "no process could load the model; use fewer jobs"
-            yield Outcome(task.source, "failed", f"{task.source}: {reason}")
+            yield FileResult(item.source, "failed", f"{item.source}: {reason}")
     finally:
         for worker in workers:
             worker.interrupt()
@@ -80,44 +84,50 @@ class _Worker:
         has_begun: whether it has asked for work.
     """
 
-    def __init__(self, model: dict[str, Any], options: Options, threads: int):
+    def __init__(
+        self,
+        model: dict[str, Any],
+        options: FileOptions,
+        threads: int,
+        budget: TimeBudget | None,
+    ):
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         self.has_begun = False
-        self._tasks: list[Task] = []  # in progress
-        arguments = (theirs, model, options, threads)
+        self._inputs: list[InputFile] = []  # in progress
+        arguments = (theirs, model, options, threads, budget)
         self._process = context.Process(target=_work, args=arguments, daemon=True)
         with _signals_blocked():
             self._process.start()
         theirs.close()  # the worker holds the only copy, so that its death closes the pipe
 
-    def message(self) -> Outcome | float | str:
+    def message(self) -> FileResult | float | str:
         """Return the next message of the process, or "ended" if it has ended."""
         try:
             message = self.connection.recv()
         except (EOFError, OSError):
             return "ended"
-        if isinstance(message, Outcome):
-            del self._tasks[0]  # files finish in order
+        if isinstance(message, FileResult):
+            del self._inputs[0]  # files finish in order
         self.has_begun = True
         return message
 
-    def give(self, shares: deque[tuple[Task, ...]]) -> None:
+    def give(self, shares: deque[tuple[InputFile, ...]]) -> None:
         """Send the first share, or an empty one that ends the process."""
         share = shares.popleft() if shares else ()
         try:
             self.connection.send(share)
-            self._tasks = list(share)
+            self._inputs = list(share)
         except OSError:  # it has died, which is its next message
             if share:
                 shares.appendleft(share)
 
-    def lost(self) -> Iterator[Outcome]:
-        """Yield a failed outcome for each file in progress when the process died."""
+    def lost(self) -> Iterator[FileResult]:
+        """Yield a failed result for each file in progress when the process died."""
         self.end()
         reason = f"its process died ({self._cause()}), possibly out of memory; use fewer jobs"
-        for task in self._tasks:
-            yield Outcome(task.source, "failed", f"{task.source}: {reason}")
+        for item in self._inputs:
+            yield FileResult(item.source, "failed", f"{item.source}: {reason}")
 
     def interrupt(self) -> None:
         """Ask it to end; it removes its unfinished files."""
@@ -156,7 +166,13 @@ def _signals_blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _work(connection: Connection, model: dict[str, Any], options: Options, threads: int) -> None:
+def _work(
+    connection: Connection,
+    model: dict[str, Any],
+    options: FileOptions,
+    threads: int,
+    budget: TimeBudget | None,
+) -> None:
     """Separate shares of files until an empty one comes; runs in the worker process."""
     # the end by a signal or of the parent process needs no traceback
     with suppress(KeyboardInterrupt, EOFError, ConnectionError):
@@ -170,7 +186,7 @@ def _work(connection: Connection, model: dict[str, Any], options: Options, threa
         loaded = SeparateSpeech.from_pretrained(**model)
         connection.send("ready")
         while share := connection.recv():
-            for outcome in separate_files(loaded, share, options, connection.send):
-                connection.send(outcome)
+            for result in separate_files(loaded, share, options, budget, connection.send):
+                connection.send(result)
             connection.send("ready")
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # no unfinished file is left

@@ -1,7 +1,7 @@
 """Output scale: how loud the separated signals are.
 
 SI-SNR ignores scale, so the estimates of a model trained with it may be a hundred times too loud,
-each by a different factor. :data:`SCALES` are the choices:
+each by a different factor. The choices of ``scale`` are:
 
 * ``estimate``: unscaled;
 * ``peak``: one gain for all speakers and channels of a recording, which brings the largest sample
@@ -24,9 +24,8 @@ from typing import Self
 import numpy as np
 
 from espnet2_tisdiss.checks import check_choice
+from espnet2_tisdiss.choices import SCALES, Scale
 
-SCALES = ("estimate", "peak", "level", "mixture")
-DEFAULT_SCALE = "level"
 PEAK = 0.9
 # the largest 16-bit sample: no integer format clips it
 FULL_SCALE = 1 - 2**-15
@@ -74,11 +73,11 @@ class Scaling:
     share_rest: bool = False
 
     @classmethod
-    def of(cls, scale: str, channels: Sequence[ScaleStatistics]) -> list[Self]:
+    def of(cls, scale: Scale, channels: Sequence[ScaleStatistics]) -> list[Self]:
         """Return the scaling of each channel of a recording, from their statistics.
 
         Raises:
-            ValueError: ``scale`` is not in :data:`SCALES`.
+            ValueError: ``scale`` is none of the choices.
         """
         check_choice("scale", scale, SCALES)
         if scale in ("level", "mixture"):
@@ -95,18 +94,18 @@ class Scaling:
         return scaled.astype(estimates.dtype)
 
 
-def rescale(scale: str, mixture: np.ndarray, estimates: np.ndarray) -> np.ndarray:
+def rescale(scale: Scale, mixture: np.ndarray, estimates: np.ndarray) -> np.ndarray:
     """Scale one channel in memory, as :func:`rescale_channels` does."""
     return rescale_channels(scale, [mixture], [estimates])[0]
 
 
 def rescale_channels(
-    scale: str, mixtures: Sequence[np.ndarray], estimates: Sequence[np.ndarray]
+    scale: Scale, mixtures: Sequence[np.ndarray], estimates: Sequence[np.ndarray]
 ) -> list[np.ndarray]:
     """Scale the channels of a recording in memory.
 
     Args:
-        scale: one of :data:`SCALES`.
+        scale: the choice.
         mixtures: (n,) of each channel.
         estimates: (j, n) of each channel.
 
@@ -114,7 +113,7 @@ def rescale_channels(
         (j, n) of each channel, of the estimates' type.
 
     Raises:
-        ValueError: ``scale`` is not in :data:`SCALES`.
+        ValueError: ``scale`` is none of the choices.
     """
     if scale == "estimate":  # no statistics needed
         return list(estimates)

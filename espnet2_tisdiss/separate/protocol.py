@@ -1,4 +1,7 @@
-"""What the modules below ``speech`` need of a loaded model. Axis letters: b batch, j speaker."""
+"""What the modules below ``speech`` need of a loaded model.
+
+Axis letters: b batch, j speaker, n sample.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -6,6 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from espnet2_tisdiss.choices import Scale
 from espnet2_tisdiss.network.separator import TISDiSSSeparator
 
 
@@ -15,7 +19,7 @@ class Estimate:
 
     Attributes:
         n_re: (b,) repetitions run for each item.
-        waves: num_spk arrays (b, n); for mixtures given as a list of b, b arrays (j, n).
+        waves: b arrays (j, n), float32 or the model's float64, each as long as its mixture.
     """
 
     n_re: np.ndarray
@@ -35,17 +39,20 @@ class Model(Protocol):
     def separator(self) -> TISDiSSSeparator:
         """The network."""
 
+    def resolve_depth(self, n_re: int | None = None) -> int:
+        """Return the repetitions to run."""
+
     def anytime(
-        self, mixtures: Any, n_re: int | None = None, scale: str = ...
+        self, mixtures: Any, n_re: int | None = None, scale: Scale = ...
     ) -> Iterator[Estimate]:
         """Yield estimates from shallow to deep."""
 
     def depths(
-        self, mixtures: Any, n_re: Sequence[int], scale: str = ...
+        self, mixtures: Any, n_re: Sequence[int], scale: Scale = ...
     ) -> dict[int, list[np.ndarray]]:
         """Separate at several depths."""
 
     def until_stable(
-        self, mixtures: Any, stop_db: float, n_re: int | None = None, scale: str = ...
+        self, mixtures: Any, stop_db: float, n_re: int | None = None, scale: Scale = ...
     ) -> Estimate:
         """Separate until a repetition changes little."""

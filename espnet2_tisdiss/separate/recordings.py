@@ -9,57 +9,48 @@ letters: c channel, j speaker, n sample.
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
-from espnet2_tisdiss.audio.channels import CHANNELS, take_channels
+from espnet2_tisdiss.audio.channels import take_channels
 from espnet2_tisdiss.audio.resampling import Resampler
 from espnet2_tisdiss.audio.rumble import RumbleFilter
-from espnet2_tisdiss.checks import check_choice, check_integer
+from espnet2_tisdiss.choices import Channel
 from espnet2_tisdiss.errors import TisdissError
+from espnet2_tisdiss.separate.budget import TimeBudget
 from espnet2_tisdiss.separate.chunking import Chunk, Chunker, Chunking
+from espnet2_tisdiss.separate.options import RecordingOptions
 from espnet2_tisdiss.separate.protocol import Model
 from espnet2_tisdiss.separate.stitching import Stitcher
 
 
-@dataclass(frozen=True)
-class Depths:
-    """The depths of a separation.
+def separate_chunks(
+    model: Model,
+    waves: Sequence[np.ndarray],
+    options: RecordingOptions,
+    budget: TimeBudget | None,
+) -> tuple[list[list[np.ndarray]], list[int]]:
+    """Separate mixtures (n,) as one batch.
 
-    Attributes:
-        n_re: the depths at which estimates are wanted, ascending; usually one.
-        stop_db: with one depth, stop earlier if a repetition changes the estimate by less than
-            this; see :meth:`SeparateSpeech.until_stable`. None: never stop earlier.
+    Args:
+        model: the model.
+        waves: the mixtures.
+        options: for this model.
+        budget: the time that limits the depth, if any.
 
-    Raises:
-        ValueError: a depth is not an integer >= 1, there is none, or several with ``stop_db``.
+    Returns:
+        For each mixture its unscaled estimates (j, n) at the depths of the options, and for each
+        mixture the repetitions run.
     """
-
-    n_re: tuple[int, ...]
-    stop_db: float | None = None
-
-    def __post_init__(self):
-        wanted = sorted({check_integer("n_re", depth, 1) for depth in self.n_re})
-        object.__setattr__(self, "n_re", tuple(wanted))
-        if not wanted or (len(wanted) > 1 and self.stop_db is not None):
-            raise ValueError(f"n_re must be one depth with stop_db, or some; got {self.n_re}")
-
-    def separate(
-        self, model: Model, waves: Sequence[np.ndarray]
-    ) -> tuple[list[list[np.ndarray]], list[int]]:
-        """Separate mixtures (n,) as one batch.
-
-        Returns:
-            For each mixture its estimates (j, n) at the depths ``n_re``, and for each mixture the
-            repetitions run.
-        """
-        if self.stop_db is not None:
-            stable = model.until_stable(waves, self.stop_db, self.n_re[-1], scale="estimate")
-            return [[wave] for wave in stable.waves], stable.n_re.tolist()
-        found = model.depths(waves, self.n_re, scale="estimate")
-        takes = [list(take) for take in zip(*(found[d] for d in self.n_re), strict=True)]
-        return takes, [self.n_re[-1]] * len(waves)
+    last = options.depths[-1]
+    if budget is not None or options.stop_db is not None:
+        if budget is not None:
+            found = budget.separate(model, waves, last)
+        else:
+            found = model.until_stable(waves, options.stop_db, last, scale="estimate")
+        return [[wave] for wave in found.waves], found.n_re.tolist()
+    depths = model.depths(waves, options.depths, scale="estimate")
+    return [list(takes) for takes in zip(*depths.values(), strict=True)], [last] * len(waves)
 
 
 def change_db(before: np.ndarray, after: np.ndarray) -> float:
@@ -146,21 +137,19 @@ class Track:
         self._sink(self._from_model.push(np.concatenate((mixture[None], *estimates))))
 
 
-def channels_of(samples: np.ndarray, channel: str) -> np.ndarray:
+def channels_of(samples: np.ndarray, channel: Channel) -> np.ndarray:
     """Return the channels of a recording that are to be separated.
 
     Args:
         samples: (n,), or (n, c) as soundfile reads them.
-        channel: one of :data:`~espnet2_tisdiss.audio.channels.CHANNELS`.
+        channel: as in :class:`~espnet2_tisdiss.separate.options.RecordingOptions`.
 
     Returns:
         float32 (c, n), c = 1 or, with "each", the recording's channels.
 
     Raises:
         TisdissError: there are no samples, some are not finite, or the axes are swapped.
-        ValueError: ``channel`` is not one of these.
     """
-    check_choice("channel", channel, CHANNELS)
     samples = np.asarray(samples, np.float32)
     channels = samples[None] if samples.ndim == 1 else samples.T
     if channels.ndim != 2 or not channels.size:
@@ -180,10 +169,8 @@ def separate_recording(
     model: Model,
     samples: np.ndarray,
     rate: int,
-    depths: Depths,
-    chunking: Chunking,
-    batch_size: int,
-    keep_rumble: bool = False,
+    options: RecordingOptions,
+    budget: TimeBudget | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Separate one channel in memory.
 
@@ -191,21 +178,28 @@ def separate_recording(
         model: the model.
         samples: (n,).
         rate: in Hz.
-        depths: one depth.
-        chunking: in samples at the model's rate.
-        batch_size: the most chunks of one batch.
-        keep_rumble: as for :class:`Track`.
+        options: for this model, with one depth.
+        budget: the time that limits the depth, if any.
 
     Returns:
         The mixture (n,), filtered and resampled like the estimates, and the unscaled estimates
         (j, n); float32, at ``rate``.
     """
     blocks: list[np.ndarray] = []
+    chunking = options.chunking(model.sample_rate)
     track = Track(
-        rate, model.sample_rate, rate, chunking, 1, model.num_spk, blocks.append, keep_rumble
+        rate,
+        model.sample_rate,
+        rate,
+        chunking,
+        1,
+        model.num_spk,
+        blocks.append,
+        options.keep_rumble,
     )
-    for batch in itertools.batched(itertools.chain(track.read(samples), track.end()), batch_size):
-        takes, _ = depths.separate(model, [chunk.samples for chunk in batch])
+    chunks = itertools.chain(track.read(samples), track.end())
+    for batch in itertools.batched(chunks, options.batch_size):
+        takes, _ = separate_chunks(model, [chunk.samples for chunk in batch], options, budget)
         for chunk, estimates in zip(batch, takes, strict=True):
             track.join(chunk, estimates)
     track.close()

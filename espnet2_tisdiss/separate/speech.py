@@ -2,13 +2,14 @@
 
 :class:`SeparateSpeech` is constructed and called like ESPnet's class of that name. It also gives
 estimates at every depth from one run, stops when the estimates no longer change, and takes batches
-of different lengths. Axis letters: b batch, j speaker, n sample.
+of different lengths. Axis letters: b batch, c channel, j speaker, n sample.
 """
 
 import argparse
 import itertools
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -17,7 +18,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from espnet2_tisdiss.audio.reading import probe, read_blocks
 from espnet2_tisdiss.checks import check_choice, check_integer, check_number
+from espnet2_tisdiss.choices import DEFAULT_SCALE, SCALES, Scale
 from espnet2_tisdiss.errors import OptionError, TisdissError
 from espnet2_tisdiss.lazy_espnet import espnet_module
 from espnet2_tisdiss.network.assembly import ESPNET_OPTIONS, build_network, check_parts
@@ -37,11 +40,19 @@ from espnet2_tisdiss.pretrained.finding import (
     read_config,
     read_weights,
 )
-from espnet2_tisdiss.separate.budget import kept_calibration, timed_seconds
-from espnet2_tisdiss.separate.chunking import CHUNK_SECONDS, Chunking
-from espnet2_tisdiss.separate.loudness import DEFAULT_SCALE, PEAK, SCALES, rescale, rescale_channels
+from espnet2_tisdiss.separate.budget import TimeBudget
+from espnet2_tisdiss.separate.files import (
+    FileResult,
+    InputFile,
+    durations_of,
+    separate_files,
+    to_separate,
+    with_clashes,
+)
+from espnet2_tisdiss.separate.loudness import PEAK, rescale, rescale_channels
+from espnet2_tisdiss.separate.options import FileOptions, RecordingOptions
 from espnet2_tisdiss.separate.protocol import Estimate
-from espnet2_tisdiss.separate.recordings import Depths, change_db, channels_of, separate_recording
+from espnet2_tisdiss.separate.recordings import change_db, channels_of, separate_recording
 from espnet2_tisdiss.separate.transforms import Transforms
 
 if TYPE_CHECKING:  # its import takes seconds
@@ -98,9 +109,9 @@ class SeparateSpeech:
         >>> quick = model(mixture, n_re=1)
         >>> sweep = model.depths(mixture, [1, 2, 4, 8])
         >>> for estimate in model.anytime(mixture, n_re=8):
-        ...     play(estimate.waves)
+        ...     play(estimate.waves[0])            # (j, n) of the first mixture
         >>> voices = model.recording(samples, 44100)  # any length and rate
-        >>> voices = model.recording(samples, 44100, rtf=0.5)
+        >>> voices, rate = model.file("talk.wav", rtf=0.5)
 
     Attributes:
         enh_model: the model, a :class:`~espnet2_tisdiss.network.assembly.Network` or ESPnet's.
@@ -262,7 +273,7 @@ class SeparateSpeech:
         n_re: int | None = None,
         **kwargs: Any,
     ) -> list[np.ndarray]:
-        """Separate a batch of mixtures as ESPnet's class does, without restoring their level.
+        """Separate a batch of mixtures, and leave the level as ESPnet does: that of the model.
 
         The estimates may be a hundred times too loud: ``normalize_output_wav=True`` brings the peak
         of each to 0.9, and the other methods bring all to their level in the mixture. Unlike
@@ -335,7 +346,7 @@ class SeparateSpeech:
         return self._as_espnets().cal_permumation(*args, **kwargs)
 
     def anytime(
-        self, mixtures: Mixtures, n_re: int | None = None, scale: str = DEFAULT_SCALE
+        self, mixtures: Mixtures, n_re: int | None = None, scale: Scale = DEFAULT_SCALE
     ) -> Iterator[Estimate]:
         """Yield estimates from shallow to deep, each as soon as its repetition is done.
 
@@ -344,7 +355,7 @@ class SeparateSpeech:
         Args:
             mixtures: (b, n) or a list of b (n,), at the model's sample rate.
             n_re: the last depth; None: the instance's.
-            scale: output level, one of :data:`~espnet2_tisdiss.separate.loudness.SCALES`.
+            scale: output level; see :mod:`~espnet2_tisdiss.separate.loudness`.
 
         Yields:
             The estimates after 1, 2, ... ``n_re`` repetitions.
@@ -355,11 +366,10 @@ class SeparateSpeech:
         waves = _as_list(mixtures)
         check_choice("scale", scale, SCALES)
         for depth, estimates in self._estimates(waves, n_re):
-            scaled = _scaled(scale, waves, estimates)
-            yield Estimate(np.full(len(waves), depth), _in_kind(scaled, mixtures))
+            yield Estimate(np.full(len(waves), depth), _scaled(scale, waves, estimates))
 
     def depths(
-        self, mixtures: Mixtures, n_re: Sequence[int], scale: str = DEFAULT_SCALE
+        self, mixtures: Mixtures, n_re: Sequence[int], scale: Scale = DEFAULT_SCALE
     ) -> dict[int, list[np.ndarray]]:
         """Separate at several depths at the cost of the deepest.
 
@@ -369,7 +379,7 @@ class SeparateSpeech:
             scale: as for :meth:`anytime`.
 
         Returns:
-            For each depth the waves of its :class:`Estimate`.
+            For each depth the waves of its :class:`Estimate`: b arrays (j, n).
         """
         n_re = [check_integer("n_re", depth, 1) for depth in n_re]
         if not n_re:
@@ -377,7 +387,7 @@ class SeparateSpeech:
         waves = _as_list(mixtures)
         check_choice("scale", scale, SCALES)
         found = {  # only the requested depths are scaled
-            depth: _in_kind(_scaled(scale, waves, estimates), mixtures)
+            depth: _scaled(scale, waves, estimates)
             for depth, estimates in self._estimates(waves, max(n_re))
             if depth in n_re
         }
@@ -388,7 +398,7 @@ class SeparateSpeech:
         mixtures: Mixtures,
         stop_db: float,
         n_re: int | None = None,
-        scale: str = DEFAULT_SCALE,
+        scale: Scale = DEFAULT_SCALE,
     ) -> Estimate:
         """Repeat until another repetition changes the estimate by less than a threshold.
 
@@ -419,14 +429,42 @@ class SeparateSpeech:
             running = still
             if not running:
                 break
-        return Estimate(n_used, _in_kind(_scaled(scale, given, results), mixtures))
+        return Estimate(n_used, _scaled(scale, given, results))
+
+    def within(
+        self,
+        mixtures: Mixtures,
+        seconds: float,
+        n_re: int | None = None,
+        scale: Scale = DEFAULT_SCALE,
+    ) -> Estimate:
+        """Repeat as long as another repetition is expected to fit a time.
+
+        The first repetition is always run, however long it takes.
+
+        Args:
+            mixtures: (b, n) or a list of b (n,), at the model's sample rate.
+            seconds: time for the batch.
+            n_re: maximum number of repetitions; None: the configuration's ``deepest_useful``.
+            scale: as for :meth:`anytime`.
+
+        Returns:
+            The estimates, all at the same depth.
+        """
+        check_number("seconds", seconds, 0, float("inf"))
+        check_choice("scale", scale, SCALES)
+        waves = _as_list(mixtures)
+        budget = TimeBudget(seconds, sum(map(len, waves)) / self.sample_rate)
+        deepest = self.separator.config.deepest_useful if n_re is None else n_re
+        found = budget.separate(self, waves, deepest)
+        return Estimate(found.n_re, _scaled(scale, waves, found.waves))
 
     def batch(
         self,
         waves: Sequence[Tensor | np.ndarray],
         n_re: int | None = None,
         batch_size: int = 8,
-        scale: str = DEFAULT_SCALE,
+        scale: Scale = DEFAULT_SCALE,
     ) -> list[np.ndarray]:
         """Separate any number of mixtures, a batch of similar lengths at a time.
 
@@ -463,55 +501,12 @@ class SeparateSpeech:
             return usual
         raise TisdissError("the model is set to 0 repetitions: choose n_re, 1 or more")
 
-    def depth_within(
-        self,
-        rtf: float | None = None,
-        seconds: float | None = None,
-        duration: float | None = None,
-        most: int | None = None,
-        work: float = 1.0,
-        chunk_seconds: float = CHUNK_SECONDS,
-    ) -> int:
-        """Return the largest depth that fits a time, from a calibration of this machine.
-
-        The first call measures the calibration, which takes seconds, and stores it for this model's
-        structure and this machine: see ``budget``. :meth:`recording` takes ``rtf`` or ``seconds``
-        directly and accounts for its chunks.
-
-        Args:
-            rtf: real-time factor to meet, seconds of work per second of audio; or else
-            seconds: total seconds of work
-            duration: for this many seconds of audio.
-            most: maximum depth; None: the configuration's ``deepest_useful``.
-            work: seconds to separate per second of audio, more than 1 if chunks overlap.
-            chunk_seconds: length of the chunks that the calibration is for.
-
-        Raises:
-            TisdissError: not even one repetition fits.
-            ValueError: not exactly one of ``rtf`` and ``seconds`` with ``duration`` is given.
-        """
-        if (rtf is None) == (seconds is None) or (seconds is None) != (duration is None):
-            raise ValueError("give either rtf, or seconds and duration")
-        most = self.separator.config.deepest_useful if most is None else most
-        calibration = kept_calibration(self, chunk_seconds)
-        if rtf is not None:
-            return calibration.depth_for(rtf, most, work)
-        return calibration.depth_for_seconds(seconds, duration, most, work)
-
     def recording(
         self,
         samples: np.ndarray,
         rate: int,
-        n_re: int | None = None,
-        stop_db: float | None = None,
-        channel: str = "mean",
-        scale: str = DEFAULT_SCALE,
-        chunk_seconds: float = CHUNK_SECONDS,
-        overlap_seconds: float | None = None,
-        batch_size: int = 1,
-        rtf: float | None = None,
-        seconds: float | None = None,
-        keep_rumble: bool = False,
+        options: RecordingOptions | None = None,
+        **changes: Any,
     ) -> np.ndarray:
         """Separate a recording of any length and sample rate.
 
@@ -521,47 +516,89 @@ class SeparateSpeech:
         Args:
             samples: (n,), or (n, c) as soundfile reads them; floats with full scale 1.
             rate: in Hz; resampled to the model's rate and back if they differ.
-            n_re: repetitions, or their maximum with ``rtf`` or ``seconds``; None: the instance's.
-            stop_db: stop earlier as in :meth:`until_stable`, chunk by chunk; None: never.
-            channel: of several channels, separate their ``mean``, the ``left`` (first) or ``right``
-                (second) one, or ``each``.
-            scale: output level, one of :data:`~espnet2_tisdiss.separate.loudness.SCALES`.
-            chunk_seconds: length of a chunk.
-            overlap_seconds: overlap of neighbouring chunks; None: a quarter.
-            batch_size: maximum number of chunks to separate at once.
-            rtf: choose the depth that takes at most this many seconds of work per second of audio,
-                by :meth:`depth_within`; or
-            seconds: this many in total.
-            keep_rumble: do not remove what lies below 20 Hz, which disturbs the model.
+            options: how; None: :class:`RecordingOptions` with its defaults.
+            **changes: options that differ, by name, such as ``n_re=4``.
 
         Returns:
-            float32 (j, n); with ``each`` (c, j, n).
+            float32 (j, n); with the channel ``each`` (c, j, n).
 
         Raises:
-            TisdissError: there are no samples, some are not finite, or the time is too short for
-                one repetition.
-            ValueError: an option has an invalid value.
+            TisdissError: there are no samples, or some are not finite.
+            OptionError: an option has an invalid value.
         """
-        check_choice("scale", scale, SCALES)
-        check_integer("batch_size", batch_size, 1)
-        channels = channels_of(samples, channel)
-        chunking = Chunking.in_seconds(self.sample_rate, chunk_seconds, overlap_seconds)
+        options = replace(options or RecordingOptions(), **changes)
+        if options.is_several:
+            raise OptionError("n_re must be one depth for a recording in memory; see files")
+        channels = channels_of(samples, options.channel)
         length = channels.shape[1] / check_integer("rate", rate, 1)
-        if (rtf, seconds) != (None, None):
-            duration = None if seconds is None else len(channels) * length
-            here = length * self.sample_rate
-            work = chunking.separated(here) / here
-            timed = timed_seconds(chunk_seconds, length)
-            n_re = self.depth_within(rtf, seconds, duration, n_re, work, timed)
+        options = options.for_model(self)
+        budget = options.budget([[length] * len(channels)], self.sample_rate)
         if rate != self.sample_rate:
             logging.warning("resampling from %d Hz to the model's %d", rate, self.sample_rate)
-        depths = Depths((self.resolve_depth(n_re),), stop_db)
-        separated = [
-            separate_recording(self, one, rate, depths, chunking, batch_size, keep_rumble)
-            for one in channels
-        ]
-        scaled = rescale_channels(scale, *zip(*separated, strict=True))
-        return np.stack(scaled) if channel == "each" else scaled[0]
+        separated = [separate_recording(self, one, rate, options, budget) for one in channels]
+        if budget is not None:
+            budget.log()
+        scaled = rescale_channels(options.scale, *zip(*separated, strict=True))
+        return np.stack(scaled) if options.channel == "each" else scaled[0]
+
+    def file(
+        self, path: str | Path, options: RecordingOptions | None = None, **changes: Any
+    ) -> tuple[np.ndarray, int]:
+        """Separate an audio file in memory, as :meth:`recording` does.
+
+        Args:
+            path: the file, of any format that soundfile reads.
+            options: as for :meth:`recording`.
+            **changes: as for :meth:`recording`.
+
+        Returns:
+            The speakers, float32 (j, n) or (c, j, n), and the file's sample rate in Hz.
+
+        Raises:
+            AudioError: the file cannot be read.
+            TisdissError, OptionError: as for :meth:`recording`.
+        """
+        options = replace(options or RecordingOptions(), **changes)
+        samples = np.concatenate(list(read_blocks(path, options.channel)), axis=1)
+        rate = probe(path).rate
+        return self.recording(samples.T, rate, options), rate
+
+    def files(
+        self,
+        paths: Iterable[str | Path],
+        folder: str | Path,
+        options: FileOptions | None = None,
+        **changes: Any,
+    ) -> Iterator[FileResult]:
+        """Separate audio files of any length into one file per speaker, block by block.
+
+        Args:
+            paths: the files.
+            folder: where the separated files go.
+            options: how; None: :class:`FileOptions` with its defaults.
+            **changes: options that differ, by name, such as ``n_re=[1, 4]``.
+
+        Returns:
+            What became of each file, as soon as it is done. A file that fails does so alone: its
+            result has the status ``failed`` and the reason.
+
+        Raises:
+            TisdissError: the options do not fit the model or each other.
+            OptionError: an option has an invalid value.
+
+        Example:
+            >>> for result in model.files(["a.wav", "b.flac"], "separated", n_re=4):
+            ...     print(result.status, result.outputs)
+        """
+        options = replace(options or FileOptions(), **changes).for_model(self)
+        inputs = with_clashes(
+            [InputFile(Path(path), Path(folder), Path(path).stem) for path in paths]
+        )
+        budget = None
+        if options.is_timed:
+            work = to_separate(durations_of(inputs, options.channel), options, self.num_spk)
+            budget = options.budget(work, self.sample_rate)
+        return separate_files(self, inputs, options, budget)
 
     def _estimates(
         self, waves: list[Tensor], n_re: int | None
@@ -614,13 +651,8 @@ def _as_tensor(samples: Tensor | np.ndarray) -> Tensor:
 
 
 def _scaled(
-    scale: str, waves: Sequence[Tensor], estimates: Sequence[np.ndarray]
+    scale: Scale, waves: Sequence[Tensor], estimates: Sequence[np.ndarray]
 ) -> list[np.ndarray]:
     """Return the estimates (j, n) of mixtures (n,), scaled as ``scale`` says."""
     pairs = zip(waves, estimates, strict=True)
     return [rescale(scale, wave.cpu().numpy(), estimate) for wave, estimate in pairs]
-
-
-def _in_kind(waves: list[np.ndarray], mixtures: Mixtures) -> list[np.ndarray]:
-    """Return the items' waves (j, n), or j arrays (b, n) if the mixtures are an array."""
-    return list(np.stack(waves, 1)) if isinstance(mixtures, Tensor | np.ndarray) else waves

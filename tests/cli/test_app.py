@@ -9,11 +9,11 @@ import torch
 from typer.testing import CliRunner
 
 import espnet2_tisdiss
-from espnet2_tisdiss.cli import calibrate, profile
+from espnet2_tisdiss.cli import profile
 from espnet2_tisdiss.cli.app import app
 from espnet2_tisdiss.pretrained.bundled import DEFAULT_MODEL, TRAINED_ON, bundled_model
 
-COMMANDS = ["separate", "sweep", "profile", "info", "calibrate"]
+COMMANDS = ["separate", "sweep", "profile", "info"]
 
 
 def tisdiss(*args, **environment):
@@ -56,7 +56,7 @@ def test_version():
         ["sweep"],
         ["sweep", "a", "b", "c"],
         ["profile", "model", "--repeats", "0"],
-        ["calibrate", "--dtype", "int8"],
+        ["calibrate"],
     ],
 )
 def test_usage_errors_end_with_2(args, monkeypatch):
@@ -70,7 +70,7 @@ def test_usage_errors_end_with_2(args, monkeypatch):
     ("words", "expected"),
     [
         ("tisdiss ", set(COMMANDS)),
-        ("tisdiss ca", {"calibrate"}),
+        ("tisdiss inf", {"info"}),
         ("tisdiss profile --rep", {"--repeats"}),
     ],
 )
@@ -123,7 +123,6 @@ def test_weights_that_do_not_fit_are_one_line(espnet_model):
         (["sweep", "data", "--n-re", "0"], "--n-re 0: expected repetitions >= 1"),
         (["profile", "--seconds", "0"], "--seconds 0: expected seconds of audio"),
         (["info", "./none"], "./none: no such model"),
-        (["calibrate", "--seconds", "0"], "--seconds 0: expected seconds of audio"),
     ],
 )
 def test_debug_shows_the_traceback_of_an_error(command, error):
@@ -168,11 +167,8 @@ def test_bugs_show_their_traceback():
 
 def test_defaults_are_the_librarys():
     from espnet2_tisdiss.evaluate.cost import measure
-    from espnet2_tisdiss.separate.budget import calibrate as calibrate_model
 
     def defaults(function, names):
         return [inspect.signature(function).parameters[name].default for name in names]
 
-    names = ["seconds", "n_re", "repeats"]
-    assert defaults(calibrate.command, names) == defaults(calibrate_model, names)
     assert defaults(profile.command, ["repeats"]) == defaults(measure, ["repeats"])

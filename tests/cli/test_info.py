@@ -1,4 +1,3 @@
-import dataclasses
 import json
 
 import pytest
@@ -6,14 +5,8 @@ import torch
 from models import LEARNED_ENCODER, TINY
 from typer.testing import CliRunner
 
-from espnet2_tisdiss import SeparateSpeech, TISDiSSSeparator
+from espnet2_tisdiss import TISDiSSSeparator
 from espnet2_tisdiss.cli.app import app
-from espnet2_tisdiss.separate.budget import Calibration, CalibrationStore, Conditions
-
-
-@pytest.fixture(autouse=True)
-def _cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
 def info(folder) -> dict:
@@ -36,7 +29,6 @@ def test_facts_of_the_configuration(espnet_model, tmp_path):
     assert found["trained_n_re"] == 2
     assert found["changed_options"] == TINY
     assert found["macs_per_s"] > 0
-    assert found["calibration"] is None
 
 
 def test_learned_encoder(espnet_model, tmp_path):
@@ -89,17 +81,6 @@ def test_supervised_depths_are_those_of_the_training(espnet_model, tmp_path, opt
     assert info(tmp_path)["supervised_n_re"] == expected
 
 
-def test_a_saved_calibration_is_shown(espnet_model, tmp_path):
-    espnet_model()
-    conditions = Conditions.of(SeparateSpeech.from_pretrained(tmp_path))
-    slow = dataclasses.replace(conditions, device="another machine")
-    CalibrationStore().put(Calibration(conditions, 8.0, 1, 0.25, 0.125, 0.0))
-    CalibrationStore().put(Calibration(slow, 8.0, 1, 50.0, 50.0, 0.0))
-    found = info(tmp_path)["calibration"]
-    assert found["rtf"] == {"1": 0.375, "2": 0.5, "3": 0.625}
-    assert found["n_re_within"] == {"1.0": 3, "0.5": 2, "0.25": None}
-
-
 def test_text_is_one_fact_a_line(espnet_model, tmp_path):
     espnet_model()
     run = CliRunner().invoke(app, ["info", str(tmp_path)], catch_exceptions=False)
@@ -109,4 +90,3 @@ def test_text_is_one_fact_a_line(espnet_model, tmp_path):
     assert facts["speakers"] == "2"
     assert any(line.split() == ["emb_dim", "8"] for line in lines)
     assert "supervised at  N_re 0 (splitter), 1, 2" in lines
-    assert f"to measure: tisdiss calibrate {tmp_path}" in facts["calibration"]

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from espnet2_tisdiss import TisdissError
-from espnet2_tisdiss.cli.inputs import find_tasks, without_separated
-from espnet2_tisdiss.separate.files import Task
+from espnet2_tisdiss.cli.inputs import find_inputs, without_separated
+from espnet2_tisdiss.separate.files import InputFile
 
 OUT = Path("out")
 PATTERN = "{name}_spk{speaker}"
@@ -25,11 +25,11 @@ def touch(*names):
 
 
 def found(*sources, out=OUT):
-    return [(str(task.source), str(task.folder), task.name) for task in find_tasks(sources, out)]
+    return [(str(item.source), str(item.folder), item.name) for item in find_inputs(sources, out)]
 
 
-def task(source, folder="out", name=None):
-    return Task(Path(source), Path(folder), name or Path(source).stem)
+def item(source, folder="out", name=None):
+    return InputFile(Path(source), Path(folder), name or Path(source).stem)
 
 
 def test_files_are_themselves():
@@ -72,7 +72,7 @@ def test_patterns():
     assert found("in/*.wav") == [("in/a.wav", "out", "a")]
     assert [name for *_, name in found("in/**/*.wav")] == ["a", "b"]
     with pytest.raises(TisdissError, match=r"in/\*.mp3: matches no file"):
-        find_tasks(["in/a.wav", "in/*.mp3"], OUT)
+        find_inputs(["in/a.wav", "in/*.mp3"], OUT)
 
 
 def test_a_name_that_looks_like_a_pattern_is_a_name():
@@ -107,29 +107,29 @@ def test_lists():
 def test_lists_that_are_none(content, match):
     Path("wav.scp").write_bytes(content)
     with pytest.raises(TisdissError, match=match.replace("|", r"\|")) as caught:
-        find_tasks(["wav.scp"], OUT)
+        find_inputs(["wav.scp"], OUT)
     assert str(caught.value).startswith("wav.scp:") and "\n" not in str(caught.value)
 
 
 def test_a_folder_without_audio():
     touch("in/notes.txt")
     with pytest.raises(TisdissError, match="in: holds no audio files"):
-        find_tasks(["in"], OUT)
+        find_inputs(["in"], OUT)
 
 
 def test_two_files_of_one_name():
     touch("a/x.wav", "b/x.flac", "b/x.wav")
     for sources in (["a/x.wav", "b/x.wav"], ["a", "b/*.flac"], ["b"]):
-        first, second = find_tasks(sources, OUT)
+        first, second = find_inputs(sources, OUT)
         assert first.clash is None and second.clash == first.source
 
 
 def test_a_pattern_keeps_the_folders_below_its_fixed_part():
     touch("in/a/x.wav", "in/b/x.wav", "in/b/c/x.wav")
     for pattern, folders in (("in/*/x.wav", {"a", "b"}), ("in/**/*.wav", {"a", "b", "b/c"})):
-        tasks = find_tasks([pattern], OUT)
-        assert {task.folder for task in tasks} == {OUT / folder for folder in folders}
-        assert all(task.clash is None for task in tasks)
+        inputs = find_inputs([pattern], OUT)
+        assert {item.folder for item in inputs} == {OUT / folder for folder in folders}
+        assert all(item.clash is None for item in inputs)
 
 
 def test_a_pattern_reaches_no_files_of_the_output_folder():
@@ -151,7 +151,7 @@ def test_a_pattern_reaches_no_files_of_the_output_folder():
 )
 def test_separated_files_beside_the_recordings(pattern, left):
     touch("in/a.wav", left)
-    recording, separated = task("in/a.wav", "in"), task(left, "in")
+    recording, separated = item("in/a.wav", "in"), item(left, "in")
     with pytest.raises(TisdissError, match="in/a.* has the name of a separated file of in/a.wav"):
         without_separated([recording, separated], pattern, ".wav", skip=False)
     assert without_separated([recording, separated], pattern, ".wav", skip=True) == [recording]
@@ -160,13 +160,13 @@ def test_separated_files_beside_the_recordings(pattern, left):
 @pytest.mark.parametrize(
     "other",
     [
-        task("in/b_spk1.wav", "in"),  # there is no b
-        task("in/a_spk1.flac", "in"),
-        task("in/a_spk1_old.wav", "in"),
-        task("a_spk1.wav", "in"),  # not where it would be written
+        item("in/b_spk1.wav", "in"),  # there is no b
+        item("in/a_spk1.flac", "in"),
+        item("in/a_spk1_old.wav", "in"),
+        item("a_spk1.wav", "in"),  # not where it would be written
     ],
 )
 def test_recordings_of_similar_names_are_recordings(other):
-    tasks = [task("in/a.wav", "in"), other]
+    inputs = [item("in/a.wav", "in"), other]
     for skip in (False, True):
-        assert without_separated(tasks, PATTERN, ".wav", skip) == tasks
+        assert without_separated(inputs, PATTERN, ".wav", skip) == inputs

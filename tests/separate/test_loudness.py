@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from espnet2_tisdiss.choices import SCALES
 from espnet2_tisdiss.separate.loudness import (
     FULL_SCALE,
-    SCALES,
     ScaleStatistics,
     Scaling,
     headroom_gain,

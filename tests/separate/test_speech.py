@@ -11,10 +11,10 @@ from espnet2.tasks.enh_s2t import EnhS2TTask
 from models import LEARNED_ENCODER, TINY
 
 from espnet2_tisdiss import SeparateSpeech, TisdissError
+from espnet2_tisdiss.choices import SCALES
 from espnet2_tisdiss.network.precision import half_precision
 from espnet2_tisdiss.pretrained.bundled import example
-from espnet2_tisdiss.separate.budget import CalibrationStore, Conditions
-from espnet2_tisdiss.separate.loudness import SCALES, rescale
+from espnet2_tisdiss.separate.loudness import rescale
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_takes_espnets_arguments_by_position_and_its_inference_config(
     np.testing.assert_array_equal(ours(mixture), stock(mixture))
     whole = SeparateSpeech(config, weights, inference_config=deeper)
     np.testing.assert_array_equal(whole(mixture), SeparateSpeech(config, weights, n_re=4)(mixture))
-    assert whole.depths(mixture, [4])[4][0].shape == mixture.shape
+    assert whole.depths(mixture, [4])[4][0].shape == (2, mixture.shape[1])
 
 
 def test_depth_per_call_and_per_instance(espnet_model, mixture):
@@ -94,7 +94,7 @@ def test_a_call_takes_mixtures_shorter_than_a_frame(separate, mixture):
     for length in (1, 50):
         short = mixture[:, :length]
         raw = separate.depths(short, [2], scale="estimate")[2]
-        np.testing.assert_allclose(separate(short, n_re=2), raw, atol=1e-10)
+        np.testing.assert_allclose(np.stack(separate(short, n_re=2), 1), raw, atol=1e-10)
 
 
 def test_no_estimate_ends_in_a_click():
@@ -108,10 +108,10 @@ def test_no_estimate_ends_in_a_click():
         "anytime": list(separate.anytime(mixture, 3, "estimate"))[-1].waves,
         "until_stable": separate.until_stable(mixture, -200, 3, "estimate").waves,
         "batch": separate.batch(mixture, 3, scale="estimate"),
-        "recording": separate.recording(mixture[0], separate.sample_rate, 3, scale="estimate"),
+        "recording": separate.recording(mixture[0], separate.sample_rate, n_re=3, scale="estimate"),
     }
     for name, waves in found.items():
-        waves = np.concatenate(waves).reshape(2, -1)
+        waves = np.reshape(waves, (2, -1))
         assert waves.shape == (2, mixture.shape[1])
         assert np.abs(waves[:, -hop:]).max() < np.abs(waves[:, :-hop]).max(), name
         np.testing.assert_allclose(waves, np.concatenate(found["call"]), atol=1e-3)
@@ -163,7 +163,7 @@ def test_estimates_are_as_loud_as_wanted(separate, mixture, scale):
         "until_stable": separate.until_stable(mixture, -200, 2, **of_default).waves,
     }
     for waves in found.values():
-        np.testing.assert_allclose(np.stack(waves)[:, 0], expected, rtol=1e-6, atol=1e-9)
+        np.testing.assert_allclose(waves[0], expected, rtol=1e-6, atol=1e-9)
     np.testing.assert_allclose(separate.batch(mixture, 2, **of_default)[0], expected, rtol=1e-6)
     for refusing in (
         separate.batch,
@@ -185,7 +185,7 @@ def test_a_wrong_argument_is_no_broken_model(espnet_model):
 
 
 def test_anytime_and_depths_equal_single_runs(separate, mixture):
-    single = {n_re: separate(mixture, n_re=n_re) for n_re in (1, 2, 3, 5)}
+    single = {n_re: np.stack(separate(mixture, n_re=n_re), 1) for n_re in (1, 2, 3, 5)}
     anytime = list(separate.anytime(mixture, n_re=5, scale="estimate"))
     assert [set(estimate.n_re) for estimate in anytime] == [{1}, {2}, {3}, {4}, {5}]
     for n_re, waves in single.items():
@@ -221,7 +221,7 @@ def test_until_stable_is_per_item(separate, mixture):
     raw = separate.anytime(mixture, n_re=8, scale="estimate")
     estimates = [np.stack(estimate.waves) for estimate in raw]
     changes = [
-        10 * np.log10(np.square(deep - shallow).sum((0, 2)) / np.square(deep).sum((0, 2)))
+        10 * np.log10(np.square(deep - shallow).sum((1, 2)) / np.square(deep).sum((1, 2)))
         for shallow, deep in zip(estimates, estimates[1:], strict=False)
     ]
     low, high = np.sort(np.concatenate(changes))[10:12]
@@ -233,7 +233,7 @@ def test_until_stable_is_per_item(separate, mixture):
     stable = separate.until_stable(mixture, stop_db, n_re=8, scale="estimate")
     assert stable.n_re.tolist() == expected
     for item, n_re in enumerate(expected):
-        np.testing.assert_array_equal(np.stack(stable.waves)[:, item], estimates[n_re - 1][:, item])
+        np.testing.assert_array_equal(stable.waves[item], estimates[n_re - 1][item])
 
 
 def test_until_stable_limits(separate, mixture):
@@ -246,7 +246,7 @@ def test_silence_in_a_batch_is_silent_at_every_depth(separate, mixture):
     mixture[1] = 0
     for estimate in separate.anytime(mixture, n_re=2):
         waves = np.stack(estimate.waves)
-        assert (waves[:, 1] == 0).all() and np.isfinite(waves).all()
+        assert (waves[1] == 0).all() and np.isfinite(waves).all()
     assert separate.until_stable(mixture, n_re=9, stop_db=-200).n_re.tolist() == [9, 2, 9]
 
 
@@ -282,20 +282,38 @@ def test_weights_of_encoder_and_decoder_are_not_passed_over(espnet_model):
         SeparateSpeech(config, weights)
 
 
-def test_the_depth_within_a_time_is_calibrated_once(separate, mixture, tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert separate.depth_within(rtf=1e6, most=7) == 7
+def test_as_deep_as_a_time_allows(separate, mixture):
     # trained at 2: a third beyond that, rounded up, wherever the dial stands
     for separate.separator.reconstructor_repeat_times in (1, 4, 2):
-        assert separate.depth_within(rtf=1e6) == 3
-    found = CalibrationStore().get(Conditions.of(separate))
-    assert separate.depth_within(rtf=found.predict(2), most=9) == 2
-    assert separate.depth_within(seconds=30 * found.predict(3.5), duration=30, most=9) == 3
-    with pytest.raises(TisdissError, match="out of reach here: one repetition needs"):
-        separate.depth_within(rtf=found.predict(1) / 2)
-    for nonsense in ({}, {"rtf": 1, "seconds": 1, "duration": 1}, {"seconds": 1}):
-        with pytest.raises(ValueError, match="either rtf, or seconds and duration"):
-            separate.depth_within(**nonsense)
+        assert separate.within(mixture, 1e6).n_re.tolist() == [3, 3, 3]
+    found = separate.within(mixture, 1e6, n_re=5, scale="peak")
+    expected = separate.depths(mixture, [5], scale="peak")[5]
+    np.testing.assert_array_equal(found.waves, expected)
+    assert separate.within(mixture, 0).n_re.tolist() == [1, 1, 1]
+    with pytest.raises(ValueError, match="seconds must be a number"):
+        separate.within(mixture, -1)
+
+
+def test_files_in_one_line(separate, mixture, tmp_path):
+    samples = np.stack([mixture[0], mixture[1]], 1)
+    soundfile.write(tmp_path / "a.wav", samples, 16000, "FLOAT")
+    for options in ({"n_re": 3}, {"channel": "right"}, {"channel": "each", "scale": "peak"}):
+        voices, rate = separate.file(tmp_path / "a.wav", **options)
+        assert rate == 16000
+        np.testing.assert_array_equal(voices, separate.recording(samples, 16000, **options))
+    mean, _ = separate.file(str(tmp_path / "a.wav"))
+    paths = [tmp_path / "a.wav", tmp_path / "none.wav"]
+    done, failed = separate.files(paths, tmp_path / "out", rtf=1e6)
+    assert (done.status, failed.status, done.n_re) == ("done", "failed", [3])
+    done, _ = separate.files(paths, tmp_path / "out", existing="overwrite")
+    for path, wave in zip(done.outputs, mean, strict=True):
+        np.testing.assert_allclose(soundfile.read(path)[0], wave, rtol=0, atol=1e-6)
+    with pytest.raises(TisdissError, match=r"none.wav: no such file"):
+        separate.file(paths[1])
+    with pytest.raises(ValueError, match="n_re must be an integer >= 1"):
+        separate.files(paths, tmp_path / "out", n_re=[0])  # before the first result is taken
+    with pytest.raises(ValueError, match="n_re must be one depth"):
+        separate.file(paths[0], n_re=[1, 2])
 
 
 def test_from_pretrained_takes_files(espnet_model, mixture):
@@ -323,7 +341,7 @@ def test_a_batch_of_different_lengths_gives_what_each_alone_does(espnet_model, m
     batches = separate.batch(waves, n_re=3, batch_size=3)
     for index, wave in enumerate(waves):
         for n_re in (1, 3):
-            one = np.concatenate(alone[index][n_re])
+            (one,) = alone[index][n_re]
             assert together[n_re][index].shape == one.shape == (2, len(wave))
             np.testing.assert_allclose(together[n_re][index], one, atol=1e-10)
         np.testing.assert_allclose(batches[index], one, atol=1e-10)
@@ -336,7 +354,7 @@ def test_a_list_is_the_array_it_makes(separate, mixture):
     stable_array = separate.until_stable(mixture, n_re=4, stop_db=-60.0)
     stable_list = separate.until_stable(list(mixture), n_re=4, stop_db=-60.0)
     np.testing.assert_array_equal(stable_array.n_re, stable_list.n_re)
-    np.testing.assert_array_equal(np.stack(stable_list.waves, 1), stable_array.waves)
+    np.testing.assert_array_equal(stable_list.waves, stable_array.waves)
 
 
 def test_mixtures_without_samples_are_refused(separate):
@@ -357,7 +375,7 @@ def test_half_precision_is_near_or_falls_back(espnet_model, mixture, dtype, half
     used = half_precision(dtype, "cpu") if half_weights else None
     assert kept == {used or torch.float32}
     for found, expected in (
-        (half(mixture), exact(mixture)),
+        tuple(np.stack(one(mixture), 1) for one in (half, exact)),
         tuple(one.depths(mixture, [3], scale="estimate")[3] for one in (half, exact)),
     ):
         assert found[0].dtype == np.float32
@@ -407,7 +425,7 @@ def test_double_precision(espnet_model, mixture):
     single, double = (SeparateSpeech(config, weights, dtype=d) for d in ("float32", "float64"))
     found = double.depths(mixture, [2], scale="estimate")[2]
     assert found[0].dtype == np.float64
-    rounding = np.array(found) - single(mixture, n_re=2)
+    rounding = np.array(found) - np.stack(single(mixture, n_re=2), 1)
     assert 0 < np.square(rounding).mean() < 1e-10 * np.square(found).mean()
 
 
@@ -447,7 +465,7 @@ def test_the_first_part_of_a_joint_model(mixture, tmp_path, monkeypatch):
     ours = SeparateSpeech(*files, enh_s2t_task=True)
     mixture = mixture[:, : 93 * 64]
     np.testing.assert_array_equal(ours(mixture), stock(mixture))
-    assert ours.depth_within(rtf=1e6, most=3) == 3
+    assert ours.within(mixture, 1e6, n_re=3).n_re.tolist() == [3] * len(mixture)
     weights = {
         k: v for k, v in model.state_dict().items() if k != "enh_model.separator.conv.0.bias"
     }

@@ -33,11 +33,11 @@ from espnet2_tisdiss.evaluate.by_depth import (
     find_mixtures,
     score_mixtures,
 )
+from espnet2_tisdiss.evaluate.conditions import Conditions
 from espnet2_tisdiss.evaluate.pictures import draw_spectrograms
 from espnet2_tisdiss.pretrained.bundled import DEFAULT_MODEL, example
 from espnet2_tisdiss.recipes.program import run_main
 from espnet2_tisdiss.recipes.signals import read_signal, write_signal
-from espnet2_tisdiss.separate.budget import Conditions
 from espnet2_tisdiss.separate.loudness import headroom_gain
 
 if TYPE_CHECKING:  # loading imports it, without ESPnet's remarks on optional packages
@@ -70,8 +70,8 @@ def separate(
 
     They are as loud as in the mixture, so that they can be listened to.
     """
-    waves = model.depths(samples[None], DEPTHS)
-    return {one.n_re: np.concatenate(waves[one.n_re])[np.array(one.order) - 1] for one in scores}
+    waves = model.depths([samples], DEPTHS)
+    return {one.n_re: waves[one.n_re][0][np.array(one.order) - 1] for one in scores}
 
 
 def write_files(

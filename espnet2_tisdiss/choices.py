@@ -1,0 +1,16 @@
+"""Values of options that several layers share. Imports nothing, so that ``--help`` stays fast."""
+
+from typing import Literal, get_args
+
+# what to separate of a recording with several channels
+Channel = Literal["mean", "left", "right", "each"]
+CHANNELS: tuple[Channel, ...] = get_args(Channel)
+# level of the separated signals; see espnet2_tisdiss/separate/loudness.py
+Scale = Literal["estimate", "peak", "level", "mixture"]
+SCALES: tuple[Scale, ...] = get_args(Scale)
+DEFAULT_SCALE: Scale = "level"
+# what to do if an output file exists
+Existing = Literal["refuse", "skip", "overwrite"]
+EXISTING: tuple[Existing, ...] = get_args(Existing)
+# sample rate of the written files, named or in Hz
+OutputRate = Literal["same", "model"] | int

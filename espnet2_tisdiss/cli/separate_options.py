@@ -1,0 +1,125 @@
+"""The options of ``tisdiss separate`` that no other subcommand has."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from espnet2_tisdiss.choices import Channel, Scale
+
+# panels of the help text
+_DEPTH: dict[str, Any] = {"rich_help_panel": "Depth"}
+_AUDIO: dict[str, Any] = {"rich_help_panel": "Audio"}
+_OUTPUT: dict[str, Any] = {"rich_help_panel": "Output"}
+
+SourcesArgument = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="FILE|DIR|GLOB|SCP...",
+        help="Recordings: files, folders, patterns in quotes, or Kaldi lists (*.scp); - is "
+        "standard input.",
+    ),
+]
+BatchOption = Annotated[int, typer.Option(min=1, help="Chunks to separate at once.")]
+JobsOption = Annotated[int, typer.Option(min=1, help="Parallel processes, which share the cores.")]
+
+NReOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Repetitions; several (1,2,4) write one set of files each. With the options "
+        "below: the maximum.",
+        show_default="as trained",
+        **_DEPTH,
+    ),
+]
+AllDepthsOption = Annotated[
+    bool, typer.Option("--all-depths", help="Write every depth up to --n-re.", **_DEPTH)
+]
+RtfOption = Annotated[
+    float | None,
+    typer.Option(
+        help="As deep as this real-time factor (seconds of computation per second of audio) "
+        "allows, chunk by chunk; at most a third deeper than trained.",
+        **_DEPTH,
+    ),
+]
+SecondsOption = Annotated[
+    float | None,
+    typer.Option(
+        help="As deep as this many seconds of computation in total allow; at most as with --rtf.",
+        **_DEPTH,
+    ),
+]
+StopDbOption = Annotated[
+    float | None,
+    typer.Option(
+        help="Stop when a repetition changes the estimate by less than this many dB, such as "
+        "-10; see the column change of tisdiss sweep.",
+        **_DEPTH,
+    ),
+]
+
+ChannelOption = Annotated[
+    Channel, typer.Option(help="What to separate in files of several channels.", **_AUDIO)
+]
+ScaleOption = Annotated[
+    Scale,
+    typer.Option(
+        help="Level of the output: as estimated, a peak of 0.9, the level in the mixture, or "
+        "such that the speakers sum to the mixture, noise included.",
+        **_AUDIO,
+    ),
+]
+ChunkOption = Annotated[
+    float | None,
+    typer.Option(
+        help="Length in seconds of the chunks that longer recordings are cut into.",
+        show_default="8",
+        **_AUDIO,
+    ),
+]
+OverlapOption = Annotated[
+    float | None,
+    typer.Option(
+        help="Overlap of neighbouring chunks in seconds.",
+        show_default="a quarter of a chunk",
+        **_AUDIO,
+    ),
+]
+
+OutOption = Annotated[Path, typer.Option("--out", "-o", help="Folder to write to.", **_OUTPUT)]
+PatternOption = Annotated[
+    str | None,
+    typer.Option(
+        help="File names, made from {name}, {speaker}, {channel} and {n_re}.",
+        show_default="{name}_spk{speaker}",
+        **_OUTPUT,
+    ),
+]
+FormatOption = Annotated[
+    Literal["wav", "flac", "mp3", "ogg", "opus"],
+    typer.Option("--format", help="Format of the files.", **_OUTPUT),
+]
+BitsOption = Annotated[
+    Literal["16", "24", "float"] | None,
+    typer.Option(
+        help="Sample format of wav and flac files.", show_default="float; 24 for flac", **_OUTPUT
+    ),
+]
+RateOption = Annotated[
+    str,
+    typer.Option(
+        metavar="same|model|HZ",
+        help="Sample rate of the files: that of the recording, of the model, or in Hz.",
+        **_OUTPUT,
+    ),
+]
+OverwriteOption = Annotated[
+    bool, typer.Option("--overwrite", help="Replace existing files.", **_OUTPUT)
+]
+SkipExistingOption = Annotated[
+    bool,
+    typer.Option(
+        "--skip-existing", help="Skip recordings whose output files all exist.", **_OUTPUT
+    ),
+]

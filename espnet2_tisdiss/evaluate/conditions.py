@@ -1,0 +1,52 @@
+"""What the speed of a separation depends on, besides the model."""
+
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import torch
+
+from espnet2_tisdiss.network.precision import HALF_TYPES
+from espnet2_tisdiss.separate.protocol import Model
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """The conditions of a measurement.
+
+    Attributes:
+        device: name of the processor.
+        threads: PyTorch's threads.
+        dtype: in which the model computes, and whether its weights are kept in it and it is
+            compiled.
+    """
+
+    device: str
+    threads: int
+    dtype: str
+
+    @classmethod
+    def of(cls, model: Model) -> Self:
+        """Return those of a model on its device, as this process is set up now."""
+        words = [model.precision]
+        if next(model.separator.parameters()).dtype in HALF_TYPES:
+            words.append("weights too")
+        if model.separator.is_compiled:
+            words.append("compiled")
+        device = _device_name(torch.device(model.device))
+        return cls(device, torch.get_num_threads(), ", ".join(words))
+
+
+def _device_name(device: torch.device) -> str:
+    """Return the name of the processor that ``device`` is."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    if device.type != "cpu":
+        return device.type
+    try:  # on Linux platform.processor() gives at best the architecture
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, "") or platform.processor() or platform.machine()

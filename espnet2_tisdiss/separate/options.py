@@ -1,0 +1,212 @@
+"""How recordings are separated, and files written: shared by Python and the command line."""
+
+import dataclasses
+import math
+import string
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+from espnet2_tisdiss.audio.writing import OutputFormat
+from espnet2_tisdiss.checks import as_list, check_choice, check_integer, check_number
+from espnet2_tisdiss.choices import (
+    CHANNELS,
+    DEFAULT_SCALE,
+    EXISTING,
+    SCALES,
+    Channel,
+    Existing,
+    OutputRate,
+    Scale,
+)
+from espnet2_tisdiss.errors import OptionError, TisdissError
+from espnet2_tisdiss.separate.budget import TimeBudget, busiest_seconds
+from espnet2_tisdiss.separate.chunking import CHUNK_SECONDS, Chunking
+from espnet2_tisdiss.separate.protocol import Model
+
+
+@dataclass(frozen=True)
+class RecordingOptions:
+    """How a recording is separated.
+
+    Of ``stop_db``, ``rtf``, ``seconds`` and ``all_depths`` only one can be chosen.
+
+    Attributes:
+        n_re: repetitions, or several depths for files; with the options below their maximum. None:
+            the model's, or with a time limit a third more than in training.
+        stop_db: stop when a repetition changes the estimate of a chunk by less than this, in dB, as
+            :meth:`SeparateSpeech.until_stable` does; None: never.
+        rtf: go as deep as this real-time factor allows, seconds of work per second of audio.
+        seconds: go as deep as this time allows, in total.
+        all_depths: for files: write every depth.
+        channel: of several channels, separate their ``mean``, the ``left`` (first) or ``right``
+            (second) one, or ``each``.
+        scale: output level; see :mod:`~espnet2_tisdiss.separate.loudness`.
+        chunk_seconds: length of the chunks that longer recordings are cut into.
+        overlap_seconds: overlap of neighbouring chunks; None: a quarter.
+        batch_size: the most chunks to separate at once.
+        keep_rumble: do not remove what lies below 20 Hz, which disturbs the model.
+
+    Raises:
+        OptionError: an option is wrong, or options exclude each other.
+    """
+
+    n_re: int | Sequence[int] | None = None
+    stop_db: float | None = None
+    rtf: float | None = None
+    seconds: float | None = None
+    all_depths: bool = False
+    channel: Channel = "mean"
+    scale: Scale = DEFAULT_SCALE
+    chunk_seconds: float = CHUNK_SECONDS
+    overlap_seconds: float | None = None
+    batch_size: int = 1
+    keep_rumble: bool = False
+
+    def __post_init__(self) -> None:
+        check_choice("channel", self.channel, CHANNELS)
+        check_choice("scale", self.scale, SCALES)
+        check_integer("batch_size", self.batch_size, 1)
+        is_several = len(self.depths) > 1
+        limits = {"stop_db": self.stop_db, "rtf": self.rtf, "seconds": self.seconds}
+        given = [name for name, value in limits.items() if value is not None]
+        for name in given:
+            check_number(name, limits[name], -math.inf if name == "stop_db" else 0, math.inf)
+        given += ["all_depths"] * self.all_depths
+        if len(given) > 1:
+            raise OptionError(f"{' and '.join(given)} exclude each other; give one of them")
+        if given and is_several:
+            raise OptionError(f"several n_re cannot be combined with {given[0]}; give the largest")
+
+    @property
+    def depths(self) -> tuple[int, ...]:
+        """The chosen depths, ascending; none: the model's."""
+        if self.n_re is None:
+            return ()
+        return tuple(sorted({check_integer("n_re", depth, 1) for depth in as_list(self.n_re)}))
+
+    @property
+    def is_several(self) -> bool:
+        """Whether there is an estimate at each of several depths."""
+        return self.all_depths or len(self.depths) > 1
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether a time limits the depth."""
+        return (self.rtf, self.seconds) != (None, None)
+
+    def chunking(self, sample_rate: int) -> Chunking:
+        """Return the chunks in samples at a model's rate.
+
+        Raises:
+            TisdissError: the chunk is not longer than the overlap.
+        """
+        return Chunking.in_seconds(sample_rate, self.chunk_seconds, self.overlap_seconds)
+
+    def for_model(self, model: Model) -> Self:
+        """Return the same options with the depths that a model runs.
+
+        Raises:
+            TisdissError: the model has no reconstructor, or is set to 0 repetitions, or the chunks
+                are not longer than their overlap.
+        """
+        self.chunking(model.sample_rate)
+        last = max(self.depths, default=None)
+        if last is None and self.is_timed:
+            last = model.separator.config.deepest_useful
+        last = model.resolve_depth(last)
+        depths = tuple(range(1, last + 1)) if self.all_depths else self.depths or (last,)
+        return dataclasses.replace(self, n_re=depths, all_depths=False)
+
+    def budget(
+        self, durations: Sequence[Sequence[float]], sample_rate: int, jobs: int = 1
+    ) -> TimeBudget | None:
+        """Return the time of each process for its share of the audio; None: it is not limited.
+
+        Args:
+            durations: for each file, the seconds of each channel to separate.
+            sample_rate: the model's, in Hz.
+            jobs: number of processes.
+        """
+        total = sum(map(sum, durations))
+        seconds = total * self.rtf if self.rtf is not None else self.seconds
+        if seconds is None or not total:
+            return None
+        busiest = busiest_seconds(durations, self.chunking(sample_rate), sample_rate, jobs)
+        return TimeBudget(seconds, busiest)
+
+
+@dataclass(frozen=True)
+class FileOptions(RecordingOptions):
+    """How files are separated and written.
+
+    Attributes:
+        output: format of the written files.
+        rate: their sample rate: ``same`` as the recording's, the ``model``'s, or in Hz.
+        pattern: file names without suffix, with ``{name}``, ``{speaker}`` and, where there are
+            several, ``{channel}`` and ``{n_re}``; None: these, in a row.
+        existing: what to do if an output exists: ``refuse``, ``skip`` the recording if all of its
+            outputs exist, or ``overwrite``.
+
+    Raises:
+        OptionError: an option is wrong, or options exclude each other.
+        TisdissError: outputs would share a name, or the pattern has an unknown field.
+    """
+
+    output: OutputFormat = field(default_factory=OutputFormat)
+    rate: OutputRate = "same"
+    pattern: str | None = None
+    existing: Existing = "refuse"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice("existing", self.existing, EXISTING)
+        _check_pattern(self.file_names, self._fields)
+
+    @property
+    def file_names(self) -> str:
+        """The pattern of the file names, chosen or usual."""
+        if self.pattern is not None:
+            return self.pattern
+        return "".join(_MARKS[field] for field in self._fields)
+
+    def for_model(self, model: Model) -> Self:
+        """Return the same options with the depths that a model runs; the file names stay."""
+        return dataclasses.replace(super().for_model(model), pattern=self.file_names)
+
+    def out_rate(self, rate: int, model_rate: int) -> int:
+        """Return the sample rate of the outputs for a recording at ``rate`` Hz."""
+        wanted = {"same": rate, "model": model_rate}.get(self.rate, self.rate)
+        return self.output.rate_for(wanted)
+
+    @property
+    def _fields(self) -> list[str]:
+        """The fields without which outputs would share a name."""
+        several = {"channel": self.channel == "each", "n_re": self.is_several}
+        return [field for field in _MARKS if several.get(field, True)]
+
+
+_MARKS = {
+    "name": "{name}",
+    "channel": "_ch{channel}",
+    "n_re": "_re{n_re}",
+    "speaker": "_spk{speaker}",
+}
+
+
+def _check_pattern(pattern: str, needed: Sequence[str]) -> None:
+    """Refuse a pattern that lacks a field, has another one or leaves the output folder."""
+    try:
+        parsed = list(string.Formatter().parse(pattern))
+    except ValueError:  # unbalanced braces
+        parsed = []
+    marks = [mark for mark in parsed if mark[1] is not None]
+    inside = not Path(pattern).is_absolute() and ".." not in Path(pattern).parts
+    plain = all(field in _MARKS and not form and not kind for _, field, form, kind in marks)
+    if not inside or not plain or not {field for _, field, _, _ in marks}.issuperset(needed):
+        wanted = ", ".join(f"{{{field}}}" for field in needed)
+        raise TisdissError(
+            f"the pattern of file names must hold {wanted} as they are, and stay in the "
+            f"output folder: {pattern}"
+        )

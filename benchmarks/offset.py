@@ -44,7 +44,7 @@ def main(argv: list[str] | None = None) -> None:
             gains = [
                 improvement(
                     signals,
-                    model.recording(disturbed, model.sample_rate, args.n_re, keep_rumble=keep),
+                    model.recording(disturbed, model.sample_rate, n_re=args.n_re, keep_rumble=keep),
                 )
                 for keep in (True, False)
             ]

@@ -12,7 +12,7 @@ import traceback
 import typer
 
 import espnet2_tisdiss
-from espnet2_tisdiss.cli import info, profile, separate, sweep
+from espnet2_tisdiss.cli import info, models, profile, separate, sweep
 from espnet2_tisdiss.cli.console import ErrorStyle, messages
 from espnet2_tisdiss.errors import TisdissError
 
@@ -26,7 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (separate, sweep, profile, info):
+for module in (separate, sweep, profile, info, models):
     # Typer would keep the line breaks of the docstrings
     paragraphs = (" ".join(part.split()) for part in module.command.__doc__.split("\n\n"))
     app.command(

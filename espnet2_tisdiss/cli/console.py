@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from espnet2_tisdiss.separate.speech import SeparateSpeech
 
 messages = Console(file=sys.stderr, soft_wrap=True)
+DEVICES = ("cpu", "cuda", "mps")
 LINE_EVERY_S = 30.0  # interval of progress lines where no bar can be drawn
 LEAST_S, MOST_S = 0.1, 3600.0  # length of the audio that a model is timed on
 
@@ -130,9 +131,16 @@ def pick_device(device: str) -> str:
             return "cuda"
         return "mps" if torch.backends.mps.is_available() else "cpu"
     try:
+        kind = torch.device(device).type
+    except RuntimeError:
+        kind = ""
+    if kind not in DEVICES:
+        raise TisdissError(f"--device {device}: expected auto, {', '.join(DEVICES)} or cuda:1")
+    try:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:  # AssertionError: PyTorch without CUDA
-        reason = first_line(error)
+        # PyTorch's first line for mps lists every backend
+        reason = "PyTorch finds none" if kind == "mps" else first_line(error)
         raise TisdissError(f"--device {device}: not available ({reason}); try cpu") from error
     return device
 
@@ -164,7 +172,8 @@ def load_for_command(
             highlight=False,
         )
     handler = RichHandler(console=messages, show_path=False, show_time=False)
-    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    # RichHandler shows the level itself
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler], force=True)
     return model
 
 

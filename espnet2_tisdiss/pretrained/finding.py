@@ -69,10 +69,13 @@ def find_model(name: str | Path) -> dict[str, str]:
         return _unpacked(path)
     if isfile(path):
         return _files(path.parent, path)
-    # a tag is owner/model or a name in espnet_model_zoo's table: at most one slash
+    # a tag is owner/model; anything else is a name that was mistyped
     is_file = path.suffix in (".pth", ".zip", ".yaml")
-    if path.is_absolute() or str(name).startswith(".") or str(name).count("/") > 1 or is_file:
-        raise TisdissError(f"{name}: no such model folder, weights or archive")
+    if path.is_absolute() or str(name).startswith(".") or str(name).count("/") != 1 or is_file:
+        there = ", ".join(bundled_models())
+        raise TisdissError(
+            f"{name}: no such model folder, weights or archive; with the package come {there}"
+        )
     return _downloaded(str(name))
 
 

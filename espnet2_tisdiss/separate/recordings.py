@@ -9,6 +9,7 @@ letters: c channel, j speaker, n sample.
 import itertools
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from espnet2_tisdiss.audio.resampling import Resampler
 from espnet2_tisdiss.audio.rumble import RumbleFilter
 from espnet2_tisdiss.choices import Channel
 from espnet2_tisdiss.errors import TisdissError
+from espnet2_tisdiss.separate.arrays import as_floats, check_finite
 from espnet2_tisdiss.separate.budget import TimeBudget
 from espnet2_tisdiss.separate.chunking import Chunk, Chunker, Chunking
 from espnet2_tisdiss.separate.options import RecordingOptions
@@ -137,11 +139,12 @@ class Track:
         self._sink(self._from_model.push(np.concatenate((mixture[None], *estimates))))
 
 
-def channels_of(samples: np.ndarray, channel: Channel) -> np.ndarray:
+def channels_of(samples: Any, channel: Channel) -> np.ndarray:
     """Return the channels of a recording that are to be separated.
 
     Args:
-        samples: (n,), or (n, c) as soundfile reads them.
+        samples: (n,), or (n, c) as soundfile reads them; of any type that
+            :func:`~espnet2_tisdiss.separate.arrays.as_floats` takes.
         channel: as in :class:`~espnet2_tisdiss.separate.options.RecordingOptions`.
 
     Returns:
@@ -150,19 +153,19 @@ def channels_of(samples: np.ndarray, channel: Channel) -> np.ndarray:
     Raises:
         TisdissError: there are no samples, some are not finite, or the axes are swapped.
     """
-    samples = np.asarray(samples, np.float32)
+    samples = as_floats(samples)
     channels = samples[None] if samples.ndim == 1 else samples.T
     if channels.ndim != 2 or not channels.size:
         raise TisdissError(
-            f"a recording must be samples (n,) or (n, channels); got {samples.shape}"
+            f"a recording must be samples (n,) or (n, channels); got {samples.shape}; several "
+            "recordings go one by one, or at the model's rate to batch()"
         )
-    if not np.isfinite(channels).all():
-        raise TisdissError("a recording must be finite samples; some are nan or infinite")
     if len(channels) > channels.shape[1]:
         raise TisdissError(
-            f"a recording with more channels than samples, {samples.shape}: transpose it"
+            f"a recording with more channels than samples, {samples.shape}: give samples.T"
         )
-    return take_channels(channels, channel)
+    check_finite("the recording", samples)
+    return take_channels(channels.astype(np.float32), channel)
 
 
 def separate_recording(

@@ -40,6 +40,7 @@ from espnet2_tisdiss.pretrained.finding import (
     read_config,
     read_weights,
 )
+from espnet2_tisdiss.separate.arrays import as_floats
 from espnet2_tisdiss.separate.budget import TimeBudget
 from espnet2_tisdiss.separate.files import (
     FileResult,
@@ -514,7 +515,8 @@ class SeparateSpeech:
         in order, so that the model's memory does not grow with the length.
 
         Args:
-            samples: (n,), or (n, c) as soundfile reads them; floats with full scale 1.
+            samples: (n,), or (n, c) as soundfile reads them: an array or tensor of floats with full
+                scale 1, or of 8-, 16- or 32-bit integers.
             rate: in Hz; resampled to the model's rate and back if they differ.
             options: how; None: :class:`RecordingOptions` with its defaults.
             **changes: options that differ, by name, such as ``n_re=4``.
@@ -643,11 +645,10 @@ def _as_list(mixtures: Mixtures) -> list[Tensor]:
 
 def _as_tensor(samples: Tensor | np.ndarray) -> Tensor:
     """Return samples as a tensor that can be converted to an array."""
-    if not isinstance(samples, Tensor):
-        # PyTorch does not take arrays with negative strides
-        return torch.as_tensor(np.ascontiguousarray(samples))
-    samples = samples.detach()
-    return samples.float() if samples.dtype in (torch.bfloat16, torch.float16) else samples
+    if isinstance(samples, Tensor) and samples.dtype in (torch.float32, torch.float64):
+        return samples.detach()  # on its device
+    # PyTorch does not take arrays with negative strides
+    return torch.as_tensor(np.ascontiguousarray(as_floats(samples)))
 
 
 def _scaled(

@@ -1,0 +1,59 @@
+"""Samples as callers have them, in arrays or tensors, brought to floats with full scale 1."""
+
+import os
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from espnet2_tisdiss.errors import TisdissError
+
+# full scale and zero of integer samples, as in WAV files
+_INTEGERS = {"int8": (2**7, 0), "uint8": (2**7, 2**7), "int16": (2**15, 0), "int32": (2**31, 0)}
+
+
+def as_floats(samples: Any) -> np.ndarray:
+    """Return samples of any shape as native float32, or float64 where they are that precise.
+
+    Integers are scaled so that full scale is 1. Tensors lose their gradient.
+
+    Raises:
+        TisdissError: the samples are complex, integers of unknown full scale, or no numbers.
+    """
+    if isinstance(samples, (str, bytes, os.PathLike)):
+        raise TisdissError(
+            f"{samples!r}: is a path; give the samples and the rate that soundfile.read returns"
+        )
+    if isinstance(samples, Tensor):
+        samples = samples.detach().cpu()
+        # numpy has no bfloat16
+        samples = (
+            samples.float()
+            if samples.is_floating_point() and samples.itemsize < 4
+            else samples.resolve_conj()
+        ).numpy()
+    try:
+        array = np.asarray(samples)
+    except ValueError:  # rows of different lengths
+        raise TisdissError("samples must be one array; got a list of different lengths") from None
+    if array.dtype.kind == "f":
+        return array.astype(np.float64 if array.dtype.itemsize >= 8 else np.float32, copy=False)
+    name = array.dtype.newbyteorder("=").name
+    if name not in _INTEGERS:
+        known = ", ".join(_INTEGERS)
+        raise TisdissError(f"samples must be floats with full scale 1, or {known}; got {name}")
+    full_scale, zero = _INTEGERS[name]
+    return ((array.astype(np.float64) - zero) / full_scale).astype(np.float32)
+
+
+def check_finite(name: str, samples: np.ndarray) -> None:
+    """Refuse samples (n,) or (n, c) with one that is not finite; the error names the first.
+
+    Raises:
+        TisdissError: a sample is NaN or infinite.
+    """
+    finite = np.isfinite(samples)
+    if not finite.all():
+        position = tuple(np.argwhere(~finite)[0].tolist())
+        where = ", channel ".join(map(str, position))
+        raise TisdissError(f"{name}: sample {where} is {samples[position]}, not a finite number")

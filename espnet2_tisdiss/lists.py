@@ -1,10 +1,18 @@
-"""Kaldi's two-column lists (wav.scp, utt2spk, ...): lines ``<key> <value>``, sorted by key."""
+"""Kaldi's lists (wav.scp, utt2spk, segments, ...): lines ``<key> <value>``, sorted by key."""
 
-from collections.abc import Mapping
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from os.path import isfile
 from pathlib import Path
 
 from espnet2_tisdiss.atomic import replacing
 from espnet2_tisdiss.errors import TisdissError
+
+BLANKS = " \t\r"  # no others separate columns: a name may hold other white space
+# Kaldi's notation for an entry of an archive, perhaps with a range of it
+ARCHIVE_ENTRY = re.compile(r"(?P<archive>.+):(?P<offset>\d+)(?P<range>\[[^]]*\])?")
 
 
 def byte_order(key: str) -> bytes:
@@ -12,8 +20,58 @@ def byte_order(key: str) -> bytes:
     return key.encode("utf-8", "surrogateescape")
 
 
+@dataclass(frozen=True)
+class Source:
+    """Where the audio of an entry of a list is.
+
+    Attributes:
+        text: the path of a file; ``path:offset``, an entry of an archive; or ``command |``, whose
+            output is the file.
+        start: start of the stretch to use, in seconds.
+        stop: its end; infinity is the end of the audio.
+    """
+
+    text: str
+    start: float = 0.0
+    stop: float = math.inf
+
+    def __str__(self) -> str:
+        if not self.is_stretch:
+            return self.text
+        end = "the end" if self.stop == math.inf else f"{self.stop:g} s"
+        return f"{self.text} ({self.start:g} s to {end})"
+
+    @property
+    def is_stretch(self) -> bool:
+        """Whether this is a part of the audio."""
+        return (self.start, self.stop) != (0.0, math.inf)
+
+    @property
+    def is_command(self) -> bool:
+        """Whether this is the output of a command."""
+        return self.text.endswith("|")
+
+    @property
+    def archive(self) -> tuple[Path, int] | None:
+        """The archive and the offset in it in bytes; None if this is no entry of an archive."""
+        match = None if self.is_command else ARCHIVE_ENTRY.fullmatch(self.text)
+        if match is None or isfile(self.text):
+            return None
+        return Path(match["archive"]), int(match["offset"])
+
+    @property
+    def is_file(self) -> bool:
+        """Whether this is a file from start to end."""
+        return not (self.is_stretch or self.is_command or self.archive)
+
+    @property
+    def place(self) -> "Path | Source":
+        """The path, if this is a file from start to end; otherwise this entry."""
+        return Path(self.text) if self.is_file else self
+
+
 def read_scp(path: str | Path) -> dict[str, str]:
-    """Read a list; the value is everything after the first run of white space.
+    """Read a list; the value is everything after the first blanks. Empty lines are left out.
 
     Returns:
         key -> value, in the order of the file.
@@ -25,10 +83,10 @@ def read_scp(path: str | Path) -> dict[str, str]:
     path = Path(path)
     mapping: dict[str, str] = {}
     first_line: dict[str, int] = {}
-    for number, line in enumerate(_read_lines(path), start=1):
-        fields = line.strip().split(maxsplit=1)
+    for number, line in _read_lines(path):
+        fields = re.split(f"[{BLANKS}]+", line, maxsplit=1)
         if len(fields) != 2:
-            raise TisdissError(f"{path}:{number}: expected '<key> <value>', found {line.strip()!r}")
+            raise TisdissError(f"{path}:{number}: expected '<key> <value>', found {line!r}")
         key, value = fields
         if key in mapping:
             raise TisdissError(
@@ -41,28 +99,98 @@ def read_scp(path: str | Path) -> dict[str, str]:
     return mapping
 
 
-def _read_lines(path: Path) -> list[str]:
+def _read_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield the lines that are not empty, without blanks around them, and their numbers.
+
+    A byte order mark is left out wherever a line starts with it: lists may have been joined.
+    """
     try:
         # Not splitlines(): it also cuts at characters such as U+2028, which a path may hold.
-        text = path.read_text(encoding="utf-8")
+        lines = path.read_text(encoding="utf-8").split("\n")
     except FileNotFoundError:
         raise TisdissError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise TisdissError(
+            f"{path}: cannot be read as a text list: {error}; save it as UTF-8"
+        ) from None
+    except OSError as error:
         raise TisdissError(f"{path}: cannot be read as a text list: {error}") from None
-    return text.removesuffix("\n").split("\n") if text else []
+    for number, line in enumerate(lines, start=1):
+        if "\0" in line:
+            raise TisdissError(f"{path}:{number}: holds a NUL byte; write the list anew")
+        if stripped := line.lstrip("\ufeff").strip(BLANKS):
+            yield number, stripped
 
 
-def read_paths(scp: str | Path) -> dict[str, str]:
-    """Read a list of files.
+def read_sources(
+    scp: str | Path, run_commands: bool = False, option: str = "--run-commands"
+) -> dict[str, Source]:
+    """Read a list of audio; a file ``segments`` beside it cuts the recordings into utterances.
+
+    Args:
+        scp: the list.
+        run_commands: accept commands. They run when the audio is read, with the rights of the
+            user, so a list of unknown origin must not hold any.
+        option: the option that sets ``run_commands``, for the message.
+
+    Returns:
+        key -> where its audio is, in the order of the list, or of ``segments``.
 
     Raises:
-        TisdissError: the file is not such a list, or contains a command instead of a path.
+        TisdissError: the list is not valid, contains a command that is not accepted, or has further
+            columns; ``segments`` is not valid or names a recording that the list lacks.
     """
+    scp = Path(scp)
     table = read_scp(scp)
-    for key, path in table.items():
-        if path.endswith("|"):
-            raise TisdissError(f"{scp}: {key}: is a command, not the path of a file: {path}")
-    return table
+    for key, text in table.items():
+        if Source(text).is_command and not run_commands:
+            raise TisdissError(
+                f"{scp}: {key}: is a command, not the path of a file: {text}; if you trust the "
+                f"list, {option} runs its commands"
+            )
+        _check_columns(f"{scp}: {key}", text)
+    segments = scp.with_name("segments")
+    if not segments.is_file():
+        return {key: Source(text) for key, text in table.items()}
+    return _read_segments(segments, scp, table)
+
+
+def _check_columns(place: str, text: str) -> None:
+    """Refuse a range of an archive's entry, and further columns after a path."""
+    match = ARCHIVE_ENTRY.fullmatch(text)
+    if match and match["range"] and not isfile(text):
+        raise TisdissError(f"{place}: a range ({match['range']}) cannot be read; use segments")
+    fields = text.split()
+    if len(fields) < 2 or text.endswith("|") or isfile(text) or not isfile(fields[0]):
+        return
+    if all(map(isfile, fields)):
+        raise TisdissError(
+            f"{place}: has {len(fields)} columns of files; join the channels into one file"
+        )
+    raise TisdissError(
+        f"{place}: no such file: {text}; give only the path, as {fields[0]}, after the key"
+    )
+
+
+def _read_segments(path: Path, scp: Path, table: Mapping[str, str]) -> dict[str, Source]:
+    """Return the utterances of ``segments``: lines ``<key> <recording> <start> <end>``."""
+    utterances: dict[str, Source] = {}
+    for key, text in read_scp(path).items():
+        fields = text.split()
+        try:
+            recording, start, stop = fields[0], *map(float, fields[1:])
+        except ValueError:
+            start = stop = math.nan
+        stop = math.inf if stop == -1 else stop  # Kaldi's end of the recording
+        if not 0 <= start < stop:
+            raise TisdissError(
+                f"{path}: {key}: expected '<key> <recording> <start> <end>' with times in "
+                f"seconds, found {text!r}"
+            )
+        if recording not in table:
+            raise TisdissError(f"{path}: {key}: {scp.name} lacks the recording {recording}")
+        utterances[key] = Source(table[recording], start, stop)
+    return utterances
 
 
 def write_scp(path: str | Path, mapping: Mapping[str, str]) -> None:

@@ -105,16 +105,17 @@ stage_1() {
 }
 
 stage_2() {
-    local factors channel=()
+    local factors extra=()
     read -r -a factors <<<"${opt[speed_perturb_factors]}"
     if ((${#factors[@]} == 0)); then
         log "no speed perturbation (--speed_perturb_factors is empty)"
         return
     fi
-    [[ -z ${opt[ref_channel]} ]] || channel=(--ref_channel "${opt[ref_channel]}")
+    [[ -z ${opt[ref_channel]} ]] || extra=(--ref_channel "${opt[ref_channel]}")
+    [[ ${opt[run_commands]} == false ]] || extra+=(--run_commands)
     step perturbation -- "${python}" -m "${tools}.perturb_speed" \
         "data/${opt[train_set]}" "data/${train}" --lists "${train_lists[@]}" \
-        --factors "${factors[@]}" --nj "${opt[nj]}" "${channel[@]}"
+        --factors "${factors[@]}" --nj "${opt[nj]}" "${extra[@]}"
 }
 
 stage_3() {
@@ -133,6 +134,7 @@ format_set() {
     local set=$1 out=$2 options=()
     shift 2
     [[ ${opt[resample]} == false ]] || options+=(--resample)
+    [[ ${opt[run_commands]} == false ]] || options+=(--run_commands)
     [[ -z ${opt[ref_channel]} ]] || options+=(--ref_channel "${opt[ref_channel]}")
     step formatting "${set}" -- "${python}" -m "${tools}.format_audio" "data/${set}" "${out}" \
         --fs "${rate}" --audio_format "${opt[audio_format]}" --nj "${opt[nj]}" "${options[@]}" \

@@ -108,13 +108,24 @@ def read_blocks(
         yield block
 
 
-def read_samples(path: str | Path) -> np.ndarray:
-    """Return all samples of a file, float64 (n, c).
+def read_samples(path: str | Path, first: int = 0, last: int | None = None) -> np.ndarray:
+    """Return the samples of a file, float64 (n, c).
+
+    Args:
+        path: the audio file.
+        first: the first sample.
+        last: the sample after the last one; None: to the end.
 
     Raises:
         AudioError: as for :func:`read_blocks`, except that samples may be NaN or infinite.
     """
-    return np.concatenate([block for _, block in _frames(path, BLOCK_SECONDS, "float64", None)])
+    blocks, start = [], 0
+    for _, block in _frames(path, BLOCK_SECONDS, "float64", None):
+        blocks.append(block[max(0, first - start) : None if last is None else last - start])
+        start += len(block)
+        if last is not None and start >= last:
+            break
+    return np.concatenate(blocks)
 
 
 def _frames(

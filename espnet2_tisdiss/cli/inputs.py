@@ -1,23 +1,36 @@
 """Find the files to separate from the command line: files, folders, patterns and lists."""
 
+import dataclasses
 import glob
 import itertools
 import os
 import re
 import string
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from os.path import isdir, isfile
 from pathlib import Path
 
-import soundfile
-
+from espnet2_tisdiss.audio.folders import Found, audio_files, each_once, real_paths, walk
 from espnet2_tisdiss.cli.streams import STANDARD_INPUT, refuse_address
 from espnet2_tisdiss.errors import TisdissError
-from espnet2_tisdiss.lists import read_paths
-from espnet2_tisdiss.separate.files import InputFile, with_clashes
+from espnet2_tisdiss.lists import read_sources
+from espnet2_tisdiss.separate.files import InputFile, name_of
 
 
-def find_inputs(sources: Iterable[str], out: Path) -> list[InputFile]:
+@dataclasses.dataclass(frozen=True)
+class Inputs:
+    """What the arguments of the command line refer to.
+
+    Attributes:
+        inputs: the files to separate.
+        notices: a line for each folder with files that look like audio but cannot be read.
+    """
+
+    inputs: list[InputFile]
+    notices: list[str]
+
+
+def find_inputs(sources: Iterable[str], out: Path, run_commands: bool = False) -> Inputs:
     """Return the files that ``sources`` refer to, each once.
 
     A source is one of: a file; a folder, for all audio files below it; a pattern with ``*``, ``?``
@@ -28,75 +41,94 @@ def find_inputs(sources: Iterable[str], out: Path) -> list[InputFile]:
     Args:
         sources: arguments of the command line.
         out: folder of the separated files.
+        run_commands: accept commands in lists.
 
     Raises:
         TisdissError: a folder, pattern or list yields no files.
     """
-    inputs: list[InputFile] = []
+    found: list[tuple[InputFile, bool]] = []  # and whether it was named, not searched for
+    notices: list[str] = []
     for source in sources:
         refuse_address(source)
         path = Path(source)
         # isfile of os.path is False for paths that cannot be accessed, where pathlib's raises
         if path.suffix == ".scp" and isfile(source):
-            inputs += _from_scp(path, out)
+            found += [(item, True) for item in _from_scp(path, out, run_commands)]
         elif isdir(source):
-            inputs += _from_folder(path, out)
+            files = audio_files(path, without=[out])
+            found += [(item, False) for item in _from_folder(path, files, out)]
+            notices += [f"{path}: {files.notice()}; convert them"] if files.left_out else []
         elif not os.path.lexists(path) and glob.has_magic(source):
-            inputs += _from_pattern(source, out)
+            found += [(item, False) for item in _from_pattern(source, out)]
         else:  # a missing file is reported later, and the others are separated
-            inputs.append(InputFile(path, out, "stdin" if source == STANDARD_INPUT else path.stem))
-    inputs = list(dict.fromkeys(inputs))  # duplicates are separated once
-    return with_clashes(inputs)
+            name = "stdin" if source == STANDARD_INPUT else name_of(path)
+            found.append((InputFile(path, out, name), True))
+    return Inputs(_each_once(found), notices)
+
+
+def _each_once(found: Sequence[tuple[InputFile, bool]]) -> list[InputFile]:
+    """Return the inputs, each real file once; a file that is named with two names is two inputs."""
+    real = real_paths(item.source for item, _ in found if isinstance(item.source, Path))
+    is_named = {real.get(item.source) for item, named in found if named}
+    searched = each_once((item.source for item, named in found if not named), without=is_named)
+    left, inputs = set(searched), {}
+    for item, named in found:
+        if named:
+            key = real.get(item.source, item.source), item.folder, item.name
+            inputs.setdefault(key, item)
+        elif item.source in left:
+            left.remove(item.source)
+            inputs[item] = item
+    return list(inputs.values())
 
 
 def _from_pattern(pattern: str, out: Path) -> list[InputFile]:
     """Return the files that a pattern matches, without those in ``out`` if that is below it."""
-    files = [Path(name) for name in sorted(glob.glob(pattern, recursive=True)) if isfile(name)]
+    files = [Path(name) for name in _matches(pattern) if not isdir(name)]
     parts = itertools.takewhile(lambda part: not glob.has_magic(part), Path(pattern).parts)
     fixed, written = Path(*parts), out.resolve()
     if fixed.resolve() in written.parents:
         files = [file for file in files if written not in file.resolve().parents]
     if not files:
         raise TisdissError(f"{pattern}: matches no file; check the pattern, and put it in quotes")
-    return [InputFile(file, out / file.parent.relative_to(fixed), file.stem) for file in files]
+    return [InputFile(file, out / file.parent.relative_to(fixed), name_of(file)) for file in files]
 
 
-def _from_scp(scp: Path, out: Path) -> list[InputFile]:
-    """Return the files of a Kaldi list."""
-    table = read_paths(scp)
+def _matches(pattern: str) -> Iterator[str]:
+    """Yield what a pattern matches, like :func:`glob.glob`, but each real folder of ``**`` once."""
+    parts = Path(pattern).parts
+    if "**" not in parts:
+        yield from sorted(glob.glob(pattern))
+        return
+    at = parts.index("**")
+    for base in filter(isdir, sorted(glob.glob(str(Path(*parts[:at]))))):
+        for folder, _ in walk(base):
+            inner = Path(glob.escape(str(folder)), *(parts[at + 1 :] or "*"))
+            yield from _matches(str(inner))
+
+
+def _from_scp(scp: Path, out: Path, run_commands: bool) -> list[InputFile]:
+    """Return the recordings of a Kaldi list."""
+    table = read_sources(scp, run_commands)
     for key in table:
         if Path(key).name != key or key == "..":
             raise TisdissError(
                 f"{scp}: {key}: not a file name; separated files are named by the keys"
             )
-    return [InputFile(Path(path), out, key) for key, path in table.items()]
+    return [InputFile(source.place, out, key) for key, source in table.items()]
 
 
-def _from_folder(folder: Path, out: Path) -> list[InputFile]:
-    """Return the audio files below a folder, except hidden files and those in ``out``."""
-    suffixes = {f".{name.lower()}" for name in soundfile.available_formats()} | {".aif", ".oga"}
-    suffixes -= {".raw"}  # has no header, so it cannot be read
-    inputs = []
-    for place, folders, names in os.walk(folder, onerror=_refuse_folder):
-        here = Path(place)
-        folders[:] = sorted(
-            name
-            for name in folders
-            if not name.startswith(".") and (here / name).resolve() != out.resolve()
-        )
-        for name in sorted(names):
-            if Path(name).suffix.lower() in suffixes and not name.startswith("."):
-                path = here / name
-                inputs.append(InputFile(path, out / here.relative_to(folder), path.stem))
-    if not inputs:
+def _from_folder(folder: Path, found: Found, out: Path) -> list[InputFile]:
+    """Return the files found in a folder."""
+    if not found.files:
+        notice = f"; {found.notice()}" if found.left_out else ""
         raise TisdissError(
-            f"{folder}: holds no audio files (.wav, .flac and so on), nor do its subfolders"
+            f"{folder}: holds no audio files (.wav, .flac and so on), nor do its subfolders{notice}"
         )
-    return inputs
-
-
-def _refuse_folder(error: OSError) -> None:
-    raise TisdissError(f"{error.filename}: cannot be read ({error.strerror}); leave it out")
+    return [
+        InputFile(file, out / file.parent.relative_to(folder), name_of(file))
+        for file in found.files
+    ]
 
 
 def without_separated(
@@ -109,7 +141,7 @@ def without_separated(
     Args:
         inputs: all files to separate.
         pattern: pattern of output names; see
-            :func:`~espnet2_tisdiss.separate.options.FileOptions`.
+            :func:`~espnet2_tisdiss.separate.files.full_pattern`.
         suffix: suffix of output names.
         skip: drop such files; otherwise they are an error.
 
@@ -121,7 +153,7 @@ def without_separated(
     levels = 1 + pattern.count("/")  # a pattern may contain folders
     kept = []
     for item in inputs:
-        parts = Path(os.path.realpath(item.source)).parts
+        parts = Path(os.path.realpath(str(item.source))).parts
         folder, found = parts[:-levels], names.fullmatch("/".join(parts[-levels:]))
         source = found and folder and sources.get((str(Path(*folder)), found["name"]))
         if not source:
@@ -142,6 +174,8 @@ def _expression(pattern: str) -> str:
         if field == "name":
             expression += "(?P=name)" if seen else "(?P<name>.+)"
             seen = True
+        elif field == "ext":
+            expression += "[^/]*"
         elif field:
             expression += r"\d+"
     return expression

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import math
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -61,7 +62,7 @@ class SeparationReport:
         work = time.monotonic() - self._began
         summary |= {"seconds_of_audio": audio, "seconds_of_work": work}
         if as_json:
-            files = [dataclasses.asdict(result) for result in self._results]
+            files = [_as_dict(result) for result in self._results]
             summary |= {"n_re": self._options.depths, "interrupted": self._is_interrupted}
             print_json({"files": files, "summary": summary})
             return
@@ -126,6 +127,13 @@ class SeparationReport:
         if len(self._options.depths) > 1:
             return ", ".join(map(str, self._options.depths))
         return span([n_re for result in self._results for n_re in result.n_re])
+
+
+def _as_dict(result: "FileResult") -> dict[str, Any]:
+    """Return a result for JSON, its chunks summed up."""
+    chunks = dict(sorted(Counter(result.n_re).items()))
+    facts = {field.name: getattr(result, field.name) for field in dataclasses.fields(result)}
+    return facts | {"source": str(result.source), "n_re": list(chunks), "chunks": chunks}
 
 
 def _decibels(ratio: float) -> float:

@@ -23,13 +23,14 @@ from espnet2_tisdiss.cli.console import (
     ThreadsOption,
     check_numbers,
     load_for_command,
+    messages,
     parse_depths,
     parse_rate,
     refuse_together,
     require_folder,
     set_threads,
 )
-from espnet2_tisdiss.cli.report import STYLES, SeparationReport
+from espnet2_tisdiss.cli.report import STYLES, SeparationReport, printable
 from espnet2_tisdiss.cli.separate_options import (
     AllDepthsOption,
     BatchOption,
@@ -45,6 +46,7 @@ from espnet2_tisdiss.cli.separate_options import (
     PatternOption,
     RateOption,
     RtfOption,
+    RunCommandsOption,
     ScaleOption,
     SecondsOption,
     SkipExistingOption,
@@ -90,6 +92,7 @@ def command(
     rtf: RtfOption = None,
     seconds: SecondsOption = None,
     stop_db: StopDbOption = None,
+    run_commands: RunCommandsOption = False,
     channel: ChannelOption = "mean",
     scale: ScaleOption = DEFAULT_SCALE,
     chunk: ChunkOption = None,
@@ -115,6 +118,7 @@ def command(
     from espnet2_tisdiss.cli.inputs import find_inputs, without_separated
     from espnet2_tisdiss.cli.streams import copied_streams
     from espnet2_tisdiss.separate.files import durations_of, to_separate
+    from espnet2_tisdiss.separate.names import with_refusals
     from espnet2_tisdiss.separate.options import FileOptions
 
     chosen = {
@@ -135,15 +139,20 @@ def command(
         "existing": existing,
     }
     options = FileOptions(**{name: value for name, value in chosen.items() if value is not None})
-    found = find_inputs(sources, out)
-    inputs = without_separated(found, options.file_names, options.output.suffix, skip_existing)
+    found = find_inputs(sources, out, run_commands)
+    for notice in found.notices:
+        messages.print(printable(notice), markup=False, highlight=False)
+    names, suffix = options.file_names, options.output.suffix
+    inputs = without_separated(found.inputs, names, suffix, skip_existing)
     require_folder(out)
     inputs = context.with_resource(copied_streams(inputs, out))
     durations = durations_of(inputs, channel)
-    if batch > 1 or jobs > 1:  # batches of similar lengths; no job left alone with a long file
-        inputs.sort(key=durations.__getitem__, reverse=True)
     model = load_for_command(model_name, device, dtype, model_rate)
     options = options.for_model(model)
+    durations = with_refusals(durations, options, model.num_spk)
+    inputs = list(durations)
+    if batch > 1 or jobs > 1:  # batches of similar lengths; no job left alone with a long file
+        inputs.sort(key=durations.__getitem__, reverse=True)
     to_do = to_separate(durations, options, model.num_spk)
     jobs = max(1, min(jobs, len(to_do)))  # a process without work would take a share of threads
     _share_threads(threads, jobs)

@@ -59,6 +59,15 @@ StopDbOption = Annotated[
     ),
 ]
 
+RunCommandsOption = Annotated[
+    bool,
+    typer.Option(
+        "--run-commands",
+        help="Run the commands in lists (sph2pipe x.sph |) with your rights; only for lists that "
+        "you trust.",
+        **_AUDIO,
+    ),
+]
 ChannelOption = Annotated[
     Channel, typer.Option(help="What to separate in files of several channels.", **_AUDIO)
 ]
@@ -91,7 +100,7 @@ OutOption = Annotated[Path, typer.Option("--out", "-o", help="Folder to write to
 PatternOption = Annotated[
     str | None,
     typer.Option(
-        help="File names, made from {name}, {speaker}, {channel} and {n_re}.",
+        help="File names, made from {name}, {ext}, {speaker}, {channel} and {n_re}.",
         show_default="{name}_spk{speaker}",
         **_OUTPUT,
     ),

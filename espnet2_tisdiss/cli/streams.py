@@ -49,6 +49,8 @@ def copied_streams(inputs: Sequence[InputFile], folder: Path) -> Iterator[list[I
 def _is_stream(item: InputFile) -> bool:
     if str(item.source) == STANDARD_INPUT:
         return True
+    if not isinstance(item.source, Path):
+        return False
     try:
         mode = os.stat(item.source).st_mode
     except OSError:  # reported later

@@ -88,6 +88,14 @@ def command(
     dtype: DtypeOption = "auto",
     model_rate: ModelRateOption = None,
     threads: ThreadsOption = None,
+    run_commands: Annotated[
+        bool,
+        typer.Option(
+            "--run-commands",
+            help="Run the commands in the lists (sph2pipe x.sph |) with your rights; only for "
+            "lists that you trust.",
+        ),
+    ] = False,
     batch: Annotated[int, typer.Option(min=1, help="Mixtures to separate at once.")] = 1,
     as_json: JsonOption = False,
     debug: DebugOption = False,
@@ -107,7 +115,7 @@ def command(
     require_folder(out)
     set_threads(threads)
     model = load_for_command(model_name, device, dtype, model_rate)
-    mixtures = _mixtures(data, model, limit, resample)
+    mixtures = _mixtures(data, model, limit, resample, run_commands)
     options = {
         "depths": depths,
         "batch_size": batch,
@@ -164,12 +172,12 @@ def _title_of(model_name: str) -> str:
 
 
 def _mixtures(
-    data: Path, model: "SeparateSpeech", limit: int | None, resample: bool
+    data: Path, model: "SeparateSpeech", limit: int | None, resample: bool, run_commands: bool
 ) -> list["EvalMixture"]:
     """Return the mixtures of a data set with their lengths, ``limit`` at most."""
     from espnet2_tisdiss.evaluate.by_depth import find_mixtures, with_length
 
-    mixtures = find_mixtures(data, model.num_spk)
+    mixtures = find_mixtures(data, model.num_spk, run_commands)
     if limit is not None and limit < len(mixtures):
         mixtures = [mixtures[index * len(mixtures) // limit] for index in range(limit)]
     rate = None if resample else model.sample_rate

@@ -14,6 +14,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from os.path import exists
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -21,12 +22,14 @@ import fast_bss_eval
 import numpy as np
 import soxr
 
-from espnet2_tisdiss.audio.reading import AudioInfo, probe, read_blocks
+from espnet2_tisdiss.audio.folders import audio_files
+from espnet2_tisdiss.audio.reading import AudioInfo
 from espnet2_tisdiss.audio.rumble import without_rumble
+from espnet2_tisdiss.audio.sources import opened, probe_source
 from espnet2_tisdiss.checks import check_integer
 from espnet2_tisdiss.errors import AudioError, TisdissError, first_line
 from espnet2_tisdiss.evaluate.cost import CostCounter
-from espnet2_tisdiss.lists import read_paths
+from espnet2_tisdiss.lists import Source, read_sources
 from espnet2_tisdiss.separate.recordings import change_db
 
 if TYPE_CHECKING:  # importing ESPnet takes seconds
@@ -36,7 +39,6 @@ logger = logging.getLogger(__name__)
 
 MIXTURE_FOLDERS = ("mix", "mix_clean", "mix_both")  # names in wsj0-2mix and LibriMix
 OTHER_FOLDERS = re.compile(r"s\d+|noise")  # folders beside them that hold no mixtures
-SUFFIXES = (".wav", ".flac")
 LIMIT_DB = 100.0  # scores are clamped to +- this: perfect and silent estimates stay finite
 ENOUGH_DB = 0.05
 
@@ -55,8 +57,8 @@ class EvalMixture:
     """
 
     name: str
-    path: Path
-    references: tuple[Path, ...]
+    path: Path | Source
+    references: tuple[Path | Source, ...]
     seconds: float = 0.0
 
 
@@ -140,7 +142,7 @@ class DepthResult:
     change: float | None = None
 
 
-def find_mixtures(data: str | Path, num_spk: int) -> list[EvalMixture]:
+def find_mixtures(data: str | Path, num_spk: int, run_commands: bool = False) -> list[EvalMixture]:
     """List the mixtures of a data set.
 
     Args:
@@ -149,6 +151,7 @@ def find_mixtures(data: str | Path, num_spk: int) -> list[EvalMixture]:
             (or mix_clean/, mix_both/), s1/, s2/, ... that hold files of the same names; that mix/
             folder itself.
         num_spk: speakers in a mixture.
+        run_commands: accept commands in the lists of a data directory.
 
     Raises:
         TisdissError: ``data`` is none of these, is incomplete, or has another number of speakers.
@@ -157,7 +160,7 @@ def find_mixtures(data: str | Path, num_spk: int) -> list[EvalMixture]:
     if not data.is_dir():
         raise TisdissError(f"{data}: no such folder; give a data directory or a corpus folder")
     if (data / "wav.scp").is_file():
-        return _from_data_dir(data, num_spk)
+        return _from_data_dir(data, num_spk, run_commands)
     found = [data / name for name in MIXTURE_FOLDERS if (data / name).is_dir()]
     if len(found) > 1:
         names = " and ".join(path.name for path in found)
@@ -183,7 +186,7 @@ def with_length(mixture: EvalMixture, rate: int | None = None) -> EvalMixture:
         TisdissError: the file has another sample rate.
     """
     try:
-        info = probe(mixture.path)
+        info = probe_source(mixture.path)
     except AudioError:
         return mixture
     _check_rate(mixture.path, info, rate)
@@ -327,31 +330,32 @@ def count_cost(model: "SeparateSpeech", depths: Sequence[int]) -> dict[int, floa
     return {n_re: counter.macs_per_s(n_re) for n_re in depths}
 
 
-def _from_data_dir(data: Path, num_spk: int) -> list[EvalMixture]:
+def _from_data_dir(data: Path, num_spk: int, run_commands: bool) -> list[EvalMixture]:
     """Return the mixtures of a data directory."""
     names = ["wav.scp", *(f"spk{number}.scp" for number in range(1, num_spk + 1))]
     _check_parts(data, names, f"spk{num_spk + 1}.scp", num_spk)
-    tables = [_read_scp_of_files(data / name) for name in names]
+    tables = [_read_scp_of_files(data / name, run_commands) for name in names]
     mixtures, *references = tables
     for name, table in zip(names[1:], references, strict=True):
         for key in mixtures.keys() - table.keys():
             raise TisdissError(f"{data / name}: has no entry {key}, which is in wav.scp")
     return [
-        EvalMixture(key, Path(path), tuple(Path(table[key]) for table in references))
-        for key, path in mixtures.items()
+        EvalMixture(key, source.place, tuple(table[key].place for table in references))
+        for key, source in mixtures.items()
     ]
 
 
-def _read_scp_of_files(scp: Path) -> dict[str, str]:
-    """Return the paths of a Kaldi list by key.
+def _read_scp_of_files(scp: Path, run_commands: bool) -> dict[str, Source]:
+    """Return where the audio of a Kaldi list is, by key.
 
     Raises:
         TisdissError: the list is not valid, or none of its files exists.
     """
-    table = read_paths(scp)
-    if not any(Path(path).exists() for path in table.values()):
+    table = read_sources(scp, run_commands)
+    files = [source.text for source in table.values() if source.is_file]
+    if files and len(files) == len(table) and not any(map(exists, files)):
         raise TisdissError(
-            f"{scp}: none of its files exists, such as {next(iter(table.values()))}; run this in "
+            f"{scp}: none of its files exists, such as {files[0]}; run this in "
             "the folder that the paths are relative to, usually the recipe's"
         )
     return table
@@ -361,12 +365,15 @@ def _from_corpus(folder: Path, num_spk: int) -> list[EvalMixture]:
     """Return the mixtures of a mix/ folder; their sources are in s1/, s2/, ... beside it."""
     names = [f"s{number}" for number in range(1, num_spk + 1)]
     _check_parts(folder.parent, names, f"s{num_spk + 1}", num_spk)
-    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
-    if not files:
-        raise TisdissError(f"{folder}: holds no {' or '.join(SUFFIXES)} files")
+    found = audio_files(folder, subfolders=False)
+    if not found.files:
+        left_out = f"; {found.notice()}" if found.left_out else ""
+        raise TisdissError(f"{folder}: holds no audio files (.wav, .flac and so on){left_out}")
+    if found.left_out:
+        logger.warning("%s: %s; convert them", folder, found.notice())
     return [
         EvalMixture(path.stem, path, tuple(folder.parent / name / path.name for name in names))
-        for path in files
+        for path in found.files
     ]
 
 
@@ -384,7 +391,7 @@ def _check_parts(data: Path, names: Sequence[str], beyond: str, num_spk: int) ->
         )
 
 
-def _check_rate(path: Path, info: AudioInfo, rate: int | None) -> None:
+def _check_rate(path: Path | Source, info: AudioInfo, rate: int | None) -> None:
     """Raise TisdissError if a file has another sample rate than required."""
     if rate is not None and info.rate != rate:
         raise TisdissError(
@@ -466,7 +473,9 @@ class _LoadedMixture:
         return tuple((order + 1).tolist()), float(si_snr.mean()), sdr
 
 
-def read_signals(paths: Sequence[Path], model_rate: int, rate: int | None = None) -> np.ndarray:
+def read_signals(
+    paths: Sequence[Path | Source], model_rate: int, rate: int | None = None
+) -> np.ndarray:
     """Return the signals (1 + j, n) of a mixture and its sources, at the model's rate.
 
     Args:
@@ -478,7 +487,11 @@ def read_signals(paths: Sequence[Path], model_rate: int, rate: int | None = None
         TisdissError: a file cannot be read, has another rate than required, or more than one
             channel; or the files differ in rate or length.
     """
-    infos = [probe(path) for path in paths]
+    infos, waves = [], []
+    for path in paths:
+        with opened(path) as audio:
+            infos.append(audio.info)
+            waves.append(np.concatenate(list(audio.blocks()), axis=1)[0])
     first = infos[0]
     for path, info in zip(paths, infos, strict=True):
         _check_rate(path, info, rate)
@@ -489,7 +502,7 @@ def read_signals(paths: Sequence[Path], model_rate: int, rate: int | None = None
                 f"{path}: {info.frames} samples at {info.rate} Hz, but its mixture has "
                 f"{first.frames} at {first.rate}; a source must be as long as the mixture"
             )
-    signals = np.stack([np.concatenate(list(read_blocks(path)), axis=1)[0] for path in paths])
+    signals = np.stack(waves)
     if first.rate != model_rate:
         signals = soxr.resample(np.ascontiguousarray(signals.T), first.rate, model_rate).T
     return np.ascontiguousarray(signals)

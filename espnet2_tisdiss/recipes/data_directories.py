@@ -3,12 +3,12 @@
 A data directory holds ``wav.scp spk1.scp ... utt2spk spk2utt``: lists with the same keys.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from espnet2_tisdiss.checks import abbreviated
 from espnet2_tisdiss.errors import TisdissError
-from espnet2_tisdiss.lists import byte_order, read_scp, write_scp
+from espnet2_tisdiss.lists import Source, byte_order, read_scp, read_sources, write_scp
 
 # which list holds which signal of a two-speaker mixture
 LIST_OF_SIGNAL = {"mix": "wav.scp", "s1": "spk1.scp", "s2": "spk2.scp"}
@@ -61,10 +61,39 @@ def read_data_dir(folder: str | Path, lists: Sequence[str]) -> dict[str, dict[st
     Raises:
         TisdissError: the folder or a list is unusable, or the keys of two lists differ.
     """
-    folder = Path(folder)
+    return _same_keys(Path(folder), lists, read_scp)
+
+
+def read_audio_dir(
+    folder: str | Path, lists: Sequence[str], run_commands: bool
+) -> dict[str, dict[str, Source]]:
+    """Read the lists of audio of one data directory; ``segments`` cuts them into utterances.
+
+    Args:
+        folder: the data directory.
+        lists: file names, e.g. ``["wav.scp", "spk1.scp"]``; the first one is the norm.
+        run_commands: accept commands in the lists.
+
+    Returns:
+        file name -> (key -> where its audio is).
+
+    Raises:
+        TisdissError: as for :func:`read_data_dir`; a command that is not accepted.
+    """
+
+    def read(path: Path) -> dict[str, Source]:
+        return read_sources(path, run_commands, "--run_commands true")
+
+    return _same_keys(Path(folder), lists, read)
+
+
+def _same_keys[Value](
+    folder: Path, lists: Sequence[str], read: Callable[[Path], dict[str, Value]]
+) -> dict[str, dict[str, Value]]:
+    """Read lists and check that they have the same keys."""
     if not folder.is_dir():
         raise TisdissError(f"{folder}: no such data directory")
-    tables = {name: read_scp(folder / name) for name in lists}
+    tables = {name: read(folder / name) for name in lists}
     norm = tables[lists[0]]
     for name, table in tables.items():
         if missing := abbreviated(norm.keys() - table.keys(), 1):

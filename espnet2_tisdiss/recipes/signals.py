@@ -14,7 +14,9 @@ import soundfile
 
 from espnet2_tisdiss.atomic import replacing
 from espnet2_tisdiss.audio.reading import probe, read_samples
+from espnet2_tisdiss.audio.sources import opened
 from espnet2_tisdiss.errors import AudioError, TisdissError
+from espnet2_tisdiss.lists import Source
 
 MIN_DURATION_S = 0.02
 FLOAT_SUBTYPES = ("FLOAT", "DOUBLE")
@@ -47,24 +49,28 @@ class Signal:
 
 
 def read_signal(
-    path: str, ref_channel: int | None = None, advice: str = "choose one with --ref_channel N"
+    path: str | Source,
+    ref_channel: int | None = None,
+    advice: str = "choose one with --ref_channel N",
 ) -> Signal:
     """Read one channel of a file and check it.
 
     Args:
-        path: the audio file.
+        path: the audio file, or an entry of a list.
         ref_channel: channel to take (from 0) of a file with several; None refuses such a file.
         advice: what to do about a file with other channels, for messages.
 
     Raises:
-        TisdissError: no such file, a command in place of a file, not audio, truncated, shorter than
-            20 ms, several channels without ``ref_channel``, or a NaN or infinite sample.
+        TisdissError: no such file, not audio, truncated, shorter than 20 ms, several channels
+            without ``ref_channel``, or a NaN or infinite sample.
     """
-    if path.rstrip().endswith("|"):
-        raise TisdissError(f"{path}: is a command, not a file; unpack the audio into files first")
-    info = probe(path)
+    source = path if isinstance(path, Source) else Source(path)
+    with opened(source) as audio:
+        info = audio.info
+        samples = read_samples(audio.path, audio.first, audio.last)
+    path = str(source)
     signal = Signal(
-        _one_channel(path, read_samples(path), ref_channel, advice),
+        _one_channel(path, samples, ref_channel, advice),
         info.rate,
         info.subtype,
         info.container,

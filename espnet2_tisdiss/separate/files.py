@@ -4,7 +4,6 @@ An error in one file ends that file alone and becomes its reason. Outputs have t
 they are complete. Axis letters: j speaker, n sample.
 """
 
-import dataclasses
 import functools
 import itertools
 import logging
@@ -18,11 +17,13 @@ from pathlib import Path
 import numpy as np
 
 from espnet2_tisdiss.audio.notices import Notice
-from espnet2_tisdiss.audio.reading import AudioInfo, probe, read_blocks
+from espnet2_tisdiss.audio.reading import AudioInfo
+from espnet2_tisdiss.audio.sources import OpenSource, opened, probe_source
 from espnet2_tisdiss.audio.spool import Spool
 from espnet2_tisdiss.audio.writing import AudioWriter
 from espnet2_tisdiss.choices import Channel, Existing
 from espnet2_tisdiss.errors import AudioError, TisdissError, first_line
+from espnet2_tisdiss.lists import Source
 from espnet2_tisdiss.separate.budget import TimeBudget
 from espnet2_tisdiss.separate.chunking import Chunk
 from espnet2_tisdiss.separate.loudness import ScaleStatistics, Scaling, headroom_gain
@@ -36,33 +37,33 @@ class InputFile:
     """One file to separate.
 
     Attributes:
-        source: the recording.
+        source: the recording: a file, or an entry of a list that is something else.
         folder: where the separated files go.
         name: value of ``{name}`` in the pattern of the file names.
-        clash: another source with the same folder and name, which makes this one fail.
+        refusal: why it is not separated; empty if it is.
         copy: a file with the content of a source that can be read only once.
     """
 
-    source: Path
+    source: Path | Source
     folder: Path
     name: str
-    clash: Path | None = None
+    refusal: str = ""
     copy: Path | None = None
 
     @property
-    def path(self) -> Path:
-        """The file to read."""
+    def path(self) -> Path | Source:
+        """The file to read, or the entry of a list."""
         return self.copy or self.source
 
+    @property
+    def ext(self) -> str:
+        """Value of ``{ext}``: the suffix of the file without its dot."""
+        return self.source.suffix[1:] if isinstance(self.source, Path) else ""
 
-def with_clashes(inputs: Sequence[InputFile]) -> list[InputFile]:
-    """Return the inputs, with ``clash`` set where the output would overwrite that of another."""
-    names: dict[tuple[Path, str], Path] = {}
-    return [
-        item if other == item.source else dataclasses.replace(item, clash=other)
-        for item in inputs
-        for other in [names.setdefault((item.folder, item.name), item.source)]
-    ]
+
+def name_of(path: Path) -> str:
+    """Return the value of ``{name}`` for a file: without suffix, unless only dots are left."""
+    return path.stem if path.stem.strip(".") else path.name
 
 
 def output_paths(item: InputFile, options: FileOptions, channel: int, num_spk: int) -> list[Path]:
@@ -72,7 +73,9 @@ def output_paths(item: InputFile, options: FileOptions, channel: int, num_spk: i
         for n_re in options.depths
         for speaker in range(1, num_spk + 1)
         for name in [
-            options.file_names.format(name=item.name, n_re=n_re, channel=channel, speaker=speaker)
+            options.file_names.format(
+                name=item.name, ext=item.ext, n_re=n_re, channel=channel, speaker=speaker
+            )
         ]
     ]
 
@@ -96,7 +99,8 @@ def durations_of(inputs: Iterable[InputFile], channel: Channel) -> dict[InputFil
     for item in inputs:
         durations[item] = []
         with suppress(AudioError):
-            info = probe(item.path, on_notice=lambda notice: None)  # reported with the file
+            # notices are reported with the file
+            info = probe_source(item.path, on_notice=lambda notice: None)
             durations[item] = [info.duration] * (info.channels if channel == "each" else 1)
     return durations
 
@@ -110,7 +114,7 @@ def to_separate(
         numbers = range(1, len(channels) + 1)
         paths = [path for n in numbers for path in output_paths(item, options, n, num_spk)]
         with suppress(TisdissError):  # reported when the file is separated
-            if item.clash is None and not is_settled(paths, options.existing):
+            if not item.refusal and not is_settled(paths, options.existing):
                 work.append(channels)
     return work
 
@@ -135,7 +139,7 @@ class FileResult:
         peak: largest absolute sample before that.
     """
 
-    source: Path
+    source: Path | Source
     status: str
     reason: str = ""
     outputs: list[Path] = field(default_factory=list)
@@ -260,16 +264,16 @@ class _Recording:
         self.result = FileResult(item.source, "done")
         self._stack = ExitStack()
         self._channels: list[_Channel] = []
+        self._audio: OpenSource | None = None
         self._reported = 0.0
 
     def open(self) -> bool:
         """Check the file and open its spools; return whether there is work to do."""
-        if self._item.clash is not None:
-            raise TisdissError(
-                f"has the same output names as {self._item.clash}; separate it alone, "
-                "into another folder"
-            )
-        info = probe(self._item.path, self._note)
+        if self._item.refusal:
+            raise TisdissError(self._item.refusal)
+        audio = opened(self._item.path, self._item.folder, self._note)
+        self._audio = self._stack.enter_context(audio)
+        info = self._audio.info
         result, options = self.result, self._options
         result.seconds, result.rate = info.duration, info.rate
         result.out_rate = options.out_rate(info.rate, self._model.sample_rate)
@@ -295,8 +299,7 @@ class _Recording:
     def read(self) -> Iterator[_Piece]:
         """Yield the chunks of all channels."""
         frames = 0
-        blocks = read_blocks(self._item.path, self._options.channel, on_notice=self._note)
-        for block in blocks:
+        for block in self._audio.blocks(self._options.channel, self._note):
             frames += block.shape[1]
             for channel, samples in zip(self._channels, block, strict=True):
                 yield from self._piece(channel, channel.track.read(samples))
@@ -346,6 +349,8 @@ class _Recording:
         """Mark this file as failed; no more of it is read or written."""
         source = f"{self._item.source}: "
         reason = reason.removeprefix(f"{self._item.path}: ")
+        if self._audio is not None:  # perhaps a temporary file
+            reason = reason.removeprefix(f"{self._audio.path}: ")
         self.result.status = "failed"
         self.result.reason = reason if reason.startswith(source) else source + reason
 

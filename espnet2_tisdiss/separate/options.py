@@ -145,7 +145,8 @@ class FileOptions(RecordingOptions):
         output: format of the written files.
         rate: their sample rate: ``same`` as the recording's, the ``model``'s, or in Hz.
         pattern: file names without suffix, with ``{name}``, ``{speaker}`` and, where there are
-            several, ``{channel}`` and ``{n_re}``; None: these, in a row.
+            several, ``{channel}`` and ``{n_re}``; None: these, in a row. ``{ext}`` is the suffix
+            of the recording.
         existing: what to do if an output exists: ``refuse``, ``skip`` the recording if all of its
             outputs exist, or ``overwrite``.
 
@@ -203,7 +204,9 @@ def _check_pattern(pattern: str, needed: Sequence[str]) -> None:
         parsed = []
     marks = [mark for mark in parsed if mark[1] is not None]
     inside = not Path(pattern).is_absolute() and ".." not in Path(pattern).parts
-    plain = all(field in _MARKS and not form and not kind for _, field, form, kind in marks)
+    plain = all(
+        field in (*_MARKS, "ext") and not form and not kind for _, field, form, kind in marks
+    )
     if not inside or not plain or not {field for _, field, _, _ in marks}.issuperset(needed):
         wanted = ", ".join(f"{{{field}}}" for field in needed)
         raise TisdissError(

@@ -46,11 +46,12 @@ from espnet2_tisdiss.separate.files import (
     FileResult,
     InputFile,
     durations_of,
+    name_of,
     separate_files,
     to_separate,
-    with_clashes,
 )
 from espnet2_tisdiss.separate.loudness import PEAK, rescale, rescale_channels
+from espnet2_tisdiss.separate.names import with_refusals
 from espnet2_tisdiss.separate.options import FileOptions, RecordingOptions
 from espnet2_tisdiss.separate.protocol import Estimate
 from espnet2_tisdiss.separate.recordings import change_db, channels_of, separate_recording
@@ -593,14 +594,13 @@ class SeparateSpeech:
             ...     print(result.status, result.outputs)
         """
         options = replace(options or FileOptions(), **changes).for_model(self)
-        inputs = with_clashes(
-            [InputFile(Path(path), Path(folder), Path(path).stem) for path in paths]
-        )
+        inputs = [InputFile(path, Path(folder), name_of(path)) for path in map(Path, paths)]
+        durations = with_refusals(durations_of(inputs, options.channel), options, self.num_spk)
         budget = None
         if options.is_timed:
-            work = to_separate(durations_of(inputs, options.channel), options, self.num_spk)
+            work = to_separate(durations, options, self.num_spk)
             budget = options.budget(work, self.sample_rate)
-        return separate_files(self, inputs, options, budget)
+        return separate_files(self, list(durations), options, budget)
 
     def _estimates(
         self, waves: list[Tensor], n_re: int | None

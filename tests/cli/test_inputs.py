@@ -24,8 +24,12 @@ def touch(*names):
         Path(name).touch()
 
 
+def find_files(sources, out, **options):
+    return find_inputs(sources, out, **options).inputs
+
+
 def found(*sources, out=OUT):
-    return [(str(item.source), str(item.folder), item.name) for item in find_inputs(sources, out)]
+    return [(str(item.source), str(item.folder), item.name) for item in find_files(sources, out)]
 
 
 def item(source, folder="out", name=None):
@@ -67,12 +71,51 @@ def test_the_output_folder_is_no_input():
     assert [name for *_, name in found("link", out=Path("in/out"))] == ["a", "b"]
 
 
+def test_each_real_file_is_found_once():
+    touch("in/b.wav", "in/sub/c.wav")
+    os.symlink(".", "in/here")
+    os.symlink("..", "in/sub/up")
+    os.symlink("b.wav", "in/a.wav")
+    expected = [("in/b.wav", "out", "b"), ("in/sub/c.wav", "out/sub", "c")]
+    for pattern in ("in/**/*.wav", "in/**", "in/**/**/*.wav", "in"):
+        assert found(pattern) == expected
+    assert found("in/*/*.wav") == [
+        ("in/here/b.wav", "out/here", "b"),
+        ("in/sub/c.wav", "out/sub", "c"),
+    ]
+    # two names that are given are two recordings
+    assert [name for *_, name in found("in/a.wav", "in", "in/b.wav")] == ["a", "c", "b"]
+
+
+def test_patterns_reach_linked_folders():
+    touch("else/2024/a.wav", "in/b.wav", "in/.hid/c.wav")
+    os.symlink("../else", "in/link")
+    assert [path for path, *_ in found("in/**/*.wav")] == ["in/b.wav", "in/link/2024/a.wav"]
+    assert [path for path, *_ in found("in/**/2024/*.wav")] == ["in/link/2024/a.wav"]
+
+
+def test_files_left_out_are_told():
+    touch("in/a.wav", "in/b.dss", "in/c.dss", "empty/x.dss")
+    assert find_inputs(["in"], OUT).notices == ["in: 2 files left out (2 .dss); convert them"]
+    with pytest.raises(TisdissError, match=r"empty: holds no audio .*; 1 file left out \(1 .dss\)"):
+        find_inputs(["empty"], OUT)
+
+
+def test_names_of_dots_are_whole():
+    touch("...wav", "a..wav", "....flac")
+    assert [name for *_, name in found("...wav", "a..wav", "....flac")] == [
+        "...wav",
+        "a.",
+        "....flac",
+    ]
+
+
 def test_patterns():
     touch("in/a.wav", "in/sub/b.wav", "in/c.txt")
     assert found("in/*.wav") == [("in/a.wav", "out", "a")]
     assert [name for *_, name in found("in/**/*.wav")] == ["a", "b"]
     with pytest.raises(TisdissError, match=r"in/\*.mp3: matches no file"):
-        find_inputs(["in/a.wav", "in/*.mp3"], OUT)
+        find_files(["in/a.wav", "in/*.mp3"], OUT)
 
 
 def test_a_name_that_looks_like_a_pattern_is_a_name():
@@ -97,7 +140,10 @@ def test_lists():
     [
         (b"", "the list is empty"),
         (b"a\n", "expected '<key> <value>', found 'a'"),
-        (b"a sph2pipe x.sph |\n", "a: is a command, not the path of a file: sph2pipe x.sph |"),
+        (
+            b"a sph2pipe x.sph |\n",
+            "a: is a command, not the path of a file: sph2pipe x.sph |; if you trust the list",
+        ),
         (b"a x.wav\na y.wav\n", "key 'a' was already used in line 1"),
         (b"../a x.wav\n", "../a: not a file name"),
         (b".. x.wav\n", "not a file name"),
@@ -107,29 +153,21 @@ def test_lists():
 def test_lists_that_are_none(content, match):
     Path("wav.scp").write_bytes(content)
     with pytest.raises(TisdissError, match=match.replace("|", r"\|")) as caught:
-        find_inputs(["wav.scp"], OUT)
+        find_files(["wav.scp"], OUT)
     assert str(caught.value).startswith("wav.scp:") and "\n" not in str(caught.value)
 
 
 def test_a_folder_without_audio():
     touch("in/notes.txt")
     with pytest.raises(TisdissError, match="in: holds no audio files"):
-        find_inputs(["in"], OUT)
-
-
-def test_two_files_of_one_name():
-    touch("a/x.wav", "b/x.flac", "b/x.wav")
-    for sources in (["a/x.wav", "b/x.wav"], ["a", "b/*.flac"], ["b"]):
-        first, second = find_inputs(sources, OUT)
-        assert first.clash is None and second.clash == first.source
+        find_files(["in"], OUT)
 
 
 def test_a_pattern_keeps_the_folders_below_its_fixed_part():
     touch("in/a/x.wav", "in/b/x.wav", "in/b/c/x.wav")
     for pattern, folders in (("in/*/x.wav", {"a", "b"}), ("in/**/*.wav", {"a", "b", "b/c"})):
-        inputs = find_inputs([pattern], OUT)
+        inputs = find_files([pattern], OUT)
         assert {item.folder for item in inputs} == {OUT / folder for folder in folders}
-        assert all(item.clash is None for item in inputs)
 
 
 def test_a_pattern_reaches_no_files_of_the_output_folder():

@@ -23,6 +23,7 @@ from espnet2_tisdiss.evaluate.by_depth import (
     best_depth,
     enough_depth,
     find_mixtures,
+    read_signals,
     score_mixtures,
     summarise,
     with_length,
@@ -290,7 +291,24 @@ def test_data_sets_in_their_layouts(tmp_path, monkeypatch):
     assert mixture == EvalMixture("k", Path("tt/mix_clean/m0.wav"), references)
 
 
+def test_a_data_directory_with_segments(tmp_path):
+    sources = speech(0.5)
+    corpus = write_corpus(tmp_path / "tt", sources)
+    lists = {
+        name: {"r": corpus / f"{part}/m0.wav"} for name, part in zip(LISTS, PARTS, strict=True)
+    }
+    data = data_dir(tmp_path / "set", **lists)
+    (data / "segments").write_text("u r 0.125 0.375\n")
+    (mixture,) = find_mixtures(data, 2)
+    assert (mixture.name, with_length(mixture).seconds) == ("u", 0.25)
+    signals = read_signals((mixture.path, *mixture.references), RATE, RATE)
+    files = [soundfile.read(corpus / f"{part}/m0.wav", dtype="float32")[0] for part in PARTS]
+    np.testing.assert_array_equal(signals, np.stack(files)[:, RATE // 8 : 3 * RATE // 8])
+
+
 SPK = ("s1", "s2")
+PARTS = ("mix", *SPK)
+LISTS = ("wav", "spk1", "spk2")
 
 
 def test_what_a_data_set_lacks_is_reported(tmp_path):
@@ -323,7 +341,7 @@ def test_what_a_data_set_lacks_is_reported(tmp_path):
     with pytest.raises(TisdissError, match="s2: holds neither wav.scp nor mix"):
         find_mixtures(corpus / "s2", 2)  # a source is no mixture
     (corpus / "mix/m0.wav").unlink()
-    with pytest.raises(TisdissError, match="holds no .wav or .flac files"):
+    with pytest.raises(TisdissError, match="holds no audio files"):
         find_mixtures(corpus, 2)
     with pytest.raises(TisdissError, match="holds neither wav.scp nor mix"):
         find_mixtures(tmp_path, 2)

@@ -2,7 +2,8 @@
 """Check the audio of a data directory and bring it to one rate and format (stage 3).
 
 A file that already is single-channel, at the right rate and in the right format stays where it
-is; any other is written below the output directory, which appears only when it is whole.
+is. Any other, and segments, entries of archives and outputs of commands, are written below the
+output directory, which appears only when it is whole.
 Floating-point files stay floating-point, and resampled ones become so: nothing is clipped.
 """
 
@@ -20,8 +21,8 @@ import soxr
 
 from espnet2_tisdiss.atomic import replacing_folder
 from espnet2_tisdiss.errors import TisdissError
-from espnet2_tisdiss.lists import write_scp
-from espnet2_tisdiss.recipes.data_directories import copy_lists, read_data_dir
+from espnet2_tisdiss.lists import Source, write_scp
+from espnet2_tisdiss.recipes.data_directories import copy_lists, read_audio_dir
 from espnet2_tisdiss.recipes.parallel import map_in_processes
 from espnet2_tisdiss.recipes.program import positive, run_main
 from espnet2_tisdiss.recipes.signals import (
@@ -56,13 +57,13 @@ class Format:
 
 @dataclass(frozen=True)
 class Utterance:
-    """The files of one utterance: list name -> source path, and where new files go.
+    """The audio of one utterance: list name -> source, and where new files go.
 
     ``temporary`` is the folder to write into, ``final`` its later name.
     """
 
     key: str
-    sources: dict[str, str]
+    sources: dict[str, Source]
     temporary: Path
     final: Path
 
@@ -101,7 +102,7 @@ def format_utterance(utterance: Utterance, wanted: Format) -> Outcome:
             outcome.problems.append(f"utterance {utterance.key!r}, {name}: {error}")
             continue
         outcome.paths[name] = path
-        outcome.written += path != source
+        outcome.written += path != source.text
     norm = next(iter(utterance.sources))
     for name, length in lengths.items():
         if norm in lengths and length != lengths[norm]:
@@ -121,8 +122,8 @@ def _place(
     source = utterance.sources[name]
     right_rate = signal.rate == wanted.rate
     right_format = signal.container in CONTAINERS[wanted.audio_format]
-    if right_rate and right_format and signal.channels == 1:
-        return source, signal.samples
+    if source.is_file and right_rate and right_format and signal.channels == 1:
+        return source.text, signal.samples
     samples, subtype = signal.samples, signal.subtype
     if not right_rate:
         if not wanted.resample:
@@ -143,7 +144,12 @@ def _place(
 
 
 def format_data_dir(
-    data_dir: Path, out_dir: Path, lists: list[str], wanted: Format, nj: int
+    data_dir: Path,
+    out_dir: Path,
+    lists: list[str],
+    wanted: Format,
+    nj: int,
+    run_commands: bool = False,
 ) -> list[Outcome]:
     """Make ``out_dir`` from ``data_dir``; see the module docstring.
 
@@ -154,7 +160,7 @@ def format_data_dir(
     Raises:
         TisdissError: unusable lists, or up to ten lines about unusable files.
     """
-    tables = read_data_dir(data_dir, lists)
+    tables = read_audio_dir(data_dir, lists, run_commands)
     keys = list(tables[lists[0]])
     if bad := next((key for key in keys if "/" in key), None):
         raise TisdissError(f"{data_dir / lists[0]}: key {bad!r} holds a '/', which names a folder")
@@ -207,6 +213,7 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("--audio_format", choices=sorted(CONTAINERS), required=True)
     parser.add_argument("--resample", action="store_true", help="convert files of another rate")
     parser.add_argument("--ref_channel", type=int, help="channel to take of files with several")
+    parser.add_argument("--run_commands", action="store_true", help="run the commands in lists")
     parser.add_argument("--allow_silence", action="store_true", help="for test sets: only warn")
     parser.add_argument("--nj", type=positive, required=True, help="number of processes")
     return parser
@@ -216,7 +223,9 @@ def main() -> None:
     """Run the command line."""
     args = get_parser().parse_args()
     wanted = Format(args.fs, args.audio_format, args.resample, args.ref_channel, args.allow_silence)
-    outcomes = format_data_dir(args.data_dir, args.out_dir, args.lists, wanted, args.nj)
+    outcomes = format_data_dir(
+        args.data_dir, args.out_dir, args.lists, wanted, args.nj, args.run_commands
+    )
     written = sum(outcome.written for outcome in outcomes)
     resampled = sum(outcome.resampled for outcome in outcomes)
     notice = f" ({resampled} of them resampled to {args.fs} Hz)" if resampled else ""

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from espnet2_tisdiss.atomic import write_atomically
 from espnet2_tisdiss.errors import TisdissError
-from espnet2_tisdiss.lists import read_scp
+from espnet2_tisdiss.lists import read_sources
 
 MISSING = "missing"
 SHOWN_CHANGES = 3
@@ -86,12 +86,16 @@ def digest_audio(scp: Path) -> str:
     if not scp.is_file():
         return MISSING
     total = hashlib.sha256()
-    for key, name in read_scp(scp).items():
+    for key, source in read_sources(scp, run_commands=True).items():
+        if source.is_command:  # its output is not known without running it
+            total.update(f"{key} {source}\n".encode())
+            continue
+        path, _ = source.archive or (Path(source.text), 0)
         try:
-            status = Path(name).stat()
+            status = path.stat()
         except OSError:
             return MISSING
-        total.update(f"{key} {name} {status.st_size} {status.st_mtime_ns}\n".encode())
+        total.update(f"{key} {source} {status.st_size} {status.st_mtime_ns}\n".encode())
     return total.hexdigest()
 
 

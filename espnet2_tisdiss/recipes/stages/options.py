@@ -92,6 +92,7 @@ dynamic_mixing | false | bool | train on new mixtures of the training set's sing
 dynamic_mixing_gain_db | 2.5 | decibel | up to so much louder or softer each, at random
 fs | 8k | rate | sample rate of all data, e.g. 8k or 8000
 audio_format | wav | format | wav or flac
+run_commands | false | bool | run the commands in lists of audio; only for lists that you trust
 resample | false | bool | convert files of another rate rather than refuse them
 ref_channel | | index | channel (from 0) to take of files with several
 speed_perturb_factors | | factors | speeds of the training data, e.g. "0.9 1.0 1.1"

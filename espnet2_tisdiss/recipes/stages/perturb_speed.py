@@ -2,8 +2,9 @@
 """Speed perturbation of a data directory (stage 2).
 
 Every signal of an utterance, mixture and sources alike, is played at the same speed.  Resampling
-is linear, so a mixture that was the sum of its sources still is.  Factor 1 keeps the original
-files and names; another factor f names utterances and speakers ``sp<f>-...``.
+is linear, so a mixture that was the sum of its sources still is.  Factor 1 keeps the
+original files and names; only segments, entries of archives and outputs of commands become files.
+Another factor f names utterances and speakers ``sp<f>-...``.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ import soxr
 
 from espnet2_tisdiss.atomic import replacing_folder
 from espnet2_tisdiss.errors import TisdissError
-from espnet2_tisdiss.lists import read_scp, write_scp
-from espnet2_tisdiss.recipes.data_directories import read_data_dir, write_speakers
+from espnet2_tisdiss.lists import Source, read_scp, write_scp
+from espnet2_tisdiss.recipes.data_directories import read_audio_dir, write_speakers
 from espnet2_tisdiss.recipes.parallel import map_in_processes
 from espnet2_tisdiss.recipes.program import positive, run_main
-from espnet2_tisdiss.recipes.signals import FLOAT_SUBTYPES, read_signal, write_signal
+from espnet2_tisdiss.recipes.signals import FLOAT_SUBTYPES, PCM_SUBTYPES, read_signal, write_signal
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Job:
     """One file to make: ``source`` played ``factor`` times as fast, written to ``target``."""
 
     key: str
-    source: str
+    source: Source
     target: Path
     factor: float
     ref_channel: int | None
@@ -40,10 +41,13 @@ def perturb_file(job: Job) -> str | None:
     """Make one file; give the problem as a line, or None."""
     try:
         signal = read_signal(job.source, job.ref_channel)
-        # Faster by f is the same as recorded at f times the rate.
-        samples = soxr.resample(signal.samples, signal.rate * job.factor, signal.rate)
-        # The interpolated signal can pass full scale, so it is kept in floating point.
-        subtype = signal.subtype if signal.subtype in FLOAT_SUBTYPES else "FLOAT"
+        samples, subtype = signal.samples, signal.subtype
+        if job.factor != 1:
+            # Faster by f is the same as recorded at f times the rate.
+            samples = soxr.resample(samples, signal.rate * job.factor, signal.rate)
+        if job.factor != 1 or subtype not in PCM_SUBTYPES:
+            # The interpolated signal can pass full scale, so it is kept in floating point.
+            subtype = subtype if subtype in FLOAT_SUBTYPES else "FLOAT"
         write_signal(job.target, samples, signal.rate, subtype)
     except TisdissError as error:
         return f"utterance {job.key!r}: {error}"
@@ -62,6 +66,7 @@ def perturb_data_dir(
     factors: list[str],
     nj: int,
     ref_channel: int | None,
+    run_commands: bool = False,
 ) -> int:
     """Make ``out_dir`` with every utterance of ``data_dir`` at every speed.
 
@@ -72,6 +77,7 @@ def perturb_data_dir(
         factors: speeds as text, e.g. ``["0.9", "1.0", "1.1"]``.
         nj: number of processes.
         ref_channel: channel to take of files with several.
+        run_commands: accept commands in the lists.
 
     Returns:
         The number of utterances made.
@@ -81,7 +87,7 @@ def perturb_data_dir(
     """
     if len({Decimal(factor) for factor in factors}) != len(factors):
         raise TisdissError(f"speed factors must differ: {' '.join(factors)}")
-    tables = read_data_dir(data_dir, lists)
+    tables = read_audio_dir(data_dir, lists, run_commands)
     with replacing_folder(out_dir) as temporary:
         jobs: list[Job] = []
         made: dict[str, dict[str, str]] = {name: {} for name in lists}
@@ -90,8 +96,9 @@ def perturb_data_dir(
                 for factor in factors:
                     new_key = perturbed_name(key, factor)
                     relative = Path("audio", name.removesuffix(".scp"), f"{new_key}.wav")
-                    made[name][new_key] = source if new_key == key else str(out_dir / relative)
-                    if new_key != key:
+                    is_kept = new_key == key and source.is_file
+                    made[name][new_key] = source.text if is_kept else str(out_dir / relative)
+                    if not is_kept:
                         job = Job(key, source, temporary / relative, float(factor), ref_channel)
                         jobs.append(job)
         label = f"speed perturbation of {data_dir}"
@@ -125,6 +132,7 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("--lists", nargs="+", required=True, help="lists, the mixture's first")
     parser.add_argument("--factors", nargs="+", required=True, help="speeds, e.g. 0.9 1.0 1.1")
     parser.add_argument("--ref_channel", type=int, help="channel to take of files with several")
+    parser.add_argument("--run_commands", action="store_true", help="run the commands in lists")
     parser.add_argument("--nj", type=positive, required=True, help="number of processes")
     return parser
 
@@ -133,7 +141,13 @@ def main() -> None:
     """Run the command line."""
     args = get_parser().parse_args()
     made = perturb_data_dir(
-        args.data_dir, args.out_dir, args.lists, args.factors, args.nj, args.ref_channel
+        args.data_dir,
+        args.out_dir,
+        args.lists,
+        args.factors,
+        args.nj,
+        args.ref_channel,
+        args.run_commands,
     )
     print(f"{args.out_dir}: {made} utterances", file=sys.stderr)
 

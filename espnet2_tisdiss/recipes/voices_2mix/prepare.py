@@ -75,7 +75,7 @@ def make_voices(
     listing = _list(sources)
     recordings = choose(assign_splits(listing.recordings, seed), size, seed)
     check_splits(recordings)
-    noises = _list_noises(sources.noise)
+    noises = _list_noises(sources.noise, listing.remarks)
     remarks = [*listing.remarks, *_remarks(recordings, noises)]
     if not open_corpus(corpus, size, seed, recordings, [name for name, _ in noises]):
         material = Material(recordings, noises, size.rooms, seed, listing.faults)
@@ -104,10 +104,10 @@ def _list(sources: Sources) -> Listing:
     )
 
 
-def _list_noises(folder: Path | None) -> list[tuple[str, Path]]:
+def _list_noises(folder: Path | None, remarks: list[str]) -> list[tuple[str, Path]]:
     if folder is None:
         return []
-    noises = [(path.relative_to(folder).as_posix(), path) for path in audio_files(folder)]
+    noises = [(path.relative_to(folder).as_posix(), path) for path in audio_files(folder, remarks)]
     if not noises:
         raise TisdissError(f"--noise {folder}: holds no audio files")
     return noises

@@ -6,16 +6,15 @@ import csv
 import hashlib
 import io
 import math
-import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from espnet2_tisdiss.audio.folders import audio_files as find_audio_files
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.mixing.bank import SPLITS
 
-AUDIO_SUFFIXES = (".wav", ".flac", ".opus", ".ogg", ".mp3")
 SEXES = {"f": "F", "female": "F", "m": "M", "male": "M", "?": "?", "": "?"}
 HELD_OUT_SHARE = 0.06
 MIN_SPEAKERS = 2  # of a split: a mixture needs two
@@ -176,7 +175,7 @@ def _table_recording(folder: Path, row: Mapping[str, str]) -> Recording:
 def _list_folders(folder: Path) -> Listing:
     listing = Listing([])
     sexes = _read_sexes(folder / "speakers.tsv", listing.faults)
-    for path in audio_files(folder):
+    for path in audio_files(folder, listing.remarks):
         name = path.relative_to(folder).as_posix()
         speaker, slash, _ = name.partition("/")
         if slash:
@@ -186,23 +185,22 @@ def _list_folders(folder: Path) -> Listing:
             )
     if not listing.recordings:
         raise TisdissError(
-            f"{folder}: holds neither utterances.tsv nor recordings such as "
-            f"<speaker>/1.wav ({', '.join(suffix[1:] for suffix in AUDIO_SUFFIXES)})"
+            f"{folder}: holds neither utterances.tsv nor recordings such as <speaker>/1.wav"
         )
     return listing
 
 
-def audio_files(folder: Path) -> list[Path]:
-    """Return the audio files anywhere below a folder, in the order of their names."""
-    found = []
-    for top, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [
-            Path(top, name)
-            for name in names
-            if name.lower().endswith(AUDIO_SUFFIXES) and not name.startswith(".")
-        ]
-    return sorted(found)
+def audio_files(folder: Path, remarks: list[str]) -> list[Path]:
+    """Return the audio files anywhere below a folder, in the order of their names.
+
+    Args:
+        folder: the folder.
+        remarks: receives a line if files are left out that look like audio.
+    """
+    found = find_audio_files(folder)
+    if found.left_out:
+        remarks.append(f"{folder}: {found.notice()}; convert them")
+    return sorted(found.files)
 
 
 def _read_sexes(table: Path, faults: list[str]) -> dict[str, str]:

@@ -199,8 +199,31 @@ def test_a_command_in_a_list_is_not_run(data_dir: Path, tmp_path: Path) -> None:
     table = read_scp(data_dir / "wav.scp")
     write_scp(data_dir / "wav.scp", table | {KEY: f"touch {tmp_path}/ran |"})
     (line,) = refusal(data_dir)
-    assert "is a command, not a file" in line
+    assert "is a command, not the path of a file" in line and "--run_commands true" in line
     assert not (tmp_path / "ran").exists()
+
+
+def test_a_command_runs_if_wanted(data_dir: Path, tmp_path: Path) -> None:
+    table = read_scp(data_dir / "wav.scp")
+    write_scp(data_dir / "wav.scp", table | {KEY: f"cat {table[KEY]} |"})
+    format_data_dir(data_dir, tmp_path / "out", LISTS, WAV_8K, nj=1, run_commands=True)
+    made = source_of(tmp_path / "out", "wav.scp")
+    assert made.is_relative_to(tmp_path / "out")
+    np.testing.assert_array_equal(soundfile.read(made)[0], soundfile.read(table[KEY])[0])
+    assert soundfile.info(made).subtype == soundfile.info(table[KEY]).subtype
+
+
+def test_segments_are_cut(data_dir: Path, tmp_path: Path) -> None:
+    (data_dir / "segments").write_text(f"one {KEY} 0.25 0.5\ntwo {KEY} 0.125 -1\n")
+    write_scp(data_dir / "utt2spk", {"one": "me", "two": "me"})
+    format_data_dir(data_dir, tmp_path / "out", LISTS, WAV_8K, nj=1)
+    for name in LISTS:
+        whole, _ = soundfile.read(source_of(data_dir, name))
+        made = read_scp(tmp_path / "out" / name)
+        for key, part in (("one", slice(2000, 4000)), ("two", slice(1000, None))):
+            np.testing.assert_array_equal(soundfile.read(made[key])[0], whole[part])
+    assert read_scp(tmp_path / "out" / "utt2num_samples") == {"one": "2000", "two": "7000"}
+    assert not (tmp_path / "out" / "segments").exists()
 
 
 def test_a_key_cannot_name_another_folder(data_dir: Path) -> None:

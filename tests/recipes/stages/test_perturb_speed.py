@@ -50,6 +50,16 @@ def test_names_and_speakers_get_the_factor(data_dir: Path, tmp_path: Path) -> No
     assert read_scp(tmp_path / "out" / "wav.scp")[KEY] == original
 
 
+def test_segments_become_files_at_every_speed(data_dir: Path, tmp_path: Path) -> None:
+    (data_dir / "segments").write_text(f"one {KEY} 0.25 0.5\n")
+    write_scp(data_dir / "utt2spk", {"one": "me"})
+    perturb_data_dir(data_dir, tmp_path / "out", LISTS, ["1", "0.5"], 1, None)
+    made = read_scp(tmp_path / "out" / "wav.scp")
+    whole, _ = soundfile.read(read_scp(data_dir / "wav.scp")[KEY])
+    np.testing.assert_array_equal(soundfile.read(made["one"])[0], whole[2000:4000])
+    assert soundfile.info(made["sp0.5-one"]).frames == 4000
+
+
 def test_bad_factors_and_files_are_refused(data_dir: Path, tmp_path: Path) -> None:
     with pytest.raises(TisdissError, match="speed factors must differ: 1 1.0"):
         perturb_data_dir(data_dir, tmp_path / "out", LISTS, ["1", "1.0"], 1, None)

@@ -1,0 +1,97 @@
+"""Entries of lists: archives written by kaldiio, commands, and stretches of recordings."""
+
+from pathlib import Path
+
+import kaldiio
+import numpy as np
+import pytest
+import soundfile
+
+from espnet2_tisdiss.audio.sources import as_file, opened, probe_source
+from espnet2_tisdiss.errors import AudioError
+from espnet2_tisdiss.lists import Source, read_sources
+
+RATE = 8000
+
+
+def samples(length, seed=0):
+    return np.random.default_rng(seed).integers(-(2**15), 2**15, length).astype(np.int16)
+
+
+def read(source, **kwargs):
+    with opened(source, **kwargs) as audio:
+        blocks = list(audio.blocks())
+        assert audio.info.frames == sum(block.shape[1] for block in blocks)
+    return (np.concatenate(blocks, axis=1)[0] * 2**15).round().astype(np.int16)
+
+
+@pytest.fixture
+def recording(tmp_path):
+    """Return a file of 12 s, which takes several blocks, and its samples."""
+    wave = samples(12 * RATE)
+    soundfile.write(tmp_path / "long.wav", wave, RATE)
+    return str(tmp_path / "long.wav"), wave
+
+
+@pytest.mark.parametrize("kind", [None, "wav", "flac"])
+def test_entries_of_an_archive(tmp_path, kind):
+    waves = {"a": samples(900, 1), "b": samples(700, 2)}
+    options = {"write_function": "soundfile", "write_kwargs": {"format": kind}} if kind else {}
+    entries = {key: (RATE, wave) for key, wave in waves.items()}
+    kaldiio.save_ark(str(tmp_path / "x.ark"), entries, str(tmp_path / "wav.scp"), **options)
+    for key, source in read_sources(tmp_path / "wav.scp").items():
+        np.testing.assert_array_equal(read(source), waves[key])
+        assert probe_source(source).rate == RATE
+
+
+def test_archives_that_hold_no_audio(tmp_path):
+    ark = str(tmp_path / "x.ark")
+    kaldiio.save_ark(ark, {"a": np.ones((2, 3), np.float32)})
+    with pytest.raises(AudioError, match="no audio starts at byte 2"):
+        probe_source(Source(f"{ark}:2"))
+    kaldiio.save_ark(ark, {"a": (RATE, samples(900))})
+    Path(ark).write_bytes(Path(ark).read_bytes()[:-100])
+    with pytest.raises(AudioError, match="x.ark:2: truncated: 100 bytes are missing"):
+        probe_source(Source(f"{ark}:2"))
+    with pytest.raises(AudioError, match=r"none.ark:2: .* \(No such file or directory\)"):
+        probe_source(Source("none.ark:2"))
+
+
+def test_commands(tmp_path, recording):
+    path, wave = recording
+    np.testing.assert_array_equal(read(Source(f"cat {path} |"), folder=tmp_path / "new"), wave)
+    assert list((tmp_path / "new").iterdir()) == []
+    with pytest.raises(AudioError, match="the command ended with exit code 3 .*oh no"):
+        probe_source(Source("echo oh no >&2; exit 3 |"))
+    with pytest.raises(AudioError) as error:
+        probe_source(Source("echo nothing |"))
+    assert str(error.value).startswith("echo nothing |: not a readable audio file")
+
+
+@pytest.mark.parametrize(
+    ("start", "stop", "expected"),
+    [
+        (0.5, 2.25, slice(4000, 18000)),
+        (4.0, 11.0, slice(32000, 88000)),
+        (11.9, float("inf"), slice(95200, None)),
+        (6.0, 12.4, slice(48000, None)),  # Kaldi allows half a second more than there is
+    ],
+)
+def test_stretches(recording, start, stop, expected):
+    path, wave = recording
+    np.testing.assert_array_equal(read(Source(path, start, stop)), wave[expected])
+
+
+@pytest.mark.parametrize(("start", "stop"), [(13, 14), (11, 13), (1, 1.00001)])
+def test_stretches_beyond_the_recording(recording, start, stop):
+    path, _ = recording
+    with pytest.raises(AudioError, match=r"long.wav \(.*; correct its line in segments"):
+        probe_source(Source(path, start, stop))
+
+
+def test_an_error_in_the_block_names_the_entry(recording):
+    with (
+        pytest.raises(AudioError, match=r"^cat .*long.wav \|: is wrong"),
+        as_file(Source(f"cat {recording[0]} |")) as path,
+    ):
+        raise AudioError(f"{path}: is wrong")

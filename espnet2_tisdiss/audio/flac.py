@@ -6,6 +6,7 @@ from mmap import mmap
 # how far from the end of the file the header of the last frame is searched
 _WINDOW = 2**20
 _SYNC = (b"\xff\xf8", b"\xff\xf9")  # fixed and variable block sizes
+_LEAST_FRAME, _MOST_BLOCK = 10, 65535  # bytes of a frame, samples in it
 _BEGINNINGS = (b"fLaC\x00\x00\x00\x22", b"fLaC\x80\x00\x00\x22")
 
 
@@ -48,10 +49,15 @@ def _part(data: mmap, start: int, stop: int) -> Part:
     stated = int.from_bytes(data[start + 21 : start + 26]) & (1 << 36) - 1
     size = int.from_bytes(data[start + 10 : start + 12])  # the largest block
     position, frame = stop, None
-    least = max(start + 42, stop - _WINDOW)
-    while frame is None and position > least:
-        position = max(data.rfind(sync, least, position) for sync in _SYNC)
+    audio = _first_frame(data, start, stop)
+    # all frames begin alike; what merely looks like a header rarely does
+    syncs = [sync for sync in _SYNC if data[audio : audio + 2] == sync]
+    least = max(audio, stop - _WINDOW)
+    while syncs and frame is None and position > least:
+        position = data.rfind(syncs[0], least, position)
         frame = _samples(data[position : position + 16], size) if position >= 0 else None
+        if frame and frame[0] > (position - audio) // _LEAST_FRAME * _MOST_BLOCK:
+            frame = None  # more samples than the bytes before it can hold
     if frame is None:
         return Part(start, stop, stated, None)
     first, count = frame
@@ -60,6 +66,15 @@ def _part(data: mmap, start: int, stop: int) -> Part:
     if _crc(data[position : stop - 2], 16, 0x8005) == int.from_bytes(data[stop - 2 : stop]):
         return Part(start, stop, stated, first + count)
     return Part(start, position, stated, first)
+
+
+def _first_frame(data: mmap, start: int, stop: int) -> int:
+    """Return the position after the metadata blocks."""
+    position, is_last = start + 4, False
+    while not is_last and position + 4 <= stop:
+        is_last = bool(data[position] & 0x80)
+        position += 4 + int.from_bytes(data[position + 1 : position + 4])
+    return min(position, stop)
 
 
 def _samples(head: bytes, size: int) -> tuple[int, int] | None:

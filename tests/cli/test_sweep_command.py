@@ -105,7 +105,9 @@ def test_each_model_and_data_set_has_a_folder(espnet_model, corpus, tmp_path, mo
 
 def test_the_change_is_what_stop_db_is_compared_with(espnet_model, corpus, tmp_path):
     _, config, weights = espnet_model()
-    run = run_sweep(config.parent, corpus, "--n-re", "1,3,4", "--limit", "1", "--out", tmp_path)
+    run = run_sweep(
+        config.parent, corpus, "--n-re", "1,3,4", "--keep-rumble", "--limit", "1", "--out", tmp_path
+    )
     assert run.exit_code == 0
     first, *rows = rows_of(tmp_path / "mixtures.csv")
     assert first["change"] == "" and len(rows) == 2

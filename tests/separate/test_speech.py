@@ -108,7 +108,9 @@ def test_no_estimate_ends_in_a_click():
         "anytime": list(separate.anytime(mixture, 3, "estimate"))[-1].waves,
         "until_stable": separate.until_stable(mixture, -200, 3, "estimate").waves,
         "batch": separate.batch(mixture, 3, scale="estimate"),
-        "recording": separate.recording(mixture[0], separate.sample_rate, n_re=3, scale="estimate"),
+        "recording": separate.recording(
+            mixture[0], separate.sample_rate, n_re=3, scale="estimate", keep_rumble=True
+        ),
     }
     for name, waves in found.items():
         waves = np.reshape(waves, (2, -1))

@@ -15,10 +15,10 @@ from pathlib import Path
 from measuring import run_main
 
 from espnet2_tisdiss.atomic import write_atomically
+from espnet2_tisdiss.audio.folders import audio_files
 from espnet2_tisdiss.audio.reading import probe
 from espnet2_tisdiss.errors import AudioError, TisdissError
 from espnet2_tisdiss.recipes.voices_2mix.audio import RATE
-from espnet2_tisdiss.recipes.voices_2mix.tables import audio_files
 
 HEARD = frozenset({"ar", "de", "en", "en_GB", "fr"})
 # the same recordings again, or perhaps the same person
@@ -68,7 +68,7 @@ def _speakers(folder: Path) -> Iterator[tuple[str, str, list[Path]]]:
         raise TisdissError(f"{folder}: no such folder")
     for one in sorted(path for path in folder.iterdir() if path.is_dir()):
         language = SAME.get(one.name, one.name)
-        files = [path.absolute() for path in audio_files(one) if _is_wide(path)]
+        files = [path.absolute() for path in sorted(audio_files(one).files) if _is_wide(path)]
         if language and language not in HEARD and len(files) >= FEWEST_FILES:
             # evenly spread, for files of one kind lie side by side
             kept = files[:: -(-len(files) // MOST_FILES)]

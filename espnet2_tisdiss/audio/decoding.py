@@ -273,6 +273,8 @@ def _chain(path: str | Path, views: list[Callable[[], View]]) -> Chain:
 def _open_flac(path: str | Path, parts: list[flac.Part]) -> Decoder:
     if len(parts) == 1 and parts[0].found in (parts[0].stated, None):
         return _open_any(path)
+    if not any(part.found is None or part.found for part in parts):
+        raise AudioError(f"{path}: truncated: holds no complete frame; replace it")
     views = [
         _view(path, part.start, part.stop, part.corrected() if part.found else None)
         for part in parts

@@ -425,7 +425,7 @@ def _slow_down(path: Path) -> None:
     ("damage", "complaint"),
     [
         (_remove, "no such file"),
-        (_cut, "not a readable audio file"),
+        (_cut, "truncated: holds no complete frame"),
         (_garble, "not a readable audio file"),
         (_slow_down, "is at 8000 Hz, not 16000 Hz"),
     ],

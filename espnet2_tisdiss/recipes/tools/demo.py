@@ -43,7 +43,7 @@ from espnet2_tisdiss.separate.loudness import headroom_gain
 if TYPE_CHECKING:  # loading imports it, without ESPnet's remarks on optional packages
     from espnet2_tisdiss.separate.speech import SeparateSpeech
 
-DEPTHS = (1, 2, 3, 4)
+DEPTHS = (1, 2, 4, 6)
 REPEATS = 5
 PICTURE = "spectrograms.png"
 

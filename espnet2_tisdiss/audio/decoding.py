@@ -231,7 +231,7 @@ def _open_any(path: str | Path, view: Callable[[], View] | None = None) -> Decod
 
 
 def _difference(finding: Finding, decoder: Decoder) -> Notice:
-    """Return the notice of a file whose header does not state what is there."""
+    """Return the notice of a file whose header is wrong about its content."""
     seconds = (decoder.frames or 0) / decoder.rate
     if not finding.stated:
         text = f"the header does not state the length; all {seconds:.3f} s were read"

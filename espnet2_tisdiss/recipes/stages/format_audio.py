@@ -3,7 +3,7 @@
 
 A file that already is single-channel, at the right rate and in the right format stays where it
 is. Any other, and segments, entries of archives and outputs of commands, are written below the
-output directory, which appears only when it is whole.
+output directory, which appears only when it is complete.
 Floating-point files stay floating-point, and resampled ones become so: nothing is clipped.
 """
 

@@ -28,11 +28,9 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """Return ``x`` (..., h) times ``weight`` (out, h) transposed, plus ``bias`` (out,)."""
     is_float32 = x.device.type == "cpu" and x.dtype == torch.float32
     # torch.compile chooses products itself, and cannot trace a measurement
-    if not is_float32 or x.numel() == 0 or torch.compiler.is_compiling():
-        return F.linear(x, weight, bias)
-    if not convolution_is_faster():
-        return F.linear(x, weight, bias)
-    return _convolve(x, weight, bias)
+    measured = is_float32 and x.numel() > 0 and not torch.compiler.is_compiling()
+    product = _convolve if measured and convolution_is_faster() else F.linear
+    return product(x, weight, bias)
 
 
 @functools.cache

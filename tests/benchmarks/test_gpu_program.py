@@ -143,7 +143,7 @@ def test_the_model_and_its_training_are_espnets(espnet_model):
 
 
 def test_rate_and_depth_follow_the_recipe():
-    recipe = read_config(DEFAULT)
+    recipe = read_config(DEFAULT) | {"max_epoch": 160, "depth_schedule": {1: 2, 20: 3, 60: 6}}
     fit = Fit(recipe, replace(CPU, fit_batch=4), 100.0, Path(), None)
     steps = recipe["scheduler_conf"]["max_steps"]
     optimizer = torch.optim.SGD([torch.zeros(1)], lr=recipe["optim_conf"]["lr"])

@@ -3,6 +3,7 @@
 import resource
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +18,18 @@ def pytest_configure() -> None:
     """Let programs that tests start be interrupted, also where this one is in the background."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Write into the reports which promises a test is about."""
+    text = Path(__file__).with_name("promises.yaml").read_text(encoding="utf-8")
+    promises = yaml.safe_load(text)
+    for item in items:
+        for marker in item.iter_markers("promise"):
+            (name,) = marker.args
+            if name not in promises:
+                raise pytest.UsageError(f"{item.nodeid}: no promise {name!r} in promises.yaml")
+            item.user_properties.append(("promise", name))
 
 
 @pytest.fixture(params=["published_structure", "residual_in_reconstructor", "split_compress"])

@@ -119,7 +119,8 @@ def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
     """Read a state dict to the CPU.
 
     Raises:
-        TisdissError: the file cannot be opened, or holds something else or more.
+        TisdissError: the file cannot be opened, or holds something else or more, or numbers that
+            are not finite.
     """
     try:
         weights = torch.load(path, map_location="cpu", weights_only=True)
@@ -135,6 +136,12 @@ def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
         raise TisdissError(
             f"{path}: holds more than weights, as a training's checkpoint.pth does; give its "
             "latest.pth or valid.loss.ave.pth"
+        )
+    if broken := [name for name, value in weights.items() if not value.isfinite().all()]:
+        # found later, they would look like a fault of the recording
+        raise TisdissError(
+            f"{path}: {broken[0]} holds NaN or infinity, as after a training that diverged; give "
+            "other weights"
         )
     return weights
 

@@ -12,18 +12,24 @@ from espnet2_tisdiss.errors import TisdissError
 _INTEGERS = {"int8": (2**7, 0), "uint8": (2**7, 2**7), "int16": (2**15, 0), "int32": (2**31, 0)}
 
 
+def refuse_path(samples: Any) -> None:
+    """Raise TisdissError if a path is given where samples belong."""
+    if isinstance(samples, (str, bytes, os.PathLike)):
+        raise TisdissError(
+            f"{os.fsdecode(samples)}: is a path, not samples; model.file(path) separates a file"
+        )
+
+
 def as_floats(samples: Any) -> np.ndarray:
     """Return samples of any shape as native float32, or float64 where they are that precise.
 
     Integers are scaled so that full scale is 1. Tensors lose their gradient.
 
     Raises:
-        TisdissError: the samples are complex, integers of unknown full scale, or no numbers.
+        TisdissError: the samples are complex, integers of unknown full scale, no numbers, or a
+            path.
     """
-    if isinstance(samples, (str, bytes, os.PathLike)):
-        raise TisdissError(
-            f"{samples!r}: is a path; give the samples and the rate that soundfile.read returns"
-        )
+    refuse_path(samples)
     if isinstance(samples, Tensor):
         samples = samples.detach().cpu()
         # numpy has no bfloat16

@@ -40,7 +40,7 @@ from espnet2_tisdiss.pretrained.finding import (
     read_config,
     read_weights,
 )
-from espnet2_tisdiss.separate.arrays import as_floats
+from espnet2_tisdiss.separate.arrays import as_floats, refuse_path
 from espnet2_tisdiss.separate.budget import TimeBudget
 from espnet2_tisdiss.separate.files import (
     FileResult,
@@ -293,7 +293,9 @@ class SeparateSpeech:
 
         Raises:
             ValueError: ``speech_mix`` has another shape.
+            TisdissError: it is a path.
         """
+        refuse_path(speech_mix)
         is_array = isinstance(speech_mix, Tensor | np.ndarray)
         if is_array and speech_mix.ndim == 3 and speech_mix.shape[2] == 1:
             speech_mix = speech_mix[:, :, 0]
@@ -480,6 +482,8 @@ class SeparateSpeech:
             The estimates (j, n) of each mixture, in order, as if separated alone.
         """
         check_integer("batch_size", batch_size, 1)
+        for wave in waves:
+            refuse_path(wave)
         depth = self.resolve_depth(n_re)
         by_length = sorted(range(len(waves)), key=lambda index: len(waves[index]))
         separated: dict[int, np.ndarray] = {}
@@ -505,8 +509,8 @@ class SeparateSpeech:
 
     def recording(
         self,
-        samples: np.ndarray,
-        rate: int,
+        samples: Tensor | np.ndarray,
+        rate: int | None = None,
         options: RecordingOptions | None = None,
         **changes: Any,
     ) -> np.ndarray:
@@ -518,7 +522,7 @@ class SeparateSpeech:
         Args:
             samples: (n,), or (n, c) as soundfile reads them: an array or tensor of floats with full
                 scale 1, or of 8-, 16- or 32-bit integers.
-            rate: in Hz; resampled to the model's rate and back if they differ.
+            rate: in Hz, always needed; resampled to the model's rate and back if they differ.
             options: how; None: :class:`RecordingOptions` with its defaults.
             **changes: options that differ, by name, such as ``n_re=4``.
 
@@ -526,13 +530,16 @@ class SeparateSpeech:
             float32 (j, n); with the channel ``each`` (c, j, n).
 
         Raises:
-            TisdissError: there are no samples, or some are not finite.
+            TisdissError: there are no samples, some are not finite, they are a path, or the rate is
+                missing.
             OptionError: an option has an invalid value.
         """
         options = replace(options or RecordingOptions(), **changes)
         if options.is_several:
             raise OptionError("n_re must be one depth for a recording in memory; see files")
         channels = channels_of(samples, options.channel)
+        if rate is None:
+            raise TisdissError("recording(samples, rate) needs the sample rate in Hz")
         length = channels.shape[1] / check_integer("rate", rate, 1)
         options = options.for_model(self)
         budget = options.budget([[length] * len(channels)], self.sample_rate)
@@ -628,6 +635,7 @@ class SeparateSpeech:
 
 def _as_list(mixtures: Mixtures) -> list[Tensor]:
     """Return mixtures as a list of waveforms (n,), checked."""
+    refuse_path(mixtures)
     if isinstance(mixtures, Tensor | np.ndarray) and mixtures.ndim != 2:
         raise TisdissError(f"mixtures must be (batch, samples); got {tuple(mixtures.shape)}")
     waves = [_as_tensor(wave) for wave in mixtures]

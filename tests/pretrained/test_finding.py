@@ -1,5 +1,6 @@
 """Where a trained model's files are, and how what is wrong with them is told."""
 
+import io
 import shutil
 import zipfile
 from pathlib import Path
@@ -99,6 +100,11 @@ def test_broken_files(folder):
     refused(folder, "model.pth: holds a list, not weights")
     torch.save({"model": {}, "reporter": {}}, weights)  # as checkpoint.pth
     refused(folder, "model.pth: holds more than weights")
+    for number in (torch.nan, torch.inf):
+        state = torch.load(io.BytesIO(content))
+        next(reversed(state.values())).view(-1)[-1] = number
+        torch.save(state, weights)
+        refused(folder, f"model.pth: {next(reversed(state))} holds NaN or infinity")
     weights.write_bytes(content)
     config = (folder / "config.yaml").read_text()
     for broken, message in {

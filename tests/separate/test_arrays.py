@@ -1,5 +1,7 @@
 """Samples of any type."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -41,7 +43,8 @@ def test_any_type_is_full_scale_1(samples):
         (torch.tensor(WAVE + 1j), "got complex128"),
         (np.arange(4), "got int64"),
         (WAVE > 0, "got bool"),
-        ("talk.wav", "is a path"),
+        ("talk.wav", r"^talk.wav: is a path, not samples; model.file\(path\)"),
+        (Path("talk.wav"), r"model.file\(path\)"),
         ([[1.0], [1.0, 2.0]], "different lengths"),
     ],
 )

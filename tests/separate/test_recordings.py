@@ -1,5 +1,7 @@
 """Recordings of any length, rate and channel count, in memory."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import scipy.signal
@@ -140,6 +142,21 @@ def test_stops_by_itself_chunk_by_chunk(separate):
     # any change is small against +200 dB: two repetitions
     found = separate.recording(samples, RATE, n_re=6, stop_db=200.0, **chunked)
     np.testing.assert_array_equal(found, separate.recording(samples, RATE, n_re=2, **chunked))
+
+
+@pytest.mark.parametrize("path", ["talk.wav", Path("talk.wav")])
+def test_a_path_is_answered_with_the_right_call(separate, path):
+    for call in (
+        separate,
+        separate.recording,
+        lambda path: separate.recording(path, RATE),
+        lambda path: separate.depths(path, [1]),
+        lambda path: separate.batch([path]),
+    ):
+        with pytest.raises(TisdissError, match=r"^talk.wav: is a path.*model\.file\(path\)"):
+            call(path)
+    with pytest.raises(TisdissError, match="needs the sample rate"):
+        separate.recording(noise(100))
 
 
 def test_what_is_no_recording_is_refused(separate):

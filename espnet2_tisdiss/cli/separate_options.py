@@ -59,6 +59,16 @@ StopDbOption = Annotated[
     ),
 ]
 
+ShiftsOption = Annotated[
+    int,
+    typer.Option(
+        min=1,
+        help="Separate so many shifted copies of each chunk and average them: 2 are better than 1 "
+        "in twice the time, more bring little.",
+        **_DEPTH,
+    ),
+]
+
 RunCommandsOption = Annotated[
     bool,
     typer.Option(

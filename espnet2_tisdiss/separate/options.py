@@ -1,6 +1,7 @@
 """How recordings are separated, and files written: shared by Python and the command line."""
 
 import dataclasses
+import logging
 import math
 import string
 from collections.abc import Sequence
@@ -25,6 +26,9 @@ from espnet2_tisdiss.separate.budget import TimeBudget, busiest_seconds
 from espnet2_tisdiss.separate.chunking import CHUNK_SECONDS, Chunking
 from espnet2_tisdiss.separate.protocol import Model
 
+# times the depth of the training, beyond which quality falls
+FAR_BEYOND = 2
+
 
 @dataclass(frozen=True)
 class RecordingOptions:
@@ -47,6 +51,8 @@ class RecordingOptions:
         overlap_seconds: overlap of neighbouring chunks; None: a quarter.
         batch_size: the most chunks to separate at once.
         keep_rumble: do not remove what lies below 20 Hz, which disturbs the model.
+        shifts: separate so many copies of each chunk, shifted by parts of the encoder's hop, and
+            average them: better, and as many times slower.
 
     Raises:
         OptionError: an option is wrong, or options exclude each other.
@@ -63,11 +69,13 @@ class RecordingOptions:
     overlap_seconds: float | None = None
     batch_size: int = 1
     keep_rumble: bool = False
+    shifts: int = 1
 
     def __post_init__(self) -> None:
         check_choice("channel", self.channel, CHANNELS)
         check_choice("scale", self.scale, SCALES)
         check_integer("batch_size", self.batch_size, 1)
+        check_integer("shifts", self.shifts, 1)
         is_several = len(self.depths) > 1
         limits = {"stop_db": self.stop_db, "rtf": self.rtf, "seconds": self.seconds}
         given = [name for name, value in limits.items() if value is not None]
@@ -105,7 +113,7 @@ class RecordingOptions:
         return Chunking.in_seconds(sample_rate, self.chunk_seconds, self.overlap_seconds)
 
     def for_model(self, model: Model) -> Self:
-        """Return the same options with the depths that a model runs.
+        """Return the same options with the depths that a model runs; warn of too deep ones.
 
         Raises:
             TisdissError: the model has no reconstructor, or is set to 0 repetitions, or the chunks
@@ -116,6 +124,13 @@ class RecordingOptions:
         if last is None and self.is_timed:
             last = model.separator.config.deepest_useful
         last = model.resolve_depth(last)
+        trained = model.separator.config.reconstructor_repeat_times
+        if last > FAR_BEYOND * trained > 0:
+            logging.warning(
+                "N_re %d is far beyond the %d of the training: deeper than %d is slower, and often "
+                "worse",
+                *(last, trained, model.separator.config.deepest_useful),
+            )
         depths = tuple(range(1, last + 1)) if self.all_depths else self.depths or (last,)
         return dataclasses.replace(self, n_re=depths, all_depths=False)
 
@@ -134,7 +149,7 @@ class RecordingOptions:
         if seconds is None or not total:
             return None
         busiest = busiest_seconds(durations, self.chunking(sample_rate), sample_rate, jobs)
-        return TimeBudget(seconds, busiest)
+        return TimeBudget(seconds, busiest * self.shifts)
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,7 @@ class Model(Protocol):
     num_spk: int
     precision: str
     device: str
+    hop: int
     enh_train_args: Any
 
     @property

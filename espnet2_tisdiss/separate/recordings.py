@@ -34,6 +34,9 @@ def separate_chunks(
 ) -> tuple[list[list[np.ndarray]], list[int]]:
     """Separate mixtures (n,) as one batch.
 
+    With shifts, copies of each mixture that start later are part of the batch, and the estimates
+    of the copies are averaged.
+
     Args:
         model: the model.
         waves: the mixtures.
@@ -42,8 +45,28 @@ def separate_chunks(
 
     Returns:
         For each mixture its unscaled estimates (j, n) at the depths of the options, and for each
-        mixture the repetitions run.
+        mixture the repetitions run, the most of its copies.
     """
+    # spread over a hop, because a shift by a hop changes nothing but the start
+    shifts = [model.hop * number // options.shifts for number in range(options.shifts)]
+    if len(shifts) == 1:
+        return _separate_batch(model, waves, options, budget)
+    copies = [np.pad(wave, (shift, 0)) for wave in waves for shift in shifts]
+    takes, n_used = _separate_batch(model, copies, options, budget)
+    means = [
+        [_mean_of_shifts(shifts, estimates) for estimates in zip(*group, strict=True)]
+        for group in itertools.batched(takes, len(shifts))
+    ]
+    return means, [max(group) for group in itertools.batched(n_used, len(shifts))]
+
+
+def _separate_batch(
+    model: Model,
+    waves: Sequence[np.ndarray],
+    options: RecordingOptions,
+    budget: TimeBudget | None,
+) -> tuple[list[list[np.ndarray]], list[int]]:
+    """Separate mixtures (n,) as :func:`separate_chunks` does, without shifts."""
     last = options.depths[-1]
     if budget is not None or options.stop_db is not None:
         if budget is not None:
@@ -53,6 +76,18 @@ def separate_chunks(
         return [[wave] for wave in found.waves], found.n_re.tolist()
     depths = model.depths(waves, options.depths, scale="estimate")
     return [list(takes) for takes in zip(*depths.values(), strict=True)], [last] * len(waves)
+
+
+def _mean_of_shifts(shifts: Sequence[int], estimates: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the mean (j, n) of the estimates of shifted copies, in the first one's order."""
+    from scipy.optimize import linear_sum_assignment  # here because few need it
+
+    first, *others = [wave[:, shift:] for shift, wave in zip(shifts, estimates, strict=True)]
+    total = first.astype(np.float64)
+    for other in others:
+        _, order = linear_sum_assignment(first @ other.T, maximize=True)
+        total += other[order]
+    return (total / len(shifts)).astype(first.dtype)
 
 
 def change_db(before: np.ndarray, after: np.ndarray) -> float:

@@ -122,6 +122,7 @@ class SeparateSpeech:
         sample_rate: of the model, in Hz.
         dtype: of waveforms and spectra, ``float32`` or ``float64``.
         precision: type that the separator computes in.
+        hop: samples from one frame of the encoder to the next.
     """
 
     def __init__(
@@ -179,6 +180,7 @@ class SeparateSpeech:
         # the transforms to and from spectra are cheap and stay exact
         self.separator.half_dtype = half
         self._transforms = Transforms(self.enh_model, self.device, getattr(torch, self.dtype))
+        self.hop = self._transforms.hop
 
     def _load(
         self,

@@ -35,24 +35,25 @@ class Transforms:
         dtype: of its waveforms.
 
     Attributes:
+        hop: samples from one frame of the encoder to the next.
         normalises: whether the model wants mixtures of deviation 1.
     """
 
     def __init__(self, model: "Network | ESPnetEnhancementModel", device: str, dtype: torch.dtype):
         encoder = model.encoder
-        self._hop = hop_of(encoder)
+        self.hop = hop_of(encoder)
         self._encoder, self._decoder = encoder, model.decoder
         self._device, self._dtype = device, dtype
         # the STFT's last frame has its middle at the end of a whole number of hops, and is whole;
         # of a learned encoder's frames the last ones have to lie beyond the end
         is_stft = hasattr(encoder, "n_fft")
         self._least = encoder.n_fft if is_stft else encoder.kernel_size
-        self._beyond = 0 if is_stft else encoder.kernel_size - self._hop
+        self._beyond = 0 if is_stft else encoder.kernel_size - self.hop
         self.normalises = model.normalize_variance or model.normalize_variance_per_ch
 
     def padded(self, length: int) -> int:
         """Return the samples that a wave of a length is brought to."""
-        return max(self._least, length + -length % self._hop + self._beyond)
+        return max(self._least, length + -length % self.hop + self._beyond)
 
     def encode(self, waves: list[Tensor]) -> tuple[Tensor, Tensor, list[Tensor | float]]:
         """Return the features (b, t, f) of waves (n,), their frames (b,), and the waves' scales."""

@@ -5,7 +5,9 @@ import pytest
 
 from espnet2_tisdiss.separate.budget import TimeBudget, busiest_seconds
 from espnet2_tisdiss.separate.chunking import Chunking
+from espnet2_tisdiss.separate.options import RecordingOptions
 from espnet2_tisdiss.separate.protocol import Estimate
+from espnet2_tisdiss.separate.recordings import separate_chunks
 
 RATE = 8000
 
@@ -13,7 +15,7 @@ RATE = 8000
 class PlantedModel:
     """A model whose repetitions take a planted time per second of audio, after a constant part."""
 
-    sample_rate = RATE
+    sample_rate, hop = RATE, 64
 
     def __init__(self, base_rtf, repetition_rtf):
         self.now, self.base_rtf, self.repetition_rtf = 100.0, base_rtf, repetition_rtf
@@ -97,6 +99,18 @@ def test_time_between_batches_counts():
         budget.separate(model, chunks(1.0), 8)
         model.now += 0.1  # reading and joining
     assert model.now - 100.0 <= 6.0 + 0.1
+
+
+def test_shifts_share_the_time():
+    # twice the audio: 0.4 + 0.2 * N_re for a second
+    model = PlantedModel(0.2, 0.1)
+    options = RecordingOptions(n_re=(8,), rtf=0.85, shifts=2)
+    budget = options.budget([[5.0], [5.0]], RATE)
+    budget._clock = model.clock
+    depths = [separate_chunks(model, chunks(1.0), options, budget)[1] for _ in range(10)]
+    # with the time of one copy, the first chunks would be deeper and take that of the last
+    assert {depth for (depth,) in depths} == {1, 2, 3}
+    assert 7.8 < model.now - 100.0 <= 8.5
 
 
 def test_a_batch_has_the_time_of_all_its_chunks():

@@ -13,6 +13,7 @@ from espnet2_tisdiss import SeparateSpeech, TisdissError
 from espnet2_tisdiss.audio.rumble import without_rumble
 from espnet2_tisdiss.separate.budget import TimeBudget
 from espnet2_tisdiss.separate.options import RecordingOptions
+from espnet2_tisdiss.separate.recordings import _mean_of_shifts
 
 RATE = 8000
 
@@ -142,6 +143,38 @@ def test_stops_by_itself_chunk_by_chunk(separate):
     # any change is small against +200 dB: two repetitions
     found = separate.recording(samples, RATE, n_re=6, stop_db=200.0, **chunked)
     np.testing.assert_array_equal(found, separate.recording(samples, RATE, n_re=2, **chunked))
+
+
+def test_shifts_average_shifted_copies(separate):
+    samples = noise(RATE)
+    options = {"scale": "estimate", "keep_rumble": True}
+    copies = [whole(separate, np.pad(samples, (shift, 0)), 2)[:, shift:] for shift in (0, 21, 42)]
+    # hop 64; the model may give the speakers of a copy in another order
+    pairs = [copies[0] @ copy.T for copy in copies]
+    expected = np.mean(
+        [
+            copy if np.trace(pair) >= np.trace(pair[::-1]) else copy[::-1]
+            for copy, pair in zip(copies, pairs, strict=True)
+        ],
+        axis=0,
+    )
+    found = separate.recording(samples, RATE, n_re=2, shifts=3, **options)
+    np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
+    assert np.abs(found - copies[0]).max() > 1e-3 * np.abs(expected).max()
+
+
+def test_shifts_keep_the_order_of_the_speakers():
+    first = np.random.randn(3, 500)
+    swapped = np.pad(first[[2, 0, 1]] + 1, ((0, 0), (7, 0)))
+    np.testing.assert_allclose(_mean_of_shifts([0, 7], [first, swapped]), first + 0.5)
+
+
+def test_depths_far_beyond_the_training_are_warned_of(separate, caplog):
+    for n_re in (1, 2, 4):  # trained at 2
+        separate.recording(noise(100), RATE, n_re=n_re)
+    assert "far beyond" not in caplog.text
+    separate.recording(noise(100), RATE, n_re=5)
+    assert "N_re 5 is far beyond the 2 of the training: deeper than 3 is slower" in caplog.text
 
 
 @pytest.mark.parametrize("path", ["talk.wav", Path("talk.wav")])

@@ -13,6 +13,10 @@ from espnet2_tisdiss.lists import Source, byte_order, read_scp, read_sources, wr
 # which list holds which signal of a two-speaker mixture
 LIST_OF_SIGNAL = {"mix": "wav.scp", "s1": "spk1.scp", "s2": "spk2.scp"}
 
+# which kind of active levels mixtures are made with, where it is not the published one
+LEVELS_LIST = "utt2levels"
+MEASURED_LEVELS = "measured"
+
 
 def listed_path(path: Path, recipe: Path) -> str:
     """Return a path as lists have it: from the recipe's folder, or absolute if not inside it."""

@@ -65,6 +65,11 @@ class Mini:
     recipe: Path
     made = "downloads/2speakers/wav8k/min"
 
+    @property
+    def levels(self) -> Path:
+        """The folder of the published levels, where pywsj0-mix has it."""
+        return self.lists / "activlev"
+
     def prepare(self, *options: str | Path, nj: int = 1) -> Path:
         """Run stage 1's program in the recipe folder; give its data folder."""
         words = ["--wsj0", self.wsj0, "--lists", self.lists, "--allow_subset", "--nj", nj]
@@ -79,17 +84,18 @@ class Mini:
         finally:
             os.chdir(before)
 
-    def write_levels(self) -> dict[str, float]:
+    def write_levels(self, scale: float = 1) -> dict[str, float]:
         """The three files of published levels, for every utterance."""
+        self.levels.mkdir(exist_ok=True)
         powers = {}
         for seed, name in enumerate(SETS):
             rng = np.random.default_rng(seed)
             texts = {
-                path.stem: f"{rng.uniform(1e-4, 1e-2):.16e}"
+                path.stem: f"{scale * rng.uniform(1e-4, 1e-2):.16e}"
                 for path in sorted((self.wsj0 / "wsj0" / name).glob("*/*.wav"))
             }
             lines = "".join(f"{utterance} {text}\n" for utterance, text in texts.items())
-            (self.lists / f"activlev_{name}.txt").write_text(lines)
+            (self.levels / f"activlev_{name}.txt").write_text(lines)
             powers |= {utterance: float(text) for utterance, text in texts.items()}
         return powers
 
@@ -116,12 +122,14 @@ def mini(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Mini:
                 paths.append(path)
                 seed += 1
             names["tr" if name == "si_tr_s" else "tt"].append(paths)
-    lists = tmp_path / "lists"
+    lists = tmp_path / "pywsj0-mix/metadata"
     for num_spk in (2, 3):
         write_lists(lists, num_spk, names)
     recipe = tmp_path / "recipe"
     recipe.mkdir()
-    return Mini(wsj0, lists, recipe)
+    made = Mini(wsj0, lists, recipe)
+    made.write_levels()
+    return made
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -170,13 +178,14 @@ def test_mixtures_follow_the_formula_to_the_least_significant_bit(
     if published:
         powers = mini.write_levels()
     else:  # measured at 8 kHz
+        shutil.rmtree(mini.levels)
         paths = mini.wsj0.glob("wsj0/*/*/*.wav")
         powers = {
             path.stem: active_level(resample_poly(mini.source(path.stem), 1, 2), 8000).power
             for path in paths
         }
     options = ["--fs", fs, "--min_or_max", version, "--num_spk", str(num_spk)]
-    data = mini.prepare(*options)
+    data = mini.prepare(*options, *([] if published else ["--measure_levels"]))
     rate = int(fs.removesuffix("k")) * 1000
     which = ("" if num_spk == 2 else "_3spk") + f"_{version}_{fs}"
     for split in ("tr", "cv", "tt"):
@@ -312,46 +321,110 @@ def test_published_levels_are_downloaded_with_the_lists(mini):
     assert contents(mini.recipe) == before
 
 
-def test_levels_are_measured_where_they_cannot_be_downloaded(mini, capsys):
+def test_without_published_levels_nothing_is_made(mini):
+    mini.write_levels()
+    (mini.levels / "activlev_si_et_05.txt").rename(mini.lists / "aside.txt")
+    options = ["--wsj0", mini.wsj0, "--allow_subset", "--nj", 1, "--lists_url"]
+    with pytest.raises(
+        TisdissError,
+        match=r"^activlev_si_et_05.txt: not there, and cannot be downloaded from .*"
+        r"in the folder metadata/activlev of .*pywsj0-mix.*\"--measure_levels\"$",
+    ):
+        mini.prepare_with(*options, mini.lists.as_uri())
+    assert not list(mini.recipe.rglob("*.wav")) and not (mini.recipe / "data").exists()
+    assert not (mini.recipe / "downloads/lists/activlev").exists()  # all three or none
+    # MERL's lists come without levels, which are downloaded then
+    shutil.rmtree(mini.levels)
+    (line,) = complaint(mini, "--lists_url", "http://127.0.0.1:9")  # nobody answers there
+    assert line.startswith("activlev_si_tr_s.txt: not there, and cannot be downloaded from http")
+
+
+def test_levels_beside_the_lists_are_found_too(mini):
     powers = mini.write_levels()
-    last = mini.lists / "activlev_si_et_05.txt"
-    text = last.read_text()
-    last.unlink()  # two of three would be a mixture of both kinds
-    options = ["--wsj0", mini.wsj0, "--allow_subset", "--nj", 1]
-    mini.prepare_with(*options, "--lists_url", mini.lists.as_uri())
-    told = [line for line in capsys.readouterr().err.splitlines() if "active levels are" in line]
-    (line,) = told
-    assert line.startswith("local/data.sh: activlev_si_et_05.txt: not there, and cannot be downl")
-    assert "pywsj0-mix" in line and line.endswith(
-        "active levels are measured, and mixtures differ a little in level"
+    for path in mini.levels.iterdir():
+        path.rename(mini.lists / path.name)
+    mini.prepare("--lists_url", "http://127.0.0.1:9")
+    noted = read_scp(mini.recipe / "downloads/levels.txt")
+    assert {name: powers[name] for name in noted} == {k: float(v) for k, v in noted.items()}
+
+
+def test_measured_levels_are_asked_for_marked_and_kept_apart(mini):
+    data = mini.prepare()
+    assert not list(data.glob("*/utt2levels"))
+    (line,) = stop(mini, "--measure_levels")
+    assert line.endswith(
+        "are made with levels published, not measured: remove it, or give another folder with --out"
     )
-    assert not set(powers.items()) & {
-        (name, float(text)) for name, text in read_scp(mini.recipe / "downloads/levels.txt").items()
-    }
-    before = contents(mini.recipe)
-    last.write_text(text)  # a repeated run goes on with what it began with
-    mini.prepare_with(*options, "--lists_url", mini.lists.as_uri())
-    assert contents(mini.recipe) == before
+    shutil.rmtree(mini.recipe / "downloads")
+    utterance = Path(next((mini.wsj0 / "wsj0/si_tr_s/40n").iterdir())).stem
+    for _ in range(2):  # a repeated run goes on
+        mini.prepare("--measure_levels")
+        noted = read_scp(mini.recipe / "downloads/levels.txt")
+        measured = active_level(resample_poly(mini.source(utterance), 1, 2), 8000).power
+        assert float(noted[utterance]) == pytest.approx(measured)
+    for name in ("cv_min_8k", "tr_min_8k", "tt_min_8k"):
+        marks = read_scp(data / name / "utt2levels")
+        assert set(marks.values()) == {"measured"}
+        assert list(marks) == list(read_scp(data / name / "wav.scp"))
+    (line,) = stop(mini)
+    assert "are made with levels measured, not published" in line
+    (line,) = stop(mini, "--measure_levels", "--corpus", mini.recipe / "downloads")
+    assert line.startswith("--measure_levels says how mixtures are made, but those of ")
+
+
+def stop(mini: Mini, *options: str | Path) -> list[str]:
+    """The lines of the error that the preparation ends with."""
+    with pytest.raises(TisdissError) as raised:
+        mini.prepare(*options)
+    return str(raised.value).split("\n")
 
 
 @pytest.mark.parametrize("spoil", ["header", "gone", "binary"])
-def test_levels_are_measured_where_the_downloaded_ones_are_of_another_form(mini, capsys, spoil):
-    mini.write_levels()
-    path = mini.lists / "activlev_si_tr_s.txt"
+def test_published_levels_of_another_form_are_refused(mini, spoil):
+    path = mini.levels / "activlev_si_tr_s.txt"
     head, _, rest = path.read_text().partition("\n")
     spoiled = {"header": f"utterance power\n{head}\n{rest}", "gone": rest, "binary": head}[spoil]
     path.write_bytes(spoiled.encode() + b"\xff" * (spoil == "binary"))
-    options = ["--wsj0", mini.wsj0, "--allow_subset", "--nj", 1, "--lists_url", mini.lists.as_uri()]
-    for _ in range(2):  # a repeated run measures too
-        mini.prepare_with(*options)
-        told = capsys.readouterr().err.splitlines()
-        (line,) = [line for line in told if "active levels are" in line]
-        assert line.startswith(f"local/data.sh: {mini.recipe / 'downloads/lists/levels'}")
-        assert line.endswith("active levels are measured, and mixtures differ a little in level")
-    utterance = Path(next((mini.wsj0 / "wsj0/si_tr_s/40n").iterdir())).stem
-    measured = active_level(resample_poly(mini.source(utterance), 1, 2), 8000).power
-    noted = read_scp(mini.recipe / "downloads/levels.txt")
-    assert float(noted[utterance]) == pytest.approx(measured)
+    (line,) = complaint(mini)
+    assert line.startswith(str(path if spoil != "gone" else mini.levels))
+
+
+def test_pywsj0_mix_is_met_to_the_bit(mini):
+    """Its arithmetic: float32 up to the resampled signals, then float64, and a gain above one."""
+    powers = mini.write_levels(scale=1e-2)  # so that peaks pass 1, as with real levels
+    data = mini.prepare("--as_pywsj0_mix")
+    differing = 0
+    for split in ("tr", "cv", "tt"):
+        for line in (mini.lists / f"mix_2_spk_{split}.txt").read_text().splitlines():
+            columns = line.split()
+            names = [Path(path).stem for path in columns[0::2]]
+            signals = [
+                resample_poly(mini.source(name).astype(np.float32), 8000, 16000) for name in names
+            ]
+            assert all(signal.dtype == np.float32 for signal in signals)
+            padded = [
+                np.hstack([signal, np.zeros(max(map(len, signals)) - len(signal))])
+                for signal in signals
+            ]
+            scaled = np.stack(
+                [
+                    signal / np.sqrt(powers[name]) * 10 ** (float(level) / 20)
+                    for name, signal, level in zip(names, padded, columns[1::2], strict=True)
+                ]
+            )[:, : min(map(len, signals))]
+            mixture = scaled.sum(axis=0)
+            gain = np.max([1.0, np.abs(mixture).max(), np.abs(scaled).max()]) / 0.9
+            name = "_".join(Path(word).stem if "/" in word else word for word in columns)
+            expected = [np.int16(np.round(2**15 * (one / gain))) for one in (mixture, *scaled)]
+            precise = stated_formula(mini, line, powers, 8000, "min")
+            for part, one, other in zip(("mix", "s1", "s2"), expected, precise, strict=True):
+                path = data.parent / mini.made / split / part / f"{name}.wav"
+                np.testing.assert_array_equal(soundfile.read(path, dtype="int16")[0], one)
+                differing += int((one != other).sum())
+                assert np.abs(one.astype(int) - other).max() <= 1
+    assert differing > 0  # so the two ways are told apart here
+    (line,) = stop(mini)
+    assert "are made with arithmetic float32, not float64" in line
 
 
 def test_unusable_utterances_are_told_together_and_the_rest_is_done(mini):
@@ -385,12 +458,11 @@ def test_unusable_utterances_are_told_together_and_the_rest_is_done(mini):
 
 
 def test_levels_are_complete_and_stay_the_same(mini):
-    mini.write_levels()
-    path = mini.lists / "activlev_si_dt_05.txt"
+    path = mini.levels / "activlev_si_dt_05.txt"
     text = path.read_text()
     path.write_text(text.partition("\n")[2])
     (line,) = complaint(mini)
-    assert line == f"{mini.lists}: activlev_*.txt lack utterance 22ga0110"
+    assert line.startswith(f"{mini.levels}: activlev_*.txt lack utterance 22ga0110: the published")
     path.unlink()
     (line,) = complaint(mini)
     assert line == f"{path}: no such file"
@@ -527,7 +599,7 @@ def test_single_utterances_for_dynamic_mixing_have_one_level(mini):
     tables = read_data_dir(data / "tr_single_min_8k", ["wav.scp", "utt2spk"])
     assert set(tables["utt2spk"].values()) == set(SETS["si_tr_s"])
     assert not (mini.recipe / mini.made / "tr").exists()
-    powers = read_scp(mini.lists / "activlev_si_tr_s.txt")
+    powers = read_scp(mini.levels / "activlev_si_tr_s.txt")
     for key, path in tables["wav.scp"].items():
         utterance = key[4:]
         source = resample_poly(mini.source(utterance), 1, 2)
@@ -660,7 +732,9 @@ def test_every_stage_runs_and_results_stand_beside_the_published_ones(recipe):
     _, _, section = text.partition("### Beside published results\n\n")
     lines = section.splitlines()
     assert lines[2].startswith("|**enh_tiny_raw**|1|0.0|") and lines[2].endswith("|this run|")
-    assert "|sep1x2-re1x6|8|8.0|25.20||25.2|TISDiSS (arXiv 2509.15666)|" in lines
+    scores = "99.21|25.75|25.47|38.13|25.20|25.3|25.2"
+    source = "TISDiSS (arXiv 2509.15666) and its authors' RESULTS.md"
+    assert f"|sep1x2-re1x6|8|8.0|{scores}|{source}|" in lines
     assert list(exp.glob("*.zip"))
 
 

@@ -10,9 +10,9 @@ WSJ0_2MIX=${WSJ0_2MIX:-}
 # or the folder with the discs 11-1.1, 11-2.1, ... (sphere files; needs the program sph2pipe).
 WSJ0=${WSJ0:-}
 
-# The folder that holds mix_2_spk_{tr,cv,tt}.txt (or mix_3_spk_...) and, for the published levels,
-# activlev_*.txt (of the folder metadata of https://github.com/mpariente/pywsj0-mix).
-# Where this is empty, lists and levels are downloaded.
+# The folder that holds mix_2_spk_{tr,cv,tt}.txt (or mix_3_spk_...) and, there or in its folder activlev,
+# activlev_*.txt: the folder metadata of https://github.com/mpariente/pywsj0-mix.
+# What is missing is downloaded.
 WSJ0_MIX_LISTS=${WSJ0_MIX_LISTS:-}
 
 export WSJ0_2MIX WSJ0 WSJ0_MIX_LISTS

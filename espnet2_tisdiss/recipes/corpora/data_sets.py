@@ -6,8 +6,8 @@ both training and test, files of unequal length, references that are not the mix
 Axis letter: n sample.
 """
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -50,11 +50,14 @@ class DataSet:
         name: its folder below ``data``.
         entries: its mixtures.
         known_count: how many mixtures the whole corpus has there; None if that is not known.
+        marks: list name -> what it says of every mixture. The stages keep such a list if its name
+            begins with ``utt2``.
     """
 
     name: str
     entries: Sequence[Entry]
     known_count: int | None = None
+    marks: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -239,4 +242,6 @@ def write_data_dir(folder: Path, part: DataSet) -> None:
             write_scp(
                 temporary / name, {entry.key: str(entry.files[name]) for entry in part.entries}
             )
+        for name, mark in part.marks.items():
+            write_scp(temporary / name, dict.fromkeys((entry.key for entry in part.entries), mark))
         write_speakers(temporary, {entry.key: entry.speaker for entry in part.entries})

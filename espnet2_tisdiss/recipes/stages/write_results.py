@@ -29,6 +29,7 @@ from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.evaluate.pictures import MULTIPLY_ADDS, Quality, draw_quality
 from espnet2_tisdiss.evaluate.tables import markdown_table
 from espnet2_tisdiss.lists import read_scp
+from espnet2_tisdiss.recipes.data_directories import LEVELS_LIST
 from espnet2_tisdiss.recipes.program import run_main
 from espnet2_tisdiss.recipes.stages.join_scores import METRICS, read_scores
 from espnet2_tisdiss.recipes.yaml_files import read_yaml
@@ -43,8 +44,15 @@ MAX_FILE_ROWS = 30
 MAX_SCORE = 100.0
 # beginnings of the mixtures' names in the recipes that know the speakers' sex
 PAIRS = {"FF": "two women", "MM": "two men", "FM": "woman and man"}
-PUBLISHED_COLUMNS = ("model", "n_re", "params_m", "SI_SNR", "SDRi", "SI_SNRi", "source")
+# columns of published results -> their headings; scores that nobody published are left out
+PUBLISHED_COLUMNS = {"model": "model", "n_re": "N_re", "params_m": "M parameters"}
+PUBLISHED_COLUMNS |= {name: name for name in (*METRICS, "SDRi", "SI_SNRi", "source")}
+ALWAYS_SHOWN = {"model", "n_re", "params_m", "SI_SNR", "SDRi", "SI_SNRi", "source"}
 PICTURE = "quality_by_cost.png"
+MEASURED_LEVELS_NOTE = (
+    "**These are not the published mixtures:** the speakers' levels were measured here "
+    "(--measure_levels), so the scores do not compare with published ones."
+)
 
 
 @dataclass(frozen=True)
@@ -68,11 +76,19 @@ class Scored:
 
 @dataclass(frozen=True)
 class SetResults:
-    """Everything about one test set: the mixture's own scores and one entry for each depth."""
+    """Everything about one test set.
+
+    Attributes:
+        name: its name.
+        mixture: the mixtures' own scores.
+        depths: the scores at each depth.
+        measured_levels: whether the mixtures are not the published ones, but of measured levels.
+    """
 
     name: str
     mixture: Scored
     depths: list[Scored]
+    measured_levels: bool = False
 
     def improvement(self, scored: Scored, metric: str) -> dict[str, float]:
         """Utterance -> score minus the mixture's."""
@@ -85,7 +101,7 @@ def read_set(name: str, mixture: Path, depths: Sequence[tuple[str, Path]]) -> Se
 
     Args:
         name: name of the set.
-        mixture: scoring folder of the unprocessed mixtures.
+        mixture: scoring folder of the unprocessed mixtures, in the set's folder.
         depths: (label, folder of separated files) for each depth.
 
     Raises:
@@ -99,7 +115,8 @@ def read_set(name: str, mixture: Path, depths: Sequence[tuple[str, Path]]) -> Se
     for entry in scored:
         if entry.scores["SI_SNR"].keys() != own.scores["SI_SNR"].keys():
             raise TisdissError(f"{entry.folder}/scoring and {mixture} differ in their utterances")
-    return SetResults(name, own, scored)
+    measured = (mixture.parent / LEVELS_LIST).is_file()
+    return SetResults(name, own, scored, measured)
 
 
 class Parts(NamedTuple):
@@ -192,18 +209,20 @@ def published_table(
         params_m: its millions of parameters, if known.
         published: rows of :func:`read_published`.
     """
-    header = ["model", "N_re", "M parameters", "SI_SNR", "SDRi", "SI_SNRi", "source"]
+    shown = ALWAYS_SHOWN.union(*published)
+    columns = [column for column in PUBLISHED_COLUMNS if column in shown]
     params = "" if params_m is None else f"{params_m:.1f}"
-    rows = []
+    rows: list[dict[str, Any]] = []
     for scored in results.depths:
-        gains = [
-            float(np.mean(list(results.improvement(scored, metric).values())))
-            for metric in IMPROVED
-        ]
-        scores = [f"{value:.2f}" for value in (scored.mean("SI_SNR"), *gains)]
-        rows.append([f"**{ours}**", scored.label, params, *scores, "this run"])
-    rows += [[str(row.get(column, "")) for column in PUBLISHED_COLUMNS] for row in published]
-    return markdown_table(header, rows, compact=True)
+        row = {metric: f"{scored.mean(metric):.2f}" for metric in METRICS}
+        for metric in IMPROVED:
+            gains = list(results.improvement(scored, metric).values())
+            row[f"{metric}i"] = f"{np.mean(gains):.2f}"
+        about = {"model": f"**{ours}**", "n_re": scored.label, "params_m": params}
+        rows.append({**about, **row, "source": "this run"})
+    rows += published
+    cells = [[str(row.get(column, "")) for column in columns] for row in rows]
+    return markdown_table([PUBLISHED_COLUMNS[name] for name in columns], cells, compact=True)
 
 
 def number(value: float) -> str:
@@ -275,6 +294,8 @@ def set_section(
             " GMAC/s: the separator's billions of multiply-adds for a second of audio, counted on "
             f"{COUNTED_SECONDS:g} s."
         )
+    if results.measured_levels:
+        text += f" {MEASURED_LEVELS_NOTE}"
     text += f"\n\n{depth_table(results, metrics, cost)}\n"
     if pairs := pair_table(results):
         text += f"{pairs}\n"

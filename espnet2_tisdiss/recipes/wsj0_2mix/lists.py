@@ -18,7 +18,12 @@ SPLITS = ("tr", "cv", "tt")
 KNOWN_COUNTS = {"tr": 20000, "cv": 5000, "tt": 3000}
 SPEAKER_LENGTH = 3  # of an utterance's name: 01xo031a is speaker 01x's
 LEVEL_FILES = ("activlev_si_tr_s.txt", "activlev_si_dt_05.txt", "activlev_si_et_05.txt")
-LEVELS_ORIGIN = "they are in the folder metadata of https://github.com/mpariente/pywsj0-mix"
+LEVELS_FOLDER = "activlev"  # beside the lists, as in pywsj0-mix
+LEVELS_ADVICE = (
+    "the published active levels are in the folder metadata/activlev of "
+    "https://github.com/mpariente/pywsj0-mix: copy the three files beside the lists, or accept "
+    'mixtures that differ in level with --local_data_opts "--measure_levels"'
+)
 
 
 @dataclass(frozen=True)
@@ -134,21 +139,25 @@ def mixture_of_name(path: Path, num_spk: int) -> Mixture:
     return Mixture(tuple(parts[0::2]), tuple(parts[1::2]))
 
 
-def fetch_levels(folder: Path, url: str) -> None:
-    """Download the published active levels, all three files or none, unless they are there.
+def find_levels(lists: Path, kept: Path, url: str) -> Path:
+    """Return the folder of the published active levels: with the lists, or else downloaded.
 
     Args:
-        folder: where they are kept, alone.
-        url: address of the folder to download from.
+        lists: folder of the lists.
+        kept: folder of downloaded lists, in whose folder ``activlev`` downloaded levels are kept.
+        url: address of the lists' folder to download from.
 
     Raises:
-        TisdissError: one cannot be downloaded.
+        TisdissError: they are not there, and cannot be downloaded.
     """
-    if folder.is_dir():
-        return
-    with replacing_folder(folder) as temporary:
+    downloaded = kept / LEVELS_FOLDER
+    for folder in (lists / LEVELS_FOLDER, lists, downloaded):
+        if any((folder / name).is_file() for name in LEVEL_FILES):
+            return folder
+    with replacing_folder(downloaded) as temporary:
         for name in LEVEL_FILES:
-            fetch(temporary / name, f"{url}/{name}", LEVELS_ORIGIN)
+            fetch(temporary / name, f"{url}/{LEVELS_FOLDER}/{name}", LEVELS_ADVICE)
+    return downloaded
 
 
 def read_powers(folder: Path) -> dict[str, float]:
@@ -176,7 +185,9 @@ def pick_powers(
     """
     wanted = list(utterances)
     if missing := [utterance for utterance in wanted if utterance not in powers]:
-        raise TisdissError(f"{folder}: activlev_*.txt lack utterance {abbreviated(missing, 1)}")
+        raise TisdissError(
+            f"{folder}: activlev_*.txt lack utterance {abbreviated(missing, 1)}: {LEVELS_ADVICE}"
+        )
     return {utterance: powers[utterance] for utterance in wanted}
 
 

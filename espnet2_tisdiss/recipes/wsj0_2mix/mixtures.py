@@ -7,6 +7,7 @@ Axis letter: n sample.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -26,14 +27,25 @@ from espnet2_tisdiss.recipes.wsj0_2mix.speech import WSJ0_RATE
 
 PEAK = 0.9
 
+Precision = Literal["float64", "float32"]
+
 
 @dataclass(frozen=True)
 class Kind:
-    """A version of the corpus: speakers in a mixture, rate in Hz, and how lengths are met."""
+    """A version of the corpus.
+
+    Attributes:
+        num_spk: speakers in a mixture.
+        rate: sample rate in Hz.
+        version: how lengths are met.
+        precision: of the arithmetic before the mixing: float64 as in the original, or float32 as
+            in pywsj0-mix, whose files then come out to the bit.
+    """
 
     num_spk: int
     rate: int
     version: Version
+    precision: Precision = "float64"
 
     @property
     def rate_name(self) -> str:
@@ -101,7 +113,7 @@ def mix(
         The mixture and the sources, int16 of shape (n,).
     """
     scaled = [
-        source / np.sqrt(power) * 10 ** (level / 20)
+        source.astype(np.float64) / np.sqrt(power) * 10 ** (level / 20)
         for source, power, level in zip(sources, powers, levels_db, strict=True)
     ]
     fitted = fit(scaled, version)
@@ -121,7 +133,10 @@ def make_mixture(kind: Kind, job: Job) -> None:
     paths = signal_paths(job.folder, kind, job.mixture.name).values()
     if all(is_whole(path, kind.rate, length) for path in paths):
         return
-    sources = [to_rate(read_source(path, WSJ0_RATE), WSJ0_RATE, kind.rate) for path in job.sources]
+    sources = [
+        to_rate(read_source(path, WSJ0_RATE).astype(kind.precision), WSJ0_RATE, kind.rate)
+        for path in job.sources
+    ]
     levels = [float(level) for level in job.mixture.levels]
     for path, samples in zip(paths, mix(sources, job.powers, levels, kind.version), strict=True):
         write_audio(path, samples, kind.rate)

@@ -6,7 +6,7 @@ what is finished is not made again, so an interrupted run is simply repeated.
 
 import argparse
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,16 +22,15 @@ from espnet2_tisdiss.recipes.corpora.data_sets import (
 )
 from espnet2_tisdiss.recipes.corpora.files import do_all, find_root, location
 from espnet2_tisdiss.recipes.corpora.options import RATES, add_version_options
+from espnet2_tisdiss.recipes.data_directories import LEVELS_LIST, MEASURED_LEVELS
 from espnet2_tisdiss.recipes.program import absolute_path, run_main
 from espnet2_tisdiss.recipes.signals import frames_of
 from espnet2_tisdiss.recipes.wsj0_2mix.lists import (
     KNOWN_COUNTS,
-    LEVEL_FILES,
-    LEVELS_ORIGIN,
     SPLITS,
     Mixture,
     all_sources,
-    fetch_levels,
+    find_levels,
     find_list,
     pick_powers,
     read_list,
@@ -40,6 +39,7 @@ from espnet2_tisdiss.recipes.wsj0_2mix.lists import (
 from espnet2_tisdiss.recipes.wsj0_2mix.mixtures import (
     Job,
     Kind,
+    Precision,
     find_tree,
     make_mixture,
     read_tree,
@@ -55,6 +55,8 @@ from espnet2_tisdiss.recipes.wsj0_2mix.speech import WSJ0_RATE, find_utterances,
 
 LISTS_URL = "https://raw.githubusercontent.com/mpariente/pywsj0-mix/master/metadata"
 POWERS_NOTE = "levels.txt"
+WAY_NOTE = "made_with.txt"
+PUBLISHED = "published"
 
 
 @dataclass(frozen=True)
@@ -83,8 +85,15 @@ def prepare(args: argparse.Namespace) -> str:
     Raises:
         TisdissError: something is missing or not as it should be.
     """
-    kind = Kind(args.num_spk, RATES[args.fs], args.min_or_max)
+    precision: Precision = "float32" if args.as_pywsj0_mix else "float64"
+    kind = Kind(args.num_spk, RATES[args.fs], args.min_or_max, precision)
     tree = location(args.corpus, "--corpus", "WSJ0_2MIX")
+    for name in ("measure_levels", "as_pywsj0_mix"):
+        if tree and getattr(args, name):
+            raise TisdissError(
+                f"--{name} says how mixtures are made, but those of {tree} (--corpus, WSJ0_2MIX) "
+                "are used as they are: leave one of the two out"
+            )
     corpus = use_tree(tree, kind, args) if tree else make_tree(kind, args)
     sets = list(corpus.sets)
     if args.dynamic_mixing:
@@ -120,7 +129,10 @@ def plan_sets(
     Raises:
         TisdissError: a split is not what it should be.
     """
-    sets = {split: mixture_set(folder / split, kind, split, mixtures[split]) for split in SPLITS}
+    marks = {LEVELS_LIST: MEASURED_LEVELS} if args.measure_levels else {}
+    sets = {
+        split: mixture_set(folder / split, kind, split, mixtures[split], marks) for split in SPLITS
+    }
     check_plan(list(sets.values()), [kind.set_name("tt")], args.allow_subset)
     return [sets[split] for split in wanted_splits(args)]
 
@@ -150,17 +162,21 @@ def make_tree(kind: Kind, args: argparse.Namespace) -> Corpus:
     what = "WSJ0 (LDC93S6A), or WSJ0-2mix made before (then: WSJ0_2MIX or --corpus)"
     wsj0 = find_root(args.wsj0, "--wsj0", "WSJ0", what)
     given = location(args.lists, "--lists", "WSJ0_MIX_LISTS")
-    lists = given or args.out / "lists"
+    kept = args.out / "lists"
     mixtures = {
-        split: read_list(find_list(split, kind.num_spk, given, lists, args.lists_url), kind.num_spk)
+        split: read_list(find_list(split, kind.num_spk, given, kept, args.lists_url), kind.num_spk)
         for split in SPLITS
     }
     folder = args.out / kind.folder
     sets = plan_sets(folder, kind, mixtures, args)
+    published = None
+    if not args.measure_levels:  # before hours of conversion
+        levels = find_levels(given or kept, kept, args.lists_url)
+        published = pick_powers(all_sources(mixtures.values()), read_powers(levels), levels)
     files = find_utterances(wsj0, all_sources(mixtures.values()), args.out, args.nj)
     counted = do_all(partial(frames_of, rate=WSJ0_RATE), list(files.values()), args.nj, "WSJ0")
     frames = dict(zip(files, counted, strict=True))
-    published = find_levels(files, lists, None if given else args.lists_url, args.out)
+    settle_way(args.out, {"levels": levels_kind(args), "arithmetic": kind.precision})
     powers = settle_powers(files, published, args.out, args.nj)
     jobs = [
         Job(
@@ -178,39 +194,26 @@ def make_tree(kind: Kind, args: argparse.Namespace) -> Corpus:
     return Corpus(sets, singles, WSJ0_RATE, powers)
 
 
-def find_levels(
-    utterances: Collection[str], lists: Path, url: str | None, out: Path
-) -> dict[str, float] | None:
-    """Find the published active levels in the lists' folder, or download them.
+def levels_kind(args: argparse.Namespace) -> str:
+    """Name the kind of active levels that mixtures are made with."""
+    return MEASURED_LEVELS if args.measure_levels else PUBLISHED
 
-    A run that began with measured levels goes on with those: nothing is downloaded then. What is
-    downloaded may be missing or of another form some day, which the user cannot mend.
 
-    Args:
-        utterances: those whose levels are wanted.
-        lists: folder of the lists.
-        url: address of the folder to download from; None does not.
-        out: folder of what is made here.
-
-    Returns:
-        Utterance -> linear power; None where levels have to be measured, which is told.
+def settle_way(out: Path, way: Mapping[str, str]) -> None:
+    """Note how the files in ``out`` are made; a later run has to make them in the same way.
 
     Raises:
-        TisdissError: the lists' folder holds levels that cannot be used.
+        TisdissError: the files there were made in another way.
     """
-    if any((lists / name).is_file() for name in LEVEL_FILES):
-        return pick_powers(utterances, read_powers(lists), lists)
-    reason = f"no activlev_*.txt in {lists} ({LEVELS_ORIGIN})"
-    kept = lists / "levels"
-    if url is not None and (kept.is_dir() or not (out / POWERS_NOTE).is_file()):
-        try:
-            fetch_levels(kept, url)
-            return pick_powers(utterances, read_powers(kept), kept)
-        except TisdissError as error:
-            reason = str(error)
-    effect = "active levels are measured, and mixtures differ a little in level"
-    print(f"local/data.sh: {reason}: {effect}", file=sys.stderr)
-    return None
+    note = out / WAY_NOTE
+    noted = read_scp(note) if note.is_file() else way
+    for name, value in way.items():
+        if noted.get(name) != value:
+            raise TisdissError(
+                f"{note}: the files in {out} are made with {name} {noted.get(name)}, not {value}: "
+                "remove it, or give another folder with --out"
+            )
+    write_scp(note, dict(way))
 
 
 def settle_powers(
@@ -251,7 +254,9 @@ def settle_powers(
     return powers
 
 
-def mixture_set(folder: Path, kind: Kind, split: str, mixtures: Sequence[Mixture]) -> DataSet:
+def mixture_set(
+    folder: Path, kind: Kind, split: str, mixtures: Sequence[Mixture], marks: Mapping[str, str]
+) -> DataSet:
     """Describe the data directory of a split.
 
     Args:
@@ -259,6 +264,7 @@ def mixture_set(folder: Path, kind: Kind, split: str, mixtures: Sequence[Mixture
         kind: the version.
         split: tr, cv or tt.
         mixtures: its mixtures.
+        marks: what lists say of all of them.
     """
     lists = ("wav.scp", *(f"spk{number}.scp" for number in range(1, kind.num_spk + 1)))
     entries = []
@@ -266,7 +272,7 @@ def mixture_set(folder: Path, kind: Kind, split: str, mixtures: Sequence[Mixture
         paths = signal_paths(folder, kind, mixture.name).values()
         files = dict(zip(lists, paths, strict=True))
         entries.append(Entry(mixture.key, mixture.speaker, mixture.voices, files))
-    return DataSet(kind.set_name(split), entries, KNOWN_COUNTS[split])
+    return DataSet(kind.set_name(split), entries, KNOWN_COUNTS[split], marks)
 
 
 def single_set(corpus: Corpus, kind: Kind, args: argparse.Namespace) -> DataSet:
@@ -299,8 +305,18 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--lists",
         type=Path,
-        help="folder of mix_2_spk_*.txt and, if there, activlev_*.txt [WSJ0_MIX_LISTS of db.sh; "
-        "otherwise downloaded]",
+        help="folder of mix_2_spk_*.txt and, there or in its folder activlev, activlev_*.txt "
+        "[WSJ0_MIX_LISTS of db.sh]; what is missing is downloaded",
+    )
+    parser.add_argument(
+        "--measure_levels",
+        action="store_true",
+        help="measure the active levels instead: mixtures differ in level from the published ones",
+    )
+    parser.add_argument(
+        "--as_pywsj0_mix",
+        action="store_true",
+        help="resample in float32: files equal to pywsj0-mix's to the bit",
     )
     parser.add_argument("--lists_url", default=LISTS_URL, help="downloads come from [%(default)s]")
     parser.add_argument(

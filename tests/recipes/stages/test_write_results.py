@@ -223,6 +223,21 @@ def test_published_results_stand_beside_ours(experiment: Path, run_tool) -> None
         "|other|||25.20||||\n\n"
     )
     assert "elsewhere" not in text
+    assert "not the published mixtures" not in text
+    # scores that somebody published become a column
+    published.write_text("test: [{model: full, STOI: 98.1, SIR: 33.5}]\n")
+    write_scp(experiment.parent / "dump/utt2levels", {"a": "measured", "b": "measured"})
+    done = run_tool("write_results", *report_options(experiment), "--published", published)
+    assert done.returncode == 0, done.stderr
+    text = (experiment / "RESULTS.md").read_text()
+    _, _, section = text.partition("### Beside published results\n\n")
+    assert section.splitlines()[0] == (
+        "|model|N_re|M parameters|STOI|SIR|SI_SNR|SDRi|SI_SNRi|source|"
+    )
+    assert section.splitlines()[3] == "|**exp**|10|0.0|93.00|0.00|10.25|-0.50|9.75|this run|"
+    assert section.splitlines()[4] == "|full|||98.1|33.5|||||"
+    assert "**These are not the published mixtures:** the speakers' levels were measured" in text
+    assert depth_tables(text).startswith("test\n|N_re|")
     published.write_text("test: [{modle: theirs}]\n")
     done = run_tool("write_results", *report_options(experiment), "--published", published)
     assert done.returncode == 1 and done.stderr.count("\n") == 1

@@ -1,9 +1,9 @@
 """Train the same small model at several depths, and without multi-loss or sharing of weights.
 
-Every model is trained with every seed under equal conditions, separated at all depths from one run,
-and scored; tables and picture compare them. What is finished is skipped and what was interrupted
-goes on, so the same command is simply given again. Options that are not listed here are handed to
-run.sh, such as --ngpu 1.
+Every model is trained with every seed under equal conditions, separated at all depths in one run,
+and scored; tables and a picture compare them. Finished work is skipped and interrupted work goes
+on when the same command is given again. Options that are not listed here are passed to run.sh,
+such as --ngpu 1.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from depth_gain import read_epochs
 from results import check_page, record
-from scaling_report import PICTURE, collect, draw, tell, trainings
+from scaling_report import collect, draw, report_text, trainings
 from scaling_variants import VARIANTS, Run, plan
 from tqdm import tqdm
 
@@ -31,12 +32,31 @@ from espnet2_tisdiss.processes import LogTail, failure, stop
 from espnet2_tisdiss.recipes.program import positive, run_main
 from espnet2_tisdiss.recipes.yaml_files import read_yaml
 
-RECIPE = Path(__file__).absolute().parents[1] / "egs2/mini_2mix/enh1"
+EGS2 = Path(__file__).absolute().parents[1] / "egs2"
 CONFIG = "conf/train_scaling.yaml"
-SECTION = "scaling"
 POLL_S = 0.5
 EPOCH = re.compile(r"epoch \d+/\d+: train loss")
 BAR = "{n_fmt}/{total_fmt} runs |{bar:20}| {elapsed} {desc}"
+
+
+class Recipe(NamedTuple):
+    """A recipe that the experiment runs with.
+
+    Attributes:
+        folder: with run.sh.
+        size: of the corpus, unless --size names another.
+        section: of the page, and name of the picture.
+    """
+
+    folder: Path
+    size: str
+    section: str
+
+
+RECIPES = {
+    "mini_2mix": Recipe(EGS2 / "mini_2mix/enh1", "full", "scaling"),
+    "voices_2mix": Recipe(EGS2 / "voices_2mix/enh1", "default", "scaling-voices"),
+}
 
 
 @dataclass
@@ -58,7 +78,7 @@ class Task:
     latest: str = ""
 
     def follow(self) -> None:
-        """Take in what the log has got, and tell every epoch."""
+        """Read the new lines of the log, and report every epoch."""
         for line in self.tail.new_lines():
             self.latest = line.rpartition("(enh.sh) ")[2].strip() or self.latest
             if EPOCH.match(line):
@@ -70,15 +90,18 @@ class Experiment:
 
     Args:
         args: of the command line.
-        options: those for run.sh.
+        options: for run.sh.
     """
 
     def __init__(self, args: argparse.Namespace, options: Sequence[str]):
         self.args = args
-        self.steps_args = steps_args(args.steps, read_yaml(RECIPE / CONFIG)["num_iters_per_epoch"])
+        self.recipe = RECIPES[args.recipe].folder
+        config = read_yaml(self.recipe / CONFIG)
+        self.steps_args = steps_args(args.steps, config["num_iters_per_epoch"])
         steps = f"_{args.steps}steps" if args.steps else ""
-        self.folder = Path("exp") / f"{args.size}_{args.seed}" / f"scaling{steps}"
-        self.command = ["./run.sh", "--python", sys.executable, "--size", args.size]
+        size = args.size or RECIPES[args.recipe].size
+        self.folder = Path("exp") / f"{size}_{args.seed}" / f"scaling{steps}"
+        self.command = ["./run.sh", "--python", sys.executable, "--size", size]
         self.command += ["--seed", str(args.seed), "--enh_config", CONFIG, *options]
 
     def options_of(self, run: Run, step: str) -> list[str]:
@@ -107,10 +130,10 @@ class Experiment:
         """Make the corpus and its statistics, which all runs share.
 
         Raises:
-            TisdissError: it failed; run.sh has said why.
+            TisdissError: run.sh failed, and has said why.
         """
         command = [*self.command, "--stop_stage", "5"]
-        process = subprocess.Popen(command, cwd=RECIPE, stdout=sys.stderr)
+        process = subprocess.Popen(command, cwd=self.recipe, stdout=sys.stderr)
         try:
             if process.wait():
                 raise TisdissError("the corpus could not be prepared")
@@ -122,10 +145,10 @@ class Experiment:
         log = log_of(run)
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
-            start = output.tell()
+            start = output.report_text()
             process = subprocess.Popen(
                 [*self.command, *self.options_of(run, step)],
-                cwd=RECIPE,
+                cwd=self.recipe,
                 env=self.environment_of(step),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -135,12 +158,12 @@ class Experiment:
 
 
 def log_of(run: Run) -> Path:
-    """The log of a run, to which every start adds."""
+    """Return the log of a run, to which every start appends."""
     return run.folder / "scaling.log"
 
 
 def steps_args(steps: int | None, epoch_steps: int) -> list[str]:
-    """Options of enh_train for about so many steps, in epochs of at most ``epoch_steps``."""
+    """Return options of enh_train for about ``steps`` steps, ``epoch_steps`` at most an epoch."""
     if steps is None:
         return []
     epochs = -(-steps // epoch_steps)
@@ -155,11 +178,11 @@ def steps_args(steps: int | None, epoch_steps: int) -> list[str]:
 def carry_out(runs: Sequence[Run], jobs: int, begin: Callable[[Run, str], Task]) -> list[str]:
     """Train and evaluate all runs, the first ones first.
 
-    As many as ``jobs`` are under way at once; they share a folder of scores, so one of them at a
-    time is evaluated.
+    Up to ``jobs`` runs are under way at once. They share a folder of scores, so only one of them is
+    evaluated at a time.
 
     Returns:
-        What failed; the other runs are done all the same.
+        The failures, one text each; they do not stop the other runs.
     """
     waiting, failures = deque(runs), []
     active: list[Task] = []
@@ -183,7 +206,7 @@ def carry_out(runs: Sequence[Run], jobs: int, begin: Callable[[Run, str], Task])
 def _advance(
     active: Sequence[Task], begin: Callable[[Run, str], Task], failures: list[str]
 ) -> list[Task]:
-    """Look at all steps under way, start those that follow, and give those under way then."""
+    """Look at all steps under way, start those that follow, and return the steps then under way."""
     left: list[Task] = []
     evaluating = any(task.step == "evaluate" for task in active)
     for task in active:
@@ -204,33 +227,37 @@ def _advance(
         else:
             try:
                 tqdm.write(f"{task.run.name}: {scores_line(task.run)}", file=sys.stderr)
-            except TisdissError as error:  # as if it had failed: the others go on
+            except TisdissError as error:  # counts as a failure; the other runs go on
                 failures.append(f"{task.run.name}: {error}")
     return left
 
 
 def scores_line(run: Run) -> str:
-    """What a finished run gave, in a few words."""
+    """Return the scores of a finished run as one line."""
     (outcome,) = collect([run])
     each = ", ".join(f"{outcome.mean(n_re):.2f} dB at N_re {n_re}" for n_re in outcome.depths)
     return f"finished: SI-SNRi {each}"
 
 
-def write_report(runs: Sequence[Run], longer: Sequence[Path], page: Path | None) -> None:
+def write_report(
+    runs: Sequence[Run], longer: Sequence[Path], page: Path | None, section: str
+) -> None:
     """Print the tables of the finished runs, and write them and the picture to a page.
 
     Args:
         runs: of the experiment.
-        longer: folders of other experiments, to tell what depth brings as they go on.
+        longer: folders of other experiments, whose gain from depth is reported as well.
         page: a page with the section, or None.
+        section: of the page.
     """
     outcomes, trained = collect(runs), trainings(runs, longer)
-    content = tell(runs, outcomes, trained)
+    content = report_text(runs, outcomes, trained)
     print(content)
     if page is not None:
-        write_atomically(page.parent / "images" / PICTURE, draw(outcomes, trained))
-        picture = f"![SI-SNRi against N_re, a line for each model](images/{PICTURE})"
-        record(page, SECTION, f"{content}\n{picture}")
+        name = f"images/{section}.png"
+        write_atomically(page.parent / name, draw(outcomes, trained))
+        picture = f"![SI-SNRi against N_re, a line for each model]({name})"
+        record(page, section, f"{content}\n{picture}")
 
 
 def _names(text: str) -> list[str]:
@@ -268,7 +295,8 @@ def get_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("--size", default="full", help="of the corpus, as for run.sh (%(default)s)")
+    add("--recipe", choices=RECIPES, default="mini_2mix", help="whose corpus (%(default)s)")
+    add("--size", help="of the corpus, as for run.sh (mini_2mix: full, voices_2mix: default)")
     add("--seed", type=int, default=0, help="of the corpus (%(default)s)")
     add("--seeds", type=_numbers, default="0 1", help='of the trainings ("%(default)s")')
     add(
@@ -291,9 +319,9 @@ def get_parser() -> argparse.ArgumentParser:
         nargs="+",
         default=[],
         metavar="EXP_DIR",
-        help="other trainings, such as that of the full size: tell what depth brings in them",
+        help="other trainings, such as that of the full size, whose gain from depth is reported",
     )
-    add("--page", type=Path, help=f"write the report to the section {SECTION!r} of this page")
+    add("--page", type=Path, help="page whose section gets the report, *.md")
     add("--report_only", action="store_true", help="of what is finished; train nothing")
     add("--list", action="store_true", help="print models and their options; train nothing")
     return parser
@@ -306,19 +334,20 @@ def main() -> None:
         for variant in VARIANTS.values():
             print(f"{variant.name}: {variant.meaning}\n    {' '.join(variant.enh_args())}")
         return
-    check_page(args.page, SECTION)
+    section = RECIPES[args.recipe].section
+    check_page(args.page, section)
     for folder in args.longer:
-        read_epochs(folder)  # what is wrong with it is told before the work
+        read_epochs(folder)  # an error is reported before the work
     experiment = Experiment(args, options)
-    runs = plan(RECIPE / experiment.folder, args.variants, args.seeds)
+    runs = plan(experiment.recipe / experiment.folder, args.variants, args.seeds)
     failures = []
     if not args.report_only:
         experiment.prepare()
         failures = carry_out(runs, args.jobs, experiment.begin)
     try:
         if not failures or any(run.finished for run in runs):
-            # what failed may have older scores: they are told, but are no page's
-            write_report(runs, args.longer, None if failures else args.page)
+            # a failed run may have older scores: they are printed, but not written to the page
+            write_report(runs, args.longer, None if failures else args.page, section)
     except TisdissError as error:
         failures.append(str(error))
     if failures:

@@ -1,4 +1,4 @@
-"""The tables and the picture of the scaling experiment, from the runs that are finished."""
+"""Tables and picture of the scaling experiment, from the finished runs."""
 
 from __future__ import annotations
 
@@ -17,17 +17,16 @@ from scaling_variants import TRAINED_AT, VARIANTS, VARIED, Run, Variant
 
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.evaluate.pictures import new_figure, png
-from espnet2_tisdiss.recipes.mini_2mix.speech_files import SAMPLE_RATE
+from espnet2_tisdiss.network.config import TISDiSSConfig
 from espnet2_tisdiss.recipes.stages import write_results
 from espnet2_tisdiss.recipes.yaml_files import read_yaml
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-PICTURE = "scaling.png"
 CONFIDENCE = 0.95
-# what of a training's configuration may differ in a comparison that is fair: which run it is, on
-# which machine, and what it tells
+# what may differ between the trainings' configurations in a fair comparison: names of runs, the
+# machine and what is logged
 FREE = re.compile(
     r"config|output_dir|seed|ngpu|num_workers|log_.*|.*wandb.*|use_(tensorboard|matplotlib)"
     r"|create_graph_in_tensorboard|num_att_plot|resume|dist_.*|local_rank|.*distributed"
@@ -37,7 +36,7 @@ FREE = re.compile(
 
 @dataclass(frozen=True)
 class Outcome:
-    """What all finished runs of one model gave.
+    """Scores of all finished runs of one model.
 
     Attributes:
         variant: the model.
@@ -130,20 +129,25 @@ def collect(runs: Iterable[Run]) -> list[Outcome]:
 
 
 def conditions(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a training's configuration has to be alike in all runs."""
+    """Return the part of a training's configuration that must be equal in all runs."""
     options = config.get("separator_conf", {})
     fixed = {name: value for name, value in options.items() if name not in VARIED}
     alike = {name: value for name, value in config.items() if not FREE.fullmatch(name)}
     return alike | {"separator_conf": fixed}
 
 
+def sample_rate(config: Mapping[str, Any]) -> int:
+    """Return a configuration's sample rate in Hz."""
+    return config["separator_conf"].get("sample_rate", TISDiSSConfig.sample_rate)
+
+
 def spread(values: Sequence[float]) -> float | None:
-    """The standard deviation of two values or more, nothing of one."""
+    """Return the standard deviation of two or more values; None for one."""
     return None if len(values) < 2 else float(np.std(values, ddof=1))
 
 
 def quality_table(outcomes: Sequence[Outcome]) -> str:
-    """SI-SNRi of every model by N_re, its best depth in bold; at the end what a depth costs."""
+    """Return SI-SNRi of every model by N_re, its best depth bold; the last row is the cost."""
     depths = sorted({n_re for outcome in outcomes for n_re in outcome.depths})
     header = ["model", "trained at", "seeds", "M parameters", *(f"N_re {n}" for n in depths)]
     parts = {one.variant.name: write_results.build_model(one.config, {}) for one in outcomes}
@@ -157,8 +161,8 @@ def quality_table(outcomes: Sequence[Outcome]) -> str:
         rows.append([*row, *(cells.get(n_re, "") for n_re in depths)])
     shared = next((one for one in outcomes if not one.variant.one_depth), None)
     if shared is not None:
-        of_shared = parts[shared.variant.name]
-        cost = write_results.cost_by_depth(of_shared, SAMPLE_RATE, [str(n_re) for n_re in depths])
+        of_shared, labels = parts[shared.variant.name], [str(n_re) for n_re in depths]
+        cost = write_results.cost_by_depth(of_shared, sample_rate(shared.config), labels)
         rows.append(["GMAC/s", "", "", "", *(f"{cost[str(n_re)]:.2f}" for n_re in depths)])
     return table(header, rows)
 
@@ -183,7 +187,7 @@ class Difference(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        """Whether the difference can be told from none."""
+        """Say whether the difference is significant."""
         if self.low <= 0 <= self.high:
             return "not significant"
         if min(self.by_seed) <= 0 <= max(self.by_seed):
@@ -194,8 +198,8 @@ class Difference(NamedTuple):
 def compare(better: Sequence[np.ndarray], other: Sequence[np.ndarray]) -> Difference:
     """Compare two models mixture by mixture.
 
-    The interval is that of the mean over other mixtures of the kind, by bootstrap; the trainings
-    are taken as they are, and :attr:`Difference.by_seed` tells how far they differ.
+    The bootstrap interval covers the choice of mixtures, not the randomness of training:
+    :attr:`Difference.by_seed` shows how much the trainings differ.
 
     Args:
         better: SI-SNRi (mixture,) of one model, of each seed.
@@ -216,7 +220,7 @@ def compare(better: Sequence[np.ndarray], other: Sequence[np.ndarray]) -> Differ
 
 
 def claims(outcomes: Sequence[Outcome]) -> list[tuple[str, str, int, str, int]]:
-    """What is to be compared: a question, a model at a depth, and another one at a depth."""
+    """Return the comparisons: a question, a model and its depth, another model and its depth."""
     by_name = {outcome.variant.name: outcome for outcome in outcomes}
     asked = [
         (f"{name}: its best N_re against {n_re}", name, outcome.best, name, n_re)
@@ -240,7 +244,7 @@ def claims(outcomes: Sequence[Outcome]) -> list[tuple[str, str, int, str, int]]:
 
 
 def claims_table(outcomes: Sequence[Outcome]) -> str:
-    """The comparisons, each with its interval, its seeds, and whether it is significant."""
+    """Return the comparisons as a table: interval, mean of each seed, significance."""
     by_name = {outcome.variant.name: outcome.gains for outcome in outcomes}
     rows = []
     for question, name, n_re, other, other_n_re in claims(outcomes):
@@ -263,9 +267,9 @@ def claims_table(outcomes: Sequence[Outcome]) -> str:
 
 
 def trainings(runs: Iterable[Run], longer: Sequence[Path]) -> dict[str, list[Epochs]]:
-    """Epochs of the finished runs by model, and of other experiments by the folders' names.
+    """Return the epochs of finished runs by model, and of other experiments by folder name.
 
-    Only of those with a loss at several repetitions.
+    Trainings without a loss at several repetitions are left out.
     """
     found: dict[str, list[Epochs]] = {}
     folders = [(run.variant.name, run.folder) for run in runs if run.finished]
@@ -280,7 +284,7 @@ def trainings(runs: Iterable[Run], longer: Sequence[Path]) -> dict[str, list[Epo
 
 
 def draw(outcomes: Sequence[Outcome], trained: Mapping[str, Sequence[Epochs]]) -> bytes:
-    """Draw the quality of the models by depth, and what depth brings as training goes on.
+    """Draw the models' quality by depth, and the gain from depth in the course of training.
 
     Returns:
         The picture as the content of a PNG file.
@@ -333,16 +337,18 @@ def _draw_quality(axes: Axes, outcomes: Sequence[Outcome]) -> None:
     axes.legend()
 
 
-def tell(
+def report_text(
     runs: Sequence[Run], outcomes: Sequence[Outcome], trained: Mapping[str, Sequence[Epochs]]
 ) -> str:
-    """The section of the page: conditions, tables, and which runs are missing."""
+    """Return the page's section: conditions, tables, and which runs are missing."""
     config = outcomes[0].config
     steps = config["max_epoch"] * config["num_iters_per_epoch"]
     mixtures = len(next(iter(next(iter(outcomes[0].gains.values())).values())))
+    mixed = config.get("mixing_conf")  # training mixtures are drawn in every step
+    segment = mixed["seconds"] if mixed else config["speech_segment"] / sample_rate(config)
     parts = [
         f"{steps} steps of {config['batch_size']} segments of "
-        f"{config['speech_segment'] / SAMPLE_RATE:g} s; {mixtures} test mixtures.\n",
+        f"{segment:g} s; {mixtures} test mixtures.\n",
         "SI-SNRi in dB: mean over mixtures and seeds ± standard deviation over seeds\n\n"
         f"{quality_table(outcomes)}",
         f"Paired comparisons over the test mixtures\n\n{claims_table(outcomes)}",

@@ -1,4 +1,4 @@
-"""The scaling experiment of mini_2mix: its models, its runs, and what it tells of their scores."""
+"""The scaling experiment: its models, its runs, and the report of their scores."""
 
 import csv
 import re
@@ -18,7 +18,15 @@ from espnet2.train.reporter import Reporter
 from matplotlib import image
 from models import TINY
 from recipe_folder import REPOSITORY, copy_recipe
-from scaling_report import claims_table, collect, compare, quality_table, spread, tell
+from scaling_report import (
+    Outcome,
+    claims_table,
+    collect,
+    compare,
+    quality_table,
+    report_text,
+    spread,
+)
 from scaling_variants import VARIANTS, Run, plan
 
 from espnet2_tisdiss import TISDiSSSeparator
@@ -26,6 +34,7 @@ from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.evaluate.cost import CostCounter, parameters
 from espnet2_tisdiss.processes import LogTail
 from espnet2_tisdiss.recipes.stages.check_training import build, training_options
+from espnet2_tisdiss.recipes.yaml_files import read_yaml
 
 RECIPE = REPOSITORY / "egs2/mini_2mix/enh1"
 CONFIG = RECIPE / "conf/train_scaling.yaml"
@@ -101,6 +110,25 @@ def scaling_parser():
     from espnet2.tasks.enh import EnhancementTask
 
     return EnhancementTask.get_parser()
+
+
+def test_the_models_of_people_differ_in_depth_alone():
+    asked = experiment("--recipe", "voices_2mix", "--voices", "DIR")
+    assert asked.recipe == REPOSITORY / "egs2/voices_2mix/enh1"
+    assert asked.folder == Path("exp/default_0/scaling")
+    assert option(asked.command, "--voices") == "DIR"
+    recipe = read_yaml(asked.recipe / "conf/train_default.yaml")
+    short = read_yaml(asked.recipe / scaling.CONFIG)
+    # the training is shorter and has one depth; the model is the package's
+    assert short.pop("separator_conf").items() <= recipe.pop("separator_conf").items()
+    varied = {"depth_schedule", "max_epoch", "scheduler_conf", "keep_nbest_models"}
+    assert {name for name in recipe | short if recipe.get(name) != short.get(name)} == varied
+    text = report_text(
+        [],
+        [Outcome(VARIANTS["re1"], read_yaml(asked.recipe / scaling.CONFIG), {0: {1: np.zeros(5)}})],
+        {},
+    )
+    assert text.startswith("1000 steps of 4 segments of 2 s; 5 test mixtures.\n")
 
 
 def test_unknown_options_go_to_run_sh_and_cannot_undo_the_runs_own():
@@ -192,8 +220,7 @@ def test_a_failed_run_is_told_whatever_the_report_and_leaves_the_page(
 ):
     page = tmp_path / "page.md"
     page.write_text(PAGE)
-    for name, value in (("RECIPE", tmp_path), ("plan", lambda *_: planted)):
-        monkeypatch.setattr(scaling, name, value)
+    monkeypatch.setattr(scaling, "plan", lambda *_: planted)
     monkeypatch.setattr(scaling, "read_yaml", lambda _: {"num_iters_per_epoch": 4})
     monkeypatch.setattr(scaling.Experiment, "prepare", lambda _: None)
     monkeypatch.setattr(scaling, "carry_out", lambda *_: ["re6_seed0: train failed"])
@@ -347,7 +374,7 @@ def test_the_interval_is_that_of_the_mean():
 
 
 def test_the_report_names_conditions_and_what_is_missing(planted):
-    told = tell(planted, collect(planted), {})
+    told = report_text(planted, collect(planted), {})
     assert told.startswith("3000 steps of 4 segments of 2 s; 40 test mixtures.\n")
     assert "what the last one adds" not in told
     missing = "re6_seed0, re6_seed1, single_loss_seed1"
@@ -358,7 +385,7 @@ def test_the_report_is_written_to_the_page(planted, tmp_path, capsys):
     page = tmp_path / "docs/page.md"
     page.parent.mkdir()
     page.write_text(PAGE)
-    scaling.write_report(planted, [], page)
+    scaling.write_report(planted, [], page, "scaling")
     text = page.read_text()
     assert "**5.80 ± 0.07**" in text and "old" not in text and text.endswith("\n\nby hand\n")
     assert "](images/scaling.png)\n<!-- /scaling -->" in text
@@ -377,7 +404,7 @@ def test_what_depth_brings_as_training_goes_on(planted, tmp_path):
     assert found["re3"] == ["3", "4.00 +2.00", "8.50 +4.00", "8.50 +4.00"]
     # a third of eight epochs is over in the third, two thirds in the sixth
     assert found[long.name] == ["2", "3.00 +0.30", "6.00 +0.60", "8.00 +0.80"]
-    assert f"| {long.name} | 2 | 3.00 +0.30 |" in tell(planted, collect(planted), trained)
+    assert f"| {long.name} | 2 | 3.00 +0.30 |" in report_text(planted, collect(planted), trained)
     with pytest.raises(TisdissError, match="none: no training is there"):
         scaling.trainings(planted, [tmp_path / "none"])
     checkpoint = long.folder / "checkpoint.pth"
@@ -448,7 +475,8 @@ def test_nothing_finished_is_told(tmp_path):
 
 
 def test_the_page_of_the_documentation_has_the_section():
-    scaling.check_page(REPOSITORY / "docs/scaling.md", scaling.SECTION)
+    for recipe in scaling.RECIPES.values():
+        scaling.check_page(REPOSITORY / "docs/scaling.md", recipe.section)
 
 
 # the program

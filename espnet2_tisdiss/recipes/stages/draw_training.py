@@ -61,12 +61,12 @@ def curves(epochs: Mapping[int, Mapping[str, Any]], first: int = 0) -> dict[str,
     found: dict[str, Curve] = {}
     for _, parts in sorted(epochs.items()):
         step = parts["train"]["total_count"]
-        by_depth = _by_depth(parts["valid"])
+        by_depth = losses_by_depth(parts["valid"])
         for depth, loss in sorted(by_depth.items()):
             found.setdefault(f"validation, N_re {first + depth}", Curve()).add(step, -loss)
         if not by_depth and LOSS in parts["valid"]:
             found.setdefault("validation, deepest", Curve()).add(step, -parts["valid"][LOSS])
-        trained = _by_depth(parts["train"])
+        trained = losses_by_depth(parts["train"])
         if trained:
             found.setdefault("training, deepest", Curve()).add(step, -trained[max(trained)])
     return found
@@ -77,7 +77,7 @@ def trained_depths(epochs: Mapping[int, Mapping[str, Any]], first: int = 0) -> d
     depths: dict[float, int] = {}
     step = 0
     for _, parts in sorted(epochs.items()):
-        trained = _by_depth(parts["train"])
+        trained = losses_by_depth(parts["train"])
         if trained and [first + max(trained)] != list(depths.values())[-1:]:
             depths[step] = first + max(trained)
         step = parts["train"]["total_count"]
@@ -100,7 +100,7 @@ def table(found: Mapping[str, Curve], depths: Mapping[float, int]) -> str:
     return markdown_table(["step", "N_re of training", *points], rows)
 
 
-def _by_depth(statistics: Mapping[str, float]) -> dict[int, float]:
+def losses_by_depth(statistics: Mapping[str, float]) -> dict[int, float]:
     """Return the loss of each estimate, from 0, the shallowest."""
     matches = ((re.fullmatch(rf"{LOSS}_depth-(\d+)", key), key) for key in statistics)
     return {int(match[1]): statistics[key] for match, key in matches if match}

@@ -2,36 +2,64 @@
 
 import numbers
 import operator
+import reprlib
 from collections.abc import Collection, Sequence
 from typing import Any
 
+from espnet2_tisdiss.choices import MOST_N_RE
 from espnet2_tisdiss.errors import OptionError
+
+
+class _Abbreviation(reprlib.Repr):
+    """Python's notation of a value, cut where it is long, wide or deep."""
+
+    def repr_int(self, value: int, level: int) -> str:
+        """Return a number; Python refuses to write one of thousands of digits."""
+        if value.bit_length() > 1000:
+            return f"<integer of {value.bit_length()} bits>"
+        return super().repr_int(value, level)
+
+
+_ABBREVIATION = _Abbreviation(maxlevel=3, maxstring=60, maxother=60)
+
+
+def shown(value: Any) -> str:
+    """Return a value for a message: a user's file may hold one of any size."""
+    return _ABBREVIATION.repr(value)
 
 
 def check_choice(name: str, value: Any, allowed: Sequence[Any]) -> None:
     """Raise OptionError unless ``value`` is one of ``allowed``."""
     if value not in allowed:
-        raise OptionError(f"{name} must be one of {', '.join(map(str, allowed))}; got {value!r}")
+        raise OptionError(
+            f"{name} must be one of {', '.join(map(str, allowed))}; got {shown(value)}"
+        )
 
 
-def check_integer(name: str, value: Any, minimum: int) -> int:
-    """Return ``value`` as an int; raise OptionError unless it is an integer >= ``minimum``."""
+def check_integer(name: str, value: Any, minimum: int, maximum: int | None = None) -> int:
+    """Return ``value`` as an int; raise OptionError unless it is an integer in the range."""
     try:
         if isinstance(value, bool):
             raise TypeError
         integer = operator.index(value)
     except TypeError:
         integer = minimum - 1
-    if integer < minimum:
-        raise OptionError(f"{name} must be an integer >= {minimum}; got {value!r}")
+    if integer < minimum or (maximum is not None and integer > maximum):
+        allowed = f">= {minimum}" if maximum is None else f"from {minimum} to {maximum}"
+        raise OptionError(f"{name} must be an integer {allowed}; got {shown(value)}")
     return integer
+
+
+def check_n_re(name: str, value: Any, minimum: int = 1) -> int:
+    """Return ``value`` as an int; raise OptionError unless it is a possible depth."""
+    return check_integer(name, value, minimum, MOST_N_RE)
 
 
 def check_number(name: str, value: Any, low: float, high: float) -> None:
     """Raise OptionError unless ``value`` is a number in [``low``, ``high``)."""
     number = isinstance(value, numbers.Real) and not isinstance(value, bool)
     if not number or not low <= value < high:
-        raise OptionError(f"{name} must be a number in [{low:g}, {high:g}); got {value!r}")
+        raise OptionError(f"{name} must be a number in [{low:g}, {high:g}); got {shown(value)}")
 
 
 def check_divides(name: str, divisor: int, multiple: str, value: int) -> None:
@@ -59,4 +87,4 @@ def as_list(value: Any) -> list:
 def check_flag(name: str, value: Any) -> None:
     """Raise OptionError unless ``value`` is a bool."""
     if not isinstance(value, bool):
-        raise OptionError(f"{name} must be true or false; got {value!r}")
+        raise OptionError(f"{name} must be true or false; got {shown(value)}")

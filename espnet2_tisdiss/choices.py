@@ -12,5 +12,10 @@ DEFAULT_SCALE: Scale = "level"
 # what to do if an output file exists
 Existing = Literal["refuse", "skip", "overwrite"]
 EXISTING: tuple[Existing, ...] = get_args(Existing)
+# the sample rates that recordings may have, in Hz; others mean a broken header, and resampling from
+# them would take hours
+RATES = range(1000, 768_001)
+# a depth beyond it is a slip of the finger: quality stops growing a third beyond the training's
+MOST_N_RE = 1000
 # sample rate of the written files, named or in Hz
 OutputRate = Literal["same", "model"] | int

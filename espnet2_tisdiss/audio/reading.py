@@ -18,10 +18,9 @@ from espnet2_tisdiss.audio.channels import take_channels
 from espnet2_tisdiss.audio.decoding import Decoder, open_decoder
 from espnet2_tisdiss.audio.ffmpeg import FfmpegDecoder
 from espnet2_tisdiss.audio.notices import OnNotice, left_over, missing
-from espnet2_tisdiss.audio.rates import RATES
 from espnet2_tisdiss.audio.views import View
 from espnet2_tisdiss.checks import check_choice
-from espnet2_tisdiss.choices import CHANNELS, Channel
+from espnet2_tisdiss.choices import CHANNELS, RATES, Channel
 from espnet2_tisdiss.errors import AudioError
 
 BLOCK_SECONDS = 5.0

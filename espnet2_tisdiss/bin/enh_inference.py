@@ -25,7 +25,7 @@ from torch.utils.data import DataLoader
 
 from espnet2_tisdiss import SeparateSpeech
 from espnet2_tisdiss.audio.rumble import without_rumble
-from espnet2_tisdiss.checks import as_list, check_integer
+from espnet2_tisdiss.checks import as_list, check_integer, check_n_re
 from espnet2_tisdiss.errors import TisdissError
 
 PEAK = 0.9  # peak of normalised files, as in ESPnet
@@ -79,7 +79,7 @@ def check_options(args: argparse.Namespace) -> None:
         TisdissError: a value is out of range, or an option cannot be combined with ``--n_re``.
     """
     try:
-        args.n_re = sorted({check_integer("--n_re", depth, 1) for depth in as_list(args.n_re)})
+        args.n_re = sorted({check_n_re("--n_re", depth) for depth in as_list(args.n_re)})
         check_integer("--batch_size", args.batch_size, 1)
     except ValueError as error:
         raise TisdissError(str(error)) from None

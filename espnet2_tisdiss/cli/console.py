@@ -28,7 +28,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from espnet2_tisdiss.audio.rates import RATES
+from espnet2_tisdiss.choices import RATES
 from espnet2_tisdiss.errors import TisdissError, first_line
 from espnet2_tisdiss.pretrained.bundled import DEFAULT_MODEL, TRAINED_ON, bundled_models
 

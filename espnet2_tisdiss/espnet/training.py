@@ -26,10 +26,11 @@ from espnet2.utils.types import str2bool
 from torch import nn
 
 from espnet2_tisdiss.atomic import replacing
-from espnet2_tisdiss.checks import check_integer
+from espnet2_tisdiss.checks import check_integer, check_n_re
 from espnet2_tisdiss.espnet.memory import keep_freed_memory
 from espnet2_tisdiss.mixing.iterator import MixtureIterFactory
 from espnet2_tisdiss.mixing.scenes import MixingConfig
+from espnet2_tisdiss.network.assembly import check_fit, check_parts
 from espnet2_tisdiss.network.config import TISDiSSConfig
 from espnet2_tisdiss.processes import exit_with_parent
 
@@ -143,8 +144,14 @@ class ResumableTask(EnhancementTask):
 
         ESPnet writes ``args`` to config.yaml next. The options that connect the processes of this
         run do not belong there: they get the user's values again.
+
+        Raises:
+            OptionError: encoder, separator and decoder do not fit each other.
         """
         vars(args).update(vars(args).pop(USER_VALUES, {}))
+        if args.separator == "tisdiss":
+            check_parts(vars(args))
+            check_fit(vars(args))
         return super().build_model(args)
 
     @classmethod
@@ -264,7 +271,7 @@ def depth_of_epoch(schedule: Mapping[int, int], epoch: int) -> int:
         # epochs given on the command line are strings
         number = int(first) if str(first).isdecimal() else first
         check_integer("depth_schedule: epoch", number, 1)
-        by_epoch[number] = check_integer(f"depth_schedule: N_re of epoch {number}", depth, 1)
+        by_epoch[number] = check_n_re(f"depth_schedule: N_re of epoch {number}", depth)
     if 1 not in by_epoch:
         raise ValueError(f"depth_schedule must begin with epoch 1; got {dict(schedule)}")
     return by_epoch[max(first for first in by_epoch if first <= epoch)]

@@ -26,7 +26,7 @@ from espnet2_tisdiss.audio.folders import audio_files
 from espnet2_tisdiss.audio.reading import AudioInfo
 from espnet2_tisdiss.audio.rumble import without_rumble
 from espnet2_tisdiss.audio.sources import opened, probe_source
-from espnet2_tisdiss.checks import check_integer
+from espnet2_tisdiss.checks import check_integer, check_n_re
 from espnet2_tisdiss.errors import AudioError, TisdissError, first_line
 from espnet2_tisdiss.evaluate.cost import CostCounter
 from espnet2_tisdiss.lists import Source, read_sources
@@ -222,7 +222,7 @@ def score_mixtures(
     Raises:
         ValueError: a number is out of range, or ``depths`` is empty.
     """
-    wanted = {check_integer("depths", n_re, 1) for n_re in depths}
+    wanted = {check_n_re("depths", n_re) for n_re in depths}
     if not wanted:
         raise ValueError("depths must be one or more; got none")
     check_integer("batch_size", batch_size, 1)

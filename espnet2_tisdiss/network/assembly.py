@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import nn
 
+from espnet2_tisdiss.checks import check_flag, check_integer, shown
 from espnet2_tisdiss.errors import OptionError, first_line
 from espnet2_tisdiss.lazy_espnet import espnet_module
 from espnet2_tisdiss.network.separator import TISDiSSSeparator
@@ -27,6 +28,14 @@ TRAINING_OPTIONS = {
     "extract_feats_in_collect_stats",
 }
 NORMALIZATIONS = ("normalize_variance", "normalize_variance_per_ch")
+# by kind of encoder and decoder, the options that must be the same in both: with others the decoder
+# fills less or more time than the encoder took apart
+SHARED_OPTIONS = {
+    "stft": ("n_fft", "hop_length", "center", "onesided"),
+    "conv": ("channel", "kernel_size", "stride"),
+}
+# largest learned encoder: its weights are the product of two of these
+MOST_CONV = 65536
 
 
 def build_encoder(name: str, conf: Mapping[str, Any]) -> nn.Module:
@@ -59,7 +68,7 @@ def _espnet_class(part: str, name: str) -> type[nn.Module]:
     """Return the class of an encoder or decoder that ESPnet's task knows by its name."""
     classes = getattr(espnet_module("espnet2.tasks.enh"), f"{part}_choices").classes
     if name not in classes:
-        raise OptionError(f"{part} must be one of {', '.join(classes)}; got {name!r}")
+        raise OptionError(f"{part} must be one of {', '.join(classes)}; got {shown(name)}")
     return classes[name]
 
 
@@ -129,13 +138,69 @@ def check_parts(config: Mapping[str, Any], prefix: str = "", more: Sequence[str]
         if name.endswith("_conf"):
             _check_options(name, config[name])
         elif not isinstance(config[name], str):
-            raise OptionError(f"{name} must be a name; got {config[name]!r}")
+            raise OptionError(f"{name} must be a name; got {shown(config[name])}")
 
 
 def _check_options(name: str, value: Any) -> None:
     """Raise OptionError unless ``value`` is a mapping with strings as keys."""
     if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
-        raise OptionError(f"{name} must be options by name; got {value!r}")
+        raise OptionError(f"{name} must be options by name; got {shown(value)}")
+
+
+def check_fit(config: Mapping[str, Any], prefix: str = "") -> None:
+    """Check that encoder, separator and decoder of a TISDiSS configuration fit each other.
+
+    ESPnet builds them separately and compares nothing. A decoder with another hop would put out
+    silence for a part of the recording.
+
+    Args:
+        config: the training's configuration, with the names of :func:`check_parts`.
+        prefix: as for :func:`check_parts`.
+
+    Raises:
+        OptionError: two of them do not fit.
+    """
+    kinds = {part: config[prefix + part] for part in ("encoder", "decoder")}
+    options = {part: config[f"{prefix}{part}_conf"] for part in kinds}
+    kind = kinds["encoder"]
+    if kind not in SHARED_OPTIONS or kinds["decoder"] != kind:
+        raise OptionError(
+            f"{prefix}encoder {kind} and {prefix}decoder {kinds['decoder']} do not fit: a TISDiSS "
+            f"takes {' or '.join(SHARED_OPTIONS)} for both"
+        )
+    usual = {name: value.default for name, value in inspect.signature(STFT).parameters.items()}
+    for part in options:
+        if kind == "conv":
+            _check_conv(part, options[part])
+        else:
+            _check_stft(part, {name: options[part].get(name, usual[name]) for name in usual})
+    for name in SHARED_OPTIONS[kind]:
+        encoders, decoders = (options[part].get(name, usual.get(name)) for part in options)
+        if encoders != decoders:
+            raise OptionError(
+                f"{prefix}encoder_conf has {name} {shown(encoders)} and {prefix}decoder_conf "
+                f"{name} {shown(decoders)}: the decoder must undo the encoder; give both the same"
+            )
+    is_segmented = config[f"{prefix}separator_conf"].get("segment_size") is not None
+    if is_segmented != (kind == "conv"):
+        needed = "needs encoder conv" if is_segmented else "is missing: encoder conv needs it"
+        raise OptionError(f"{prefix}separator_conf: segment_size {needed}")
+
+
+def _check_conv(part: str, conf: Mapping[str, Any]) -> None:
+    """Check the sizes of a learned encoder or decoder, which ESPnet uses as they are."""
+    for name in SHARED_OPTIONS["conv"]:
+        check_integer(f"{part}_conf: {name}", conf.get(name), 1, MOST_CONV)
+
+
+def _check_stft(part: str, options: Mapping[str, Any]) -> None:
+    """Check the options of a transform, and that a decoder's windows leave no gaps."""
+    try:
+        transform = STFT(**options)
+        if part == "decoder":
+            transform.check_inverse()
+    except OptionError as error:
+        raise OptionError(f"{part}_conf: {error}") from None
 
 
 def build_network(config: Mapping[str, Any]) -> Network | None:
@@ -150,6 +215,8 @@ def build_network(config: Mapping[str, Any]) -> Network | None:
     check_parts(config)
     model_conf = config.get("model_conf") or {}
     _check_options("model_conf", model_conf)
+    for name in NORMALIZATIONS:
+        check_flag(f"model_conf: {name}", model_conf.get(name, False))
     set_options = {name for name, value in model_conf.items() if value}
     options = set_options - TRAINING_OPTIONS
     is_plain = config["separator"] == "tisdiss" and options in (
@@ -158,6 +225,7 @@ def build_network(config: Mapping[str, Any]) -> Network | None:
     )
     if not is_plain or config.get("use_adapter") or config.get("diffusion_model"):
         return None
+    check_fit(config)
     encoder = build_encoder(config["encoder"], config["encoder_conf"])
     return Network(
         encoder,

@@ -17,7 +17,9 @@ from espnet2_tisdiss.checks import (
     check_flag,
     check_integer,
     check_number,
+    shown,
 )
+from espnet2_tisdiss.choices import MOST_N_RE, RATES
 from espnet2_tisdiss.errors import OptionError, UnknownOptionError
 from espnet2_tisdiss.network.blocks.band_layout import BAND_SPLITS, BandSplit
 from espnet2_tisdiss.network.blocks.block import TF_ORDERS, TFOrder
@@ -29,6 +31,26 @@ from espnet2_tisdiss.network.blocks.splitter import SPLITTER_TYPES, SplitterType
 # float16 would need loss scaling, which ESPnet does only on GPUs
 TrainingDtype = Literal["float32", "bfloat16"]
 TRAINING_DTYPES: tuple[TrainingDtype, ...] = get_args(TrainingDtype)
+# the largest integer of each option. A configuration may come from anywhere: with 100,000 layers,
+# building the separator would take hours.
+MOST = {
+    "num_spk": 64,
+    "emb_dim": 4096,
+    "num_groups": 4096,
+    "n_heads": 4096,
+    "attention_dim": 4096,
+    "ffn_hidden_dim": 16384,
+    "conv1d_kernel": 256,
+    "conv1d_shift": 256,
+    "encoder_repeat_times": MOST_N_RE,
+    "encoder_n_layers": 100,
+    "reconstructor_repeat_times": MOST_N_RE,
+    "reconstructor_n_layers": 100,
+    "num_bands": 1024,
+    "sample_rate": RATES[-1],
+    "segment_size": 65536,
+}
+MOST_WEIGHTS = 2 * 10**9  # of a separator; a file of 8 GB
 
 
 @dataclass
@@ -152,7 +174,7 @@ class TISDiSSConfig:
         for name in options:
             if name not in names:
                 raise UnknownOptionError(
-                    f"unknown argument {name!r}; the arguments are {', '.join(names)}"
+                    f"unknown argument {shown(name)}; the arguments are {', '.join(names)}"
                 )
         return cls(**options)
 
@@ -168,7 +190,8 @@ class TISDiSSConfig:
                 check_flag(field.name, value)
             elif field.type is int:
                 minimum = 0 if field.name.startswith("reconstructor_") else 1
-                setattr(self, field.name, check_integer(field.name, value, minimum))
+                integer = check_integer(field.name, value, minimum, MOST[field.name])
+                setattr(self, field.name, integer)
         check_choice("norm_type", self.norm_type, NORM_TYPES)
         check_choice("tf_order", self.tf_order, TF_ORDERS)
         check_choice("spk_spliter_type", self.spk_spliter_type, SPLITTER_TYPES)
@@ -178,6 +201,7 @@ class TISDiSSConfig:
         check_number("eps", self.eps, 0, 1)
         self._check_ffn()
         self._check_widths()
+        self._check_size()
         self._check_front_end()
 
     def _check_ffn(self) -> None:
@@ -186,7 +210,7 @@ class TISDiSSConfig:
         for ffn_type in self.ffn_type:
             check_choice("ffn_type", ffn_type, FFN_TYPES)
         for hidden_dim in self.ffn_hidden_dim:
-            check_integer("ffn_hidden_dim", hidden_dim, 1)
+            check_integer("ffn_hidden_dim", hidden_dim, 1, MOST["ffn_hidden_dim"])
         if len(self.ffn_type) not in (1, 2):
             raise OptionError(f"ffn_type must be one type or a list of two; got {self.ffn_type}")
         if len(self.ffn_hidden_dim) != len(self.ffn_type):
@@ -213,12 +237,12 @@ class TISDiSSConfig:
             # the embedding normalises the level of each band; only a mask restores it
             raise OptionError("mask must be true with band_split; got False")
         if self.segment_size is not None:
-            if check_integer("segment_size", self.segment_size, 2) % 2:
+            if check_integer("segment_size", self.segment_size, 2, MOST["segment_size"]) % 2:
                 raise OptionError(f"segment_size must be even; got {self.segment_size}")
             if self.band_split is not None:
                 raise OptionError(
                     "band_split must be null with segment_size: a learned encoder has no bins; "
-                    f"got {self.band_split!r}"
+                    f"got {shown(self.band_split)}"
                 )
 
     def _check_widths(self) -> None:
@@ -238,6 +262,18 @@ class TISDiSSConfig:
                     f"attention_dim{stream} / n_heads must be even, for the rotary pairs; "
                     f"got {path.attention_dim} / {self.n_heads}"
                 )
+
+    def _check_size(self) -> None:
+        """Check that the separator has a possible size, before it takes its memory."""
+        paths = 2 * self.encoder_n_layers + 3 * self.reconstructor_n_layers
+        ffn_width = sum(self.ffn_hidden_dim) * self.conv1d_kernel
+        weights = 2 * paths * self.emb_dim * (2 * self.attention_dim + ffn_width)
+        weights += 9 * self.num_spk * self.emb_dim**2  # one convolution of the splitter
+        if weights > MOST_WEIGHTS:
+            raise OptionError(
+                f"emb_dim, ffn_hidden_dim, conv1d_kernel and the numbers of layers must make at "
+                f"most {MOST_WEIGHTS / 1e9:g} billion weights; got {weights / 1e9:.3g} billion"
+            )
 
     @property
     def structure(self) -> str:

@@ -19,7 +19,7 @@ from espnet2.enh.separator.abs_separator import AbsSeparator
 from torch import Tensor, nn
 from torch_complex.tensor import ComplexTensor
 
-from espnet2_tisdiss.checks import abbreviated, check_integer
+from espnet2_tisdiss.checks import abbreviated, check_integer, check_n_re
 from espnet2_tisdiss.network.blocks.block import ReconstructorBlock, RepeatResidual, SeparatorBlock
 from espnet2_tisdiss.network.blocks.frontend import GlobalNorm
 from espnet2_tisdiss.network.blocks.locoformer import recomputed
@@ -81,8 +81,6 @@ class TISDiSSSeparator(AbsSeparator):
             for _ in range(config.reconstructor_n_layers)
         )
         if config.repeat_residual_module:
-            # made even where it never runs (one separator layer, once): published checkpoints
-            # store it
             self.concat_block = RepeatResidual(config.emb_dim)
         if config.reconstructor_residual and config.compression > 1:
             self.compress_conv = nn.Sequential(
@@ -91,9 +89,26 @@ class TISDiSSSeparator(AbsSeparator):
             )
             self.reconstructor_concat_block = RepeatResidual(stream_dim)
         self._repeat_times = config.reconstructor_repeat_times
+        self._set_gradients()
         self.half_dtype: torch.dtype | None = None
         self.is_compiled = False
         self.every_depth = False
+
+    def _set_gradients(self) -> None:
+        """Give a gradient only to what runs: distributed training would wait for the others.
+
+        Published checkpoints store the weights of all, so what never runs is there, too.
+        """
+        config = self.config
+        has_streams = config.reconstructor_n_layers * self._repeat_times > 0
+        self.reconstructor_blocks.requires_grad_(has_streams)
+        if config.repeat_residual_module:
+            is_repeated = config.encoder_n_layers * config.encoder_repeat_times > 1
+            in_streams = has_streams and config.reconstructor_residual and config.compression == 1
+            self.concat_block.requires_grad_(is_repeated or in_streams)
+        if config.reconstructor_residual and config.compression > 1:
+            self.compress_conv.requires_grad_(has_streams)
+            self.reconstructor_concat_block.requires_grad_(has_streams)
 
     @property
     def num_spk(self) -> int:
@@ -115,7 +130,9 @@ class TISDiSSSeparator(AbsSeparator):
 
     @reconstructor_repeat_times.setter
     def reconstructor_repeat_times(self, value: int) -> None:
-        self._repeat_times = check_integer("reconstructor_repeat_times", value, 0)
+        self._repeat_times = check_n_re("reconstructor_repeat_times", value, 0)
+        if not self.config.reconstructor_repeat_times:
+            self._set_gradients()
 
     def _load_from_state_dict(
         self, state_dict: Mapping[str, Tensor], prefix: str, *args: Any
@@ -373,7 +390,7 @@ def depth_of_call(n_re: int | None) -> Iterator[None]:
         ValueError: ``n_re`` is not an integer >= 0.
     """
     if n_re is not None:
-        check_integer("n_re", n_re, 0)
+        check_n_re("n_re", n_re, 0)
     token = _depth_of_call.set(n_re)
     try:
         yield

@@ -8,9 +8,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
-from espnet2_tisdiss.checks import check_flag, check_integer
+from espnet2_tisdiss.checks import check_flag, check_integer, shown
 from espnet2_tisdiss.errors import OptionError
+
+MOST_SAMPLES = 16384  # of a transform; a third of a second at 48 kHz
+LEAST_OVERLAP = 1e-11  # PyTorch divides by no less
 
 
 class STFT(nn.Module):
@@ -40,13 +44,13 @@ class STFT(nn.Module):
         onesided: bool = True,
     ):
         super().__init__()
-        self.n_fft = check_integer("n_fft", n_fft, 1)
+        self.n_fft = check_integer("n_fft", n_fft, 1, MOST_SAMPLES)
         self.win_length = check_integer(
-            "win_length", n_fft if win_length is None else win_length, 1
+            "win_length", n_fft if win_length is None else win_length, 1, self.n_fft
         )
-        self.hop_length = check_integer("hop_length", hop_length, 1)
-        if window is not None and not hasattr(torch, f"{window}_window"):
-            raise OptionError(f"window must be the name of one of PyTorch's; got {window!r}")
+        self.hop_length = check_integer("hop_length", hop_length, 1, self.n_fft)
+        if window is not None and not hasattr(torch, f"{shown(window)[1:-1]}_window"):
+            raise OptionError(f"window must be the name of one of PyTorch's; got {shown(window)}")
         for name, flag in {
             "center": center,
             "normalized": normalized,
@@ -60,6 +64,26 @@ class STFT(nn.Module):
     def output_dim(self) -> int:
         """Frequency bins f."""
         return self.n_fft // 2 + 1 if self.onesided else self.n_fft
+
+    def check_inverse(self) -> None:
+        """Check that the windows leave no gaps, for which the inverse transform has no value.
+
+        Raises:
+            OptionError: they do.
+        """
+        window = torch.ones(self.win_length)
+        if self.window is not None:
+            window = getattr(torch, f"{self.window}_window")(self.win_length)
+        power = window.square()
+        overlap = pad(power, (0, -len(power) % self.hop_length)).view(-1, self.hop_length).sum(0)
+        if not self.center:  # the wave begins where the first window does
+            overlap = torch.minimum(overlap, power[0])
+        if overlap.min() <= LEAST_OVERLAP:
+            raise OptionError(
+                f"windows {self.window} of {self.win_length} samples every {self.hop_length}, with "
+                f"center {str(self.center).lower()}, leave gaps; give a shorter hop_length"
+                + (" or center true" if not self.center else "")
+            )
 
     def _options(self, dtype: torch.dtype, device: torch.device) -> dict[str, Any]:
         """Return PyTorch's arguments, the window in a type: a converted one would be rounded."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Self
 
 from espnet2_tisdiss.audio.writing import OutputFormat
-from espnet2_tisdiss.checks import as_list, check_choice, check_integer, check_number
+from espnet2_tisdiss.checks import as_list, check_choice, check_integer, check_n_re, check_number
 from espnet2_tisdiss.choices import (
     CHANNELS,
     DEFAULT_SCALE,
@@ -92,7 +92,7 @@ class RecordingOptions:
         """The chosen depths, ascending; none: the model's."""
         if self.n_re is None:
             return ()
-        return tuple(sorted({check_integer("n_re", depth, 1) for depth in as_list(self.n_re)}))
+        return tuple(sorted({check_n_re("n_re", depth) for depth in as_list(self.n_re)}))
 
     @property
     def is_several(self) -> bool:

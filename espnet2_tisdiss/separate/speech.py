@@ -19,11 +19,16 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from espnet2_tisdiss.audio.reading import probe, read_blocks
-from espnet2_tisdiss.checks import check_choice, check_integer, check_number
-from espnet2_tisdiss.choices import DEFAULT_SCALE, SCALES, Scale
+from espnet2_tisdiss.checks import check_choice, check_integer, check_n_re, check_number
+from espnet2_tisdiss.choices import DEFAULT_SCALE, RATES, SCALES, Scale
 from espnet2_tisdiss.errors import OptionError, TisdissError
 from espnet2_tisdiss.lazy_espnet import espnet_module
-from espnet2_tisdiss.network.assembly import ESPNET_OPTIONS, build_network, check_parts
+from espnet2_tisdiss.network.assembly import (
+    ESPNET_OPTIONS,
+    build_network,
+    check_fit,
+    check_parts,
+)
 from espnet2_tisdiss.network.precision import half_precision
 from espnet2_tisdiss.network.separator import (
     TISDiSSSeparator,
@@ -148,9 +153,9 @@ class SeparateSpeech:
         half = half_precision(dtype, device)
         # checked before the files, so that errors name the right cause
         if n_re is not None:
-            check_integer("n_re", n_re, 0)
+            check_n_re("n_re", n_re, 0)
         if sample_rate is not None:
-            check_integer("sample_rate", sample_rate, 1)
+            check_integer("sample_rate", sample_rate, 1, RATES[-1])
         if model_file is None and train_config is None:
             raise TisdissError(
                 "no model given: pass model_file, or use from_pretrained(), which loads "
@@ -172,7 +177,7 @@ class SeparateSpeech:
         self.normalize_output_wav = normalize_output_wav
         if n_re is not None:
             self.separator.reconstructor_repeat_times = n_re
-        self.sample_rate = sample_rate or self.separator.config.sample_rate
+        self.sample_rate = self._rate(sample_rate)
         if half_weights and half is not None:
             self.separator.to(half)
         if compiled:
@@ -200,11 +205,12 @@ class SeparateSpeech:
         if inference_config is not None:
             read_config(inference_config)
         file, network = model_file or config_file, None
+        part_prefix = "enh_" if enh_s2t_task else ""
         with loading(config_file, OptionError):
             if weights is not None and inference_config is None and not enh_s2t_task:
                 network = build_network(config)
             else:
-                check_parts(config, "enh_" if enh_s2t_task else "", ESPNET_OPTIONS)
+                check_parts(config, part_prefix, ESPNET_OPTIONS)
         if network is None:
             with loading(file, *ESPNET_ERRORS):
                 espnets = espnet_module("espnet2.bin.enh_inference").SeparateSpeech(
@@ -216,6 +222,9 @@ class SeparateSpeech:
                     enh_s2t_task=enh_s2t_task,
                 )
             self.enh_model, self.enh_train_args = espnets.enh_model, espnets.enh_train_args
+            if isinstance(self.separator, TISDiSSSeparator):
+                with loading(inference_config or config_file, OptionError):
+                    check_fit(vars(self.enh_train_args), part_prefix)
         else:
             with loading(file, RuntimeError):  # names or shapes differ, or the device is full
                 network.load_state_dict(weights, strict=False)
@@ -238,6 +247,19 @@ class SeparateSpeech:
             found = {name.removeprefix(prefix) for name in weights if name.startswith(prefix)}
             names = self.enh_model.state_dict().keys()
             refuse_mismatch(names - found, found - names)
+
+    def _rate(self, chosen: int | None) -> int:
+        """Return the model's sample rate, chosen or configured, after comparing the two."""
+        config = self.separator.config
+        if chosen is None:
+            return config.sample_rate
+        if chosen != config.sample_rate and isinstance(config.band_split, str):
+            raise TisdissError(
+                f"the model's bands are placed for {config.sample_rate} Hz, and {chosen} Hz were "
+                "chosen; leave the rate out, or correct sample_rate of separator_conf in its "
+                "configuration"
+            )
+        return chosen
 
     @classmethod
     def from_pretrained(cls, model_tag: str | Path | None = None, **kwargs: Any) -> Self:
@@ -387,7 +409,7 @@ class SeparateSpeech:
         Returns:
             For each depth the waves of its :class:`Estimate`: b arrays (j, n).
         """
-        n_re = [check_integer("n_re", depth, 1) for depth in n_re]
+        n_re = [check_n_re("n_re", depth) for depth in n_re]
         if not n_re:
             raise ValueError("n_re must have at least one depth; got none")
         waves = _as_list(mixtures)
@@ -504,7 +526,7 @@ class SeparateSpeech:
         if not self.separator.config.reconstructor_n_layers:
             raise TisdissError("the model has no reconstructor, so its depth cannot be chosen")
         if n_re is not None:
-            return check_integer("n_re", n_re, 1)
+            return check_n_re("n_re", n_re)
         if usual := self.separator.reconstructor_repeat_times:
             return usual
         raise TisdissError("the model is set to 0 repetitions: choose n_re, 1 or more")
@@ -542,7 +564,7 @@ class SeparateSpeech:
         channels = channels_of(samples, options.channel)
         if rate is None:
             raise TisdissError("recording(samples, rate) needs the sample rate in Hz")
-        length = channels.shape[1] / check_integer("rate", rate, 1)
+        length = channels.shape[1] / check_integer("rate", rate, RATES[0], RATES[-1])
         options = options.for_model(self)
         budget = options.budget([[length] * len(channels)], self.sample_rate)
         if rate != self.sample_rate:

@@ -339,6 +339,10 @@ def wait_until(is_done, process: subprocess.Popen | None = None, log: Path | Non
     ("options", "told"),
     [
         ({"cpu_processes": 0}, "cpu_processes must be an integer >= 1; got 0"),
+        (
+            {"decoder_conf": "hop_length=32"},
+            "encoder_conf has hop_length 64 and decoder_conf hop_length 32: .* give both the same",
+        ),
         ({"depth_schedule": "3=2"}, "depth_schedule must begin with epoch 1; got {'3': 2}"),
         ({"mixing_conf": "second=2"}, "an option of mixing_conf must be one of bank, .*'second'"),
         ({"num_iters_per_epoch": "null"}, "iterator_type task needs num_iters_per_epoch"),

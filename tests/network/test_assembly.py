@@ -125,6 +125,89 @@ def test_what_only_espnet_can_build_is_left_to_it(changes):
     assert build_network({**config, **changes}) is None
 
 
+# --- what does not fit ------------------------------------------------------------------------
+
+CONV = LEARNED_ENCODER["encoder_conf"]
+DIFFER = "the decoder must undo the encoder; give both the same"
+MISFITS = {
+    f"encoder_conf has hop_length 64 and decoder_conf hop_length 32: {DIFFER}": {
+        "decoder_conf": {**STFT, "hop_length": 32}
+    },
+    f"encoder_conf has n_fft 128 and decoder_conf n_fft 512: {DIFFER}": {
+        "decoder_conf": {"hop_length": 64}
+    },
+    f"encoder_conf has center True and decoder_conf center False: {DIFFER}": {
+        "decoder_conf": {**STFT, "center": False, "window": "hamming"}
+    },
+    f"encoder_conf has stride 8 and decoder_conf stride 4: {DIFFER}": {
+        **LEARNED_ENCODER,
+        "decoder_conf": {**CONV, "stride": 4},
+    },
+    "encoder stft and decoder conv do not fit: a TISDiSS takes stft or conv for both": {
+        "decoder": "conv",
+        "decoder_conf": CONV,
+    },
+    "separator_conf: segment_size is missing: encoder conv needs it": {
+        **LEARNED_ENCODER,
+        "separator_conf": TINY,
+    },
+    "separator_conf: segment_size needs encoder conv": {
+        "separator_conf": {**TINY, "segment_size": 20, "mask": True}
+    },
+    "decoder_conf: windows hann of 128 samples every 128, with center true, leave gaps; give .*": {
+        "encoder_conf": {"n_fft": 128, "hop_length": 128},
+        "decoder_conf": {"n_fft": 128, "hop_length": 128},
+    },
+    "encoder_conf: hop_length must be an integer from 1 to 128; got 0": {
+        "encoder_conf": {"n_fft": 128, "hop_length": 0}
+    },
+    "model_conf: normalize_variance must be true or false; got 'no'": {
+        "model_conf": {"normalize_variance": "no"}
+    },
+}
+
+
+@pytest.fixture
+def changed_model(espnet_model):
+    """Return a function that gives the files of a model, its configuration changed afterwards."""
+    _, config, weights = espnet_model()
+    options = yaml.safe_load(config.read_text())
+
+    def change(**changes):
+        config.write_text(yaml.safe_dump({**options, **changes}))
+        return config, weights
+
+    return change
+
+
+@pytest.mark.promise("parts-fit")
+def test_parts_that_do_not_fit_are_refused_at_load(changed_model, record_property):
+    record_property("cases", len(MISFITS))
+    for message, changes in MISFITS.items():
+        config, weights = changed_model(**changes)
+        with pytest.raises(TisdissError, match=f"^{config}: the model cannot .*: {message}$"):
+            SeparateSpeech(config, weights)
+
+
+@pytest.mark.promise("parts-fit")
+def test_an_inference_configuration_that_does_not_fit_is_refused(changed_model, tmp_path):
+    change = tmp_path / "inference.yaml"
+    change.write_text("decoder_conf: {hop_length: 32}\n")
+    with pytest.raises(TisdissError, match=f"^{change}: .* decoder_conf hop_length 32: "):
+        SeparateSpeech(*changed_model(), inference_config=change)
+
+
+@pytest.mark.promise("parts-fit")
+def test_bands_are_of_one_sample_rate(espnet_model):
+    bands = {**TINY, "band_split": "mel", "num_bands": 4, "mask": True, "sample_rate": 16000}
+    _, config, weights = espnet_model(separator_conf=bands)
+    assert SeparateSpeech(config, weights, sample_rate=16000).sample_rate == 16000
+    with pytest.raises(
+        TisdissError, match="bands are placed for 16000 Hz, and 8000 Hz were chosen"
+    ):
+        SeparateSpeech(config, weights, sample_rate=8000)
+
+
 # --- what is imported -----------------------------------------------------------------------------
 
 # Each takes a large part of a second or more.

@@ -110,7 +110,7 @@ def test_anytime_computes_no_more_than_is_taken():
 @pytest.mark.parametrize("value", [-1, 1.5, "3", True, None])
 def test_depth_must_be_a_whole_number(value):
     separator = tiny()
-    with pytest.raises(ValueError, match="reconstructor_repeat_times must be an integer >= 0"):
+    with pytest.raises(ValueError, match="reconstructor_repeat_times must be an integer from 0"):
         separator.reconstructor_repeat_times = value
     assert separator.reconstructor_repeat_times == 2
 
@@ -386,6 +386,51 @@ def test_every_parameter_is_trained():
     sum(y.abs().mean() for y in separator.train()(spectrum(1, 6, F_BINS), None)[0]).backward()
     for name, parameter in separator.named_parameters():
         assert parameter.grad is not None and parameter.grad.abs().max() > 0, name
+
+
+NO_REPETITION = {"reconstructor_repeat_times": 0}
+RESIDUAL = {"reconstructor_repeat_residual_module": True}
+
+
+@pytest.mark.promise("no-idle-gradients")
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"encoder_repeat_times": 1},
+        {"encoder_repeat_times": 1, **RESIDUAL},
+        {"encoder_repeat_times": 1, **RESIDUAL, "split_compress": True},
+        {"encoder_repeat_times": 1, **RESIDUAL, **NO_REPETITION},
+        {**RESIDUAL, **NO_REPETITION, "split_compress": True},
+        {"reconstructor_n_layers": 0},
+    ],
+    ids=str,
+)
+def test_what_never_runs_has_no_gradient(options):
+    separator = tiny(**options)
+    sum(y.abs().mean() for y in separator.train()(spectrum(1, 6, F_BINS), None)[0]).backward()
+    for name, parameter in separator.named_parameters():
+        assert (parameter.grad is not None) == parameter.requires_grad, name
+    if options.get("encoder_repeat_times") == 1:
+        assert any(name.startswith("concat_block.") for name in separator.state_dict())
+
+
+def test_a_depth_of_0_that_is_raised_is_trained():
+    separator = tiny(**NO_REPETITION, **RESIDUAL, encoder_repeat_times=1)
+    separator.reconstructor_repeat_times = 1
+    assert all(parameter.requires_grad for parameter in separator.parameters())
+
+
+@pytest.mark.promise("no-idle-gradients")
+def test_distributed_training_does_not_wait_for_what_never_runs(tmp_path):
+    method = f"file://{tmp_path}/rendezvous"
+    torch.distributed.init_process_group("gloo", init_method=method, rank=0, world_size=1)
+    try:
+        wrapped = torch.nn.parallel.DistributedDataParallel(tiny(encoder_repeat_times=1))
+        for _ in range(2):  # the second step finds what the first has not reduced
+            estimates, _, _ = wrapped.train()(spectrum(1, 6, F_BINS), None)
+            sum(y.abs().mean() for y in estimates).backward()
+    finally:
+        torch.distributed.destroy_process_group()
 
 
 @pytest.mark.parametrize(

@@ -59,9 +59,9 @@ def test_without_lengths_every_frame_is_valid():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"n_fft": "256"}, "n_fft must be an integer >= 1; got '256'"),
-        ({"hop_length": 0}, "hop_length must be an integer >= 1; got 0"),
-        ({"win_length": -1}, "win_length must be an integer >= 1; got -1"),
+        ({"n_fft": "256"}, "n_fft must be an integer from 1 to 16384; got '256'"),
+        ({"hop_length": 0}, "hop_length must be an integer from 1 to 512; got 0"),
+        ({"win_length": -1}, "win_length must be an integer from 1 to 512; got -1"),
         ({"window": "boxcar"}, "window must be .*; got 'boxcar'"),
         ({"center": "yes"}, "center must be true or false; got 'yes'"),
     ],

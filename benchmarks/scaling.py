@@ -145,7 +145,7 @@ class Experiment:
         log = log_of(run)
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
-            start = output.report_text()
+            start = output.tell()
             process = subprocess.Popen(
                 [*self.command, *self.options_of(run, step)],
                 cwd=self.recipe,

@@ -206,7 +206,8 @@ stage_6() {
 # shape_options: put the options by which ESPnet makes batches, the mixtures' lengths, into shapes.
 # Uses stage_6's extra.
 shape_options() {
-    local list
+    local list fold=$((fold_seconds * rate))
+    [[ -z ${opt[enh_speech_fold_length]} ]] || fold=$((opt[enh_speech_fold_length] * 100))
     for list in "${train_lists[@]}"; do
         shapes+=(--train_shape_file "${stats}/train/$(signal_name "${list}")_shape")
     done
@@ -214,7 +215,7 @@ shape_options() {
         shapes+=(--valid_shape_file "${stats}/valid/$(signal_name "${list}")_shape")
         # ESPnet takes one for each list, and would take those of --enh_args besides these.
         [[ " ${extra[*]}" == *" --fold_length"* ]] ||
-            shapes+=(--fold_length "$((fold_seconds * rate))")
+            shapes+=(--fold_length "${fold}")
     done
 }
 
@@ -270,13 +271,14 @@ stage_8() {
 
 # score_set SET ESTIMATES [N_RE]: score a list of estimates for each speaker, whose number replaces #
 score_set() {
-    local set=$1 estimates=$2 number pairs=()
+    local set=$1 estimates=$2 number pairs=() extra
     shift 2
+    read -r -a extra <<<"${opt[scoring_opts]}"
     for ((number = 1; number <= opt[ref_num]; number++)); do
         pairs+=(--ref_scp "${raw}/${set}/spk${number}.scp" --inf_scp "${estimates/spk#/spk${number}}")
     done
     step scoring "${set}" "$@" -- "${python}" -m "${commands}.enh_scoring" "${pairs[@]}" \
-        --key_file '{keys}' --output_dir '{out}'
+        --key_file '{keys}' --output_dir '{out}' "${extra[@]}"
 }
 
 stage_9() {
@@ -298,6 +300,10 @@ stage_11() {
 
 stage_12() {
     log "nothing to do: models are not uploaded from here; stage 11 leaves a zip archive in ${exp}"
+}
+
+stage_13() {
+    stage_12
 }
 
 # ---------------------------------------------------------------------------------------------

@@ -37,10 +37,11 @@ read_options() {
         [[ $1 != --help && $1 != -h ]] || { print_help; exit 0; }
         name=${1#--}
         name=${name%%=*}
+        name=${name//-/_} # as ESPnet's scripts take them
         # Every option has one value, which may itself look like an option; enh.sh tells that one lacks.
         taken=1
         [[ ! $1 =~ ^--[^=]+$ ]] || taken=2
-        if [[ ! $1 =~ ^--[a-z_]+(=|$) || -z ${own[${name}]+set} ]]; then
+        if [[ ! $1 =~ ^--[a-z_-]+(=|$) || -z ${own[${name}]+set} ]]; then
             options+=("${@:1:taken}")
         elif ((taken == 1)); then
             own[${name}]=${1#*=}

@@ -43,6 +43,8 @@ def asked(recipe: Recipe, stage: int, *options: str) -> list[str]:
     [
         ((), ["80000"] * 3),  # of wav.scp, spk1.scp, spk2.scp
         (("--fs", "16k"), ["160000"] * 3),
+        (("--enh-speech-fold-length", "800"), ["80000"] * 3),
+        (("--enh_speech_fold_length=320",), ["32000"] * 3),
         (("--enh_args", "--fold_length 1 --fold_length 2 --fold_length 3"), ["1", "2", "3"]),
     ],
 )
@@ -98,6 +100,18 @@ def test_mixtures_and_separations_are_scored_then_reported(recipe: Recipe) -> No
     for line, n_re in ((first, 1), (second, 3)):
         assert line.startswith(f"<scoring><test><{n_re}><-->") and given in line
     assert report.startswith("<report><-->") and report.endswith("<SI_SNR><{scored}>")
+
+
+def test_the_validation_set_is_separated_and_scored_on_demand(recipe: Recipe) -> None:
+    options = ("--eval-valid-set", "true")
+    sets = [re.match(r"<separation><(\w+)>", line)[1] for line in asked(recipe, 7, *options)]
+    assert sets == ["valid", "test"]
+    *scorings, _ = asked(recipe, 8, *options, "--scoring_opts", "--use_pesq true")
+    assert [re.match(r"<scoring><(\w+)>", line)[1] for line in scorings] == [
+        *["valid"] * 2,
+        *["test"] * 2,
+    ]
+    assert all(line.endswith("<--use_pesq><true>") for line in scorings)
 
 
 def test_dynamic_mixing_takes_segments_of_single_utterances(recipe: Recipe) -> None:

@@ -32,6 +32,7 @@ def read(*words: str) -> subprocess.CompletedProcess[str]:
         (["--fit_args=--seed=1", "--seed=2"], "2", ["--fit_args=--seed=1"]),
         (["--enh_args", "--help", "--seed", "3"], "3", ["--enh_args", "--help"]),
         (["--enh_args", "", "--seed", "3"], "3", ["--enh_args", ""]),
+        (["--enh-args", "--seed=1", "--seed", "6"], "6", ["--enh-args", "--seed=1"]),
         # what lacks its value, or is no option, is handed on for enh.sh to tell
         (["--seed", "4", "--stage"], "4", ["--stage"]),
         (["seed", "--", "--seed", "5"], "5", ["seed", "--"]),

@@ -21,6 +21,7 @@ from espnet2_tisdiss.lists import read_scp
 from espnet2_tisdiss.recipes.corpora.active_level import active_level
 from espnet2_tisdiss.recipes.data_directories import read_data_dir
 from espnet2_tisdiss.recipes.wsj0_2mix.prepare import get_parser, prepare
+from espnet2_tisdiss.recipes.wsj0_2mix.speech import find_sets, find_utterances, index_files
 
 LOCAL = REPOSITORY / "egs2/wsj0_2mix/enh1/local"
 SETS = {"si_tr_s": ("40n", "01x", "405"), "si_dt_05": ("22g", "22h"), "si_et_05": ("440", "441")}
@@ -586,6 +587,73 @@ def test_sphere_files_of_the_discs_are_converted(mini, tmp_path, monkeypatch):
     (mini.recipe / "downloads/wsj0/si_dt_05/22g/22ga0110.wav").unlink()
     with pytest.raises(TisdissError, match=r"lacks si_dt_05/22g/22ga0110.wv1 on all discs"):
         mini.prepare()
+
+
+def plant_names(root: Path, *paths: str) -> None:
+    """Files of which only the names count."""
+    for path in paths:
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).touch()
+
+
+WANTED = {
+    "01xo031a": "wsj0/si_tr_s/01x/01xo031a.wav",
+    "40na010x": "wsj0/si_tr_s/40n/40na010x.wav",
+    "440c020a": "wsj0/si_et_05/440/440c020a.wav",
+}
+
+
+@pytest.mark.parametrize(
+    "paths",
+    [
+        ["WSJ0/SI_TR_S/01X/01XO031A.WAV", "WSJ0/SI_TR_S/40N/40NA010X.WAV"],
+        ["corpora/wsj0_wav/wsj0/si_tr_s/01x/01xo031a.wav"],
+        ["si_tr_s/01x/01xo031a.wav", "11-1.1/wsj0/si_tr_s/01x/01xo031a.wv1"],
+    ],
+)
+def test_wav_files_of_wsj0_are_found_in_any_case_and_depth(tmp_path, paths):
+    plant_names(tmp_path, *paths)
+    files = find_utterances(tmp_path, WANTED, tmp_path / "kept", nj=1)
+    assert files["01xo031a"] == tmp_path / paths[0]
+    # what is missing is named as it would stand beside the others
+    home = (tmp_path / paths[0]).parents[1]
+    assert files["40na010x"] in (home / "40n/40na010x.wav", home / "40N/40NA010X.WAV")
+    assert files["440c020a"] == tmp_path / "440/440c020a.wav"
+    assert not (tmp_path / "kept").exists()
+
+
+@pytest.mark.parametrize("above", ["", "csr_1", "LDC93S6A/csr_1"])
+def test_the_discs_are_found_below_any_parent_and_in_upper_case(tmp_path, above):
+    discs = {
+        "11-1.1/wsj0/si_tr_s/01x/01xo031a.wv1": "si_tr_s/01x/01xo031a.wv1",
+        "11-2.1/WSJ0/SI_TR_S/40N/40NA010X.WV1;1": "si_tr_s/40n/40na010x.wv1",
+        "11-14.1/WSJ0/SI_ET_05/440/440C020A.WV1": "si_et_05/440/440c020a.wv1",
+    }
+    noise = ("11-1.1/wsj0/si_tr_s/01x/01xo031a.wv2", "11-1.1/wsj0/doc/readme.txt")
+    plant_names(tmp_path / above, *discs, *noise)
+    folders = find_sets(tmp_path, {"si_tr_s", "si_et_05"})
+    found = index_files(path for paths in folders.values() for path in paths)
+    expected = {Path(name): tmp_path / above / path for path, name in discs.items()}
+    assert found == expected
+
+
+def test_a_folder_without_wsj0_is_told_what_to_give(tmp_path):
+    plant_names(tmp_path, "a/b/c/d/e/wsj0/si_tr_s/01x/01xo031a.wav", "si_tr_s/01x.flac")
+    with pytest.raises(
+        TisdissError,
+        match=rf"holds no WSJ0: neither wsj0/si_et_05/\*/\*.wav .*5 levels down at most "
+        rf"\(found {tmp_path}/si_tr_s, without such files\): give the folder above wsj0 or",
+    ):
+        find_utterances(tmp_path, WANTED, tmp_path / "kept", nj=1)
+
+
+@pytest.mark.parametrize("depth", [2, 3])
+def test_a_tree_of_another_rate_is_refused_at_once(mini, depth):
+    mini.prepare()
+    root = mini.recipe.joinpath("downloads", *Path("2speakers/wav8k/min").parts[:depth])
+    shutil.rmtree(mini.recipe / "data")
+    (line,) = complaint(mini, "--corpus", root, "--fs", "16k")
+    assert line.endswith(".wav: is at 8000 Hz, not 16000 Hz")
 
 
 def test_single_utterances_for_dynamic_mixing_have_one_level(mini):

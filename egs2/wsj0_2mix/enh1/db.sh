@@ -6,8 +6,8 @@
 # (or 3speakers/..., wav16k, max), or a folder below it.
 WSJ0_2MIX=${WSJ0_2MIX:-}
 
-# WSJ0 (LDC93S6A): the folder that holds wsj0/si_tr_s/<speaker>/<utterance>.wav, si_dt_05 and si_et_05,
-# or the folder with the discs 11-1.1, 11-2.1, ... (sphere files; needs the program sph2pipe).
+# WSJ0 (LDC93S6A): a folder with wsj0/si_tr_s/<speaker>/<utterance>.wav, si_dt_05 and si_et_05, or with the
+# discs 11-1.1, 11-2.1, ... (sphere files; needs the program sph2pipe), five levels down at most.
 WSJ0=${WSJ0:-}
 
 # The folder that holds mix_2_spk_{tr,cv,tt}.txt (or mix_3_spk_...) and, there or in its folder activlev,

@@ -41,25 +41,28 @@ class Kind:
 # environment variable with the options as JSON, for the programs that enh.sh runs
 ENVIRONMENT = "ENH_OPTIONS"
 
+LAST_STAGE = 13
 COUNT = r"[1-9][0-9]{0,8}"
 INDEX = r"0|[1-9][0-9]{0,8}"
 DECIMAL = r"[0-9]+(\.[0-9]+)?"
 METRICS = "STOI|ESTOI|SDR|SAR|SIR|SI_SNR"
 SET = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
 KINDS = {
-    "stage": Kind("[1-9]|1[0-2]", "a stage from 1 to 12"),
+    "stage": Kind(f"[1-9]|1[0-{LAST_STAGE - 10}]", f"a stage from 1 to {LAST_STAGE}"),
     "number": Kind(INDEX, "a number from 0 on"),
     "index": Kind(f"({INDEX})?", "a channel from 0 on"),
     "count": Kind(COUNT, "a number from 1 on"),
+    "maybe": Kind(f"({COUNT})?", "a number from 1 on"),
     "counts": Kind(COUNT, "a number from 1 on", several=True),
     "seconds": Kind(DECIMAL, "a number of seconds"),
     "decibel": Kind(DECIMAL, "a number of decibels"),
     "factors": Kind(r"(0\.0*[1-9]|[1-9][0-9]*(\.|$))[0-9]*", "a speed such as 0.9", several=True),
     "bool": Kind("true|false", "true or false"),
     "rate": Kind("[1-9][0-9]{0,2}k|[1-9][0-9]{3,5}", "a rate such as 8k or 16000"),
-    "format": Kind("wav|flac", "wav or flac"),
+    "format": Kind("wav|flac", "wav or flac (lists may name archives, but none are written)"),
     "path": Kind("[^,]+", "a name without commas"),
     "name": Kind(SET, "the name of a set"),
+    "tag": Kind(f"({SET})?", "a name"),
     "names": Kind(SET, "the name of a set", several=True),
     "metrics": Kind(METRICS, f"one of {METRICS.replace('|', ' ')}", several=True),
     "word": Kind(None),
@@ -69,14 +72,15 @@ KINDS = {
 # name | default | kind | meaning
 TABLE = """\
 stage | 1 | stage | first stage to run
-stop_stage | 12 | stage | last stage to run
+stop_stage | 13 | count | last stage to run
 skip_data_prep | false | bool | leave out stages 1 to 4
 skip_train | false | bool | leave out stages 5 and 6
 skip_eval | false | bool | leave out stages 7 and 8
+skip_packing | false | bool | leave out stage 11
 ngpu | 1 | number | GPUs for training; 0 trains on the CPU
 num_nodes | 1 | count | machines for training; only 1 is driven from here
 nj | 4 | count | processes for preparing data, statistics and scoring
-inference_nj | | count | processes for inference; --nj of them, or 1 with --gpu_inference true
+inference_nj | | maybe | processes for inference; --nj of them, or 1 with --gpu_inference true
 gpu_inference | false | bool | separate on the GPU, which the processes of --inference_nj share
 python | python3 | word | Python interpreter with espnet and espnet2_tisdiss
 dumpdir | dump | path | folder of formatted data
@@ -87,7 +91,9 @@ valid_set | | name | validation set
 test_sets | | names | test sets, separated by spaces
 ref_num | 2 | count | number of speakers in a mixture
 use_noise_ref | false | bool | train with noise1.scp as well
+noise_type_num | 1 | count | with --use_noise_ref: noise1.scp to so many
 use_dereverb_ref | false | bool | train with dereverb1.scp, dereverb2.scp, ... as well
+dereverb_ref_num | | maybe | with --use_dereverb_ref: so many of them; one for each speaker
 dynamic_mixing | false | bool | train on new mixtures of the training set's single utterances
 dynamic_mixing_gain_db | 2.5 | decibel | up to so much louder or softer each, at random
 fs | 8k | rate | sample rate of all data, e.g. 8k or 8000
@@ -101,15 +107,62 @@ max_wav_duration | 20 | seconds | longer training and validation mixtures are dr
 enh_config | | word | training configuration, conf/....yaml
 enh_args | | words | options handed to enh_train, e.g. "--max_epoch 2"
 fit_args | | words | fit enh_config to the data; before enh_args, not in the experiment's name
+enh_speech_fold_length | | maybe | fold_length in hundreds of samples; ten seconds otherwise
 enh_tag | | word | name of the experiment; made from enh_config otherwise
 enh_exp | | word | folder of the experiment; <expdir>/enh_<enh_tag> otherwise
 init_param | | words | weights to start from: a file, whose path may hold spaces, or several
 inference_model | valid.loss.ave.pth | path | weights for inference, a file of the experiment
+inference_tag | | tag | begins the names of separations; made from inference_enh_config otherwise
 inference_enh_config | | word | inference configuration, conf/....yaml
 inference_args | --normalize_output_wav true | words | options handed to enh_inference
 n_re | | counts | reconstructor repetitions at inference, e.g. "1 2 3 6 8"
+eval_valid_set | false | bool | separate and score the validation set too, as ESPnet's enh.sh does
 scoring_protocol | STOI SDR SAR SIR SI_SNR | metrics | metrics to list in the results
+scoring_opts | | words | options handed to enh_scoring, e.g. "--use_pesq true"
 """
+
+# ESPnet's names of options that have another one here
+ALIASES = {"spk_num": "ref_num"}
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """An option of ESPnet's enh.sh that changes nothing here.
+
+    Attributes:
+        accepted: regular expression of the values that ask for what is done anyway.
+        reason: why other values are refused.
+    """
+
+    accepted: str = ".*"
+    reason: str = ""
+
+
+UPLOAD = (
+    "models are not uploaded from here; stage 11 leaves a zip archive in the experiment's folder"
+)
+RECOGNITION = ("asr_exp", "lm_exp", "nlsyms_txt", "inference_lm", "inference_asr_model")
+RECOGNITION += ("inference_asr_tag", "inference_asr_config", "inference_asr_args")
+FOREIGN = {
+    "lang": Foreign(),
+    "feats_type": Foreign("raw", "only raw audio is prepared"),
+    "use_preprocessor": Foreign("(true|)", "write 'preprocessor: null' into the configuration"),
+    "extra_wav_list": Foreign("", "only the lists that training and scoring read are formatted"),
+    "download_model": Foreign(
+        "",
+        "a model is not downloaded here: give --skip_train true, --enh_exp the folder of its "
+        "config.yaml and --inference_model the name of its weights there",
+    ),
+    "skip_upload": Foreign("true", UPLOAD),
+    "skip_upload_hf": Foreign("true", UPLOAD),
+    "hf_repo": Foreign("", UPLOAD),
+    "score_with_asr": Foreign(
+        "false",
+        "speech is not recognised here; the folders of stage 7 hold spk1.scp, spk2.scp, ... for a "
+        "recogniser",
+    ),
+    **dict.fromkeys(RECOGNITION, Foreign()),  # without score_with_asr they change nothing there
+}
 
 
 @dataclass(frozen=True)
@@ -133,8 +186,10 @@ HELP = """\
 Usage: ./run.sh [--option value | --option=value] ...
 
 Stages: 1 data, 2 speed perturbation, 3 format audio, 4 drop short and long, 5 statistics,
-6 training, 7 inference, 8 scoring, 11 packing (9, 10 and 12: nothing to do).
+6 training, 7 inference, 8 scoring, 11 packing (9, 10, 12 and 13: nothing to do).
 Finished stages are not repeated unless their input or options changed.
+Names may be written with hyphens. Options of ESPnet's enh.sh that are not listed (such as --lang)
+are accepted where they change nothing, and refused with the reason where they would.
 
 Options [default]:
 """
@@ -166,17 +221,33 @@ def parse(words: Sequence[str]) -> dict[str, str] | None:
                 f"unexpected argument '{word}'; options are --name value (see --help)"
             )
         name, equals, value = word[2:].partition("=")
-        if name not in values:
+        name = name.replace("-", "_")
+        name = ALIASES.get(name, name)
+        if name not in values and name not in FOREIGN:
             raise OptionError(f"unknown option --{name} (see --help)")
         if not equals:
             if not left:
                 raise OptionError(f"--{name} lacks its value")
-            if left[0].startswith("--") and options()[name].kind != "words":
+            words = name in FOREIGN or options()[name].kind == "words"
+            if left[0].startswith("--") and not words:
                 raise OptionError(f"--{name} lacks its value (next is {left[0]})")
             value = left.pop(0)
+        if name in FOREIGN:
+            check_foreign(name, value)
+            continue
         values[name] = value.replace("\n", " ")
         check(name, values[name])
     return values
+
+
+def check_foreign(name: str, value: str) -> None:
+    """Refuse a value of one of ESPnet's options that asks for what is not done here.
+
+    Raises:
+        OptionError: it does.
+    """
+    if not re.fullmatch(FOREIGN[name].accepted, value, re.DOTALL):
+        raise OptionError(f"--{name} '{value}': {FOREIGN[name].reason}")
 
 
 def check(name: str, value: str) -> None:
@@ -226,8 +297,9 @@ def check_together(values: Mapping[str, str]) -> None:
 def stages(values: Mapping[str, str]) -> list[str]:
     """Return the stages that the options ask for."""
     skipped = {"skip_data_prep": (1, 2, 3, 4), "skip_train": (5, 6), "skip_eval": (7, 8)}
+    skipped["skip_packing"] = (11,)
     left_out = {n for name, numbers in skipped.items() if values[name] == "true" for n in numbers}
-    asked = range(int(values["stage"]), int(values["stop_stage"]) + 1)
+    asked = range(int(values["stage"]), min(int(values["stop_stage"]), LAST_STAGE) + 1)
     return [str(number) for number in asked if number not in left_out]
 
 
@@ -259,7 +331,7 @@ class Recipe:
     rate: str  # sample rate in Hz
     train: str  # training set, with what stage 2 makes of it
     valid: str  # validation set
-    tests: list[str]  # test sets
+    tests: list[str]  # sets that are separated and scored
     depths: list[str]  # repetitions at inference; one without a name is the model's own depth
     exp: str  # folder of the experiment
     stats: str  # folder of the statistics
@@ -271,7 +343,8 @@ class Recipe:
 
     def separation(self, test_set: str, n_re: str = "") -> str:
         """Return what the separation of a test set and its folder are called."""
-        name = Path(self.opt["inference_enh_config"]).name.removesuffix(".yaml") or "enhanced"
+        config = Path(self.opt["inference_enh_config"]).name.removesuffix(".yaml")
+        name = self.opt["inference_tag"] or config or "enhanced"
         return f"{name}_re{n_re}_{test_set}" if n_re else f"{name}_{test_set}"
 
 
@@ -283,9 +356,11 @@ def name_all(values: Mapping[str, str]) -> Recipe:
     test_lists = ["wav.scp", *(f"spk{number}.scp" for number in speakers)]
     valid_lists = [*test_lists]
     if values["use_noise_ref"] == "true":
-        valid_lists.append("noise1.scp")
+        noises = range(1, int(values["noise_type_num"]) + 1)
+        valid_lists += [f"noise{number}.scp" for number in noises]
     if values["use_dereverb_ref"] == "true":
-        valid_lists += [f"dereverb{number}.scp" for number in speakers]
+        clean = range(1, int(values["dereverb_ref_num"] or values["ref_num"]) + 1)
+        valid_lists += [f"dereverb{number}.scp" for number in clean]
     perturbed = "_sp" if values["speed_perturb_factors"].strip() else ""
     return Recipe(
         opt=values,
@@ -293,7 +368,7 @@ def name_all(values: Mapping[str, str]) -> Recipe:
         rate=rate,
         train=values["train_set"] + perturbed,
         valid=values["valid_set"],
-        tests=values["test_sets"].split(),
+        tests=evaluated_sets(values),
         depths=[str(depth) for depth in sorted(set(map(int, values["n_re"].split())))] or [""],
         exp=values["enh_exp"] or f"{values['expdir']}/enh_{values['enh_tag']}",
         stats=f"{values['expdir']}/enh_stats_{rate_name}{ways(values)}",
@@ -304,6 +379,13 @@ def name_all(values: Mapping[str, str]) -> Recipe:
         valid_lists=valid_lists,
         test_lists=test_lists,
     )
+
+
+def evaluated_sets(values: Mapping[str, str]) -> list[str]:
+    """Return the sets that are separated and scored."""
+    sets = values["test_sets"].split()
+    first = [values["valid_set"]] if values["eval_valid_set"] == "true" else []
+    return list(dict.fromkeys([*first, *sets]))
 
 
 def initial_weights(text: str) -> list[str]:

@@ -140,8 +140,11 @@ def beginning(recipe: Recipe) -> Step:
     weights = (path.partition(":") for path in recipe.init)
     init = [f"{digest(Path(file))}{colon}{parts}" for file, colon, parts in weights]
     facts = [option("init_param", " ".join(init)), option("enh_args", kept)]
-    if recipe.opt["fit_args"]:
-        facts += options(recipe, "fit_args")
+    facts += [
+        option(name, recipe.opt[name])
+        for name in ("fit_args", "enh_speech_fold_length")
+        if recipe.opt[name]
+    ]
     if recipe.opt["dynamic_mixing"] == "true":
         facts += options(recipe, "dynamic_mixing_gain_db")
     config, stats = Path(recipe.opt["enh_config"]), statistics(recipe).marker
@@ -203,6 +206,8 @@ def scoring(recipe: Recipe, name: str, n_re: str | None) -> Step:
     """Stage 8: a test set at a depth; without one the unprocessed mixtures, once for all models."""
     data = Path(recipe.raw, name)
     facts = [signals(data)]
+    if recipe.opt["scoring_opts"]:
+        facts += options(recipe, "scoring_opts")
     out = data / "mixture_scoring"
     if n_re is not None:
         separated = separation(recipe, name, n_re)

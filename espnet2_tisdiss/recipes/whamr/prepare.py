@@ -27,6 +27,7 @@ from espnet2_tisdiss.recipes.whamr.tree import (
     find_tree,
     list_mixtures,
 )
+from espnet2_tisdiss.recipes.wsj0_2mix.speech import find_utterances
 
 
 def prepare(args: argparse.Namespace) -> str:
@@ -88,7 +89,7 @@ def make_tree(task: Task, args: argparse.Namespace) -> list[DataSet]:
     ]
     # before hours of work, not only after them
     check_plan(sets, [task.set_name(TEST_SPLIT)], args.allow_subset)
-    make_files(task, mixtures, wsj0, noise, folder, args.nj)
+    make_files(task, mixtures, wsj0, noise, folder, args.out, args.nj)
     return sets
 
 
@@ -98,6 +99,7 @@ def make_files(
     wsj0: Path,
     noise: Path,
     folder: Path,
+    kept: Path,
     nj: int,
 ) -> None:
     """Make all mixtures' files.
@@ -105,9 +107,10 @@ def make_files(
     Args:
         task: what is needed.
         mixtures: split -> its mixtures.
-        wsj0: folder that holds ``wsj0/si_tr_s/...`` or ``si_tr_s/...``.
+        wsj0: folder of WSJ0, as wav files or discs; see :func:`find_utterances`.
         noise: folder that holds ``tr``, ``cv`` and ``tt``.
         folder: the folder of the tree that the splits' folders are made in.
+        kept: folder for wav files that are made of the discs' sphere files.
         nj: number of processes.
 
     Raises:
@@ -119,11 +122,17 @@ def make_files(
         make_mixture,
     )
 
-    speech = wsj0 / "wsj0" if (wsj0 / "wsj0").is_dir() else wsj0
+    spoken = {
+        Path(source).stem: source
+        for members in mixtures.values()
+        for mixture in members
+        for source in mixture.sources
+    }
+    files = find_utterances(wsj0, spoken, kept, nj)
     jobs = [
         Job(
             mixture,
-            tuple(speech.joinpath(*Path(source).parts[-3:]) for source in mixture.sources),
+            tuple(files[Path(source).stem] for source in mixture.sources),
             noise / split / f"{mixture.name}.wav",
             folder / split,
         )

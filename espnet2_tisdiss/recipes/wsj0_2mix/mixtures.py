@@ -21,7 +21,7 @@ from espnet2_tisdiss.recipes.corpora.files import (
     to_rate,
     write_audio,
 )
-from espnet2_tisdiss.recipes.signals import is_whole
+from espnet2_tisdiss.recipes.signals import frames_of, is_whole
 from espnet2_tisdiss.recipes.wsj0_2mix.lists import Mixture, mixture_of_name
 from espnet2_tisdiss.recipes.wsj0_2mix.speech import WSJ0_RATE
 
@@ -146,13 +146,16 @@ def find_tree(root: Path, kind: Kind) -> Path:
     """Find the folder of a version in a corpus folder, which may be any folder above it.
 
     Raises:
-        TisdissError: it is not there.
+        TisdissError: it is not there, or its files are at another rate.
     """
     parts = kind.folder.parts
     for start in range(len(parts) + 1):
         folder = root.joinpath(*parts[start:])
         # the folder itself may be given, but then its name has to be right
         if (folder / "tt" / "mix").is_dir() and folder.parts[-1] == kind.version:
+            # a folder below wav8k or wav16k does not tell; one header does, before all are read
+            if first := next((folder / "tt" / "mix").glob("[!.]*.wav"), None):
+                frames_of(first, kind.rate)
             return folder
     raise TisdissError(f"{root}: has no {kind.folder}/tt/mix")
 

@@ -2,7 +2,7 @@
 
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -16,14 +16,17 @@ from espnet2_tisdiss.recipes.signals import frames_of
 WSJ0_RATE = 16000
 LEVEL_RATE = 8000  # levels are those of the 8 kHz signals, for mixtures at 16 kHz as well
 SPHERE = ".wv1"
+WAV = ".wav"
+SEARCH_DEPTH = 5  # parent/csr_1/11-1.1/wsj0/si_tr_s
 
 
 def find_utterances(root: Path, sources: Mapping[str, str], kept: Path, nj: int) -> dict[str, Path]:
     """Find the wav files of utterances.
 
     Args:
-        root: folder that holds ``wsj0/si_tr_s/...`` or ``si_tr_s/...`` with wav files, or the
-            discs' folders (``11-1.1/wsj0/si_tr_s/...``) with sphere files.
+        root: a folder with sets of WSJ0 in it, a few levels down at most, in upper or lower case:
+            ``wsj0/si_tr_s/...`` with wav files, or the discs (``csr_1/11-1.1/wsj0/si_tr_s/...``)
+            with sphere files, or both.
         sources: utterance -> path in the lists, e.g. ``wsj0/si_tr_s/01x/01xo031a.wav``.
         kept: folder for wav files that are made of sphere files.
         nj: number of processes.
@@ -34,25 +37,69 @@ def find_utterances(root: Path, sources: Mapping[str, str], kept: Path, nj: int)
     Raises:
         TisdissError: the folder holds neither, or sphere files cannot be converted.
     """
-    sets = {Path(source).parts[-3] for source in sources.values()}
-    for base in (root / "wsj0", root):
-        if any(next((base / name).glob("*/*.wav"), None) for name in sets):
-            return {
-                utterance: base.joinpath(*Path(source).parts[-3:])
-                for utterance, source in sources.items()
-            }
-    spheres = {
-        path.relative_to(path.parents[2]).with_suffix(""): path
-        for name in sorted(sets)
-        for pattern in (f"*/wsj0/{name}", f"wsj0/{name}", name)
-        for path in sorted(root.glob(f"{pattern}/*/*{SPHERE}"))
-    }
+    names = {utterance: Path(*Path(source).parts[-3:]) for utterance, source in sources.items()}
+    sets = {name.parts[0] for name in names.values()}
+    folders = find_sets(root, sets)
+    found = index_files(path for paths in folders.values() for path in paths)
+    wavs = {name: path for name, path in found.items() if name.suffix == WAV}
+    if wavs:
+        # a wav file that is missing is named as it would stand beside the others
+        homes = {name.parts[0]: path.parents[1] for name, path in sorted(wavs.items())}
+        return {
+            utterance: wavs.get(name) or homes.get(name.parts[0], root).joinpath(*name.parts[1:])
+            for utterance, name in names.items()
+        }
+    spheres = {name.with_suffix(""): path for name, path in found.items()}
     if not spheres:
+        there = ", ".join(str(path) for paths in folders.values() for path in paths[:1])
         raise TisdissError(
-            f"{root}: holds no WSJ0: neither wsj0/{min(sets)}/*/*.wav "
-            f"nor, of the discs, 11-1.1/wsj0/{min(sets)}/*/*{SPHERE}"
+            f"{root}: holds no WSJ0: neither wsj0/{min(sets)}/*/*{WAV} nor, of the discs, "
+            f"11-1.1/wsj0/{min(sets)}/*/*{SPHERE}, {SEARCH_DEPTH} levels down at most"
+            + (f" (found {there}, without such files)" if there else "")
+            + ": give the folder above wsj0 or above the discs"
         )
     return convert(root, spheres, sources, kept, nj)
+
+
+def find_sets(root: Path, sets: Collection[str]) -> dict[str, list[Path]]:
+    """Find the folders of sets in a folder, or the folder itself.
+
+    A disc may name them in upper case. The sets of several discs are in several folders.
+
+    Args:
+        root: where to look; folders inside a set's are left out.
+        sets: their names, in lower case, e.g. ``si_tr_s``.
+
+    Returns:
+        Set -> its folders, sorted.
+    """
+    found: dict[str, list[Path]] = {name: [] for name in sorted(sets)}
+    if root.name.lower() in found:
+        return found | {root.name.lower(): [root]}
+    for folder, inner, _ in root.walk(follow_symlinks=True):
+        for name in sorted(inner):
+            if name.lower() in found:
+                found[name.lower()].append(folder / name)
+        depth = len(folder.relative_to(root).parts)
+        inner[:] = [
+            name for name in inner if depth + 1 < SEARCH_DEPTH and name.lower() not in found
+        ]
+    return {name: sorted(paths) for name, paths in found.items() if paths}
+
+
+def index_files(folders: Iterable[Path]) -> dict[Path, Path]:
+    """Return ``<set>/<speaker>/<utterance>.<wav or wv1>``, in lower case -> file, of some sets.
+
+    A CD-ROM's names may end in a version, ``;1``.
+    """
+    found: dict[Path, Path] = {}
+    for folder in folders:
+        for path in sorted(folder.glob("*/*")):
+            name = Path(path.name.lower().partition(";")[0])
+            if name.suffix in (WAV, SPHERE) and not name.name.startswith("."):
+                place = Path(folder.name.lower(), path.parent.name.lower(), name)
+                found.setdefault(place, path)
+    return found
 
 
 def convert(

@@ -8,7 +8,14 @@ import sys
 import pytest
 
 from espnet2_tisdiss.recipes.stages import options
-from espnet2_tisdiss.recipes.stages.options import Recipe, complete, handed_on, name_all, parse
+from espnet2_tisdiss.recipes.stages.options import (
+    OptionError,
+    Recipe,
+    complete,
+    handed_on,
+    name_all,
+    parse,
+)
 
 SETS = [
     "--train_set",
@@ -33,7 +40,7 @@ def test_the_plain_names() -> None:
     assert (found.tests, found.depths, found.init) == (["a", "b"], [""], [])
     assert found.exp == "exp/enh_x_raw" and found.stats == "exp/enh_stats_8k"
     assert found.raw == "dump/raw"
-    assert found.stages == [str(number) for number in range(1, 13)]
+    assert found.stages == [str(number) for number in range(1, 14)]
     lists = ["wav.scp", "spk1.scp", "spk2.scp"]
     assert found.train_lists == found.valid_lists == found.test_lists == lists
 
@@ -49,8 +56,12 @@ def test_the_plain_names() -> None:
         (
             ["--skip_train=true", "--skip_eval=true", "--stage=4"],
             "stages",
-            ["4", "9", "10", "11", "12"],
+            ["4", "9", "10", "11", "12", "13"],
         ),
+        (["--stage=10", "--stop_stage=10000"], "stages", ["10", "11", "12", "13"]),
+        (["--stage=10", "--skip_packing=true"], "stages", ["10", "12", "13"]),
+        (["--eval_valid_set", "true"], "tests", ["cv", "a", "b"]),
+        (["--eval_valid_set", "true", "--test_sets", "b cv"], "tests", ["cv", "b"]),
         (["--n_re", "10 2  1 2"], "depths", ["1", "2", "10"]),
         (["--speed_perturb_factors", "0.9 1.0"], "train", "tr_sp"),
         (["--speed_perturb_factors", "0.9 1.0"], "exp", "exp/enh_x_raw_sp"),
@@ -63,6 +74,16 @@ def test_the_plain_names() -> None:
         (["--ref_num", "1", "--use_noise_ref", "true"], "valid_lists", "wav spk1 noise1"),
         (["--ref_num", "1", "--use_dereverb_ref", "true"], "train_lists", "wav spk1 dereverb1"),
         (["--ref_num", "3", "--use_noise_ref", "true"], "test_lists", "wav spk1 spk2 spk3"),
+        (
+            ["--spk-num=1", "--use-noise-ref", "true", "--noise-type-num", "2"],
+            "valid_lists",
+            "wav spk1 noise1 noise2",
+        ),
+        (
+            ["--use_dereverb_ref", "true", "--dereverb_ref_num", "1"],
+            "valid_lists",
+            "wav spk1 spk2 dereverb1",
+        ),
     ],
 )
 def test_names_follow_from_options(words, variable, value) -> None:
@@ -87,6 +108,38 @@ def test_separations_are_named_by_set_depth_and_configuration() -> None:
     assert named().separation("a", "3") == "enhanced_re3_a"
     other = named("--inference_enh_config", "conf/deep.yaml")
     assert (other.separation("a"), other.separation("a", "3")) == ("deep_a", "deep_re3_a")
+    tagged = named("--inference_enh_config", "conf/deep.yaml", "--inference_tag", "mine")
+    assert (tagged.separation("a"), tagged.separation("a", "3")) == ("mine_a", "mine_re3_a")
+
+
+def test_options_of_espnet_that_change_nothing_are_accepted() -> None:
+    # of the recipes of ESPnet 202611
+    words = ["--lang", "en", "--feats_type", "raw", "--skip_upload", "true"]
+    words += ["--skip-upload-hf", "true", "--use_preprocessor", "true", "--score_with_asr=false"]
+    words += ["--asr_exp", "", "--inference_asr_args", "--lm_weight 0.1", "--nlsyms_txt", "none"]
+    words += ["--download_model", "", "--hf_repo", "", "--extra_wav_list="]
+    assert named(*words) == named()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--feats_type", "fbank_pitch"], "--feats_type 'fbank_pitch': only raw audio is prepared"),
+        (["--skip_upload", "false"], "--skip_upload 'false': models are not uploaded from here"),
+        (["--hf_repo", "me/it"], "--hf_repo 'me/it': models are not uploaded from here"),
+        (["--download_model", "x"], "--download_model 'x': .*--enh_exp the folder of its config"),
+        (["--score_with_asr", "true"], "--score_with_asr 'true': speech is not recognised here"),
+        (["--extra_wav_list", "a.scp"], "--extra_wav_list 'a.scp': only the lists that training"),
+        (["--use_preprocessor", "false"], "--use_preprocessor 'false': write 'preprocessor: null'"),
+        (["--audio_format", "flac.ark"], "'flac.ark': expected wav or flac .*none are written"),
+        (["--stage", "14"], "--stage '14': expected a stage from 1 to 13"),
+        (["--lang"], "--lang lacks its value"),
+        (["--asr-config", "x"], "unknown option --asr_config"),
+    ],
+)
+def test_options_of_espnet_that_ask_for_more_are_refused_with_the_reason(words, message) -> None:
+    with pytest.raises(OptionError, match=message):
+        named(*words)
 
 
 @pytest.mark.parametrize(

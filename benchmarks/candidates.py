@@ -28,7 +28,7 @@ from espnet2_tisdiss.atomic import write_atomically
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.recipes.stages import draw_training, write_results
 from espnet2_tisdiss.recipes.tools.grow_model import grow_model
-from espnet2_tisdiss.recipes.yaml_files import read_yaml
+from espnet2_tisdiss.user_files import read_yaml
 
 RECIPE = ROOT / "egs2/voices_2mix/enh1"
 CONFIG = RECIPE / "conf/train_scaling.yaml"

@@ -15,7 +15,7 @@ from results import table
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.network.config import TISDiSSConfig
 from espnet2_tisdiss.pretrained.finding import CONFIG, FILE_ERRORS
-from espnet2_tisdiss.recipes.yaml_files import read_yaml
+from espnet2_tisdiss.user_files import read_yaml
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

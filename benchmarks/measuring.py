@@ -15,7 +15,8 @@ import numpy as np
 import torch
 import yaml
 
-from espnet2_tisdiss.errors import TisdissError, first_line
+from espnet2_tisdiss.errors import TisdissError
+from espnet2_tisdiss.user_files import read_yaml
 
 ROOT = Path(__file__).parents[1]
 GEMM = (4096, 2048, 2048)
@@ -141,13 +142,8 @@ def exponent(sizes: Sequence[float], values: Sequence[float]) -> float:
 
 def read_config(path: Path, **separator_options: Any) -> dict[str, Any]:
     """Return a training configuration, with some of the separator's options changed."""
-    try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise TisdissError(f"{path}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise TisdissError(f"{path}: not YAML: {first_line(error)}") from None
-    if not isinstance(config, dict) or config.get("separator") != "tisdiss":
+    config = read_yaml(path)
+    if config.get("separator") != "tisdiss":
         raise TisdissError(f"{path}: no training configuration with 'separator: tisdiss'")
     return config | {"separator_conf": config["separator_conf"] | separator_options}
 

@@ -18,7 +18,7 @@ from results import check_page, record
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.evaluate.tables import markdown_table
 from espnet2_tisdiss.recipes.program import run_main
-from espnet2_tisdiss.recipes.yaml_files import read_yaml
+from espnet2_tisdiss.user_files import read_yaml
 
 PROMISES = Path(__file__).parents[1] / "tests/promises.yaml"
 SECTION = "promises"

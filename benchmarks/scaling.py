@@ -30,7 +30,7 @@ from espnet2_tisdiss.atomic import write_atomically
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.processes import LogTail, failure, stop
 from espnet2_tisdiss.recipes.program import positive, run_main
-from espnet2_tisdiss.recipes.yaml_files import read_yaml
+from espnet2_tisdiss.user_files import read_yaml
 
 EGS2 = Path(__file__).absolute().parents[1] / "egs2"
 CONFIG = "conf/train_scaling.yaml"

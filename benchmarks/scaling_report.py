@@ -19,7 +19,7 @@ from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.evaluate.pictures import new_figure, png
 from espnet2_tisdiss.network.config import TISDiSSConfig
 from espnet2_tisdiss.recipes.stages import write_results
-from espnet2_tisdiss.recipes.yaml_files import read_yaml
+from espnet2_tisdiss.user_files import read_yaml
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

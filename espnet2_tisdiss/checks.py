@@ -9,6 +9,8 @@ from typing import Any
 from espnet2_tisdiss.choices import MOST_N_RE
 from espnet2_tisdiss.errors import OptionError
 
+MOST_SHOWN = 300  # characters of a value in a message
+
 
 class _Abbreviation(reprlib.Repr):
     """Python's notation of a value, cut where it is long, wide or deep."""
@@ -25,7 +27,8 @@ _ABBREVIATION = _Abbreviation(maxlevel=3, maxstring=60, maxother=60)
 
 def shown(value: Any) -> str:
     """Return a value for a message: a user's file may hold one of any size."""
-    return _ABBREVIATION.repr(value)
+    text = _ABBREVIATION.repr(value)
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."
 
 
 def check_choice(name: str, value: Any, allowed: Sequence[Any]) -> None:

@@ -20,8 +20,11 @@ from typing import Any, BinaryIO, Literal, TextIO, get_args
 import numpy as np
 
 from espnet2_tisdiss.atomic import replacing
-from espnet2_tisdiss.errors import TisdissError
+from espnet2_tisdiss.checks import check_integer
+from espnet2_tisdiss.choices import RATES
+from espnet2_tisdiss.errors import OptionError, TisdissError
 from espnet2_tisdiss.mixing.levels import frame_level
+from espnet2_tisdiss.user_files import read_json
 
 Split = Literal["train", "valid", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -108,7 +111,7 @@ class Bank:
     def __init__(self, folder: Path | str, split: Split):
         folder = Path(folder)
         try:
-            self.rate = int(json.loads((folder / "bank.json").read_text())["rate"])
+            self.rate = _read_rate(folder)
             utterances = _read_table(folder / "utterances.tsv", Utterance)
             noises = _read_table(folder / "noises.tsv", Noise)
             self._speech = np.load(folder / "speech.npy", mmap_mode="r", allow_pickle=False)
@@ -116,7 +119,7 @@ class Bank:
             rooms = np.load(folder / "rooms.npy", mmap_mode="r", allow_pickle=False)
         except TisdissError:
             raise
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, TypeError) as error:
             raise TisdissError(f"{folder}: is not a bank of recordings ({error})") from None
         _check_ends(folder / "utterances.tsv", utterances, len(self._speech))
         _check_ends(folder / "noises.tsv", noises, len(self._noise))
@@ -230,6 +233,15 @@ def _parse[Row: (Utterance, Noise)](row: type[Row], line: dict[str, str | None],
         except ValueError:
             raise TisdissError(f"{place}: {field.name} is {text!r}; rebuild the bank") from None
     return row(**values)
+
+
+def _read_rate(folder: Path) -> int:
+    """Return the sample rate of a bank."""
+    try:
+        rate = read_json(folder / "bank.json")["rate"]
+        return check_integer("rate", rate, RATES[0], RATES[-1])
+    except (TisdissError, OptionError, KeyError) as error:
+        raise TisdissError(f"{folder}: is not a bank of recordings ({error})") from None
 
 
 def _check_ends(table: Path, rows: Sequence[Utterance | Noise], length: int) -> None:

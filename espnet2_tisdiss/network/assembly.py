@@ -129,6 +129,7 @@ def check_parts(config: Mapping[str, Any], prefix: str = "", more: Sequence[str]
     Raises:
         OptionError: it lacks one, or one is of another kind.
     """
+    _check_options("the configuration", config)
     names = [prefix + name for name in PARTS]
     if missing := [name for name in (*names, *more) if name not in config]:
         raise OptionError(

@@ -4,32 +4,27 @@ import contextlib
 import functools
 import hashlib
 import logging
-import pickle
-import shutil
-import tempfile
-import zipfile
 from collections.abc import Iterator
-from os.path import isdir, isfile
+from os.path import isdir, isfile, lexists
 from pathlib import Path
-from typing import Any
 
 import platformdirs
 import torch
-import yaml
 
 from espnet2_tisdiss.errors import TisdissError, first_line
+from espnet2_tisdiss.pretrained.archives import check_stored, unpack_model
 from espnet2_tisdiss.pretrained.bundled import (
     DEFAULT_MODEL,
     MODEL_FILE,
     bundled_model,
     bundled_models,
 )
+from espnet2_tisdiss.user_files import check_ordinary
 
 CONFIG = "config.yaml"
 # what ESPnet raises, which checks neither configurations nor weights but fails on them
 ESPNET_ERRORS = (OSError, RuntimeError, ValueError, TypeError, KeyError, AssertionError)
-# what torch.load raises for damaged files and other formats
-FILE_ERRORS = (OSError, RuntimeError, ValueError, LookupError, EOFError, pickle.PickleError)
+NO_WEIGHTS = "{}: not a valid weights file (wrong format or corrupted); replace it"
 # what ESPnet's training writes, best first: average of the best epochs, best epoch, last epoch
 WEIGHTS = (
     "valid.loss.ave.pth",
@@ -65,10 +60,9 @@ def find_model(name: str | Path) -> dict[str, str]:
         return _files(folder, folder / MODEL_FILE)
     if isdir(path):  # os.path reports inaccessible paths as missing
         return _files(path, _weights_in(path))
-    if zipfile.is_zipfile(path) and path.suffix == ".zip":
-        return _unpacked(path)
-    if isfile(path):
-        return _files(path.parent, path)
+    if lexists(path):
+        check_ordinary(path)
+        return _unpacked(path) if path.suffix == ".zip" else _files(path.parent, path)
     # a tag is owner/model; anything else is a name that was mistyped
     is_file = path.suffix in (".pth", ".zip", ".yaml")
     if path.is_absolute() or str(name).startswith(".") or str(name).count("/") != 1 or is_file:
@@ -96,25 +90,6 @@ def loading(file: str | Path, *errors: type[Exception]) -> Iterator[None]:
         raise TisdissError(f"{file}: the model cannot be loaded: {reason}") from error
 
 
-def read_config(path: str | Path) -> dict[str, Any]:
-    """Read the configuration of a training.
-
-    Raises:
-        TisdissError: the file cannot be opened, or holds something else.
-    """
-    try:
-        with open(path, encoding="utf-8") as file:
-            config = yaml.safe_load(file)
-    except OSError as error:
-        raise TisdissError(f"{path}: cannot be opened ({error.strerror}); check it") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise TisdissError(f"{path}: is not a YAML file ({reason}); correct it") from None
-    if not isinstance(config, dict):
-        raise TisdissError(f"{path}: holds a {type(config).__name__}")
-    return config
-
-
 def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
     """Read a state dict to the CPU.
 
@@ -122,14 +97,14 @@ def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
         TisdissError: the file cannot be opened, or holds something else or more, or numbers that
             are not finite.
     """
+    check_ordinary(path)
+    check_stored(path)
     try:
         weights = torch.load(path, map_location="cpu", weights_only=True)
-    except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
+    except PermissionError as error:
         raise TisdissError(f"{path}: cannot be opened ({error.strerror}); check it") from None
-    except FILE_ERRORS:
-        raise TisdissError(
-            f"{path}: not a valid weights file (wrong format or corrupted); replace it"
-        ) from None
+    except Exception:  # what PyTorch raises for files of others is not documented
+        raise TisdissError(NO_WEIGHTS.format(path)) from None
     if not isinstance(weights, dict):
         raise TisdissError(f"{path}: holds a {type(weights).__name__}, not weights")
     if not all(isinstance(value, torch.Tensor) for value in weights.values()):
@@ -137,6 +112,8 @@ def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
             f"{path}: holds more than weights, as a training's checkpoint.pth does; give its "
             "latest.pth or valid.loss.ave.pth"
         )
+    if not all(isinstance(name, str) and _is_plain(value) for name, value in weights.items()):
+        raise TisdissError(NO_WEIGHTS.format(path))
     if broken := [name for name, value in weights.items() if not value.isfinite().all()]:
         # found later, they would look like a fault of the recording
         raise TisdissError(
@@ -144,6 +121,14 @@ def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
             "other weights"
         )
     return weights
+
+
+def _is_plain(tensor: torch.Tensor) -> bool:
+    """Whether a tensor has all of its elements: others take more memory than their file."""
+    is_dense = tensor.layout == torch.strided and not tensor.is_quantized
+    is_here = is_dense and tensor.device.type == "cpu"
+    size = tensor.numel() * tensor.element_size()
+    return is_here and size <= tensor.untyped_storage().nbytes()
 
 
 def _files(folder: Path, weights: Path) -> dict[str, str]:
@@ -179,34 +164,13 @@ def _unpacked(archive: Path) -> dict[str, str]:
     folder = platformdirs.user_cache_path("tisdiss") / "models" / digest[:16]
     if not isdir(folder):
         try:
-            _unpack_atomically(archive, folder)
-        except (RuntimeError, AssertionError, KeyError, zipfile.BadZipFile) as error:
-            raise TisdissError(f"{archive}: not a packed ESPnet model ({error})") from None
+            unpack_model(archive, folder, CONFIG)
         except OSError as error:
             raise TisdissError(
                 f"{archive}: cannot be unpacked into {folder.parent}: {error.strerror}"
             ) from None
     weights = sorted(folder.rglob("*.pth"))
-    if len(weights) != 1:
-        raise TisdissError(f"{archive}: holds {len(weights)} files of weights, not one")
     return _files(weights[0].parent, weights[0])
-
-
-def _unpack_atomically(archive: Path, folder: Path) -> None:
-    """Unpack an archive atomically into a new folder."""
-    from espnet2.main_funcs.pack_funcs import unpack
-
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=".aside-", dir=folder.parent))
-    try:
-        unpack(archive, temporary, use_cache=False)
-        try:
-            temporary.replace(folder)
-        except OSError:
-            if not folder.is_dir():  # otherwise another process unpacked the same content
-                raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _downloaded(tag: str) -> dict[str, str]:

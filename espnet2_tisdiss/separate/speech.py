@@ -42,7 +42,6 @@ from espnet2_tisdiss.pretrained.finding import (
     ESPNET_ERRORS,
     find_model,
     loading,
-    read_config,
     read_weights,
 )
 from espnet2_tisdiss.separate.arrays import as_floats, refuse_path
@@ -61,6 +60,7 @@ from espnet2_tisdiss.separate.options import FileOptions, RecordingOptions
 from espnet2_tisdiss.separate.protocol import Estimate
 from espnet2_tisdiss.separate.recordings import change_db, channels_of, separate_recording
 from espnet2_tisdiss.separate.transforms import Transforms
+from espnet2_tisdiss.user_files import read_yaml
 
 if TYPE_CHECKING:  # its import takes seconds
     import espnet2.bin.enh_inference
@@ -200,10 +200,10 @@ class SeparateSpeech:
             TisdissError: a file is damaged, or they do not match.
         """
         config_file = train_config or Path(model_file).with_name(CONFIG)
-        config = read_config(config_file)
+        config = read_yaml(config_file)
         weights = None if model_file is None else read_weights(model_file)
         if inference_config is not None:
-            read_config(inference_config)
+            read_yaml(inference_config)
         file, network = model_file or config_file, None
         part_prefix = "enh_" if enh_s2t_task else ""
         with loading(config_file, OptionError):

@@ -8,7 +8,7 @@ import pytest
 import reliability
 
 from espnet2_tisdiss.errors import TisdissError
-from espnet2_tisdiss.recipes.yaml_files import read_yaml
+from espnet2_tisdiss.user_files import read_yaml
 
 REPORT = """<testsuites><testsuite timestamp="2026-01-02T03:04:05">
 <testcase name="one"><properties>

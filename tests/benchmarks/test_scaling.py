@@ -34,7 +34,7 @@ from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.evaluate.cost import CostCounter, parameters
 from espnet2_tisdiss.processes import LogTail
 from espnet2_tisdiss.recipes.stages.check_training import build, training_options
-from espnet2_tisdiss.recipes.yaml_files import read_yaml
+from espnet2_tisdiss.user_files import read_yaml
 
 RECIPE = REPOSITORY / "egs2/mini_2mix/enh1"
 CONFIG = RECIPE / "conf/train_scaling.yaml"

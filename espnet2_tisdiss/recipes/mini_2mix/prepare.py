@@ -31,6 +31,7 @@ from espnet2_tisdiss.recipes.mini_2mix.speech_files import SAMPLE_RATE
 from espnet2_tisdiss.recipes.mini_2mix.synthesis import require_espeak, speak_utterances
 from espnet2_tisdiss.recipes.parallel import map_in_processes
 from espnet2_tisdiss.recipes.program import positive, run_main
+from espnet2_tisdiss.user_files import read_json
 
 # To be raised whenever the same size and seed begin to give other files than before.
 RECIPE_VERSION = 1
@@ -128,9 +129,9 @@ def settled_engines(corpus: Path, size: Size, seed: int) -> dict[str, list[str]]
     if not note.exists():
         return None
     try:
-        found = json.loads(note.read_text(encoding="utf-8"))
+        found = read_json(note)
         engines = {name: found.pop(name) for name in ENGINES if name in found}
-    except (ValueError, KeyError, AttributeError):
+    except TisdissError:
         raise TisdissError(f"{note}: not readable: remove the folder {corpus}") from None
     if found != identity:
         raise TisdissError(

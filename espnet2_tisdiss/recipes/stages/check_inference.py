@@ -8,8 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from espnet2_tisdiss.checks import shown
 from espnet2_tisdiss.errors import TisdissError
-from espnet2_tisdiss.recipes.yaml_files import read_yaml
+from espnet2_tisdiss.user_files import read_yaml
 
 # what ESPnet lets an inference configuration change
 CHANGEABLE = [
@@ -27,8 +28,11 @@ def check_inference_config(path: Path) -> dict[str, Any]:
     changes = read_yaml(path)
     if not changes:
         raise TisdissError(f"{path}: is empty; leave --inference_enh_config out for no change")
-    if unknown := sorted(changes.keys() - set(CHANGEABLE)):
-        raise TisdissError(f"{path}: unknown key {unknown[0]!r}; keys are {', '.join(CHANGEABLE)}")
+    for key in changes:
+        if key not in CHANGEABLE:
+            raise TisdissError(
+                f"{path}: unknown key {shown(key)}; keys are {', '.join(CHANGEABLE)}"
+            )
     return changes
 
 
@@ -44,4 +48,6 @@ def check_depth(train_config: dict[str, Any], changes: dict[str, Any]) -> None:
     """
     separator = changes.get("separator", train_config.get("separator"))
     if separator != "tisdiss":
-        raise TisdissError(f"--n_re needs a model with the tisdiss separator, not {separator!r}")
+        raise TisdissError(
+            f"--n_re needs a model with the tisdiss separator, not {shown(separator)}"
+        )

@@ -22,7 +22,7 @@ from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.evaluate.pictures import Curve, draw_curves
 from espnet2_tisdiss.evaluate.tables import markdown_table
 from espnet2_tisdiss.recipes.program import run_main
-from espnet2_tisdiss.recipes.yaml_files import read_yaml
+from espnet2_tisdiss.user_files import read_yaml
 
 PICTURE, TABLE = "training_curve.png", "training_curve.md"
 LOSS = "si_snr_loss"

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.processes import LogTail, failure, stop
 from espnet2_tisdiss.recipes.progress import LINE_EVERY_S
-from espnet2_tisdiss.recipes.yaml_files import read_yaml
+from espnet2_tisdiss.user_files import read_yaml
 
 POLL_S = 0.5
 BAR = "{percentage:3.0f}%|{bar:20}| {desc}"

@@ -17,6 +17,7 @@ from pathlib import Path
 from espnet2_tisdiss.atomic import write_atomically
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.lists import read_sources
+from espnet2_tisdiss.user_files import read_json
 
 MISSING = "missing"
 SHOWN_CHANGES = 3
@@ -159,10 +160,9 @@ class Step:
     def recorded(self) -> dict[str, str] | None:
         """Return the facts of the marker, or None if there is no readable one."""
         try:
-            facts = json.loads(self.marker.read_text(encoding="utf-8"))
-        except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
+            return read_json(self.marker)
+        except TisdissError:
             return None
-        return facts if isinstance(facts, dict) else None
 
     def changes(self) -> list[str] | None:
         """Return the names of the facts that have changed since it was done; None if it was not."""

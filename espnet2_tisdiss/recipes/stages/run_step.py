@@ -152,7 +152,7 @@ def check_formatted(recipe: Recipe) -> None:
 def check_inference(recipe: Recipe) -> None:
     """Refuse a configuration that ESPnet would refuse, and depths of a model that has none."""
     from espnet2_tisdiss.recipes.stages.check_inference import check_depth, check_inference_config
-    from espnet2_tisdiss.recipes.yaml_files import read_yaml
+    from espnet2_tisdiss.user_files import read_yaml
 
     path = recipe.opt["inference_enh_config"]
     changes = check_inference_config(Path(path)) if path else {}

@@ -32,7 +32,7 @@ from espnet2_tisdiss.lists import read_scp
 from espnet2_tisdiss.recipes.data_directories import LEVELS_LIST
 from espnet2_tisdiss.recipes.program import run_main
 from espnet2_tisdiss.recipes.stages.join_scores import METRICS, read_scores
-from espnet2_tisdiss.recipes.yaml_files import read_yaml
+from espnet2_tisdiss.user_files import read_yaml
 
 if TYPE_CHECKING:  # importing ESPnet takes seconds
     from espnet2.enh.encoder.abs_encoder import AbsEncoder

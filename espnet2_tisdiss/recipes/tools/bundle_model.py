@@ -33,7 +33,7 @@ from espnet2_tisdiss.pretrained.finding import CONFIG, find_model, read_weights
 from espnet2_tisdiss.recipes.program import run_main
 from espnet2_tisdiss.recipes.signals import read_signal, write_signal
 from espnet2_tisdiss.recipes.stages import draw_training, write_results
-from espnet2_tisdiss.recipes.yaml_files import read_yaml
+from espnet2_tisdiss.user_files import read_yaml
 
 if TYPE_CHECKING:
     from espnet2_tisdiss import SeparateSpeech

@@ -21,7 +21,7 @@ from espnet2_tisdiss.atomic import replacing
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.network.growing import grow
 from espnet2_tisdiss.recipes.program import run_main
-from espnet2_tisdiss.recipes.yaml_files import read_yaml
+from espnet2_tisdiss.user_files import read_yaml
 
 
 def grow_model(model: str, config: Path, output: Path, seed: int) -> None:

@@ -16,7 +16,7 @@ from espnet2_tisdiss.atomic import write_atomically
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.evaluate.cost import COUNTED_SECONDS, CostCounter, build_parts, parameters
 from espnet2_tisdiss.recipes.program import run_main
-from espnet2_tisdiss.recipes.yaml_files import read_yaml
+from espnet2_tisdiss.user_files import read_yaml
 
 DEPTHS = (1, 3, 6)
 

@@ -33,6 +33,7 @@ from espnet2_tisdiss.recipes.voices_2mix.tables import (
     hash_of,
     list_voices,
 )
+from espnet2_tisdiss.user_files import read_json
 
 # To be raised whenever the same recordings, size and seed begin to give other files than before.
 RECIPE_VERSION = 1
@@ -189,11 +190,11 @@ def finished_corpus(corpus: Path) -> dict[str, object]:
     if not (corpus / "bank" / "bank.json").exists():
         return {}
     try:
-        found = json.loads(note.read_text(encoding="utf-8"))
+        found = read_json(note)
         return {name: found[name] for name in ("size", "seed", "recipe_version", "recordings")} | {
             "noises": found["noises"]
         }
-    except (OSError, ValueError, KeyError, TypeError):
+    except (TisdissError, KeyError):
         raise TisdissError(f"{note}: not readable: remove the folder {corpus}") from None
 
 

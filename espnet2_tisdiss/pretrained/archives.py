@@ -1,0 +1,92 @@
+"""Packed models and files of weights, both zip files, which may come from anywhere."""
+
+import shutil
+import tempfile
+import zipfile
+from pathlib import Path
+
+from espnet2_tisdiss.atomic import PREFIX
+from espnet2_tisdiss.errors import TisdissError
+
+# An archive may unpack to its own size this many times, and this much more. Weights hardly shrink
+# when they are packed, texts to a tenth; a zip bomb grows a thousand times.
+MOST_GROWTH = 20
+MOST_MORE = 16 * 2**20
+BLOCK = 2**20
+
+
+def unpack_model(archive: Path, folder: Path, config: str) -> None:
+    """Unpack the weights of a packed model, and the configuration beside them, atomically.
+
+    What else the archive holds stays in it, and its names are not used for paths.
+
+    Args:
+        archive: a zip file, as ESPnet's ``pack`` writes it.
+        folder: new folder for the two files.
+        config: name of the configuration.
+
+    Raises:
+        TisdissError: the archive is damaged, holds no such model, or grows too large.
+        OSError: the folder cannot be written.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=PREFIX, dir=folder.parent))
+    try:
+        try:
+            with zipfile.ZipFile(archive) as packed:
+                _unpack(packed, archive, temporary, config)
+        except (OSError, TisdissError):
+            raise
+        except Exception as error:  # what readers of a stranger's archive raise is not documented
+            raise TisdissError(f"{archive}: not a packed ESPnet model ({error})") from None
+        try:
+            temporary.replace(folder)
+        except OSError:
+            if not folder.is_dir():  # otherwise another process unpacked the same content
+                raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _unpack(packed: zipfile.ZipFile, archive: Path, folder: Path, config: str) -> None:
+    """Unpack weights and configuration into a folder."""
+    names = packed.namelist()
+    weights = [name for name in names if name.endswith(".pth")]
+    if len(weights) != 1:
+        raise TisdissError(
+            f"{archive}: not a packed ESPnet model: holds {len(weights)} files of weights, not one"
+        )
+    parent = weights[0].rpartition("/")[0]
+    beside = f"{parent}/{config}" if parent else config
+    if beside not in names:
+        raise TisdissError(f"{archive}: not a packed ESPnet model: holds no {beside}")
+    left = MOST_GROWTH * archive.stat().st_size + MOST_MORE
+    for name, target in ((beside, config), (weights[0], "model.pth")):
+        with packed.open(name) as source, (folder / target).open("wb") as file:
+            while block := source.read(BLOCK):
+                left -= len(block)
+                if left < 0:
+                    raise TisdissError(
+                        f"{archive}: unpacks to more than {MOST_GROWTH} times its size, which no "
+                        "model does; get it again from where it comes from"
+                    )
+                file.write(block)
+
+
+def check_stored(weights: Path | str) -> None:
+    """Check that a file of weights holds as much as it says, and nothing compressed.
+
+    PyTorch packs without compression, but unpacks whatever a file asks for.
+
+    Raises:
+        TisdissError: it does not.
+    """
+    if not zipfile.is_zipfile(weights):  # the format of PyTorch before 1.6, or no weights
+        return
+    try:
+        with zipfile.ZipFile(weights) as file:
+            entries = file.infolist()
+    except Exception:  # see above; PyTorch refuses it, too
+        return
+    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+        raise TisdissError(f"{weights}: is compressed, which PyTorch's weights are not; replace it")

@@ -1,0 +1,84 @@
+"""Reading what users name: ordinary files of a possible size, YAML and JSON with options in them.
+
+What a parser raises on a stranger's text is not documented, and more than its own errors: YAML's
+``!!int x`` is a ValueError, ``!!bool x`` a KeyError, deep nesting a RecursionError. So any
+exception of a parser means that the text is wrong.
+"""
+
+import json
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from espnet2_tisdiss.errors import TisdissError
+
+MOST_YAML_BYTES = 4 * 2**20  # configurations have thousands; a parser takes seconds
+
+
+def check_ordinary(path: str | Path) -> None:
+    """Check that a path names an ordinary file: a device or pipe may have no end, or no start.
+
+    Raises:
+        TisdissError: it does not.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except ValueError:
+        raise TisdissError(f"{str(path)!r}: holds a NUL character; correct the name") from None
+    except FileNotFoundError:
+        raise TisdissError(f"{path}: no such file") from None
+    except OSError as error:
+        raise TisdissError(f"{path}: cannot be opened ({error.strerror}); check it") from None
+    if stat.S_ISDIR(mode):
+        raise TisdissError(f"{path}: is a folder; give a file")
+    if not stat.S_ISREG(mode):
+        raise TisdissError(f"{path}: is a device or a pipe; give an ordinary file")
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """Read a YAML file that holds a mapping; an empty one holds an empty mapping.
+
+    Raises:
+        TisdissError: the file cannot be read, is too large, is not YAML, or holds something else.
+    """
+    check_ordinary(path)
+    if os.path.getsize(path) > MOST_YAML_BYTES:
+        raise TisdissError(f"{path}: has more than {MOST_YAML_BYTES} bytes; give a configuration")
+    return _mapping(path, yaml.safe_load, "YAML") or {}
+
+
+def read_json(path: str | Path) -> dict[str, Any]:
+    """Read a JSON file that holds a mapping.
+
+    Raises:
+        TisdissError: the file cannot be read, is not JSON, or holds something else.
+    """
+    check_ordinary(path)
+    content = _mapping(path, json.loads, "JSON")
+    if content is None:
+        raise TisdissError(f"{path}: holds nothing")
+    return content
+
+
+def _mapping(path: str | Path, parse: Callable[[str], Any], kind: str) -> dict[str, Any] | None:
+    """Return what a file holds: a mapping with strings as keys, or None."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise TisdissError(f"{path}: not {kind}: {error}") from None
+    except OSError as error:
+        raise TisdissError(f"{path}: cannot be opened ({error.strerror}); check it") from None
+    try:
+        content = parse(text)
+    except Exception as error:  # see above
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise TisdissError(f"{path}: not {kind}: {reason}; correct it") from None
+    if content is not None and not isinstance(content, dict):
+        raise TisdissError(
+            f"{path}: expected 'key: value' lines; it holds a {type(content).__name__}"
+        )
+    return content

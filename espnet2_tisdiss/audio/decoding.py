@@ -22,6 +22,8 @@ from espnet2_tisdiss.audio.resampling import Resampler
 from espnet2_tisdiss.audio.views import View
 from espnet2_tisdiss.errors import AudioError
 
+# libsndfile reads files of these names as MPEG audio if nothing else fits, and prints complaints
+_MPEG_SUFFIXES = (".mp3", ".mp2", ".mp1", ".mpga", ".m2a")
 # libsndfile's number of frames if the header does not state one
 _UNKNOWN_FRAMES = 2**63 - 1
 
@@ -186,10 +188,14 @@ def open_decoder(path: str | Path, file: BinaryIO) -> Decoder:
         if data[:4] == b"OggS":
             return _open_ogg(path, ogg.links(data))
         # MPEG frames begin with 11 bits that are set
-        if data[:3] == b"ID3" or (data[0] == 0xFF and data[1:2] >= b"\xe0"):
-            parts = mpeg.parts(data)
+        is_mpeg = data[0] == 0xFF and data[1:2] >= b"\xe0"
+        is_named = Path(path).suffix.lower() in _MPEG_SUFFIXES
+        if is_mpeg or is_named or data[:3] == b"ID3":
+            parts = mpeg.parts(data, may_begin_late=not is_mpeg)
             if parts:
                 return _open_mpeg(path, parts)
+            if is_mpeg:  # such as AAC, to which libsndfile prints complaints
+                return FfmpegDecoder(str(path), View(path))
         if data[:4] == b"fLaC":
             return _open_flac(path, flac.parts(data))
         finding, actual = compare(data), len(data)
@@ -200,7 +206,8 @@ def open_decoder(path: str | Path, file: BinaryIO) -> Decoder:
         return decoder
     is_cut = size is not None and size > actual + 1
     try:
-        decoder = _open_any(path)
+        # libsndfile looks at the suffix of a path only
+        decoder = _open_any(path, _view(path, 0, actual) if is_named else None)
     except AudioError:
         if is_cut:
             raise AudioError(f"{path}: {_bytes(actual, size)}; replace it") from None

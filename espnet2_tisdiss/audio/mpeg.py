@@ -14,6 +14,8 @@ _KBITS = {
     (False, 2): (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
     (False, 3): (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
 }
+# that show where MPEG audio begins; by chance, two follow each other in a megabyte of other data
+_FRAMES_IN_A_ROW = 4
 # samples by which a decoder delays its output
 _DECODER_DELAY = 529
 
@@ -56,11 +58,11 @@ class Part:
     ends_inside: bool = False
     step: int = 1152
 
-    def takes(self, frame: _Frame, position: int) -> bool:
+    def takes(self, frame: _Frame, position: int, is_after_damage: bool) -> bool:
         """Return whether a frame at a position continues this stream."""
         is_alike = (self.rate, self.channels) == (frame.rate, frame.channels)
         # tags lie between joined recordings
-        return is_alike and (position == self.stop or not self.samples)
+        return is_alike and (position == self.stop or is_after_damage or not self.samples)
 
     @property
     def is_short(self) -> bool:
@@ -75,17 +77,22 @@ class Part:
         return max(0, self.samples - self.delay - (0 if self.is_short else self.padding))
 
 
-def parts(data: mmap) -> list[Part]:
-    """Return the streams of an MPEG audio file; an empty list if it is none."""
+def parts(data: mmap, may_begin_late: bool = False) -> list[Part]:
+    """Return the streams of an MPEG audio file; an empty list if it is none.
+
+    Args:
+        data: the file.
+        may_begin_late: look for frames beyond what is no frame at the start.
+    """
     found: list[Part] = []
-    position = start = _after_tags(data, 0)
-    first = _frame(data, start)
-    if first is None or not _follows(data, start + first.size):
-        return []
+    position: int | None = _after_tags(data, 0)
+    if not _begins(data, position):
+        position = _resync(data, position, _FRAMES_IN_A_ROW) if may_begin_late else None
+    is_after_damage = False
     while position is not None:
         frame = _frame(data, position)
         if frame is None:
-            position = _resync(data, position)
+            position, is_after_damage = _resync(data, position), True
             continue
         end = position + frame.size
         if end > len(data):
@@ -95,12 +102,21 @@ def parts(data: mmap) -> list[Part]:
         if header is not None:
             found.append(header.part(end, frame))
         else:
-            if not (found and found[-1].takes(frame, position)):
+            if not (found and found[-1].takes(frame, position, is_after_damage)):
                 found.append(Part(position, end, frame.rate, frame.channels, step=frame.samples))
             found[-1].samples += frame.samples
             found[-1].stop = end
-        position = _after_tags(data, end)
+        position, is_after_damage = _after_tags(data, end), False
     return [part for part in found if part.samples]
+
+
+def _begins(data: mmap, position: int) -> bool:
+    """Return whether a frame is at a position, and then another one, a tag or the end."""
+    frame = _frame(data, position)
+    if frame is None:
+        return False
+    end = position + frame.size
+    return end >= len(data) or _frame(data, _after_tags(data, end)) is not None
 
 
 def _frame(data: mmap, position: int) -> _Frame | None:
@@ -119,16 +135,13 @@ def _frame(data: mmap, position: int) -> _Frame | None:
     return _Frame(size, samples, rate, 1 if head >> 6 & 3 == 3 else 2, layer, is_mpeg1)
 
 
-def _follows(data: mmap, position: int) -> bool:
-    """Return whether a frame, a tag or the end of the file is at a position."""
-    return position >= len(data) or bool(_frame(data, _after_tags(data, position)))
-
-
-def _resync(data: mmap, position: int) -> int | None:
-    """Return the position of the next two frames in a row, or None."""
+def _resync(data: mmap, position: int, frames: int = 2) -> int | None:
+    """Return the next position of so many frames in a row, or None."""
     while (position := data.find(b"\xff", position + 1)) >= 0:
-        frame = _frame(data, position)
-        if frame is not None and _frame(data, position + frame.size):
+        end, count = position, 0
+        while count < frames and (frame := _frame(data, end)) is not None:
+            end, count = end + frame.size, count + 1
+        if count == frames:
             return position
     return None
 

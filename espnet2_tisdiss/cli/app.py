@@ -10,6 +10,7 @@ import sys
 import traceback
 
 import typer
+from typer.exceptions import TyperException
 
 import espnet2_tisdiss
 from espnet2_tisdiss.cli import info, models, profile, separate, sweep
@@ -61,7 +62,15 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     style = ErrorStyle()
     try:
-        app(obj=style)
+        code = app(obj=style, standalone_mode=False)  # Typer would frame the errors of its parser
+        if code == INTERRUPTED:
+            messages.print("tisdiss: interrupted; finished work is kept", markup=False)
+        sys.exit(code)
+    except TyperException as error:
+        # pydantic, which Typer checks choices with, names the type of its error first
+        if text := error.format_message().replace("Value error, ", ""):
+            _print_error(f"{text[0].lower()}{text[1:].rstrip('.')}; see --help")
+        sys.exit(error.exit_code)
     except (TisdissError, OSError) as error:
         if style.as_json:
             typer.echo(json.dumps({"error": str(error)}))
@@ -70,10 +79,6 @@ def main() -> None:
         else:
             _print_error(str(error))
         sys.exit(REFUSED if isinstance(error, TisdissError) else FAILED)
-    except SystemExit as ending:
-        if ending.code == INTERRUPTED:  # set by Typer after Ctrl-C
-            messages.print("tisdiss: interrupted; finished work is kept", markup=False)
-        raise
     except Exception as error:
         _print_traceback(error)
         _print_error("this is a bug in tisdiss; please report it with the lines above")

@@ -139,8 +139,9 @@ def pick_device(device: str) -> str:
     try:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:  # AssertionError: PyTorch without CUDA
-        # PyTorch's first line for mps lists every backend
-        reason = "PyTorch finds none" if kind == "mps" else first_line(error)
+        # PyTorch's reasons are a paragraph where there is no such device at all
+        has_any = kind == "cuda" and torch.cuda.is_available()
+        reason = first_line(error) if has_any else "PyTorch finds none"
         raise TisdissError(f"--device {device}: not available ({reason}); try cpu") from error
     return device
 
@@ -148,7 +149,7 @@ def pick_device(device: str) -> str:
 def load_for_command(
     name: str, device: str, dtype: Dtype, sample_rate: int | None
 ) -> "SeparateSpeech":
-    """Load a model for a command: show a status meanwhile, and send log messages to the console.
+    """Load a model for a command, with a status meanwhile and log messages sent to the console.
 
     Args:
         name: as for :func:`~espnet2_tisdiss.pretrained.finding.find_model`.
@@ -161,6 +162,9 @@ def load_for_command(
     """
     from espnet2_tisdiss.separate.speech import SeparateSpeech
 
+    handler = RichHandler(console=messages, show_path=False, show_time=False)
+    # RichHandler shows the level itself; loading may warn, too
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler], force=True)
     with messages.status(f"loading {name}"):
         model = SeparateSpeech.from_pretrained(
             name, device=pick_device(device), dtype=dtype, sample_rate=sample_rate
@@ -171,9 +175,6 @@ def load_for_command(
             markup=False,
             highlight=False,
         )
-    handler = RichHandler(console=messages, show_path=False, show_time=False)
-    # RichHandler shows the level itself
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler], force=True)
     return model
 
 

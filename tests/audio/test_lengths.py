@@ -226,3 +226,33 @@ def test_streams_without_an_end(tmp_path, tone):
     samples, notices = read(path)
     assert 2 * FRAMES < len(samples) < 4 * FRAMES
     assert [notice.text for notice in notices] == ["has no end mark; it may be truncated"]
+
+
+@pytest.mark.parametrize(
+    ("damage", "share", "text"),
+    [
+        (lambda data: b"no audio yet" * 50 + data, 1, None),
+        (lambda data: bytes(5000) + data, 1, None),
+        (lambda data: data[1:], 1, None),  # the first frame has the header
+        (lambda data: data + b"end" * 500, 1, None),
+        (lambda data: data[:1500] + b"\xff\xe0" * 500 + data[2500:], 0.65, "truncated: only "),
+    ],
+)
+def test_an_mp3_with_something_else_inside_is_one_recording(tmp_path, tone, damage, share, text):
+    path = tmp_path / "a.mp3"
+    soundfile.write(path, tone, RATE)
+    path.write_bytes(damage(path.read_bytes()))
+    samples, notices = read(path)
+    assert len(samples) == pytest.approx(share * FRAMES, abs=0.15 * FRAMES)
+    assert all("recordings" not in notice.text for notice in notices)
+    assert [one.startswith(text) for one in losses(notices)][:1] == [True] * (text is not None)
+
+
+@pytest.mark.parametrize("start", [b"", b"\xff\xfb\x90\x64", b"\xff\xf1", b"ID3"])
+@pytest.mark.parametrize("suffix", [".mp3", ".mp2", ".xyz"])
+def test_what_is_no_audio_is_refused_without_chatter(tmp_path, suffix, start, capfd):
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(start + np.random.default_rng(0).bytes(8000))
+    with pytest.raises(AudioError, match="not a readable audio file|no sample can be decoded"):
+        read(path)
+    assert capfd.readouterr() == ("", "")

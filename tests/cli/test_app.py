@@ -66,6 +66,13 @@ def test_usage_errors_end_with_2(args, monkeypatch):
     assert run.stdout == "" and "Usage" in run.stderr
 
 
+def test_errors_of_options_are_one_line():
+    run = tisdiss("separate", "a.wav", "--format", "au")
+    choices = "'wav', 'flac', 'mp3', 'ogg', 'opus'"
+    told = f"tisdiss: invalid value for '--format': 'au' is not one of {choices}; see --help\n"
+    assert (run.returncode, run.stdout, run.stderr) == (2, "", told)
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [

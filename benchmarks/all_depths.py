@@ -1,12 +1,12 @@
-"""Time of estimates at all depths: from one run, and from a run for each depth.
+"""Time the estimates of all depths: in one run, and in one run for each depth.
 
     python benchmarks/all_depths.py EXP/enh_train_default_raw
     python benchmarks/all_depths.py conf/train_sep1x2-re1x6.yaml --seconds 1 --repeats 1
 
-times, in turn, (a) one run at the deepest depth, (b) ``depths``, one run with the estimates at all
+times, by turns, (a) one run at the deepest depth, (b) ``depths``, one run with the estimates of all
 depths from 1 on, and (c) a run for each depth, the published way; and prints medians and ratios to
-(a). The model is a trained one (folder, weights or archive), or that of a training configuration
-(*.yaml) with random weights: the time is the same.
+(a). The model is a trained one (folder, weights or archive) or one with random weights, built from
+a training configuration (*.yaml): both take the same time.
 """
 
 import argparse
@@ -37,7 +37,7 @@ def main(argv: list[str] | None = None) -> None:
         f"one run, all of 1..{args.depths}": lambda: model.depths(mixture, wanted, "estimate"),
         f"{args.depths} runs, 1..{args.depths}": runs,
     }
-    model(mixture, fs=model.sample_rate, n_re=1)  # what a first run does besides
+    model(mixture, fs=model.sample_rate, n_re=1)  # the first run also builds caches
     seconds, _ = in_turn(ways, args.repeats, lambda _: None)
     deepest = next(iter(seconds.values()))
     print(

@@ -1,15 +1,15 @@
-"""What cutting a long recording into chunks costs: orders that are wrong, distance to the whole.
+"""Measure what separating a long recording in chunks costs: wrong orders of speakers, and dB.
 
     python benchmarks/chunking.py EXP/enh_train_default_raw DUMP/raw/test --root RECIPE
     python benchmarks/chunking.py EXP/enh_train_default_raw DUMP/raw/test --chunks 8:2 --pause 3 20
 
 makes long recordings of two speakers with pauses from the sources of a data directory (wav.scp,
-spk1.scp, spk2.scp and an utt2spk whose speakers are pairs "a_b"), separates each as a whole and in
-chunks of several lengths and overlaps, the speakers of each chunk in an order drawn by chance, and
-prints medians. "wrong" counts the chunks whose speakers the stitcher brought into another order
-than the references have, of those where the references tell (both orders are equally good where
-everyone pauses). "to whole" is the SI-SNR of the chunked result against the whole one. The defaults
-are those of the table in docs/separating.md. Axis letters: j speaker, n sample.
+spk1.scp, spk2.scp and an utt2spk whose speakers are pairs "a_b"), separates each in one piece and
+in chunks of several lengths and overlaps, with the speakers of each chunk in random order, and
+prints medians. "wrong" counts the chunks whose speakers the stitcher put into another order than
+the references; chunks in which everyone pauses are not counted. "to one piece" is the SI-SNR of the
+result in chunks against that in one piece. The defaults are those of the table in
+docs/separating.md. Axis letters: j speaker, n sample.
 """
 
 import argparse
@@ -36,24 +36,25 @@ def main(argv: list[str] | None = None) -> None:
     args = _arguments(argv)
     rng = np.random.default_rng(args.seed)
     voices, rate = _voices(args.data_dir, args.root)
-    # before minutes of work: they may be lengths that make no sense
+    # before minutes of work: the lengths may be invalid
     chunkings = [Chunking.in_seconds(rate, *seconds) for seconds in args.chunks]
     separate = SeparateSpeech.from_pretrained(args.model, n_re=args.n_re)
     recordings = [_recording(voices, rate, args, rng) for _ in range(args.recordings)]
-    wholes = [np.concatenate(separate(sources.sum(0)[None])) for sources in recordings]
+    references = [np.concatenate(separate(sources.sum(0)[None])) for sources in recordings]
     print(
-        f"{'chunk':>5} {'overlap':>7} {'wrong':>9} {'to whole':>8} {'SI-SNRi':>7} {'of whole':>8}"
+        f"{'chunk':>5} {'overlap':>7} {'wrong':>9} {'to one piece':>12} {'SI-SNRi':>7} "
+        f"{'in one piece':>12}"
     )
     for (length, overlap), chunking in zip(args.chunks, chunkings, strict=True):
         rows = [
-            _compare(separate, sources, whole, chunking, rate, rng)
-            for sources, whole in zip(recordings, wholes, strict=True)
+            _compare(separate, sources, reference, chunking, rate, rng)
+            for sources, reference in zip(recordings, references, strict=True)
         ]
         wrong, counted = np.sum([row[:2] for row in rows], axis=0)
-        to_whole, chunked, of_whole = np.median([row[2:] for row in rows], axis=0)
+        likeness, chunked, one_piece = np.median([row[2:] for row in rows], axis=0)
         print(
-            f"{length:5g} {overlap:7g} {f'{wrong}/{counted}':>9} {to_whole:8.1f} "
-            f"{chunked:7.2f} {of_whole:8.2f}",
+            f"{length:5g} {overlap:7g} {f'{wrong}/{counted}':>9} {likeness:12.1f} "
+            f"{chunked:7.2f} {one_piece:12.2f}",
             flush=True,
         )
 
@@ -96,8 +97,8 @@ def _voices(data_dir: Path, root: Path) -> tuple[dict[str, list[np.ndarray]], in
     """Return the sources (n,) of each speaker, equally loud, and the sample rate.
 
     Raises:
-        TisdissError: a list or a source cannot be read, or the list of speakers does not name two
-            for each mixture, as ``first_second``.
+        TisdissError: a list or a source cannot be read, or utt2spk does not name two speakers of
+            each mixture as ``first_second``.
     """
     speakers = _table(data_dir / "utt2spk")
     voices = defaultdict(list)
@@ -105,13 +106,15 @@ def _voices(data_dir: Path, root: Path) -> tuple[dict[str, list[np.ndarray]], in
         for utterance, path in _table(data_dir / f"spk{index + 1}.scp").items():
             names = speakers.get(utterance, "").split("_")
             if len(names) != 2:
-                raise TisdissError(f"{data_dir}/utt2spk: names no two speakers of {utterance}")
+                raise TisdissError(
+                    f"{data_dir}/utt2spk: does not name two speakers of {utterance} as first_second"
+                )
             try:
                 source, rate = soundfile.read(root / path, dtype="float32")
             except soundfile.SoundFileError:
                 raise TisdissError(
-                    f"{root / path}: no readable audio: is --root the folder that the paths in the "
-                    "lists begin in?"
+                    f"{root / path}: no readable audio; is --root the folder that the paths in the "
+                    "lists are relative to?"
                 ) from None
             voices[names[index]].append(source / source.std())
     return dict(voices), rate
@@ -148,12 +151,12 @@ def _recording(
 def _compare(
     separate: "SeparateSpeech",
     sources: np.ndarray,
-    whole: np.ndarray,
+    reference: np.ndarray,
     chunking: Chunking,
     rate: int,
     rng: np.random.Generator,
 ) -> tuple[int, int, float, float, float]:
-    """Return wrong orders, orders that count, SI-SNR to the whole, SI-SNRi chunked and whole."""
+    """Return wrong and counted orders, SI-SNR to one piece, SI-SNRi in chunks and in one piece."""
     mixture = sources.sum(0)
     chunker, stitcher, parts, right = Chunker(chunking), Stitcher(rate), [], []
     for chunk in chunker.push(mixture) + chunker.finish():
@@ -163,8 +166,8 @@ def _compare(
         parts.append(stitcher.push(chunk.start, estimate))
     chunked = np.concatenate([*parts, stitcher.finish()], axis=1)
     flips = [order != found for order, found in zip(right, stitcher.orders, strict=True) if order]
-    wrong = min(sum(flips), len(flips) - sum(flips))  # the recording's own order is free
-    in_order = [estimate[list(_order(sources, estimate))] for estimate in (whole, chunked)]
+    wrong = min(sum(flips), len(flips) - sum(flips))  # any order of the recording is right
+    in_order = [estimate[list(_order(sources, estimate))] for estimate in (reference, chunked)]
     before = _si_snr(np.broadcast_to(mixture, sources.shape), sources)
     gains = [(_si_snr(estimate, sources) - before).mean() for estimate in in_order]
     return wrong, len(flips), _si_snr(in_order[1], in_order[0]).mean(), gains[1], gains[0]
@@ -173,7 +176,7 @@ def _compare(
 def _order(
     sources: np.ndarray, estimate: np.ndarray, margin: float = 0.0
 ) -> tuple[int, ...] | None:
-    """Return the order of the estimate (j, n) that fits the sources, None if they do not tell."""
+    """Return the order of the estimate (j, n) that fits the sources; None if none fits better."""
     fit = sources @ estimate.T / (np.linalg.norm(sources) * np.linalg.norm(estimate) + 1e-12)
     totals = {order: fit[range(len(fit)), order].sum() for order in permutations(range(len(fit)))}
     second, best = sorted(totals, key=totals.get)[-2:]

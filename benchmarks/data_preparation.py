@@ -1,11 +1,11 @@
-"""How fast stage 1 makes WSJ0-2mix: files per second, by the number of processes.
+"""Measure how fast stage 1 makes WSJ0-2mix: files per second, by number of processes.
 
     python benchmarks/data_preparation.py --mixtures 1000 --nj 1 2 4
 
-writes a corpus of noise in WSJ0's layout into a temporary folder (--folder: where), runs the
-recipe's local/data.sh on it anew for each number of processes, and prints how long that takes from
-start to end: active levels measured, mixtures made, everything checked, lists written. "again" is a
-second run, which finds everything made and only checks it.
+writes a corpus of noise in WSJ0's layout into a temporary folder (--folder), runs the recipe's
+local/data.sh on it from scratch for each number of processes, and prints the total time of
+measuring active levels, making mixtures, checking everything and writing lists. "again" is a second
+run, which only checks the existing files.
 """
 
 import argparse
@@ -57,7 +57,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
 
 
 def _write_corpus(folder: Path, mixtures: int, utterances: int, seconds: float) -> None:
-    """Write utterances of four speakers in each set, and lists with so many mixtures in all."""
+    """Write utterances of four speakers for each set, and lists of ``mixtures`` in total."""
     rng = np.random.default_rng(0)
     paths: dict[str, list[str]] = {}
     for set_name, prefix in (("si_tr_s", "40"), ("si_et_05", "44")):
@@ -73,7 +73,7 @@ def _write_corpus(folder: Path, mixtures: int, utterances: int, seconds: float) 
         names = paths[SETS[split]]
         lines = []
         for index in range(share):
-            # the next speaker's
+            # of the next speaker
             second = names[(index + utterances) % len(names)]
             level = 2.5 * (index + 1) / share
             lines.append(f"{names[index % len(names)]} {level:.6f} {second} {-level:.6f} \n")
@@ -81,11 +81,11 @@ def _write_corpus(folder: Path, mixtures: int, utterances: int, seconds: float) 
 
 
 def _prepare(corpus: Path, recipe: Path, nj: int) -> float:
-    """Run local/data.sh in a recipe folder; give the seconds it took."""
+    """Run local/data.sh in a recipe folder; return the seconds it took."""
     variables = {"PYTHON": sys.executable, "WSJ0": str(corpus), "WSJ0_MIX_LISTS": str(corpus)}
     began = time.perf_counter()
     run = subprocess.run(
-        [DATA_SH, "--allow_subset", "--nj", str(nj)],
+        [DATA_SH, "--allow_subset", "--measure_levels", "--nj", str(nj)],
         cwd=recipe,
         env=os.environ | variables | {"WSJ0_2MIX": ""},
         stdout=subprocess.DEVNULL,

@@ -1,4 +1,4 @@
-"""What repetitions bring as a training goes on, from the losses that ESPnet keeps."""
+"""The gain from repetitions in the course of a training, from the losses that ESPnet logs."""
 
 from __future__ import annotations
 
@@ -20,51 +20,53 @@ from espnet2_tisdiss.user_files import read_yaml
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-LOSS = re.compile(r"\w+_loss_depth-(\d+)")  # of multi_depth_pit, which counts from the shallowest
-PARTS = 3  # of a training that the table tells
+LOSS = re.compile(r"\w+_loss_depth-(\d+)")  # as multi_depth_pit names them, 0 for the shallowest
+PARTS = 3  # of a training, columns of the table
 
 # SI-SNR in dB of the training mixtures by N_re, epoch after epoch
 Epochs = list[dict[int, float]]
 
 
 def read_epochs(folder: Path) -> Epochs:
-    """Read the SI-SNR of an experiment's epochs, means over what they were trained on.
+    """Read the SI-SNR of an experiment's epochs: means over the training mixtures.
 
     Returns:
-        None of a training without a loss at every one of several repetitions.
+        An empty list for a training without a loss at each of several repetitions.
 
     Raises:
         TisdissError: there is no training in the folder.
     """
     if not (folder / CONFIG).is_file():
-        raise TisdissError(f"{folder}: no training is there")
+        raise TisdissError(f"{folder}: holds no training")
     which = repetition_losses(read_yaml(folder / CONFIG)["separator_conf"])
     try:
-        # what goes on from here is ESPnet's; it keeps the figures of all epochs in it
+        # ESPnet keeps the statistics of all epochs in it
         kept = torch.load(folder / "checkpoint.pth", map_location="cpu", weights_only=True)
         stats = kept["reporter"]["stats"]
         epochs = [_by_depth(stats[epoch]["train"]) for epoch in sorted(stats)]
     except FileNotFoundError as error:
-        raise TisdissError(f"{folder}: no training is there ({error})") from None
+        raise TisdissError(f"{folder}: holds no training ({error})") from None
     except (*FILE_ERRORS, TypeError):
-        raise TisdissError(f"{folder}/checkpoint.pth: is damaged, or none of a training") from None
+        raise TisdissError(
+            f"{folder}/checkpoint.pth: damaged, or not a training's checkpoint"
+        ) from None
     return [{n_re: one[index] for n_re, index in which.items()} for one in epochs] if which else []
 
 
 def _by_depth(stats: Mapping[str, float]) -> list[float]:
-    """The SI-SNR at every depth with a loss, shallow first."""
+    """Return the SI-SNR at every depth with a loss, shallow first."""
     found = {int(found[1]): -stats[name] for name in stats if (found := LOSS.fullmatch(name))}
     return [found[index] for index in sorted(found)]
 
 
 def repetition_losses(options: Mapping[str, Any]) -> dict[int, int]:
-    """Which of a training's losses, shallow first, are those of the repetitions.
+    """Find the losses of the repetitions among a training's losses, which are shallow first.
 
     Args:
         options: of the separator.
 
     Returns:
-        N_re -> index, from the end; nothing unless there are several.
+        N_re -> index from the end; empty unless there are several.
     """
     config = TISDiSSConfig.from_options(options)
     last = config.reconstructor_repeat_times
@@ -75,7 +77,7 @@ def repetition_losses(options: Mapping[str, Any]) -> dict[int, int]:
 
 
 def gain_table(trainings: Mapping[str, Sequence[Epochs]]) -> str:
-    """What the last repetition adds to the first after each third of the epochs there are.
+    """Return a table of the last repetition's gain over the first after each third of the epochs.
 
     Args:
         trainings: name -> epochs of each seed.
@@ -93,11 +95,11 @@ def gain_table(trainings: Mapping[str, Sequence[Epochs]]) -> str:
 
 
 def draw_gain(axes: Axes, name: str, epochs: Epochs, colour: str) -> None:
-    """Draw a training as a line: a point an epoch, the gain against the first repetition."""
+    """Draw a training as a line with a point for each epoch: gain against first repetition."""
     points = [(one[1], _gain(one)) for one in epochs]
     axes.plot(*zip(*points, strict=True), ".-", color=colour, label=name)
 
 
 def _gain(epoch: Mapping[int, float]) -> float:
-    """What the last repetition adds to the first, in dB."""
+    """Return the gain of the last repetition over the first, in dB."""
     return epoch[max(epoch)] - epoch[1]

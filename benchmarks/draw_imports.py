@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Draw how the package's folders import each other, and list it in a table.
 
-The imports are read from the source by ast; nothing is imported. A folder stands for the modules
-below it; those at the top of the package count as one folder. Imports in functions or for type
-checkers only are listed as deferred: they do not run when a module is loaded, and do not decide
-the layers. The picture goes beside the page.
+The imports are read from the source with ast; nothing is imported. A folder stands for the modules
+below it; the modules at the top of the package count as one folder. Imports within functions or for
+type checkers only are listed as deferred: they do not run when a module is loaded and do not affect
+the layers. The picture is written beside the page.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def first_line(tree: ast.Module) -> str:
 
 
 def lazy_exports(tree: ast.Module) -> dict[str, str]:
-    """Return name -> module of what the package imports when it is asked for."""
+    """Return name -> module of the names that the package imports on first use."""
     for node in tree.body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "_MODULES":
             return ast.literal_eval(node.value)
@@ -89,13 +89,13 @@ def imported_modules(
 
 
 def read_folders(package: Path) -> dict[str, Folder]:
-    """Read the folders of a package and what they import of each other.
+    """Read the folders of a package and their imports of each other.
 
     Raises:
         TisdissError: there is no such package.
     """
     if not (package / "__init__.py").is_file():
-        raise TisdissError(f"{package}: no Python package")
+        raise TisdissError(f"{package}: not a Python package")
     exports = lazy_exports(ast.parse((package / "__init__.py").read_text(encoding="utf-8")))
     folders = {TOP: Folder(TOP, "Errors, checks and file helpers that all folders share")}
     for path in sorted(package.glob("*/__init__.py")):
@@ -189,7 +189,7 @@ def draw(folders: Mapping[str, Folder]) -> bytes:
     axes.axis("off")
     content = io.BytesIO()
     imports = "; ".join(f"{f.name}: {', '.join(sorted(f.imports))}" for f in folders.values())
-    # the version of matplotlib, which it would write, is no part of the content
+    # otherwise matplotlib would write its version, and the content would change with it
     figure.savefig(content, dpi=100, metadata={"Software": None, "Description": imports})
     return content.getvalue()
 

@@ -1,11 +1,11 @@
-"""List people who speak languages that the model `voices` never heard, for the recipe voices_2mix.
+"""List speakers of languages that the model `voices` was not trained on, for voices_2mix.
 
     python benchmarks/foreign_voices.py /usr/share/klettres /usr/share/ktuberling/sounds --out words
 
-The folders are those of the sounds of KDE's educational programs KLettres and KTuberling (GPL):
-one folder for each language, with the letters, syllables and words that a volunteer reads. Written
-is the table words/utterances.tsv for the recipe's option --voices. Train, validation and test have
-different languages. Left out are the languages of the training of `voices`, and files below 16 kHz.
+The folders hold the sounds of KDE's educational programs KLettres and KTuberling (GPL): one folder
+for each language, with letters, syllables and words read by a volunteer. The table
+words/utterances.tsv is written for the recipe's option --voices. Training, validation and test have
+different languages. Languages that `voices` was trained on and files below 16 kHz are left out.
 """
 
 import argparse
@@ -21,14 +21,14 @@ from espnet2_tisdiss.errors import AudioError, TisdissError
 from espnet2_tisdiss.recipes.voices_2mix.audio import RATE
 
 HEARD = frozenset({"ar", "de", "en", "en_GB", "fr"})
-# the same recordings again, or perhaps the same person
+# the same recordings, or possibly the same person
 SAME = {"nn": "nb", "sr@ijekavian": "", "sr@ijekavianlatin": "", "sr@latin": ""}
 SPLITS = ("test", "train", "valid", "test", "train", "train")  # of languages, in alphabetical order
 FEWEST_FILES, MOST_FILES = 10, 120  # of a speaker
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Write the table, and print what it holds."""
+    """Write the table, and print a summary."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -51,7 +51,7 @@ def list_words(folders: list[Path]) -> tuple[list[list[str]], dict[str, int]]:
     """
     found = [speaker for folder in folders for speaker in _speakers(folder)]
     if not found:
-        raise TisdissError(f"{folders[0]}: holds no folders of languages with sounds of {RATE} Hz")
+        raise TisdissError(f"{folders[0]}: has no language folders with sounds at {RATE} Hz")
     languages = sorted({language for language, _, _ in found})
     splits = {name: SPLITS[place % len(SPLITS)] for place, name in enumerate(languages)}
     rows = [["path", "speaker", "split"]]
@@ -70,13 +70,13 @@ def _speakers(folder: Path) -> Iterator[tuple[str, str, list[Path]]]:
         language = SAME.get(one.name, one.name)
         files = [path.absolute() for path in sorted(audio_files(one).files) if _is_wide(path)]
         if language and language not in HEARD and len(files) >= FEWEST_FILES:
-            # evenly spread, for files of one kind lie side by side
+            # evenly spread, since neighbouring files are of one kind
             kept = files[:: -(-len(files) // MOST_FILES)]
             yield language, f"{folder.name}-{one.name}", kept
 
 
 def _is_wide(path: Path) -> bool:
-    """Whether a file can be read and has the full bandwidth."""
+    """Return whether a file can be read and has the full bandwidth."""
     try:
         return probe(path).rate >= RATE
     except AudioError:

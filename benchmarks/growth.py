@@ -1,13 +1,13 @@
-"""How the model's time and memory grow with length, depth, batch and speakers.
+"""Measure how the model's time and memory grow with length, depth, batch size and speakers.
 
     python benchmarks/growth.py
     python benchmarks/growth.py --only depth batch
 
-Each curve is measured in a process of its own with the model of conf/train_small.yaml, half as wide
-as the full one, at N_re 1 unless the depth is asked for: on audio of 1 to 60 s as a whole and by
-the path for long recordings, and on 2 s else. Memory is the peak above the loaded model. Exponents
-are those of the upper half of each curve: 1 is linear. Attention over time is the only work that
-grows as the square of the length; what it takes is found by PyTorch's profiler in a run more.
+Each curve is measured in a separate process with the model of conf/train_small.yaml, half as wide
+as the full one. The length varies from 1 to 60 s, in one piece and in chunks; the other curves use
+2 s. N_re is 1 except where it varies. Memory is the peak above the loaded model. Exponents are
+fitted to the upper half of each curve: 1 is linear. Attention over time is the only work that grows
+with the square of the length; PyTorch's profiler measures its share in an additional run.
 """
 
 import argparse
@@ -46,17 +46,17 @@ CONFIG = ROOT / "conf/train_small.yaml"
 RATE = 8000
 SECONDS, N_RE, SPEAKERS = 2.0, 1, 2
 LENGTHS = (1, 2, 4, 8, 15, 30, 60)
-NOISE = 0.15  # in an exponent, of times and of sampled memory
+NOISE = 0.15  # of exponents, since times and sampled memory vary
 
 
 @dataclass(frozen=True)
 class Curve:
-    """What is varied.
+    """A varied quantity.
 
     Attributes:
         label: of the axis, with its unit.
         sizes: ascending.
-        picture: which picture the curve is drawn in.
+        picture: that the curve is drawn in.
     """
 
     label: str
@@ -74,14 +74,14 @@ CURVES = {
 
 
 class Point(NamedTuple):
-    """What one size costs.
+    """The cost of one size.
 
     Attributes:
-        size: what is varied.
+        size: value of the varied quantity.
         seconds: of work.
-        peak_bytes: most memory above the loaded model.
+        peak_bytes: peak memory above the loaded model.
         macs: multiply-adds; None: not counted.
-        attention: which share of the time attention over long rows takes; None: not looked at.
+        attention: share of the time spent in attention over long rows; None: not measured.
     """
 
     size: int
@@ -92,54 +92,54 @@ class Point(NamedTuple):
 
 
 def measure_curve(name: str, sizes: Sequence[int], repeats: int, device: str) -> list[Point]:
-    """Measure a curve in this fresh process, small sizes first: memory that is kept only grows."""
+    """Measure a curve in this fresh process, small sizes first, since cached memory only grows."""
     from espnet2_tisdiss import SeparateSpeech
 
-    points, separate, level = [], None, 0
+    points, model, level = [], None, 0
     for size in sizes:
-        if separate is None or name == "speakers":
+        if model is None or name == "speakers":
             speakers = size if name == "speakers" else SPEAKERS
-            separate = untrained(SeparateSpeech, read_config(CONFIG, num_spk=speakers), device)
+            model = untrained(SeparateSpeech, read_config(CONFIG, num_spk=speakers), device)
             level = level or memory_in_use(device)
-        run, macs = _work(separate, name, size)
+        run, macs = _work(model, name, size)
         with PeakMemory(device, level) as memory:
             run()
         seconds = statistics.median(seconds_of(run)[0] for _ in range(repeats))
-        # on a GPU, attention over frequency runs by the same operator and cannot be told apart
-        told_apart = name == "length-whole" and torch.device(device).type == "cpu"
-        attention = attention_share(run) if told_apart else None
+        # on a GPU, attention over frequency uses the same operator
+        separable = name == "length-whole" and torch.device(device).type == "cpu"
+        attention = attention_share(run) if separable else None
         points.append(Point(size, seconds, memory.peak, macs, attention))
     return points
 
 
 def attention_share(run: Callable[[], object]) -> float:
-    """Return which share of a run's time PyTorch's attention takes: that over long rows."""
+    """Return the share of a run's time spent in PyTorch's attention, used for long rows."""
     with torch.profiler.profile() as profile:
         run()
     events = profile.key_averages()
     on_gpu = sum(event.self_device_time_total for event in events)
-    whole = on_gpu or sum(event.self_cpu_time_total for event in events)
+    total = on_gpu or sum(event.self_cpu_time_total for event in events)
     attention = (e for e in events if e.key == "aten::scaled_dot_product_attention")
-    return sum(e.device_time_total if on_gpu else e.cpu_time_total for e in attention) / whole
+    return sum(e.device_time_total if on_gpu else e.cpu_time_total for e in attention) / total
 
 
 def _work(
-    separate: "SeparateSpeech", name: str, size: int
+    model: "SeparateSpeech", name: str, size: int
 ) -> tuple[Callable[[], object], float | None]:
-    """Return what is run for one size of a curve, and its multiply-adds."""
+    """Return the function to time for one size of a curve, and its multiply-adds."""
     seconds = size if name.startswith("length") else SECONDS
     n_re = size if name == "depth" else N_RE
     batch = size if name == "batch" else 1
     mixture = speech_shaped_noise(seconds, RATE)
     if name == "length-chunks":
-        return functools.partial(separate.recording, mixture, RATE, n_re=n_re), None
-    counter = CostCounter(separate.enh_model.encoder, separate.separator, RATE, seconds)
-    run = functools.partial(separate, mixture[None].repeat(batch, 0), fs=RATE, n_re=n_re)
+        return functools.partial(model.recording, mixture, RATE, n_re=n_re), None
+    counter = CostCounter(model.enh_model.encoder, model.separator, RATE, seconds)
+    run = functools.partial(model, mixture[None].repeat(batch, 0), fs=RATE, n_re=n_re)
     return run, counter.macs_per_s(n_re) * seconds * batch
 
 
 def quadratic_share(points: Sequence[Point]) -> float:
-    """Return which share of the longest input's multiply-adds grows as the length's square."""
+    """Return the share of the longest input's multiply-adds that grows with the length squared."""
     short, long = points[-2:]
     per_second = [point.macs / point.size for point in (short, long)]
     return (per_second[1] - per_second[0]) / (long.size - short.size) * long.size / per_second[1]
@@ -153,8 +153,8 @@ class Growth(NamedTuple):
     memory: float
     macs: float | None
 
-    def told(self) -> list[str]:
-        """Return the exponents with two digits, empty where there is none."""
+    def texts(self) -> list[str]:
+        """Return the exponents with two digits; empty for None."""
         return ["" if e is None else f"{round(e, 2) + 0.0:.2f}" for e in self]
 
     def verdict(self) -> str:
@@ -179,11 +179,11 @@ def growth(points: Sequence[Point]) -> Growth:
 
 
 def report(curves: Mapping[str, Sequence[Point]]) -> str:
-    """Return the tables of all curves, and of how they grow."""
+    """Return the tables of all curves and of their growth."""
     rows = []
     for name, points in curves.items():
         found = growth(points)
-        rows.append((name, *found.told(), found.verdict()))
+        rows.append((name, *found.texts(), found.verdict()))
     header = ("curve", "time", "without attention", "memory", "multiply-adds", "verdict")
     parts = [f"Growth exponents\n\n{table(header, rows)}"]
     if "length-whole" in curves:
@@ -240,7 +240,7 @@ def main() -> None:
     """Run the command line."""
     arguments = parser(__doc__)
     arguments.add_argument("--only", choices=CURVES, nargs="+", help="some of the curves")
-    arguments.add_argument("--most", type=float, default=float("inf"), help="no size beyond it")
+    arguments.add_argument("--most", type=float, default=float("inf"), help="the largest size")
     arguments.set_defaults(repeats=1)
     args = arguments.parse_args()
     begin(args.threads, args.device)

@@ -1,10 +1,10 @@
-"""What a long recording costs: peak memory and time of ``tisdiss separate`` by its length.
+"""Measure peak memory and time of ``tisdiss separate`` by the length of the recording.
 
     python benchmarks/long_recordings.py EXP/enh_train_default_raw --minutes 1 10
 
-separates noise of each length in a process of its own and prints the process's largest resident
-memory, that against the first length's, and the seconds of work for a second of audio (without
-loading the model). Speech takes as long and as much: the work does not depend on what is heard.
+separates noise of each length in a separate process and prints the process's peak resident memory,
+its ratio to that of the first length, and the seconds of work for a second of audio (without
+loading the model). The cost does not depend on the signal: speech takes as much.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from measuring import count, run_main
 
 from espnet2_tisdiss.errors import TisdissError
 
-# a process that runs the command line with the arguments it is given and adds its own peak memory
+# a process that runs the command line with its arguments and prints its own peak memory
 _COMMAND = [sys.executable, __file__, "--measured"]
 
 
@@ -40,7 +40,7 @@ def main(argv: list[str] | None = None) -> None:
 def _arguments(argv: list[str] | None) -> tuple[argparse.Namespace, list[str]]:
     parser = argparse.ArgumentParser(
         description=__doc__,
-        epilog="Other options are handed on to tisdiss separate, such as --n-re 8.",
+        epilog="Other options are passed to tisdiss separate, such as --n-re 8.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("model", help="as for tisdiss separate --model")
@@ -53,8 +53,8 @@ def _separate(model: str, minutes: float, rate: int, options: list[str]) -> tupl
     """Return the peak memory in bytes and the real-time factor of a recording of noise.
 
     Raises:
-        TisdissError: it was not separated.
-        SystemExit: the command was wrong, which it has told.
+        TisdissError: the separation failed.
+        SystemExit: the command line was wrong; the command has said why.
     """
     with tempfile.TemporaryDirectory() as folder:
         recording = Path(folder, "noise.wav")
@@ -63,7 +63,7 @@ def _separate(model: str, minutes: float, rate: int, options: list[str]) -> tupl
         run = subprocess.run([*_COMMAND, *options], stdout=subprocess.PIPE)
     if run.returncode > 1:
         sys.exit(run.returncode)
-    if run.returncode < 0:  # as when the memory does not suffice
+    if run.returncode < 0:  # for example by lack of memory
         raise TisdissError(f"{minutes:g} minutes: ended by {signal.Signals(-run.returncode).name}")
     text, peak = run.stdout.rsplit(b"\n", 1)
     report = json.loads(text)

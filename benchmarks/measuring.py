@@ -1,4 +1,4 @@
-"""What the benchmarks measure with: times in turn, a machine-independent unit, fresh processes."""
+"""Tools of the benchmarks: timing by turns, a machine-independent unit, fresh processes."""
 
 import argparse
 import statistics
@@ -23,7 +23,7 @@ GEMM = (4096, 2048, 2048)
 
 
 def parser(description: str) -> argparse.ArgumentParser:
-    """Return a parser of a benchmark's command line, with the options that all share."""
+    """Return a command-line parser with the options of all benchmarks."""
     result = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -42,10 +42,10 @@ def count(text: str) -> int:
 
 
 def begin(threads: int, device: str) -> None:
-    """Make a process compute with so many threads, on a device unless told otherwise.
+    """Set this process's number of threads and default device.
 
     Raises:
-        TisdissError: the device is neither the CPU nor a GPU that PyTorch finds.
+        TisdissError: the device is neither the CPU nor an available GPU.
     """
     try:
         kind = torch.device(device).type
@@ -56,12 +56,12 @@ def begin(threads: int, device: str) -> None:
     if kind == "cuda" and not torch.cuda.is_available():
         raise TisdissError(f"--device {device}: PyTorch finds no GPU here")
     torch.set_num_threads(threads)
-    if kind != "cpu":  # only then, because it costs time at every call
+    if kind != "cpu":  # only for a GPU, because it slows every call down
         torch.set_default_device(device)
 
 
 def run_main(main: Callable[[], None]) -> None:
-    """Run a benchmark; an error of the user's is one line and exit status 1."""
+    """Run a benchmark; a user error prints one line and exits with status 1."""
     try:
         main()
     except (TisdissError, OSError) as error:
@@ -69,7 +69,7 @@ def run_main(main: Callable[[], None]) -> None:
 
 
 def seconds_of(run: Callable[[], Any]) -> tuple[float, Any]:
-    """Return how long a run takes, a GPU's work included, and its result."""
+    """Return the seconds that a run takes, including work on a GPU, and its result."""
     began = time.perf_counter()
     result = run()
     if torch.cuda.is_initialized():
@@ -78,7 +78,7 @@ def seconds_of(run: Callable[[], Any]) -> tuple[float, Any]:
 
 
 def teraflop(dtype: torch.dtype = torch.float32) -> float:
-    """Return the seconds that 1 TFLOP of matrix products of a type takes: best of 8."""
+    """Return the seconds that 1 TFLOP of matrix products takes in ``dtype``: best of 8."""
     n, m, k = GEMM
     a, b = torch.randn(n, k).to(dtype), torch.randn(k, m).to(dtype)
     seconds_of(lambda: a @ b)
@@ -86,7 +86,7 @@ def teraflop(dtype: torch.dtype = torch.float32) -> float:
 
 
 def in_teraflops(seconds: float) -> float:
-    """Return the seconds of 1 TFLOP, from those of one matrix product of the size ``GEMM``."""
+    """Convert the seconds of one matrix product of size ``GEMM`` to seconds of 1 TFLOP."""
     n, m, k = GEMM
     return seconds * 1e12 / (2 * n * m * k)
 
@@ -94,11 +94,11 @@ def in_teraflops(seconds: float) -> float:
 def in_turn(
     runs: Mapping[str, Callable[[], Any]], repeats: int, on_step: Callable[[float], None]
 ) -> tuple[dict[str, float], dict[str, Any]]:
-    """Return each run's median seconds and last result; runs take turns, so that noise is shared.
+    """Return each run's median seconds and last result; runs take turns, to share the noise.
 
     Args:
         runs: by name.
-        repeats: how often each is run.
+        repeats: number of times that each is run.
         on_step: called after each run, with 1.
     """
     times: dict[str, list[float]] = {name: [] for name in runs}
@@ -112,9 +112,9 @@ def in_turn(
 
 
 def fresh(function: Callable[..., Any], *arguments: Any, device: str) -> Any:
-    """Return what a function returns in a process of its own, whose memory nothing else has used.
+    """Call a function in a new process, whose memory nothing else has used; return its result.
 
-    The function must be one of a module, and what it takes and returns be picklable.
+    The function, its arguments and its result must be picklable.
     """
     initial = (torch.get_num_threads(), device)
     with ProcessPoolExecutor(1, get_context("spawn"), begin, initial) as pool:
@@ -122,18 +122,18 @@ def fresh(function: Callable[..., Any], *arguments: Any, device: str) -> Any:
 
 
 def difference(found: torch.Tensor, expected: torch.Tensor) -> float:
-    """Return the largest difference of two tensors over the largest number of the expected one."""
+    """Return the largest absolute difference, relative to the largest absolute expected value."""
     return float((found - expected).abs().max() / expected.abs().max())
 
 
 def exponent(sizes: Sequence[float], values: Sequence[float]) -> float:
-    """Return the e of values that grow as size to the power e, fitted to the upper half.
+    """Fit values ~ size ** e to the upper half of the sizes and return e.
 
-    Of an odd number of sizes the middle one is left out.
+    With an odd number of sizes, the middle one is left out.
 
     Args:
         sizes: ascending, positive; at least two.
-        values: positive, one each.
+        values: positive, one for each size.
     """
     first = min((len(sizes) + 1) // 2, len(sizes) - 2)
     slope, _ = np.polyfit(np.log(sizes[first:]), np.log(values[first:]), 1)
@@ -141,22 +141,22 @@ def exponent(sizes: Sequence[float], values: Sequence[float]) -> float:
 
 
 def read_config(path: Path, **separator_options: Any) -> dict[str, Any]:
-    """Return a training configuration, with some of the separator's options changed."""
+    """Read a training configuration and change some of the separator's options."""
     config = read_yaml(path)
     if config.get("separator") != "tisdiss":
-        raise TisdissError(f"{path}: no training configuration with 'separator: tisdiss'")
+        raise TisdissError(f"{path}: not a training configuration with 'separator: tisdiss'")
     return config | {"separator_conf": config["separator_conf"] | separator_options}
 
 
 def untrained[S](kind: type[S], config: Mapping[str, Any], device: str) -> S:
-    """Return ESPnet's ``SeparateSpeech``, or ours, of a configuration, with random weights.
+    """Build ESPnet's ``SeparateSpeech``, or ours, from a configuration, with random weights.
 
-    They take as long as trained ones.
+    Random weights take as long as trained ones.
     """
     from espnet2.tasks.enh import EnhancementTask  # here, because it takes seconds
 
     torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as folder:
-        whole = Path(folder, "config.yaml")
-        whole.write_text(yaml.safe_dump(EnhancementTask.get_default_config() | dict(config)))
-        return kind(whole, device=device)
+        path = Path(folder, "config.yaml")
+        path.write_text(yaml.safe_dump(EnhancementTask.get_default_config() | dict(config)))
+        return kind(path, device=device)

@@ -1,4 +1,4 @@
-"""A bank of recordings made of noise, to feed a training that is timed."""
+"""A bank of noise recordings, as input of timed trainings."""
 
 from itertools import count as numbers
 from pathlib import Path
@@ -10,9 +10,9 @@ from espnet2_tisdiss.mixing.bank import Noise, Utterance, write_bank
 
 
 def write_noises(folder: Path, rate: int) -> None:
-    """Write a bank of noise that sounds a little like speakers, noises and rooms.
+    """Write a bank of noise in place of speakers, noises and rooms.
 
-    Ten speakers are for training and four for validation.
+    It has ten training and four validation speakers.
     """
     seeds = numbers()
 

@@ -1,9 +1,9 @@
-"""What an offset and rumble cost a separation, with and without their removal.
+"""Measure what offsets and rumble cost a separation, with and without their removal.
 
     python benchmarks/offset.py voices DATA --limit 20
 
-adds offsets and a rumble of 8 Hz to the mixtures of a data set (as for tisdiss sweep) and prints
-the mean SI-SNRi in dB of the estimates, as a table for docs/recordings.md. Levels are in percent of
+adds offsets and 8-Hz rumble to the mixtures of a data set (any that tisdiss sweep reads) and prints
+the mean SI-SNRi of the estimates in dB, as a table for docs/recordings.md. Levels are in percent of
 full scale. Axis letters: j speaker, n sample.
 """
 

@@ -3,9 +3,9 @@
     python benchmarks/pack_corpus.py BANK corpus.zip
     python benchmarks/pack_corpus.py --unpack corpus.zip BANK
 
-A bank (espnet2_tisdiss/mixing/bank.py) of 8 hours takes 1 GB. Packed, its speech and noises are
-Opus, a stream for each speaker; its rooms are in float16. Where not all fits the size, each speaker
-gives as many seconds as the others, and the test split stays out.
+A bank (espnet2_tisdiss/mixing/bank.py) of 8 hours takes 1 GB. In the packed file, speech and noises
+are Opus, one stream for each speaker, and rooms are float16. If the size limit leaves no room for
+everything, all speakers contribute the same number of seconds. The test split is left out.
 """
 
 import argparse
@@ -35,13 +35,13 @@ from espnet2_tisdiss.mixing.bank import (
 )
 
 SPLITS = ("train", "valid")
-# libsndfile's compression level of Opus spans these, in kbit/s of one channel
+# range of libsndfile's compression level for Opus, in kbit/s for one channel
 FAST_KBITS, SLOW_KBITS = 256, 6
-OVERHEAD = 1.05  # of Ogg's pages, and of what the encoder spends beyond its rate
+OVERHEAD = 1.05  # Ogg's pages, and what the encoder spends above its rate
 
 
 def encoded(samples: np.ndarray, rate: int, kbits: float) -> bytes:
-    """Return int16 samples (n,) as Opus in Ogg."""
+    """Encode int16 samples (n,) as Opus in Ogg."""
     level = (FAST_KBITS - kbits) / (FAST_KBITS - SLOW_KBITS)
     target = io.BytesIO()
     options = {"format": "OGG", "subtype": "OPUS", "compression_level": level}
@@ -50,7 +50,7 @@ def encoded(samples: np.ndarray, rate: int, kbits: float) -> bytes:
 
 
 def decoded(stream: bytes, lengths: Sequence[int]) -> list[np.ndarray]:
-    """Return the recordings, int16 (n,), of a stream that holds one after the other."""
+    """Decode a stream and cut it into its recordings, int16 (n,) each."""
     samples, _ = soundfile.read(io.BytesIO(stream), dtype="int16")
     missing = sum(lengths) - len(samples)
     samples = np.pad(samples, (0, max(0, missing)))
@@ -58,9 +58,9 @@ def decoded(stream: bytes, lengths: Sequence[int]) -> list[np.ndarray]:
 
 
 def chosen(utterances: Iterable[Utterance], samples: float) -> list[Utterance]:
-    """Return as many utterances of every speaker as fit a number of samples.
+    """Choose utterances up to a number of samples.
 
-    They are taken in turns: the first one of each speaker, then the second ones.
+    The first utterance of each speaker is taken, then the second of each, and so on.
     """
     spoken: dict[str, list[Utterance]] = {}
     for utterance in utterances:
@@ -78,7 +78,7 @@ def chosen(utterances: Iterable[Utterance], samples: float) -> list[Utterance]:
 
 
 def pack(folder: Path, target: Path, kbits: float, megabytes: float, most_rooms: int) -> str:
-    """Pack a bank; return a line that says what of it.
+    """Pack a bank; return a line that describes the content.
 
     Raises:
         TisdissError: the folder holds no bank, or noises and rooms alone are too large.
@@ -87,7 +87,7 @@ def pack(folder: Path, target: Path, kbits: float, megabytes: float, most_rooms:
     rate = banks["train"].rate
     noises = _noises(folder)
     rooms = np.load(folder / "rooms.npy", mmap_mode="r")
-    # the splits have shares of the rooms by their numbers: leave out some of every share
+    # the splits share the rooms by number: thin out every split's part
     rooms = rooms[:: max(1, math.ceil(len(rooms) / most_rooms))].astype(np.float16)
     bytes_per_sample = kbits * 1e3 / 8 / rate * OVERHEAD
     with replacing(target) as temporary, zipfile.ZipFile(temporary, "w") as archive:
@@ -98,7 +98,7 @@ def pack(folder: Path, target: Path, kbits: float, megabytes: float, most_rooms:
             samples = noise_samples[noise.start : noise.start + noise.length]
             archive.writestr(f"noise/{number:05d}.opus", encoded(samples, rate, kbits))
         _write_rows(archive, "noises.tsv", noises, Noise)
-        left = megabytes * 1e6 - temporary.stat().st_size - 2e5  # the tables come last
+        left = megabytes * 1e6 - temporary.stat().st_size - 2e5  # the tables follow at the end
         everything = [u for b in banks.values() for s in b.speakers for u in s.utterances]
         taken = chosen(everything, left / bytes_per_sample)
         if not taken:
@@ -121,7 +121,7 @@ def unpack(source: Path, folder: Path, processes: int) -> None:
     """Write the bank of a packed file.
 
     Raises:
-        TisdissError: the file is none.
+        TisdissError: the file is not a packed corpus.
     """
     try:
         with zipfile.ZipFile(source) as archive:
@@ -134,7 +134,7 @@ def unpack(source: Path, folder: Path, processes: int) -> None:
                 for kind in ("speech/", "noise/")
             }
     except (OSError, KeyError, ValueError, TypeError, zipfile.BadZipFile) as error:
-        raise TisdissError(f"{source}: is no packed corpus ({error})") from None
+        raise TisdissError(f"{source}: not a packed corpus ({error})") from None
     with ProcessPoolExecutor(processes) as pool:
         lengths = [[u.length for u in one] for one in said]
         speech = pool.map(decoded, streams["speech/"], lengths, chunksize=4)
@@ -150,7 +150,7 @@ def unpack(source: Path, folder: Path, processes: int) -> None:
 
 
 def _noises(folder: Path) -> list[Noise]:
-    """Return the noises of a bank in full; a split has a part of each."""
+    """Return the complete noises of a bank, of which each split has a part."""
     table = folder / "noises.tsv"
     with table.open(encoding="utf-8", newline="") as file:
         return read_table(file, Noise, table)
@@ -190,7 +190,7 @@ def main() -> None:
     )
     arguments.add_argument("source", type=Path, help="bank, or packed file with --unpack")
     arguments.add_argument("target", type=Path, help="packed file, or bank with --unpack")
-    arguments.add_argument("--unpack", action="store_true", help="the other way round")
+    arguments.add_argument("--unpack", action="store_true", help="unpack instead")
     arguments.add_argument("--kbits", type=float, default=12, help="of Opus [%(default)s]")
     arguments.add_argument("--megabytes", type=float, default=38, help="at most [%(default)s]")
     arguments.add_argument("--rooms", type=count, default=100, help="at most [%(default)s]")

@@ -1,7 +1,7 @@
-"""What the benchmarks write down: tables, the machine, and their sections of a page.
+"""Results of the benchmarks: tables, the machine, and sections of a page.
 
-A section of a page is what stands between ``<!-- name -->`` and ``<!-- /name -->``, each on a line
-of its own; the rest of the page is written by hand.
+A section is the text between the lines ``<!-- name -->`` and ``<!-- /name -->``; the rest of the
+page is written by hand.
 """
 
 import datetime
@@ -16,19 +16,19 @@ import torch
 from espnet2_tisdiss.atomic import write_atomically
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.evaluate.tables import (
-    markdown_table as table,  # noqa: F401  (the benchmarks take it from here)
+    markdown_table as table,  # noqa: F401  (re-exported for the benchmarks)
 )
 
 INSTRUCTION_SETS = ("avx2", "avx512_f", "avx512_bf16", "amx_bf16", "bf16", "sve")
 
 
 def number(value: float) -> str:
-    """Return a number with three digits that count, never in powers of ten."""
+    """Format a number with three significant digits and no exponent."""
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:#.3g}".rstrip(".")
 
 
 def machine(device: torch.device) -> str:
-    """Return one line that says on what was measured, and when."""
+    """Return one line that describes the machine, the software and the date."""
     found = torch.cpu.get_capabilities()
     sets = [name for name in INSTRUCTION_SETS if found.get(name)]
     parts = [
@@ -55,33 +55,33 @@ def replace_section(page: str, name: str, content: str) -> str:
     before, *rest = page.split(begin)
     if len(rest) != 1 or rest[0].count(end) != 1:
         raise TisdissError(
-            f"the page must have one section {begin.strip()} ... {end.strip()}: write these lines "
-            "where it is to be"
+            f"the page must have one section {begin.strip()} ... {end.strip()}: add these lines "
+            "where the results belong"
         )
     return f"{before}{begin}{content.strip()}\n{end}{rest[0].partition(end)[2]}"
 
 
 def check_page(page: Path | None, name: str, partial: Sequence[str] = ()) -> None:
-    """Make sure before minutes of work that what is measured can be written.
+    """Check before minutes of work that the results can be written.
 
     Args:
-        page: to write to; None: none.
+        page: to write to, if any.
         name: of the section.
-        partial: the options given that leave out some of what the section tells.
+        partial: the given options that leave out a part of the section.
 
     Raises:
-        TisdissError: it cannot be.
+        TisdissError: the page or its section is missing, or ``partial`` is not empty.
     """
     if page is None:
         return
     if partial:
         options = " and ".join(partial)
-        raise TisdissError(f"--page needs all that its section tells: leave {options} out")
+        raise TisdissError(f"--page needs complete results: omit {options}")
     _with_section(page, name, "")
 
 
 def record(page: Path, name: str, content: str) -> None:
-    """Replace a section of a page in a file, written under a temporary name.
+    """Replace a section of a page. The file is replaced atomically.
 
     Raises:
         TisdissError: there is no such file, or no such section in it.
@@ -90,7 +90,7 @@ def record(page: Path, name: str, content: str) -> None:
 
 
 def _with_section(page: Path, name: str, content: str) -> str:
-    """Return what a page's file would be with a section replaced."""
+    """Return a page's text with a section replaced."""
     try:
         return replace_section(page.read_text(encoding="utf-8"), name, content)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Progress in runs, drawn as the command line draws it."""
+"""Progress counted in runs, drawn as on the command line."""
 
 from espnet2_tisdiss.cli.console import WorkProgress
 

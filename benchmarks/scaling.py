@@ -61,14 +61,14 @@ RECIPES = {
 
 @dataclass
 class Task:
-    """A step of a run under way: a process of run.sh with its output in a log.
+    """A running step of a run: a process of run.sh with its output in a log.
 
     Attributes:
-        run: whose step it is.
+        run: that the step belongs to.
         step: "train" or "evaluate".
         process: of run.sh.
-        tail: what it adds to its log.
-        latest: the last line of it.
+        tail: reads new lines of the log.
+        latest: last line of the log.
     """
 
     run: Run
@@ -86,7 +86,7 @@ class Task:
 
 
 class Experiment:
-    """How the runs are started.
+    """Starts the runs.
 
     Args:
         args: of the command line.
@@ -105,7 +105,7 @@ class Experiment:
         self.command += ["--seed", str(args.seed), "--enh_config", CONFIG, *options]
 
     def options_of(self, run: Run, step: str) -> list[str]:
-        """Options of run.sh for a step of a run."""
+        """Return the options of run.sh for a step of a run."""
         words = [*run.variant.enh_args(), f"--seed {run.seed}", *self.steps_args]
         depths = run.variant.separated_at(self.args.n_re)
         stages = ("6", "6") if step == "train" else ("7", "8")
@@ -116,9 +116,9 @@ class Experiment:
         ]
 
     def environment_of(self, step: str) -> Mapping[str, str]:
-        """Environment of a step: trainings side by side share the threads.
+        """Return the environment of a step: simultaneous trainings share the threads.
 
-        One run at a time is evaluated, in processes that run.sh gives their threads.
+        Only one run is evaluated at a time; run.sh sets the threads of its processes.
         """
         if step != "train" or self.args.jobs == 1:
             return os.environ
@@ -282,7 +282,7 @@ def _depths(text: str) -> list[int]:
 
 def _not_empty(values: list) -> list:
     if not values:
-        raise argparse.ArgumentTypeError("nothing is named")
+        raise argparse.ArgumentTypeError("must not be empty")
     return list(dict.fromkeys(values))
 
 
@@ -322,7 +322,7 @@ def get_parser() -> argparse.ArgumentParser:
         help="other trainings, such as that of the full size, whose gain from depth is reported",
     )
     add("--page", type=Path, help="page whose section gets the report, *.md")
-    add("--report_only", action="store_true", help="of what is finished; train nothing")
+    add("--report_only", action="store_true", help="report the finished runs; train nothing")
     add("--list", action="store_true", help="print models and their options; train nothing")
     return parser
 

@@ -51,7 +51,7 @@ class Outcome:
 
     @property
     def depths(self) -> list[int]:
-        """Values of N_re at which all seeds were scored."""
+        """N_re at which all seeds were scored."""
         return sorted(set.intersection(*(set(gains) for gains in self.gains.values())))
 
     def by_seed(self, n_re: int) -> list[float]:
@@ -69,10 +69,10 @@ class Outcome:
 
 
 def read_gains(folder: Path) -> dict[int, dict[str, float]]:
-    """SI-SNRi of the mixtures of all test sets, by N_re, from an experiment's RESULTS.csv.
+    """Read the SI-SNRi of the mixtures of all test sets, by N_re, from an experiment's RESULTS.csv.
 
     Raises:
-        TisdissError: the file is missing or is none that stage 8 wrote.
+        TisdissError: the file is missing, or stage 8 did not write it.
     """
     path = folder / "RESULTS.csv"
     gains: dict[int, dict[str, float]] = {}
@@ -85,7 +85,7 @@ def read_gains(folder: Path) -> dict[int, dict[str, float]]:
         raise TisdissError(
             f"{path}: no such file; remove {folder / '.results'} and run again"
         ) from None
-    except ValueError as error:  # a TisdissError is one
+    except ValueError as error:  # includes TisdissError
         raise TisdissError(f"{path}: not the scores of a model by depth ({error})") from None
     return gains
 
@@ -94,7 +94,7 @@ def collect(runs: Iterable[Run]) -> list[Outcome]:
     """Read the finished runs, by model.
 
     Raises:
-        TisdissError: there are none, or some were trained or scored under other conditions.
+        TisdissError: there are none, or some were trained or scored under different conditions.
     """
     outcomes: dict[str, Outcome] = {}
     first: tuple[Run, dict[str, Any], list[str]] | None = None
@@ -173,7 +173,7 @@ def _cell(by_seed: Sequence[float]) -> str:
 
 
 class Difference(NamedTuple):
-    """How much better one model is than another on the same mixtures, in dB.
+    """Difference of two models on the same mixtures, in dB.
 
     Attributes:
         by_seed: mean over the mixtures, of each seed.
@@ -297,7 +297,9 @@ def draw(outcomes: Sequence[Outcome], trained: Mapping[str, Sequence[Epochs]]) -
         for name, seeds in trained.items():
             draw_gain(axes, name, seeds[0], _colour(name, trained))
         axes.set(xlabel="SI-SNR after 1 repetition [dB]", ylabel="the last one adds [dB]")
-        axes.set_title("Training mixtures; a point an epoch (first seed)", fontsize="medium")
+        axes.set_title(
+            "Training mixtures; one point for each epoch (first seed)", fontsize="medium"
+        )
         axes.grid(alpha=0.3)
         axes.legend()
     return png(figure, dpi=100)
@@ -310,7 +312,7 @@ def _colour(name: str, others: Iterable[str] = ()) -> str:
 
 
 def _draw_quality(axes: Axes, outcomes: Sequence[Outcome]) -> None:
-    """Draw SI-SNRi against N_re, a line a model with the spread over its seeds.
+    """Draw SI-SNRi against N_re: a line for each model, with the spread over its seeds.
 
     A square marks the depth of training, a star a model without repetitions.
     """
@@ -321,7 +323,7 @@ def _draw_quality(axes: Axes, outcomes: Sequence[Outcome]) -> None:
         depths = outcome.depths
         means = np.array([outcome.mean(n_re) for n_re in depths])
         deviations = np.array([spread(outcome.by_seed(n_re)) or 0.0 for n_re in depths])
-        if outcome.variant.one_depth:  # beside the squares that stand at the same depth
+        if outcome.variant.one_depth:  # beside the squares at the same depth
             beside = np.add(depths, 0.15)
             axes.errorbar(beside, means, deviations, color=colour, capsize=3)
             axes.plot(beside, means, "*", color=colour, label=outcome.variant.name, markersize=10)

@@ -10,15 +10,15 @@ from types import MappingProxyType
 
 @dataclass(frozen=True)
 class Variant:
-    """A model that is trained under the same conditions as the others.
+    """A model, trained under the same conditions as the others.
 
     Attributes:
         name: of the model.
-        meaning: what it is, in a few words.
-        n_re: repetitions N_re that it is trained at, or those of equal cost.
-        options: what it changes of the separator's options, as text.
-        one_depth: whether it has no repetitions to choose: it is separated with all of its layers
-            once, and stands beside the others at ``n_re``.
+        meaning: a short description.
+        n_re: repetitions N_re in training, or those of equal cost.
+        options: changed options of the separator, as text.
+        one_depth: whether it has no repetitions to choose: it runs all of its layers once, and is
+            compared with the others at ``n_re``.
     """
 
     name: str
@@ -28,11 +28,11 @@ class Variant:
     one_depth: bool = False
 
     def enh_args(self) -> list[str]:
-        """Options of enh_train that make the model out of the shared configuration."""
+        """Return options of enh_train that change the shared configuration to this model."""
         return [f"--separator_conf {name}={value}" for name, value in self.options.items()]
 
     def separated_at(self, depths: list[int]) -> list[int]:
-        """Values of ``--n_re`` to separate it with where the others are with ``depths``."""
+        """Return the values of ``--n_re`` where the other models use ``depths``."""
         return [1] if self.one_depth else depths
 
 
@@ -42,7 +42,7 @@ def _repeated(n_re: int) -> Variant:
     )
 
 
-TRAINED_AT = (1, 2, 3, 6)  # N_re of the models that differ in nothing else
+TRAINED_AT = (1, 2, 3, 6)  # N_re of the models that differ only in it
 VARIANTS: Mapping[str, Variant] = MappingProxyType(
     {
         variant.name: variant
@@ -50,7 +50,7 @@ VARIANTS: Mapping[str, Variant] = MappingProxyType(
             *(_repeated(n_re) for n_re in TRAINED_AT),
             Variant(
                 "unshared",
-                "as re3, every layer with weights of its own",
+                "as re3, every layer with its own weights",
                 3,
                 {
                     "encoder_n_layers": "2",

@@ -130,15 +130,15 @@ OURS = {
 
 
 class Cost(NamedTuple):
-    """What a separator costs.
+    """The cost of a separator.
 
     Attributes:
-        name: of it.
+        name: of the separator.
         parameters: trained numbers, encoder and decoder included.
         macs_per_s: multiply-adds for a second of audio.
         rtf: real-time factor.
         ratio: seconds of the separation over those of 1 TFLOP.
-        peak_bytes: most memory above the loaded model.
+        peak_bytes: peak memory above the loaded model.
     """
 
     name: str
@@ -150,7 +150,7 @@ class Cost(NamedTuple):
 
 
 def lstm_flops(sequence: Any, w_input: Any, w_hidden: Any, *_: Any, **__: Any) -> int:
-    """Return the operations of one direction of an LSTM layer, whose kernel PyTorch leaves out.
+    """Return the operations of one direction of an LSTM layer, which PyTorch does not count.
 
     Args:
         sequence: shape (n, b, in).
@@ -170,7 +170,7 @@ def count_macs(separate: "SeparateSpeech", mixture: Any) -> float:
 
 def build(rival: Rival, device: str = "cpu") -> "SeparateSpeech":
     """Return a model of the published size."""
-    from espnet2.bin.enh_inference import SeparateSpeech  # here, because it takes seconds
+    from espnet2.bin.enh_inference import SeparateSpeech  # deferred: takes seconds
 
     separate = untrained(SeparateSpeech, rival.config, device)
     as_published(rival, separate.enh_model.separator)
@@ -182,7 +182,7 @@ def as_published(rival: Rival, separator: torch.nn.Module) -> None:
     """Give ESPnet's Conv-TasNet the skip connections that its options lack."""
     if rival.skip_dim is None:
         return
-    from espnet2.enh.layers.tcn import TemporalConvNet  # here, because it takes seconds
+    from espnet2.enh.layers.tcn import TemporalConvNet  # deferred: takes seconds
 
     conf = rival.config["separator_conf"]
     separator.tcn = TemporalConvNet(
@@ -238,7 +238,7 @@ def cost_of_ours(name: str, seconds: float, repeats: int, device: str) -> list[C
 
 
 def report(costs: list[Cost], seconds: float) -> str:
-    """Return the table of what was measured, with its sources."""
+    """Return the table of the measured costs, with sources."""
     rows = [
         (
             cost.name,
@@ -267,7 +267,7 @@ def main() -> None:
     check_page(args.page, f"separators-{device.type}", ["--only"] * bool(args.only))
     names = args.only or [*OURS, *RIVALS]
     costs: list[Cost] = []
-    from run_progress import RunProgress  # here, because it needs the command line's packages
+    from run_progress import RunProgress  # deferred: needs the command line's packages
 
     with RunProgress.shown(len(names), "separators") as progress:
         for name in names:

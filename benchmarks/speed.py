@@ -1,15 +1,15 @@
-"""How fast the model is and what memory it takes, against the reference implementation.
+"""Measure the model's speed and memory against the reference implementation.
 
     python benchmarks/speed.py                       # all questions
     python benchmarks/speed.py --only inference
     python benchmarks/speed.py --device cuda
 
-The plain implementation runs in the same process and by turns with the model, and what they compute
-is compared. A ratio is seconds over those of 1 TFLOP of float32 matrix products (4096 x 2048 by
-2048 x 2048, best of 8) in the same process. Memory is measured in a process of its own for each
-way, above that of the loaded model. The full published model, sep1x2-re1x6, separates 4 s at N_re
-6; the sweep is over 2 s; training steps are those of a quarter-width model, 4 x 2 s at N_re 3, and
-their memory is that of the full model, 1 x 1 s.
+The plain implementation and the model run in the same process, by turns, and their results are
+compared. A ratio is seconds divided by those of 1 TFLOP of float32 matrix products (4096 x 2048 by
+2048 x 2048, best of 8) in the same process. Memory is the peak above the loaded model, each in a
+separate process. The full published model, sep1x2-re1x6, separates 4 s at N_re 6; the sweep is over
+2 s; training steps use a quarter-width model, 4 x 2 s at N_re 3, and their memory is that of the
+full model, 1 x 1 s.
 """
 
 import argparse
@@ -49,7 +49,7 @@ QUARTER = {"emb_dim": 32, "attention_dim": 32, "ffn_hidden_dim": [64, 64]}
 
 PLAIN, FLOAT, AUTOCAST, WEIGHTS = "plain, float32", "float32", "bfloat16 autocast", "bfloat16"
 SEPARATIONS = (PLAIN, FLOAT, AUTOCAST, WEIGHTS)
-# checkpoint kept, and whether in bfloat16 autocast
+# the option checkpoint, and whether in bfloat16 autocast
 TRAININGS = {
     "checkpoint: none": ("none", False),
     "checkpoint: repetition": ("repetition", False),
@@ -61,13 +61,13 @@ TRAININGS = {
 
 @dataclass(frozen=True)
 class Setting:
-    """What is measured.
+    """Conditions of the measurement.
 
     Attributes:
         config: training configuration of the full model.
-        seconds: of the mixture separated; the other questions' lengths follow from it.
+        seconds: of the separated mixture, from which the other lengths follow.
         repeats: timed runs of each way.
-        device: where.
+        device: cpu or cuda.
     """
 
     config: Path
@@ -77,11 +77,11 @@ class Setting:
 
 
 class Answer(NamedTuple):
-    """What a question gives.
+    """The answer to a question.
 
     Attributes:
-        rows: of the summary: what, the plain implementation's, ours.
-        details: a table of all that was measured, with its title.
+        rows: of the summary: quantity, plain implementation, model.
+        details: a table of all figures, with its title.
     """
 
     rows: list[tuple[str, float, float]]
@@ -102,13 +102,13 @@ def plain_of(model: TISDiSSSeparator) -> PlainTISDiSS:
 
 
 def spectrum(seconds: float, batch: int = 1) -> torch.Tensor:
-    """Return noise (b, t, f) as the spectrum of so many seconds; the same every time."""
+    """Return noise (b, t, f) as the spectrum of ``seconds`` of audio; the same every time."""
     torch.manual_seed(1)
     return torch.randn(batch, round(FRAMES_PER_S * seconds), BINS, dtype=torch.complex64)
 
 
 def separation(setting: Setting, way: str, x: torch.Tensor) -> Callable[[int], torch.Tensor]:
-    """Return a function that separates x (1, t, f) at a depth and gives spectra (j, t, f)."""
+    """Return a function that separates x (1, t, f) at a depth into spectra (j, t, f)."""
     model = build(setting).eval()
     if way == PLAIN:
         plain = plain_of(model)
@@ -125,11 +125,11 @@ def separation(setting: Setting, way: str, x: torch.Tensor) -> Callable[[int], t
 
 
 def inference(setting: Setting, on_step: Callable[[float], None]) -> Answer:
-    """Time a separation in each precision, and compare what comes out."""
+    """Time a separation in each precision, and compare the outputs."""
     x = spectrum(setting.seconds)
     with torch.inference_mode():
         runs = {way: functools.partial(separation(setting, way, x), N_RE) for way in SEPARATIONS}
-        for way in SEPARATIONS:  # kernels are chosen and made in a first run
+        for way in SEPARATIONS:  # the first run chooses and builds kernels
             runs[way]()
             on_step(1)
         flop = teraflop()
@@ -185,7 +185,7 @@ def peak(setting: Setting, on_step: Callable[[float], None]) -> Answer:
 
 
 def sweep(setting: Setting, on_step: Callable[[float], None]) -> Answer:
-    """Time one run that gives all depths against a plain run for each."""
+    """Time one run that yields all depths against a plain run for each."""
     seconds = setting.seconds / 2
     x = spectrum(seconds)
     with torch.inference_mode():
@@ -223,7 +223,7 @@ def sweep(setting: Setting, on_step: Callable[[float], None]) -> Answer:
 def training_step(
     setting: Setting, way: str, x: torch.Tensor, **changes: Any
 ) -> Callable[[], torch.Tensor]:
-    """Return a function that runs a step with every depth in the loss and gives the gradient."""
+    """Return a function that runs a step with a loss at every depth and returns the gradient."""
     checkpoint, half = TRAININGS.get(way, ("none", False))
     model = build(setting, **changes, checkpoint=checkpoint).train()
     weights = list(model.parameters())
@@ -315,7 +315,7 @@ def depths(setting: Setting, on_step: Callable[[float], None]) -> Answer:
 
 
 def _memory_table(peaks: dict[str, float]) -> str:
-    """Return a table of peaks in MB, and of what share of the plain one's they are."""
+    """Return a table of peaks in MB and as fractions of the plain implementation's."""
     return table(
         ("", "MB", "fraction of plain"),
         [(way, number(value), number(value / peaks[PLAIN])) for way, value in peaks.items()],
@@ -333,7 +333,7 @@ QUESTIONS = {
 
 
 def steps_of(question: str, repeats: int) -> int:
-    """Return how many runs a question takes."""
+    """Return the number of runs that a question takes."""
     return {
         "inference": len(SEPARATIONS) * (1 + repeats),
         "peak": len(SEPARATIONS),
@@ -345,7 +345,7 @@ def steps_of(question: str, repeats: int) -> int:
 
 
 def summary(rows: list[tuple[str, float, float]]) -> str:
-    """Return the table of the plain implementation's figures beside the model's."""
+    """Return the table of the plain implementation's and the model's figures."""
     return table(("", "plain", "TISDiSS"), [(w, number(p), number(o)) for w, p, o in rows])
 
 
@@ -362,15 +362,15 @@ def main() -> None:
 
 
 def _answer(args: argparse.Namespace) -> None:
-    """Answer the questions, print the tables, and write them where that is wanted."""
+    """Answer the questions, print the tables, and write them to the page, if given."""
     setting = Setting(args.config, args.seconds, args.repeats, args.device)
     device = torch.device(args.device)
-    # a core takes minutes for what `depths` asks, and benchmarks/separators.py tells it
+    # `depths` takes minutes on a CPU, and benchmarks/separators.py measures it as well
     usual = [name for name in QUESTIONS if name != "depths" or device.type == "cuda"]
     wanted = args.only or usual
     total = sum(steps_of(name, args.repeats) for name in wanted)
     rows, details = [], []
-    from run_progress import RunProgress  # here, because it needs the command line's packages
+    from run_progress import RunProgress  # deferred: needs the command line's packages
 
     with RunProgress.shown(total, "speed") as progress:
         for name in wanted:

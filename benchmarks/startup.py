@@ -1,10 +1,10 @@
-"""How long commands take from start to end on little audio: mostly imports.
+"""Measure how long commands take from start to end on a little audio: mostly imports.
 
     python benchmarks/startup.py --page docs/performance.md
 
-times processes of their own, in turn: warm, with their files in memory, and cold, from the disk.
-For that the page cache of the machine is dropped before each of them, which only root may do;
-otherwise there are no cold times. The unit is ``python -c "import torch"`` in the same state.
+times separate processes, by turns: warm, with their files in memory, and cold, reading from disk.
+For cold times the machine's page cache is dropped before each process, which needs root; without
+it there are none. The unit is ``python -c "import torch"`` in the same state.
 """
 
 import argparse
@@ -37,7 +37,7 @@ UNIT = "`import torch`"
 
 
 def commands(folder: Path) -> dict[str, list[str]]:
-    """Return what is timed, by name, as arguments of Python; results go to a folder."""
+    """Return name -> arguments of Python of the timed programs; their results go to ``folder``."""
     (recording,) = (example() / "mix").glob("*.wav")
     model = bundled_model()
     separated, swept = str(folder / "separated"), str(folder / "sweep")
@@ -54,7 +54,7 @@ def commands(folder: Path) -> dict[str, list[str]]:
 
 
 def run(arguments: list[str], threads: int) -> None:
-    """Run a program of Python's ``-c`` in a process of its own.
+    """Run a program given to Python's ``-c`` in a new process.
 
     Raises:
         TisdissError: it failed.
@@ -64,12 +64,12 @@ def run(arguments: list[str], threads: int) -> None:
         [sys.executable, "-c", *arguments], capture_output=True, text=True, env=environment
     )
     if done.returncode:
-        *_, reason = done.stderr.strip().splitlines() or ["it said nothing"]
+        *_, reason = done.stderr.strip().splitlines() or ["no message"]
         raise TisdissError(f"{' '.join(arguments)}: failed: {reason}")
 
 
 def drop_page_cache() -> bool:
-    """Let files come from the disk when they are read next; say whether that is allowed here."""
+    """Drop the page cache, so that files are read from disk; return whether that is allowed."""
     os.sync()
     try:
         PAGE_CACHE.write_text("1")
@@ -84,13 +84,13 @@ def times(
     prepare: Callable[[], object],
     on_step: Callable[[float], None],
 ) -> dict[str, float]:
-    """Return the median seconds of each program; they take turns.
+    """Return the median seconds of each program; programs take turns.
 
     Args:
         programs: by name.
         args: the benchmark's.
-        prepare: called before each, untimed.
-        on_step: called after each, with 1.
+        prepare: called before each run, untimed.
+        on_step: called after each run, with 1.
     """
     found: dict[str, list[float]] = {name: [] for name in programs}
     for _ in range(args.repeats):
@@ -102,7 +102,7 @@ def times(
 
 
 def report(warm: Mapping[str, float], cold: Mapping[str, float] | None) -> str:
-    """Return the table of seconds and ratios to the unit, and a line where nothing is cold."""
+    """Return the table of seconds and ratios to the unit, and a line if there are no cold times."""
     states = {"warm": warm} | ({"cold": cold} if cold else {})
     header = ["", *(f"{state}, {what}" for state in states for what in ("s", "ratio"))]
     rows = [
@@ -123,7 +123,7 @@ def main(argv: list[str] | None = None) -> None:
     arguments.set_defaults(repeats=3)
     args = arguments.parse_args(argv)
     if args.device != "cpu":
-        raise TisdissError(f"--device {args.device}: this is about CPUs")
+        raise TisdissError(f"--device {args.device}: measures CPUs only")
     begin(args.threads, args.device)
     check_page(args.page, SECTION)
     with tempfile.TemporaryDirectory() as name:

@@ -1,15 +1,15 @@
-"""How much audio a training gets through on a CPU, and how near that is to what the CPU can do.
+"""Measure how much audio a training processes on a CPU, compared with what the CPU can do.
 
     python benchmarks/training.py                    # the configurations trained on CPUs here
     python benchmarks/training.py --compile          # torch.compile too, which takes minutes
     python benchmarks/training.py --config conf/train_small.yaml --batch 1
 
-Whole steps are timed, as the trainer takes them: ESPnet's model with its loss at every depth, the
-gradient, its clipping, and the configuration's optimiser. What makes a step faster is added one by
-one, each in processes of its own, because what is set for a process's memory stays. The share of
-the matrix product is that of the multiply-adds that a large product of the same precision gets done
-in the same time, with all threads, in the same run; a step's are those of its convolutions, matrix
-products and attention, in both directions.
+Complete steps are timed, as in the trainer: ESPnet's model with its loss at every depth, the
+gradient, its clipping, and the configuration's optimiser. Measures that make a step faster are
+added one by one, each in new processes, because a process's memory settings cannot be undone. The
+share of the matrix product compares the step's multiply-adds (convolutions, matrix products and
+attention, forward and backward) with those that a large product of the same precision does in the
+same time, with all threads, in the same run.
 """
 
 import argparse
@@ -60,14 +60,14 @@ DEPTHS = (2, 4, 6)
 
 @dataclass(frozen=True)
 class Way:
-    """What is done for the speed of a training.
+    """A way to train faster.
 
     Attributes:
         name: in the tables.
         keeps_memory: whether freed memory stays with the process.
         dtype: the separator's ``training_dtype``.
-        shares: whether several processes, of a thread each where the batch has as many mixtures,
-            have a share of the batch; else one process has all threads.
+        shares: whether several processes share the batch, one thread each if the batch has enough
+            mixtures; otherwise one process has all threads.
         compiles: whether ``torch.compile`` fuses the blocks.
     """
 
@@ -78,7 +78,7 @@ class Way:
     compiles: bool = False
 
 
-# each adds something to the one before
+# each adds something to the previous one
 WAYS = (
     Way("float32, freed memory returned", keeps_memory=False, dtype="float32", shares=False),
     Way("+ freed memory kept", dtype="float32", shares=False),
@@ -110,21 +110,21 @@ class Setting:
 
     @property
     def rate(self) -> int:
-        """Samples per second."""
+        """Return the sample rate in Hz."""
         return self.config["separator_conf"].get("sample_rate", 8000)
 
     @property
     def n_re(self) -> int:
-        """The configuration's own depth."""
+        """Return the configuration's depth."""
         return self.config["separator_conf"].get("reconstructor_repeat_times", 6)
 
     def processes(self, way: Way) -> int:
-        """Return how many processes train in a way: no more than there are mixtures."""
+        """Return the number of processes that train, at most one for each mixture."""
         return min(self.threads, self.batch) if way.shares else 1
 
 
 def read_setting(path: Path, args: argparse.Namespace) -> Setting:
-    """Return what a configuration trains on, but for what the command line says otherwise."""
+    """Read the conditions of a configuration's training; the command line overrides them."""
     config = read_config(path)
     rate = config["separator_conf"].get("sample_rate", 8000)
     seconds = args.seconds or config.get("mixing_conf", {}).get("seconds")
@@ -143,7 +143,7 @@ def read_setting(path: Path, args: argparse.Namespace) -> Setting:
 
 
 def build(setting: Setting, way: Way, n_re: int) -> tuple[nn.Module, torch.optim.Optimizer]:
-    """Return ESPnet's model of a configuration, ready to train, and its optimiser."""
+    """Build ESPnet's model of a configuration and its optimiser."""
     options = {
         "training_dtype": way.dtype,
         "compile": way.compiles,
@@ -163,7 +163,7 @@ def build(setting: Setting, way: Way, n_re: int) -> tuple[nn.Module, torch.optim
 
 
 def batch_of(setting: Setting, rank: int, processes: int) -> dict[str, Tensor]:
-    """Return a process's share of a batch, as ESPnet gives it to its model."""
+    """Return a process's share of a batch, as ESPnet passes it to its model."""
     mine = range(setting.batch)[rank::processes]
     sources = [
         [speech_shaped_noise(setting.seconds, setting.rate, 2 * item + j) for item in mine]
@@ -179,7 +179,7 @@ def batch_of(setting: Setting, rank: int, processes: int) -> dict[str, Tensor]:
 
 
 def training_step(setting: Setting, way: Way, n_re: int, rank: int) -> Callable[[], None]:
-    """Return a function that takes a step of one process of a way."""
+    """Return a function that runs one step of one of the processes."""
     processes = setting.processes(way)
     model, optimizer = build(setting, way, n_re)
     weights = list(model.parameters())
@@ -199,7 +199,7 @@ def training_step(setting: Setting, way: Way, n_re: int, rank: int) -> Callable[
 
 
 def time_steps(rank: int, setting: Setting, way: Way, n_re: int, folder: str) -> None:
-    """Take the steps of one process; the first one writes what they take to ``folder``."""
+    """Run the steps of one process; the first process writes their times to ``folder``."""
     processes = setting.processes(way)
     begin(setting.threads // processes, "cpu")
     if way.keeps_memory:
@@ -209,7 +209,7 @@ def time_steps(rank: int, setting: Setting, way: Way, n_re: int, folder: str) ->
             "gloo", f"file://{folder}/rendezvous", world_size=processes, rank=rank
         )
     run = training_step(setting, way, n_re, rank)
-    run()  # kernels are chosen, and compiled, in a first step
+    run()  # the first step chooses and compiles kernels
     seconds = [seconds_of(run)[0] for _ in range(setting.repeats)]
     if rank == 0:
         Path(folder, "seconds").write_text(json.dumps(statistics.median(seconds)))
@@ -245,7 +245,7 @@ def step_macs(setting: Setting, n_re: int) -> float:
 
 
 def feeding_seconds(setting: Setting) -> float | None:
-    """Return the seconds in which one process makes the mixtures of a step; None: it makes none."""
+    """Return the seconds that one process takes to make a step's mixtures; None: it makes none."""
     if not setting.config.get("mixing_conf"):
         return None
     with tempfile.TemporaryDirectory() as folder:
@@ -256,7 +256,7 @@ def feeding_seconds(setting: Setting) -> float | None:
             rate=setting.rate,
             seed=0,
             batch_size=setting.batch,
-            num_iters=1 + 8 * setting.repeats,  # they differ more than steps do
+            num_iters=1 + 8 * setting.repeats,  # these times vary more than steps do
             collate=CommonCollateFn(),
         )
         batches = iter(factory.build_iter(1))
@@ -271,7 +271,7 @@ def feeding_seconds(setting: Setting) -> float | None:
 def answer(
     setting: Setting, ways: Sequence[Way], depths: Sequence[int], on_step: Callable[[float], None]
 ) -> str:
-    """Time a configuration's training in each way, and at each depth in the fastest usual one."""
+    """Time a configuration's training in each way, and by depth in the fastest uncompiled one."""
     products = {"float32": teraflop(), "bfloat16": teraflop(torch.bfloat16)}
 
     def row(name: str, way: Way, n_re: int, seconds: float) -> tuple[str, ...]:
@@ -324,10 +324,10 @@ def main() -> None:
     arguments.add_argument("--seconds", type=float, help="of each mixture [the configuration's]")
     arguments.add_argument("--batch", type=count, help="mixtures in a step [the configuration's]")
     arguments.add_argument("--depths", type=count, nargs="+", help="repetitions N_re [2 4 6]")
-    arguments.add_argument("--compile", action="store_true", help="torch.compile as well")
+    arguments.add_argument("--compile", action="store_true", help="measure torch.compile, too")
     args = arguments.parse_args()
     if args.device != "cpu":
-        raise TisdissError(f"--device {args.device}: this is about CPUs")
+        raise TisdissError(f"--device {args.device}: measures CPUs only")
     begin(args.threads, args.device)
     partial = [f"--{name}" for name in ("config", "seconds", "batch", "depths") if vars(args)[name]]
     check_page(args.page, SECTION, partial)
@@ -335,7 +335,7 @@ def main() -> None:
 
 
 def _answer(args: argparse.Namespace) -> None:
-    """Time the trainings, print the tables, and write them where that is wanted."""
+    """Time the trainings, print the tables, and write them to the page, if given."""
     settings = [read_setting(path, args) for path in args.config or CONFIGS]
     ways = (*WAYS, COMPILED) if args.compile else WAYS
     depths = args.depths or DEPTHS

@@ -1,1 +1,1 @@
-"""What benchmarks/gpu.sh measures: steps that need PyTorch, numpy and a few small packages."""
+"""The steps of benchmarks/gpu.sh, which need PyTorch, numpy and a few small packages."""

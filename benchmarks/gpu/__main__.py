@@ -1,4 +1,4 @@
-"""All steps within so many minutes; see benchmarks/gpu.sh."""
+"""Run all steps within a number of minutes; see benchmarks/gpu.sh."""
 
 import argparse
 import os
@@ -13,15 +13,15 @@ from measuring import ROOT
 from gpu.sizes import Sizes, sizes_of
 from gpu.steps import Outcome, run_step, write_outcomes
 
-# shares of the time; what a step leaves, the training gets
+# shares of the time; the training gets what the other steps leave
 SHARES = {"correctness": 0.2, "inference": 0.18, "training": 0.2}
-CORPUS_S = 240.0  # to unpack a corpus, meanwhile
-# kept for begin and end of the training, and least for it
+CORPUS_S = 240.0  # for unpacking the corpus, meanwhile
+# reserved for start and end of the training; minimum for it
 START_S, END_S, LEAST_S = 20.0, 10.0, 10.0
 
 
 def run(args: argparse.Namespace) -> list[Outcome]:
-    """Run the steps, one after the other; only the corpus is unpacked meanwhile."""
+    """Run the steps one after the other, while the corpus is unpacked."""
     args.out.mkdir(parents=True, exist_ok=True)
     outcomes: list[Outcome] = []
     deadline = args.began + 60 * args.minutes
@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> list[Outcome]:
         write_outcomes(args.out, outcomes)
 
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(1) as pool:
-        # kernels that one step has compiled serve the others
+        # the steps share compiled kernels
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path(folder, "compiled")))
         bank = Path(folder, "bank")
         unpacking: Future[Outcome] | None = None
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> list[Outcome]:
 
 
 def _training_seconds(left: float, sizes: Sizes) -> float:
-    """Return how long to train, of the time that is left: begin and end take some of it."""
+    """Return the seconds of training in the time that is left, without its start and end."""
     return min(sizes.most_fit_s, max(LEAST_S, left - START_S - END_S))
 
 
@@ -69,7 +69,7 @@ def main() -> None:
     arguments.add_argument("--minutes", type=float, default=10.0, help="for all [%(default)g]")
     arguments.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     arguments.add_argument("--corpus", type=Path, help="packed by pack_corpus.py [noise]")
-    arguments.add_argument("--init", type=Path, help="weights that the training goes on from")
+    arguments.add_argument("--init", type=Path, help="weights to start the training from")
     arguments.add_argument("--began", type=float, default=time.time(), help=argparse.SUPPRESS)
     args = arguments.parse_args()
     for path in (args.corpus, args.init):

@@ -1,4 +1,4 @@
-"""Outputs and gradients against float64 on the CPU, in every precision; and what must not wait."""
+"""Outputs and gradients in every precision against float64 on the CPU; synchronisation."""
 
 from collections.abc import Callable
 from functools import partial
@@ -24,7 +24,7 @@ from gpu.sizes import (
     step_arguments,
 )
 
-# largest difference allowed, over the largest number: of outputs, and of the gradient
+# tolerances relative to the largest value: of outputs, and of the gradient
 BOUNDS = {
     "float32": (1e-4, 1e-3),
     "tf32": (3e-2, 5e-2),
@@ -36,7 +36,7 @@ OUTPUTS, GRADIENTS = "Outputs", "Gradients"
 
 
 class Case:
-    """A separator and an input, with what float64 makes of them on the CPU.
+    """A separator and an input, with the float64 result of the CPU.
 
     Args:
         name: of the model.
@@ -77,7 +77,7 @@ def gradient_of(model: TISDiSSSeparator, x: Tensor) -> Tensor:
     model.reconstructor_repeat_times = TRAINED_DEPTH
     estimates, _, _ = model(x, None)
     torch.stack(estimates).abs().square().mean().backward()
-    # what no loss reaches has none
+    # weights that no loss reaches have none
     grads = [p.grad.flatten() for p in model.parameters() if p.grad is not None]
     return torch.cat(grads).cpu()
 
@@ -109,12 +109,12 @@ def compare(report: Report, case: Case, way: str, compiled: bool) -> None:
         return judged(found, expected, BOUNDS[way][1])
 
     report.measure(OUTPUTS, names, outputs)
-    if way != "float16":  # no training computes in it
+    if way != "float16":  # not used for training
         report.measure(GRADIENTS, names, gradients)
 
 
 def against_plain(case: Case) -> dict[str, Any]:
-    """Compare the reference itself with the plain implementation."""
+    """Compare the reference result with the plain implementation."""
     plain = PlainTISDiSS(case.reference.config, case.reference.state_dict())
     expected = plain(case.x, DEEPEST)[-1]  # (b, j, t, f)
     found = depths_of(case.reference, case.x, None, DEEPEST)[-1]
@@ -122,7 +122,7 @@ def against_plain(case: Case) -> dict[str, Any]:
 
 
 def lengths(case: Case, way: str, frames: int) -> dict[str, Any]:
-    """Compare an input of some length, in one precision."""
+    """Compare an input of another length, in one precision."""
     x = case.x[:, :frames]
     expected = depths_of(case.reference, x, None, 2)
     with precision(way, case.sizes.device):
@@ -146,7 +146,7 @@ def padding(case: Case, way: str) -> dict[str, Any]:
 
 
 def many_rows(device: str, dtype: torch.dtype) -> dict[str, Any]:
-    """Compare fused attention of more rows than CUDA's grid takes with that of each half."""
+    """Compare fused attention over more rows than a CUDA grid holds with that of each half."""
     torch.manual_seed(0)
     q, k, v = torch.randn(3, MOST_ROWS + 9, 1, 8, 16).to(device, dtype).unbind()
     found = fused_attention(q, k, v, None, 0.0)
@@ -156,10 +156,10 @@ def many_rows(device: str, dtype: torch.dtype) -> dict[str, Any]:
 
 
 def no_waiting(case: Case, lengths: Tensor | None, train: bool) -> dict[str, Any]:
-    """Run forward so that CUDA refuses to wait for the GPU."""
+    """Run forward with CUDA set to refuse synchronisation."""
     x = case.there(case.x.repeat(2, 1, 1))
     case.model.train(train)
-    case.model(x, lengths)  # what is set up once may wait
+    case.model(x, lengths)  # one-time initialisation may synchronise
     if case.sizes.device == "cuda":
         torch.cuda.set_sync_debug_mode("error")
     try:
@@ -183,7 +183,7 @@ def graph(case: Case) -> dict[str, Any]:
 
 
 def capture(run: Callable[[], Any]) -> tuple[torch.cuda.CUDAGraph, Any]:
-    """Return a CUDA graph of a run, which is warmed up first, and the result that it fills."""
+    """Warm up a run and capture it as a CUDA graph; return the graph and its output."""
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
@@ -197,7 +197,7 @@ def capture(run: Callable[[], Any]) -> tuple[torch.cuda.CUDAGraph, Any]:
 
 
 def few_graphs(case: Case) -> dict[str, Any]:
-    """Count what is compiled for several lengths and depths."""
+    """Count compilations over several lengths and depths."""
     counters.clear()
     with torch.no_grad():
         for frames in range(case.x.shape[1] - 4, case.x.shape[1] + 1):
@@ -205,7 +205,7 @@ def few_graphs(case: Case) -> dict[str, Any]:
                 case.model.reconstructor_repeat_times = n_re
                 case.model.eval()(case.there(case.x[:, :frames]), None)
     found = counters["stats"]["unique_graphs"]
-    # two blocks: a graph of the first length, and of any, even and odd where the stride is 2
+    # two blocks: one graph for the first length, then for any, even and odd because of stride 2
     return {"graphs": found, "bound": 8, "passed": found <= 8}
 
 
@@ -232,11 +232,11 @@ def main() -> None:
             for name, given in (("none", None), ("on the CPU", torch.tensor([sizes.frames, 5]))):
                 names = {"model": case.name, "training": str(train).lower(), "lengths": name}
                 run = partial(no_waiting, case, given, train)
-                report.measure("Forward does not wait", names, run)
+                report.measure("Forward does not synchronise", names, run)
         report.measure("CUDA graph", {"model": case.name}, partial(graph, case))
     for dtype in (torch.float32, torch.bfloat16):
         run = partial(many_rows, args.device, dtype)
-        report.measure("More rows than a grid has", {"precision": str(dtype)}, run)
+        report.measure("More rows than a grid holds", {"precision": str(dtype)}, run)
     with compiling(sizes):
         for case in cases:
             case.model.compile_blocks()

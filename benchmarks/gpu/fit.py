@@ -1,7 +1,7 @@
-"""Train the package's model for so many seconds; its weights are on disk from the first minute.
+"""Train the package's model for a number of seconds; weights are saved from the first minute on.
 
-The recipe's learning rate and depth go by the share of the time that is over, not by steps. What
-is written: model.pth with ESPnet's names, which fits the recipe's configuration, and config.yaml.
+The recipe's learning rate and depth follow the elapsed share of the time instead of steps. The
+output is model.pth, with ESPnet's names and for the recipe's configuration, and config.yaml.
 """
 
 import json
@@ -31,12 +31,12 @@ from gpu.report import Report
 from gpu.sizes import DEFAULT, Sizes, begin_step, compiling, precision, step_arguments
 from gpu.training import STEPS
 
-MOST_STEPS = 50_000  # more than fit the time
+MOST_STEPS = 50_000  # more than the time allows
 VALIDATED = 32
 EVERY_S = 60.0
-# Larger batches bear larger steps: by the root of the ratio, up to this.
+# The learning rate grows with the square root of the batch size, up to this factor.
 LARGEST_STEP = 2.0
-# A trained model goes on at less than the rate that it began at.
+# A trained model continues at a fraction of the initial learning rate.
 CONTINUED_STEP = 0.5
 
 
@@ -47,9 +47,9 @@ class Fit:
     Attributes:
         config: of the recipe.
         sizes: of the device.
-        seconds: that it lasts.
+        seconds: duration.
         out: folder of the weights.
-        init: weights to go on from; None: from the start.
+        init: weights to start from; None: random weights.
     """
 
     config: dict[str, Any]
@@ -59,7 +59,7 @@ class Fit:
     init: Path | None
 
     def depth(self, share: float) -> int:
-        """Return N_re when a share of the time is over."""
+        """Return N_re after a share of the time."""
         if self.init is not None:
             return max(self.config["depth_schedule"].values())
         epoch = 1 + share * self.config["max_epoch"]
@@ -67,7 +67,7 @@ class Fit:
         return schedule[max(first for first in schedule if first <= epoch)]
 
     def rate(self, share: float) -> float:
-        """Return the learning rate when a share of the time is over."""
+        """Return the learning rate after a share of the time."""
         stages, largest = self.config["scheduler_conf"], self.config["optim_conf"]["lr"]
         largest *= min(LARGEST_STEP, (self.sizes.fit_batch / self.config["batch_size"]) ** 0.5)
         if self.init is not None:
@@ -81,13 +81,13 @@ class Fit:
 
 
 def read_recipe(sizes: Sizes, out: Path) -> dict[str, Any]:
-    """Return the recipe's configuration, with the fastest way that was measured before."""
+    """Return the recipe's configuration with the options of the fastest measured step."""
     options = {"training_dtype": "bfloat16"} | fastest_way(out)
     return sizes.config(DEFAULT, **options)
 
 
 def fastest_way(out: Path) -> dict[str, Any]:
-    """Return the separator's options of the fastest training step that was measured."""
+    """Return the separator's options of the fastest measured training step."""
     try:
         tables = json.loads((out / "training.json").read_text())["tables"]
     except (OSError, ValueError):
@@ -103,10 +103,10 @@ def fastest_way(out: Path) -> dict[str, Any]:
 
 
 def together(items: Sequence[tuple[str, Mapping[str, np.ndarray]]]) -> np.ndarray:
-    """Return mixtures and sources (3, b, n) of what :class:`MixtureIterFactory` draws.
+    """Stack the mixtures and sources that :class:`MixtureIterFactory` draws: (3, b, n).
 
-    As an array, which processes send through a pipe: tensors need shared memory, of which a
-    container may have little.
+    An array, because processes send it through a pipe; tensors would need shared memory, which may
+    be scarce in a container.
     """
     names = ("speech_mix", "speech_ref1", "speech_ref2")
     return np.stack([[signals[name] for _, signals in items] for name in names])
@@ -118,7 +118,7 @@ def batches(fit: Fit, mixing: MixingConfig, rate: int) -> Iterator[Tensor]:
     factory = MixtureIterFactory(
         mixing,
         rate=rate,
-        seed=int(time.time()),  # a second run hears other mixtures
+        seed=int(time.time()),  # a second run draws other mixtures
         batch_size=fit.sizes.fit_batch,
         num_iters=MOST_STEPS,
         collate=together,
@@ -129,11 +129,11 @@ def batches(fit: Fit, mixing: MixingConfig, rate: int) -> Iterator[Tensor]:
 
 
 class Validation:
-    """Fixed mixtures of speakers that are held out.
+    """Fixed mixtures of held-out speakers.
 
     Args:
-        mixing: how they are drawn.
-        device: where.
+        mixing: of the drawing.
+        device: of the tensors.
     """
 
     def __init__(self, mixing: MixingConfig, device: str):
@@ -147,7 +147,7 @@ class Validation:
         measure = SISNR()
         mix, first, second = self.signals
         model.eval()
-        # without compiling anew for what is done once a minute
+        # not worth another compilation once a minute
         eager = torch.compiler.set_stance("force_eager")
         with eager, torch.no_grad(), precision("float32", mix.device.type):
             one, two = model(mix)
@@ -158,7 +158,7 @@ class Validation:
 
 
 def train(fit: Fit, bank: Path, report: Report) -> None:
-    """Train until the time is over."""
+    """Train until the time is up."""
     began = started = time.monotonic()
     options = {"bank": str(bank), "seconds": fit.sizes.train_seconds}
     mixing = MixingConfig.from_options(fit.config["mixing_conf"] | options)
@@ -189,10 +189,10 @@ def train(fit: Fit, bank: Path, report: Report) -> None:
         bad += ~norm.isfinite()
         steps += 1
         if steps % 20 == 0:
-            loss.item()  # no further ahead of the GPU than this
+            loss.item()  # how far the CPU may run ahead of the GPU
         if steps == 1:
             loss.item()
-            # kernels were compiled: the rate and the depth begin to change now
+            # kernels are compiled: learning rate and depth follow the time from now on
             started = time.monotonic()
             left = max(1.0, began + fit.seconds - started)
         now = time.monotonic()
@@ -200,7 +200,7 @@ def train(fit: Fit, bank: Path, report: Report) -> None:
             row = _row(fit, losses, now - began, share, steps, waited, int(bad))
             _save(fit, model, validation, report, row)
             losses, written = [], time.monotonic()
-    if not losses:  # they were written with the last step
+    if not losses:  # already written with the last step
         return
     row = _row(fit, losses, time.monotonic() - began, 1.0, steps, waited, int(bad))
     _save(fit, model, validation, report, row)
@@ -244,9 +244,9 @@ def _save(
 def main() -> None:
     """Run the command line."""
     arguments = step_arguments(__doc__)
-    arguments.add_argument("--seconds", type=float, required=True, help="that it lasts")
+    arguments.add_argument("--seconds", type=float, required=True, help="duration")
     arguments.add_argument("--bank", type=Path, help="recordings [noise, for the speed alone]")
-    arguments.add_argument("--init", type=Path, help="weights to go on from")
+    arguments.add_argument("--init", type=Path, help="weights to start from")
     args = arguments.parse_args()
     sizes = begin_step(args)
     config = read_recipe(sizes, args.out)

@@ -1,4 +1,4 @@
-"""Speed and memory of separations: by depth, length and batch, against others and the chip."""
+"""Speed and memory of separation by depth, length and batch, against others and the chip."""
 
 import statistics
 import time
@@ -29,7 +29,7 @@ KINDS = {
 
 
 def repeated(run: Callable[[], Any], least_s: float) -> float:
-    """Return the median seconds of a run, repeated for some time, at least twice."""
+    """Return the median seconds of a run, repeated for a while, at least twice."""
     taken: list[float] = []
     began = time.perf_counter()
     while len(taken) < 2 or time.perf_counter() - began < least_s:
@@ -38,7 +38,7 @@ def repeated(run: Callable[[], Any], least_s: float) -> float:
 
 
 def model_of(name: str, sizes: Sizes, plain: bool = False) -> Pipeline:
-    """Return the full or the default model with random weights, which take as long as others."""
+    """Return the full or the default model with random weights; trained ones take as long."""
     torch.manual_seed(0)
     model = Pipeline(sizes.config(FULL if name == "full" else DEFAULT)).to(sizes.device).eval()
     if plain:
@@ -55,7 +55,7 @@ def mixtures(batch: int, seconds: float, rate: int, device: str) -> Tensor:
 def cost(model: Pipeline, waves: Tensor, rate: int, way: str, sizes: Sizes) -> dict[str, Any]:
     """Return the columns of a separation: its time and its memory."""
     with torch.inference_mode(), precision(way, sizes.device):
-        model(waves)  # kernels are chosen
+        model(waves)  # the first run chooses kernels
         with PeakMemory(sizes.device) as memory:
             model(waves)
         taken = repeated(lambda: model(waves), sizes.timed_s)
@@ -128,7 +128,7 @@ def throughput(report: Report, sizes: Sizes) -> None:
 
 
 def graphed(name: str, sizes: Sizes) -> dict[str, Any]:
-    """Time the separator on a fixed input, as it is and as a CUDA graph."""
+    """Time the separator on a fixed input, directly and as a CUDA graph."""
     model = model_of(name, sizes)
     waves = mixtures(1, sizes.seconds, RATES[name], sizes.device)
     with torch.inference_mode(), precision("bfloat16", sizes.device):
@@ -153,7 +153,7 @@ def compiled(name: str, sizes: Sizes) -> dict[str, Any]:
     began = time.perf_counter()
     with compiling(sizes):
         found = cost(model, waves, RATES[name], "bfloat16", sizes)
-    return found | {"with compiling, s": time.perf_counter() - began}
+    return found | {"first run, s": time.perf_counter() - began}
 
 
 def shares(name: str, way: str, sizes: Sizes) -> dict[str, Any]:
@@ -171,7 +171,7 @@ def shares(name: str, way: str, sizes: Sizes) -> dict[str, Any]:
     times = dict.fromkeys((*KINDS, "rest"), 0.0)
     for event in profiler.key_averages():
         if sizes.device == "cuda":
-            if not event.key.startswith("aten::"):  # the kernels, which their operators count
+            if not event.key.startswith("aten::"):  # kernels; their operators count them already
                 continue
             own = event.self_device_time_total
         else:
@@ -182,7 +182,7 @@ def shares(name: str, way: str, sizes: Sizes) -> dict[str, Any]:
         times[kind or "rest"] += own
     total = sum(times.values())
     if not total:
-        raise RuntimeError("the profiler found no time")
+        raise RuntimeError("the profiler recorded no time")
     return {
         "ms": 1e3 * taken,
         "in kernels, ms": total / 1e3,

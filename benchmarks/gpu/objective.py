@@ -1,4 +1,4 @@
-"""The recipes' loss and step of training, without the packages that ESPnet's loss imports."""
+"""The recipes' loss and training step, without the packages that ESPnet's loss imports."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -14,7 +14,7 @@ class SISNR(TimeDomainLoss):
     """ESPnet's ``si_snr``: the negative scale-invariant SNR in dB.
 
     Args:
-        clamp_db: no estimate counts as better or worse than this; None: no bound.
+        clamp_db: bound of the SI-SNR in both directions; None: no bound.
     """
 
     def __init__(self, clamp_db: float | None = None):
@@ -49,7 +49,7 @@ def optimiser(config: Mapping[str, Any], model: nn.Module) -> torch.optim.AdamW:
 def training_step(
     config: Mapping[str, Any], model: nn.Module, optimizer: torch.optim.Optimizer
 ) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """Return a function of a mixture (b, n) and its sources (j, b, n): a step, without waiting.
+    """Return a step as a function of mixtures (b, n) and sources (j, b, n), without synchronising.
 
     It returns the loss and the norm of the gradient, on the device.
     """
@@ -60,9 +60,9 @@ def training_step(
         optimizer.zero_grad()
         loss.backward()
         norm = nn.utils.clip_grad_norm_(weights, config["grad_clip"])
-        # a step that has overflowed leaves the weights nearly as they are
+        # after an overflow the step hardly changes the weights
         for weight in weights:
-            if weight.grad is not None:  # a layer that is never run
+            if weight.grad is not None:  # layers that are never run have none
                 weight.grad.nan_to_num_(0.0, 0.0, 0.0)
         optimizer.step()
         return loss.detach(), norm

@@ -1,7 +1,7 @@
 """A model's encoder, separator and decoder, run as ESPnet's model runs them.
 
-ESPnet's task imports every encoder, separator and loss, and with them packages of several hundred
-megabytes. Here the modules of one configuration are imported alone; parameters have the same names.
+ESPnet's task imports every encoder, separator and loss, and with them several hundred megabytes of
+packages. This module imports those of one configuration only; parameters have the same names.
 """
 
 import importlib
@@ -51,17 +51,17 @@ class Pipeline(nn.Module):
         """Separate ``waves`` (b, n); in training mode return every supervised depth's (b, n)."""
         if self.normalises:
             waves = waves / waves.std(1, keepdim=True)
-        lengths = torch.full((len(waves),), waves.shape[1])  # on the CPU: nothing to wait for
+        lengths = torch.full((len(waves),), waves.shape[1])  # on the CPU, to avoid synchronisation
         features, frames = self.encoder(waves, lengths)
         estimates, _, _ = self.separator(features, frames)
         return [self.decoder(estimate, lengths)[0] for estimate in estimates]
 
 
 class PlainSeparator(nn.Module):
-    """The plain implementation with a separator's weights, in its place.
+    """The plain implementation in place of a separator, with the separator's weights.
 
     Args:
-        separator: a TISDiSS with the published front end, every depth of which is supervised.
+        separator: a TISDiSS with the published front end and a loss at every depth.
     """
 
     def __init__(self, separator: nn.Module):
@@ -69,7 +69,7 @@ class PlainSeparator(nn.Module):
         self.inner = separator
 
     def forward(self, input: Tensor, ilens: Tensor) -> tuple[list[Tensor], Tensor, dict]:
-        """Separate as the separator does; there must be no padding."""
+        """Separate as the separator does; padding is not supported."""
         inner = self.inner
         weights = {**dict(inner.named_parameters()), **dict(inner.named_buffers())}
         with input.device:

@@ -16,12 +16,12 @@ from espnet2_tisdiss.errors import first_line
 
 
 class Report:
-    """Tables of rows, on disk from the first row on.
+    """Tables that are saved after every row.
 
     Args:
         out: folder of the results.
-        step: whose they are: the files' name.
-        device: that is measured, cpu or cuda.
+        step: name of the step and of the files.
+        device: cpu or cuda.
     """
 
     def __init__(self, out: Path, step: str, device: str):
@@ -31,7 +31,7 @@ class Report:
         self.tables: dict[str, list[dict[str, Any]]] = {}
 
     def add(self, title: str, row: dict[str, Any]) -> None:
-        """Add a row, by column, to a table, and write all tables."""
+        """Add a row (column -> value) to a table, and write all tables."""
         self.tables.setdefault(title, []).append(row)
         content = {"machine": self.machine, "tables": self.tables}
         write_atomically(self._path.with_suffix(".json"), json.dumps(content, indent=1).encode())
@@ -42,10 +42,10 @@ class Report:
     def measure(
         self, title: str, names: dict[str, Any], run: Callable[[], dict[str, Any]]
     ) -> dict[str, Any]:
-        """Add the row that a run gives, or its error, and return it."""
+        """Add the row that a run returns, or its error; return the row."""
         try:
             found = run()
-        except Exception as error:  # the other rows are worth having
+        except Exception as error:  # the other rows are still useful
             logging.exception("%s: %s", title, names)
             found = {"error": f"{type(error).__name__}: {first_line(error)}"}
         gc.collect()

@@ -1,4 +1,4 @@
-"""What the steps measure on a GPU, and much smaller on a CPU, which shows that they run."""
+"""Sizes of the measurements: on a GPU, and much smaller on a CPU, as a dry run."""
 
 import argparse
 import contextlib
@@ -34,20 +34,20 @@ class Sizes:
     Attributes:
         device: cpu or cuda.
         options: of the separators, in place of the configurations'.
-        frames: of the spectra that are compared.
-        seconds: of the mixture that is separated where the length is not in question.
-        depths: N_re that are timed.
+        frames: of the compared spectra.
+        seconds: of the separated mixture where the length does not vary.
+        depths: timed values of N_re.
         batches: pairs of mixtures at once and their seconds.
         timed_s: seconds for which a run is repeated.
-        gemm: rows of the square matrices that tell the chip's rate.
-        copied: bytes of the copy that tells its bandwidth.
+        gemm: rows of the square matrices whose product measures the chip's rate.
+        copied: bytes of the copy that measures its bandwidth.
         train_batch: mixtures of a training step.
         train_seconds: of each.
-        most_batch: the search for the largest batch ends here.
+        most_batch: upper limit of the search for the largest batch.
         fit_batch: mixtures of a step of the long training.
-        workers: processes that mix for it; None: one less than there are cores.
-        most_fit_s: the long training lasts no longer.
-        rivals: of ESPnet's separators those that are measured, at their full size.
+        workers: processes that mix for it; None: one less than the number of cores.
+        most_fit_s: longest duration of the long training.
+        rivals: ESPnet's separators to measure, at their full size.
     """
 
     device: str
@@ -124,10 +124,10 @@ def step_arguments(description: str | None) -> argparse.ArgumentParser:
 
 
 def begin_step(args: argparse.Namespace) -> Sizes:
-    """Make this process ready for a step and return its sizes."""
+    """Prepare this process for a step and return its sizes."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     begin(1 if args.device == "cpu" else torch.get_num_threads(), args.device)
-    torch.set_default_device(None)  # the steps name the device, or mean the CPU
+    torch.set_default_device(None)  # the steps name the device or use the CPU
     return sizes_of(args.device)
 
 
@@ -147,7 +147,7 @@ def precision(name: str, device: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def compiling(sizes: Sizes) -> Iterator[None]:
-    """Let ``torch.compile`` write kernels for a GPU; on a CPU, which takes minutes, do not."""
+    """Let ``torch.compile`` generate kernels on a GPU; on a CPU that would take minutes."""
     if sizes.device == "cuda":
         yield
     else:

@@ -1,4 +1,4 @@
-"""Steps in processes of their own, each with a time limit, none of which stops the others."""
+"""Steps in separate processes, each with a time limit; a failing step does not stop the others."""
 
 import json
 import os
@@ -13,19 +13,19 @@ from results import table
 
 from espnet2_tisdiss.atomic import write_atomically
 
-GRACE_S = 5.0  # between the request to end and the end
+GRACE_S = 5.0  # between terminating and killing
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a step ended.
+    """The outcome of a step.
 
     Attributes:
         name: of the step.
-        seconds: that it took.
-        code: exit status, minus the signal that ended it; None: it did not start.
-        timed_out: whether it ran past its limit.
-        error: the last line of its log, where it failed.
+        seconds: duration.
+        code: exit status, or minus the signal number; None: it did not start.
+        timed_out: whether it exceeded its limit.
+        error: last line of the log of a failed step.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Outcome:
 
 
 def run_step(name: str, command: Sequence[str], limit_s: float, out: Path) -> Outcome:
-    """Run a step for so many seconds at most; what it says goes to ``<name>.log``."""
+    """Run a step with a time limit; its output goes to ``<name>.log``."""
     began, timed_out, code = time.monotonic(), False, None
     log = out / f"{name}.log"
     with log.open("wb") as file:
@@ -65,11 +65,11 @@ def run_step(name: str, command: Sequence[str], limit_s: float, out: Path) -> Ou
 
 
 def _end(process: subprocess.Popen) -> int:
-    """End a process that may still run, and the processes that it started."""
+    """Stop a process, if it still runs, and the processes that it started."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         try:
             os.killpg(process.pid, number)
-        except ProcessLookupError:  # all of them are gone
+        except ProcessLookupError:  # none is left
             break
         try:
             process.wait(GRACE_S)
@@ -84,7 +84,7 @@ def _last_line(log: Path) -> str:
 
 
 def write_outcomes(out: Path, outcomes: Sequence[Outcome]) -> None:
-    """Write how the steps ended so far."""
+    """Write the outcomes so far."""
     rows = [asdict(outcome) for outcome in outcomes]
     write_atomically(out / "steps.json", json.dumps(rows, indent=1).encode())
     cells = [(o.name, f"{o.seconds:.0f}", o.ending.replace("|", "/")) for o in outcomes]

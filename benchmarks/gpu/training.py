@@ -48,7 +48,7 @@ def step_cost(
             step(sources.sum(0), sources)
 
     began = time.perf_counter()
-    run()  # kernels are chosen, or compiled
+    run()  # the first step chooses or compiles kernels
     first = time.perf_counter() - began
     with PeakMemory(sizes.device) as memory:
         run()
@@ -62,9 +62,9 @@ def step_cost(
 
 
 def largest_batch(name: str, sizes: Sizes, way: tuple[str, str, bool]) -> dict[str, Any]:
-    """Return the largest batch, of a power of two or one and a half of it, that fits.
+    """Return the largest batch that fits, among 1, 2, 3, 4, 6, 8, 12, ...
 
-    Batches whose steps take seconds are large enough.
+    The search stops at a batch whose step takes seconds.
     """
     best: dict[str, Any] = {"mixtures": 0}
     batch = sizes.train_batch
@@ -87,7 +87,7 @@ def largest_batch(name: str, sizes: Sizes, way: tuple[str, str, bool]) -> dict[s
 def measure_step(
     report: Report, name: str, sizes: Sizes, way: tuple[str, str, bool], plain: bool = False
 ) -> None:
-    """Add the row of a way to train."""
+    """Measure one way to train and add its row."""
     checkpoint, dtype, compiles = way
     names = {
         "model": f"{name}, plain" if plain else name,

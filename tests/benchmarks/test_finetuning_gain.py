@@ -64,7 +64,7 @@ def test_no_language_is_in_two_splits(tmp_path, capsys):
 
 
 def test_folders_without_languages_are_refused(tmp_path):
-    with pytest.raises(TisdissError, match="holds no folders of languages"):
+    with pytest.raises(TisdissError, match="has no language folders"):
         foreign_voices.list_words([tmp_path])
     with pytest.raises(TisdissError, match="none: no such folder"):
         foreign_voices.list_words([tmp_path / "none"])

@@ -230,7 +230,7 @@ def test_what_is_packed_fits_and_every_speaker_gives_as_much(bank, tmp_path):
     with pytest.raises(TisdissError, match="0.001 MB are too few"):
         pack_corpus.pack(bank, packed, 12, 0.001, 1)
     packed.write_bytes(b"nothing")
-    with pytest.raises(TisdissError, match="is no packed corpus"):
+    with pytest.raises(TisdissError, match="not a packed corpus"):
         pack_corpus.unpack(packed, tmp_path / "none", 1)
 
 

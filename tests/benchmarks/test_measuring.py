@@ -102,7 +102,7 @@ def test_a_device_that_cannot_be_used_is_told(device):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"), [("a: [", "not YAML: "), ("separator: tcn", "no training configuration")]
+    ("text", "told"), [("a: [", "not YAML: "), ("separator: tcn", "not a training configuration")]
 )
 def test_what_is_no_configuration_is_told(tmp_path, text, told):
     path = tmp_path / "train.yaml"

@@ -21,18 +21,18 @@ PAGE = "<!-- growth-cpu -->\nold\n<!-- /growth-cpu -->\n"
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
-        (["--only", "depth"], "leave --only out"),
-        (["--most", "30"], "leave --most out"),
-        (["--only", "depth", "--most", "30"], "leave --only and --most out"),
+        (["--only", "depth"], "omit --only"),
+        (["--most", "30"], "omit --most"),
+        (["--only", "depth", "--most", "30"], "omit --only and --most"),
     ],
 )
-def test_a_page_is_not_written_from_a_part(tmp_path, monkeypatch, options, told):
+def test_a_page_is_not_written_from_a_part(tmp_path, monkeypatch, options, message):
     page = tmp_path / "page.md"
     page.write_text(PAGE)
     monkeypatch.setattr(sys, "argv", ["growth.py", "--threads", "1", "--page", str(page), *options])
-    with pytest.raises(TisdissError, match=f"^--page needs all that its section tells: {told}$"):
+    with pytest.raises(TisdissError, match=f"^--page needs complete results: {message}$"):
         growth.main()
     assert page.read_text() == PAGE
 
@@ -134,13 +134,13 @@ def test_data_that_cannot_be_used_is_told_before_a_model_is_loaded(sources):
     with pytest.raises(TisdissError, match="^chunks of 2 s cannot overlap by 2 s"):
         chunking.main(["model", str(sources), "--chunks", "2:2"])
     (sources / "u2_spk2.wav").unlink()
-    with pytest.raises(TisdissError, match="u2_spk2.wav: no readable audio: is --root "):
+    with pytest.raises(TisdissError, match="u2_spk2.wav: no readable audio; is --root "):
         chunking.main(["model", str(sources)])
     with pytest.raises(TisdissError, match="none/utt2spk: No such file"):
         chunking.main(["model", str(sources / "none")])
     speakers = (sources / "utt2spk").read_text()
     for damage, told in (
-        ("_", "names no two speakers of u"),
+        ("_", "does not name two speakers of u"),
         (" ", "a name and a value in each line"),
     ):
         (sources / "utt2spk").write_text(speakers.replace(damage, ""))

@@ -78,7 +78,7 @@ def test_speed_answers_and_refuses_to_write_a_part(tmp_path):
         [*command, config, "--only", "sweep", "--page", page], capture_output=True, text=True
     )
     assert part.returncode == 1 and len(part.stderr.splitlines()) == 1
-    assert "leave --only out" in part.stderr and page.read_text() == PAGE
+    assert "omit --only" in part.stderr and page.read_text() == PAGE
     lacks = subprocess.run([*command, tmp_path / "no.yaml"], capture_output=True, text=True)
     assert lacks.returncode == 1 and "no.yaml: No such file" in lacks.stderr
     assert "Traceback" not in lacks.stderr

@@ -405,13 +405,13 @@ def test_what_depth_brings_as_training_goes_on(planted, tmp_path):
     # a third of eight epochs is over in the third, two thirds in the sixth
     assert found[long.name] == ["2", "3.00 +0.30", "6.00 +0.60", "8.00 +0.80"]
     assert f"| {long.name} | 2 | 3.00 +0.30 |" in report_text(planted, collect(planted), trained)
-    with pytest.raises(TisdissError, match="none: no training is there"):
+    with pytest.raises(TisdissError, match="none: holds no training"):
         scaling.trainings(planted, [tmp_path / "none"])
     checkpoint = long.folder / "checkpoint.pth"
     empty = {"reporter": {"stats": {1: {}}}}
     for damage in (b"", b"text", checkpoint.read_bytes()[:200], empty):
         torch.save(damage, checkpoint) if damage is empty else checkpoint.write_bytes(damage)
-        with pytest.raises(TisdissError, match="checkpoint.pth: is damaged, or none of a training"):
+        with pytest.raises(TisdissError, match="checkpoint.pth: damaged, or not a training"):
             scaling.trainings(planted, [long.folder])
 
 
@@ -524,7 +524,7 @@ def test_wrong_options_are_named(options, message, capsys):
     [
         (["--report_only"], "scaling.sh: no run is finished: there is nothing to report\n"),
         (["--page", "no.md"], "scaling.sh: no.md: No such file or directory\n"),
-        (["--longer", "none"], "scaling.sh: none: no training is there\n"),
+        (["--longer", "none"], "scaling.sh: none: holds no training\n"),
     ],
 )
 def test_what_cannot_be_done_is_told_before_the_work(recipe, options, message):

@@ -52,7 +52,7 @@ def test_the_cache_is_dropped_before_each_cold_run(planted, monkeypatch, tmp_pat
 def test_a_program_that_fails_is_told():
     with pytest.raises(TisdissError, match="^import none: failed: .*No module named 'none'"):
         startup.run(["import none"], 1)
-    with pytest.raises(TisdissError, match="^--device cuda: this is about CPUs$"):
+    with pytest.raises(TisdissError, match="^--device cuda: measures CPUs only$"):
         startup.main(["--device", "cuda"])
 
 

@@ -137,20 +137,20 @@ def test_a_tiny_training_is_timed_and_written(config, tmp_path, monkeypatch, cap
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
-        (["--seconds", "1"], "leave --seconds out"),
-        (["--batch", "2", "--depths", "1"], "leave --batch and --depths out"),
+        (["--seconds", "1"], "omit --seconds"),
+        (["--batch", "2", "--depths", "1"], "omit --batch and --depths"),
     ],
 )
-def test_a_page_is_not_written_from_a_part(tmp_path, monkeypatch, options, told):
+def test_a_page_is_not_written_from_a_part(tmp_path, monkeypatch, options, message):
     page = tmp_path / "page.md"
     page.write_text(PAGE)
-    with pytest.raises(TisdissError, match=f"^--page needs all that its section tells: {told}$"):
+    with pytest.raises(TisdissError, match=f"^--page needs complete results: {message}$"):
         run(monkeypatch, "--threads", "1", "--page", page, *options)
     assert page.read_text() == PAGE
 
 
 def test_a_gpu_is_refused(monkeypatch):
-    with pytest.raises(TisdissError, match="^--device cuda: this is about CPUs$"):
+    with pytest.raises(TisdissError, match="^--device cuda: measures CPUs only$"):
         run(monkeypatch, "--device", "cuda")

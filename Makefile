@@ -3,7 +3,7 @@
 BIN := .venv/bin
 SHELL_FILES = $(shell git ls-files '*.sh' .ci/run)
 
-.PHONY: help demo train-demo test test-all lint format docs benchmarks reliability lock clean
+.PHONY: help demo train-demo test test-all lint format docs benchmarks readme reliability lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -41,6 +41,9 @@ docs: .venv/complete  ## regenerate docs/configurations.md and the import diagra
 benchmarks: .venv/complete  ## measure speed and memory for docs/performance.md (30 min)
 	set -e; for script in speed training separators growth startup; do \
 	    $(BIN)/python "benchmarks/$$script.py" --page docs/performance.md; done
+
+readme: .venv/complete  ## measure the table of README.md and draw its picture (1 min)
+	$(BIN)/python benchmarks/readme.py --page README.md --picture docs/images/example.png
 
 reliability: .venv/complete  ## test what docs/reliability.md promises and write down what was found (30 min)
 	-$(BIN)/python -m pytest -m promise --junitxml=build/reliability.xml

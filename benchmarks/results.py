@@ -35,7 +35,7 @@ def machine(device: torch.device) -> str:
         f"{found.get('cpu_name') or platform.processor() or platform.machine()}, "
         f"{psutil.cpu_count(logical=False) or os.cpu_count()} cores "
         f"({', '.join(sets) or 'no vector instructions known'})",
-        f"{torch.get_num_threads()} threads",
+        f"{torch.get_num_threads()} thread{'s' * (torch.get_num_threads() != 1)}",
         f"{psutil.virtual_memory().total / 2**30:.0f} GiB of memory",
         f"GPU: {torch.cuda.get_device_name(device)}" if device.type == "cuda" else "no GPU used",
         f"PyTorch {torch.__version__}",

@@ -17,7 +17,7 @@ tisdiss models --json
 
 def command(as_json: JsonOption = False) -> None:
     """List the models that come with the package, with the scores of their model cards."""
-    found = [_described(name) for name in bundled_models()]
+    found = [described(name) for name in bundled_models()]
     if as_json:
         print_json({"models": found})
         return
@@ -35,8 +35,8 @@ def command(as_json: JsonOption = False) -> None:
         print_table(header, rows)
 
 
-def _described(name: str) -> dict[str, Any]:
-    """Return what the card of a model says of it."""
+def described(name: str) -> dict[str, Any]:
+    """Return what the card of a model that comes with the package says of it."""
     path = MODELS / name / "README.md"
     card = path.read_text(encoding="utf-8")
     # the sentence that names structure, speakers, rate, parameters and depth of the training

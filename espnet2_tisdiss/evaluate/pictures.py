@@ -164,33 +164,43 @@ def draw_curves(
 def draw_spectrograms(rows: Sequence[Mapping[str, "np.ndarray"]], rate: int) -> bytes:
     """Draw a grid of spectrograms, each with a range of 60 dB below its maximum.
 
+    Grey, so that nothing is lost in print: louder is darker.
+
     Args:
-        rows: two or more rows, each with the signals (n,) of its columns by title. All rows have
-            the same number of columns, two or more, and all signals have the same length.
+        rows: each row with the signals (n,) of its columns by title. All rows have the same number
+            of columns, and all signals have the same length, one window or more.
         rate: sample rate in Hz.
 
     Returns:
         The content of a PNG file.
     """
-    from matplotlib.colors import LogNorm
+    import numpy as np
 
     columns = len(rows[0])
     figure, grid = new_figure(
-        (2.4 * columns, 2.3 * len(rows)), nrows=len(rows), ncols=columns, sharex=True, sharey=True
+        (2.4 * columns + 0.8, 2.3 * len(rows)),
+        nrows=len(rows),
+        ncols=columns,
+        sharex=True,
+        sharey=True,
+        squeeze=False,
     )
     n_fft = round(SPECTROGRAM_WINDOW_S * rate)
     items = (item for row in rows for item in row.items())
     for axes, (title, signal) in zip(grid.flat, items, strict=True):
         power, *_, image = axes.specgram(
-            signal, n_fft, rate, noverlap=3 * n_fft // 4, scale="linear"
+            signal, n_fft, rate, noverlap=3 * n_fft // 4, scale="linear", cmap="gray_r"
         )
         top = power.max() or 1.0  # silence
-        image.set_norm(LogNorm(top * 10 ** (-SPECTROGRAM_RANGE_DB / 10), top, clip=True))
+        least = 10 ** (-SPECTROGRAM_RANGE_DB / 10)
+        image.set_data(10 * np.log10(np.maximum(image.get_array() / top, least)))
+        image.set_clim(-SPECTROGRAM_RANGE_DB, 0)
         axes.set_title(title, fontsize="medium")
     for axes in grid[-1]:
         axes.set_xlabel("time [s]")
     for axes in grid[:, 0]:
         axes.set_ylabel("frequency [Hz]")
+    figure.colorbar(image, ax=grid, label="level [dB re maximum]")
     return png(figure)
 
 

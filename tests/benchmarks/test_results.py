@@ -55,7 +55,7 @@ def test_tables_and_numbers():
 
 def test_the_machine_is_told_with_what_decides_the_speed():
     told = machine(torch.device("cpu"))
-    assert f"{torch.get_num_threads()} threads" in told and torch.__version__ in told
+    assert f"{torch.get_num_threads()} thread" in told and torch.__version__ in told
 
 
 def test_speed_answers_and_refuses_to_write_a_part(tmp_path):

@@ -80,5 +80,5 @@ def test_speed_answers_and_refuses_to_write_a_part(tmp_path):
     assert part.returncode == 1 and len(part.stderr.splitlines()) == 1
     assert "omit --only" in part.stderr and page.read_text() == PAGE
     lacks = subprocess.run([*command, tmp_path / "no.yaml"], capture_output=True, text=True)
-    assert lacks.returncode == 1 and "no.yaml: No such file" in lacks.stderr
+    assert lacks.returncode == 1 and "no.yaml: no such file" in lacks.stderr
     assert "Traceback" not in lacks.stderr

@@ -7,7 +7,18 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parents[1] / "espnet2_tisdiss"
 # from the bottom up; modules of the package's own folder are below all
 LAYERS = [
-    {"errors", "checks", "atomic", "lists", "processes", "lazy_espnet", "choices", "user_files"},
+    {
+        "errors",
+        "checks",
+        "atomic",
+        "lists",
+        "processes",
+        "lazy_espnet",
+        "choices",
+        "user_files",
+        "locks",
+        "checksums",
+    },
     {"network", "audio", "pretrained"},
     {"mixing", "separate"},
     {"evaluate"},

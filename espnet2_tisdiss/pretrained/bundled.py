@@ -6,15 +6,14 @@ set: a mixture in mix/ and its sources in s1/ and s2/. Nothing heavy is imported
 and completion name the default model.
 """
 
-import hashlib
 from pathlib import Path
 
+from espnet2_tisdiss.checksums import CHECKSUMS, checksum_line
 from espnet2_tisdiss.errors import TisdissError
 
 MODELS = Path(__file__).parents[1] / "models"
 DEFAULT_MODEL = "voices"
 MODEL_FILE = "model.pth"
-CHECKSUMS = "SHA256SUMS"
 EXAMPLE = "example"
 # by model
 TRAINED_ON = {
@@ -49,13 +48,6 @@ def bundled_model(name: str = DEFAULT_MODEL) -> Path:
 def example(name: str = DEFAULT_MODEL) -> Path:
     """Return the folder of a model's example, with mix/, s1/, s2/."""
     return MODELS / name / EXAMPLE
-
-
-def checksum_line(weights: Path) -> str:
-    """Return what ``CHECKSUMS`` holds of a file of weights, which ``sha256sum -c`` reads."""
-    with weights.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return f"{digest}  {weights.name}\n"
 
 
 def _is_whole(weights: Path) -> bool:

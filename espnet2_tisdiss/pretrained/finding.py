@@ -4,6 +4,7 @@ import contextlib
 import functools
 import hashlib
 import logging
+import zipfile
 from collections.abc import Iterator
 from os.path import isdir, isfile, lexists
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import platformdirs
 import torch
 
+from espnet2_tisdiss.checksums import damage
 from espnet2_tisdiss.errors import TisdissError, first_line
 from espnet2_tisdiss.pretrained.archives import check_stored, unpack_model
 from espnet2_tisdiss.pretrained.bundled import (
@@ -105,6 +107,9 @@ def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
         raise TisdissError(f"{path}: cannot be opened ({error.strerror}); check it") from None
     except Exception:  # what PyTorch raises for files of others is not documented
         raise TisdissError(NO_WEIGHTS.format(path)) from None
+    # the format of PyTorch before 1.6 is no zip file and has no checksums
+    if zipfile.is_zipfile(path) and (reason := damage(Path(path))):
+        raise TisdissError(f"{path}: {reason}; replace it")
     if not isinstance(weights, dict):
         raise TisdissError(f"{path}: holds a {type(weights).__name__}, not weights")
     if not all(isinstance(value, torch.Tensor) for value in weights.values()):

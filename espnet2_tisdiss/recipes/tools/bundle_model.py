@@ -26,9 +26,11 @@ import torch
 import yaml
 
 from espnet2_tisdiss.atomic import replacing_folder, write_atomically
+from espnet2_tisdiss.checksums import CHECKSUMS, checksum_line
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.evaluate.tables import markdown_table
-from espnet2_tisdiss.pretrained.bundled import CHECKSUMS, EXAMPLE, MODEL_FILE, MODELS, checksum_line
+from espnet2_tisdiss.locks import holding
+from espnet2_tisdiss.pretrained.bundled import EXAMPLE, MODEL_FILE, MODELS
 from espnet2_tisdiss.pretrained.finding import CONFIG, find_model, read_weights
 from espnet2_tisdiss.recipes.program import run_main
 from espnet2_tisdiss.recipes.signals import read_signal, write_signal
@@ -54,6 +56,7 @@ LOCAL = re.compile(
 DROPPED = (
     *("config", "print_config", "ngpu", "required", "distributed"),
     *("mixing_conf", "cpu_processes", "depth_schedule", "valid_every_depth"),
+    "max_skipped_steps",
 )
 # what makes a model; the rest of a configuration is how it is trained
 MODEL_KEYS = (
@@ -374,7 +377,7 @@ def bundle(args: argparse.Namespace) -> str:
     check_scored(args.exp, results, Path(files["model_file"]))
     config = portable_config(read_yaml(Path(files["train_config"])))
     folder = args.models / args.name
-    with replacing_folder(folder) as temporary:
+    with holding(folder), replacing_folder(folder) as temporary:
         (temporary / MODEL_FILE).write_bytes(weights_alone(Path(files["model_file"])))
         (temporary / CHECKSUMS).write_text(checksum_line(temporary / MODEL_FILE), encoding="utf-8")
         text = yaml.safe_dump(config, sort_keys=False, default_flow_style=None, width=96)

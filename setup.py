@@ -34,6 +34,7 @@ setup(
         "wrapt",  # registers the plugin when ESPnet's task module is imported
         "av",  # FFmpeg, for what libsndfile cannot read
         "soxr",  # streaming resampler
+        "filelock>=4",  # locks of the folders that runs write to
         "typer",  # command line
         "rich",  # tables and progress bars
         "platformdirs",  # folder of unpacked models

@@ -28,6 +28,7 @@ from tqdm import tqdm
 
 from espnet2_tisdiss.atomic import write_atomically
 from espnet2_tisdiss.errors import TisdissError
+from espnet2_tisdiss.locks import holding
 from espnet2_tisdiss.processes import LogTail, failure, stop
 from espnet2_tisdiss.recipes.program import positive, run_main
 from espnet2_tisdiss.user_files import read_yaml
@@ -342,8 +343,10 @@ def main() -> None:
     runs = plan(experiment.recipe / experiment.folder, args.variants, args.seeds)
     failures = []
     if not args.report_only:
-        experiment.prepare()
-        failures = carry_out(runs, args.jobs, experiment.begin)
+        # the runs in the folder have locks themselves
+        with holding(experiment.recipe / experiment.folder, clean=False):
+            experiment.prepare()
+            failures = carry_out(runs, args.jobs, experiment.begin)
     try:
         if not failures or any(run.finished for run in runs):
             # a failed run may have older scores: they are printed, but not written to the page

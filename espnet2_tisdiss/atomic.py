@@ -1,9 +1,11 @@
-"""Files and folders that get their names only when they are complete.
+"""Files and folders that get their names only when they are complete and on the disk.
 
-Each is made in a temporary folder beside its place, which is removed whatever happens.
+Each is made in a temporary folder beside its place, which is removed whatever happens. Only a
+process that is killed leaves it; :func:`clean_up` removes it then.
 """
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,21 +14,31 @@ from pathlib import Path
 from espnet2_tisdiss.errors import TisdissError
 
 PREFIX = ".aside-"
+REPLACED = ".replaced"
 
 
 @contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
+def replacing(path: str | Path, durable: bool = True) -> Iterator[Path]:
     """Provide a temporary path, which replaces ``path`` if the block succeeds.
 
     Both have the same file name, so that writers that go by the suffix choose the right format.
     Missing parent folders are created.
+
+    Args:
+        path: the file.
+        durable: whether the file is to survive a failure of power from then on. That takes
+            milliseconds, too long for each of a hundred thousand small files.
 
     Raises:
         OSError: the file cannot be written; the error names ``path``.
     """
     with _beside(Path(path)) as temporary:
         yield temporary
+        if durable:
+            to_disk(temporary)
         temporary.replace(path)
+        if durable:
+            to_disk(temporary.parent.parent)
 
 
 @contextmanager
@@ -42,7 +54,8 @@ def replacing_folder(folder: str | Path) -> Iterator[Path]:
     with _beside(folder) as temporary:
         temporary.mkdir()
         yield temporary
-        old = temporary.with_name(".replaced")
+        os.sync()
+        old = temporary.with_name(REPLACED)
         try:
             if folder.exists():
                 folder.rename(old)
@@ -50,6 +63,43 @@ def replacing_folder(folder: str | Path) -> Iterator[Path]:
         finally:
             if old.exists() and not folder.exists():  # failed or interrupted between the two
                 old.rename(folder)
+        to_disk(folder.parent)
+
+
+def to_disk(path: Path) -> None:
+    """Wait until the content of a file, or the names in a folder, are on the disk."""
+    if path.is_symlink():
+        return
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
+
+
+def clean_up(folder: Path) -> None:
+    """Remove what killed processes left of replacing a folder or anything in it.
+
+    A folder whose replacement was complete, and lacked only its name, gets it. No other process
+    may be writing there.
+    """
+    for temporary in list(folder.parent.glob(f"{PREFIX}*/{folder.name}")):
+        _clean_up(temporary.parent)
+    for temporary in list(folder.rglob(f"{PREFIX}*")):
+        _clean_up(temporary)
+
+
+def _clean_up(temporary: Path) -> None:
+    """Remove a temporary file or folder, after naming what is complete in it."""
+    if not temporary.is_dir():
+        temporary.unlink(missing_ok=True)
+        return
+    # the old folder stays beside the new one until that has its name
+    complete = [path for path in temporary.iterdir() if (temporary / REPLACED).exists()]
+    for path in complete:
+        if path.name != REPLACED and not temporary.with_name(path.name).exists():
+            path.rename(temporary.with_name(path.name))
+    shutil.rmtree(temporary)
 
 
 def write_atomically(path: str | Path, content: bytes | str) -> None:

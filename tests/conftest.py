@@ -1,5 +1,6 @@
 """Fixtures shared by all tests."""
 
+import os
 import resource
 import signal
 from collections.abc import Iterator
@@ -41,6 +42,15 @@ def golden(request) -> Golden:
 def _one_thread():
     # for models this small, threads cost more than they bring
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _without_waiting_for_the_disk() -> Iterator[None]:
+    """Write without fsync: what the tests write need not survive a failure of power."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        patch.setattr(os, "sync", lambda: None)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from espnet2_tisdiss.atomic import replacing, replacing_folder, write_atomically
+from espnet2_tisdiss.atomic import clean_up, replacing, replacing_folder, write_atomically
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.lists import write_scp
 
@@ -100,3 +100,61 @@ def test_an_error_about_another_file_keeps_its_name(tmp_path: Path) -> None:
         other.read_text()
     with pytest.raises(OSError, match="^a text$"), replacing(tmp_path / "list"):
         raise OSError("a text")
+
+
+def test_what_killed_processes_left_is_removed(tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    (folder / "inner").mkdir(parents=True)
+    (folder / "kept").touch()
+    others = tmp_path / ".aside-3" / "other"  # of another folder beside it
+    for half in (
+        tmp_path / ".aside-1/set/half",
+        folder / ".aside-2/half",
+        folder / "inner/.aside-4/half",
+        others,
+    ):
+        half.parent.mkdir(parents=True)
+        half.touch()
+    (folder / ".aside-uuid").touch()
+    clean_up(folder)
+    assert sorted(path.name for path in folder.rglob("*")) == ["inner", "kept"]
+    assert others.exists() and not (tmp_path / ".aside-1").exists()
+
+
+@pytest.mark.parametrize("last", ["folder away", "named"])
+def test_a_folder_is_never_lost_between_old_and_new(tmp_path: Path, last: str) -> None:
+    folder, temporary = tmp_path / "set", tmp_path / ".aside-1"
+    for name, content in (("set", "new"), (".replaced", "old")):
+        (temporary / name).mkdir(parents=True)
+        (temporary / name / content).touch()
+    if last == "named":
+        (temporary / "set").rename(folder)
+    clean_up(folder if last == "folder away" else tmp_path)
+    assert [path.name for path in folder.iterdir()] == ["new"]
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+@pytest.mark.promise("on-the-disk")
+def test_content_is_on_the_disk_before_it_has_its_name_and_the_name_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[str] = []
+
+    def fsync(descriptor: int) -> None:
+        path = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+        events.append(f"fsync {path.name}" if path != tmp_path else "fsync names")
+
+    def rename(path: Path, target: Path) -> None:
+        events.append(f"rename {target.name}")
+        os.rename(path, target)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "sync", lambda: events.append("sync"))
+    monkeypatch.setattr(Path, "rename", rename)
+    monkeypatch.setattr(Path, "replace", rename)
+    write_atomically(tmp_path / "file", "text")
+    assert events == ["fsync file", "rename file", "fsync names"]
+    events.clear()
+    with replacing_folder(tmp_path / "set"):
+        pass
+    assert events == ["sync", "rename set", "fsync names"]

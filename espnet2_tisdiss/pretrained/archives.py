@@ -1,12 +1,11 @@
 """Packed models and files of weights, both zip files, which may come from anywhere."""
 
-import shutil
-import tempfile
 import zipfile
 from pathlib import Path
 
-from espnet2_tisdiss.atomic import PREFIX
+from espnet2_tisdiss.atomic import replacing_folder
 from espnet2_tisdiss.errors import TisdissError
+from espnet2_tisdiss.locks import waiting
 
 # An archive may unpack to its own size this many times, and this much more. Weights hardly shrink
 # when they are packed, texts to a tenth; a zip bomb grows a thousand times.
@@ -29,23 +28,16 @@ def unpack_model(archive: Path, folder: Path, config: str) -> None:
         TisdissError: the archive is damaged, holds no such model, or grows too large.
         OSError: the folder cannot be written.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=PREFIX, dir=folder.parent))
-    try:
+    with waiting(folder.parent):
+        if folder.is_dir():  # meanwhile another process has unpacked the same content
+            return
         try:
-            with zipfile.ZipFile(archive) as packed:
+            with zipfile.ZipFile(archive) as packed, replacing_folder(folder) as temporary:
                 _unpack(packed, archive, temporary, config)
         except (OSError, TisdissError):
             raise
         except Exception as error:  # what readers of a stranger's archive raise is not documented
             raise TisdissError(f"{archive}: not a packed ESPnet model ({error})") from None
-        try:
-            temporary.replace(folder)
-        except OSError:
-            if not folder.is_dir():  # otherwise another process unpacked the same content
-                raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _unpack(packed: zipfile.ZipFile, archive: Path, folder: Path, config: str) -> None:

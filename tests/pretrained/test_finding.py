@@ -1,8 +1,10 @@
 """Where a trained model's files are, and how what is wrong with them is told."""
 
 import io
+import multiprocessing
 import os
 import shutil
+import time
 import zipfile
 from pathlib import Path
 
@@ -152,16 +154,23 @@ def test_an_archive_is_unpacked_once(archive, folder, tmp_path):
         torch.testing.assert_close(value, packed[name])
 
 
-def test_an_archive_that_another_process_unpacks_as_well(archive, tmp_path, monkeypatch):
+@pytest.mark.promise("one-cache")
+def test_processes_share_the_cache_of_unpacked_models(archive, tmp_path, monkeypatch):
     unpack = archives._unpack
 
-    def unpack_twice(*args):
+    def unpack_slowly(*args):
+        with (tmp_path / "unpacked").open("a") as file:
+            file.write(f"{os.getpid()}\n")
+        time.sleep(0.5)
         unpack(*args)
-        monkeypatch.setattr(archives, "_unpack", unpack)
-        find_model(archive)  # is faster
 
-    monkeypatch.setattr(archives, "_unpack", unpack_twice)
-    assert Path(find_model(archive)["model_file"]).is_file()
+    monkeypatch.setattr(archives, "_unpack", unpack_slowly)
+    context = multiprocessing.get_context("fork")
+    with context.Pool(4) as pool:
+        found = pool.map(find_model, [archive] * 4, chunksize=1)
+    assert len({files["model_file"] for files in found}) == 1
+    assert Path(found[0]["model_file"]).is_file()
+    assert len((tmp_path / "unpacked").read_text().splitlines()) == 1
     (models,) = (tmp_path / "cache").rglob("models")
     assert len(list(models.iterdir())) == 1  # nothing lies temporary
 
@@ -257,7 +266,7 @@ def test_a_zip_bomb_is_stopped(folder, tmp_path, monkeypatch):
         content[place : place + 4] = (100).to_bytes(4, "little")
     bomb.write_bytes(content)
     refused(bomb, "bomb.zip: ")
-    assert not list((tmp_path / "cache").rglob("*.*"))
+    assert [path.name for path in (tmp_path / "cache").rglob("*.*")] == [".models.lock"]
     packed = zipfile.ZipFile(folder / "model.pth")
     weights = {name: packed.read(name) for name in packed.namelist()}
     refused_weights = pack_by_hand(folder / "model.pth", weights)

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from espnet2_tisdiss.errors import TisdissError
+from espnet2_tisdiss.locks import holding
 from espnet2_tisdiss.recipes.corpora.data_sets import (
     AudioCheck,
     DataSet,
@@ -195,5 +196,12 @@ def get_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def main() -> None:
+    """Run the command line."""
+    args = get_parser().parse_args()
+    with holding(args.data), holding(args.output):
+        prepare(args)
+
+
 if __name__ == "__main__":
-    sys.exit(run_main("local/data.sh", lambda: prepare(get_parser().parse_args())))
+    sys.exit(run_main("local/data.sh", main))

@@ -18,6 +18,7 @@ from types import MappingProxyType
 from espnet2_tisdiss.atomic import write_atomically
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.lists import write_scp
+from espnet2_tisdiss.locks import holding
 from espnet2_tisdiss.recipes.mini_2mix import festival, flite, voices
 from espnet2_tisdiss.recipes.mini_2mix.data_lists import make_data_dirs
 from espnet2_tisdiss.recipes.mini_2mix.mixtures import (
@@ -218,7 +219,8 @@ def main() -> None:
     if arguments.list_test_sets:
         print(*test_set_names(corpus, size, arguments.seed, suffix))
         return
-    print(make_corpus(size, arguments.seed, corpus, data, recipe, nj, suffix))
+    with holding(data), holding(corpus):
+        print(make_corpus(size, arguments.seed, corpus, data, recipe, nj, suffix))
 
 
 if __name__ == "__main__":

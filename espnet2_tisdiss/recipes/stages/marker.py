@@ -9,7 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
@@ -17,6 +19,7 @@ from pathlib import Path
 from espnet2_tisdiss.atomic import write_atomically
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.lists import read_sources
+from espnet2_tisdiss.locks import holding
 from espnet2_tisdiss.user_files import read_json
 
 MISSING = "missing"
@@ -133,6 +136,7 @@ class Step:
         results: facts on the results, which must stay as they are.
         needs: files that must exist before it starts -> what to do about a missing one.
         unmade: what to say if results are missing after the work; {} stands for their names.
+        shared: the folder whose lock the work takes, if it is not the marker's.
     """
 
     what: str
@@ -141,11 +145,20 @@ class Step:
     results: Sequence[Fact] = ()
     needs: Mapping[Path, str] = field(default_factory=dict)
     unmade: str = "{} is missing after it was made"
+    shared: Path | None = None
 
     @cached_property
     def values(self) -> dict[str, str]:
         """The facts as they were when first asked for, which is before the work."""
         return measure(self.facts)
+
+    def lock(self) -> AbstractContextManager[None]:
+        """Hold the lock of the folder that the work writes to.
+
+        Raises:
+            TisdissError: on entry: another process holds it.
+        """
+        return holding(self.shared or self.marker.parent)
 
     def check_needs(self) -> None:
         """Check that the files are there that earlier stages make.
@@ -201,4 +214,5 @@ class Step:
         if missing := [name for name, value in made.items() if value == MISSING]:
             names = [name.removeprefix("the presence of ") for name in missing]
             raise TisdissError(self.unmade.format(" ".join(names)))
+        os.sync()  # a failure of power must not leave the marker without the results
         write_atomically(self.marker, json.dumps(made, indent=1) + "\n")

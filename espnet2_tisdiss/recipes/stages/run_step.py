@@ -10,7 +10,7 @@ import logging
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from espnet2_tisdiss.atomic import replacing
@@ -44,13 +44,25 @@ def run(command: list[str], stdout: int | None = None) -> str:
     return printed or ""
 
 
-def do_once(step: Step, work: Callable[[], object]) -> bool:
-    """Do a step unless it is done; return whether it was done now."""
+def do_once(
+    step: Step, work: Callable[[], object], settle: Callable[[], object] = lambda: None
+) -> bool:
+    """Do a step unless it is done; return whether it was done now.
+
+    Args:
+        step: its lock is held during the work.
+        work: does it.
+        settle: what follows when the step is marked as done.
+    """
     step.check_needs()
     if step.is_done():
         return False
-    work()
-    step.mark_done()
+    with step.lock():
+        if step.changes() == []:  # another run did it before this one got the lock
+            return False
+        work()
+        step.mark_done()
+        settle()
     return True
 
 
@@ -71,8 +83,7 @@ def prepare_statistics(recipe: Recipe, command: list[str]) -> None:
             shutil.rmtree(stats / part, ignore_errors=True)
             (joined / part).rename(stats / part)
 
-    if do_once(step, collect):
-        shutil.rmtree(work)
+    do_once(step, collect, lambda: shutil.rmtree(work))
 
 
 def train(recipe: Recipe, command: list[str]) -> None:
@@ -122,6 +133,14 @@ def separate(recipe: Recipe, command: list[str], name: str) -> None:
     pending = {n_re: step for n_re, step in made.items() if not step.is_done()}
     if not pending:
         return
+    with next(iter(pending.values())).lock():
+        separate_pending(recipe, command, name, pending)
+
+
+def separate_pending(
+    recipe: Recipe, command: list[str], name: str, pending: Mapping[str, Step]
+) -> None:
+    """Separate a test set at the depths that are not done, N_re -> step."""
     from espnet2_tisdiss.recipes.stages import collect_separated  # slow to import
 
     check_inference(recipe)
@@ -192,8 +211,7 @@ def score(recipe: Recipe, command: list[str], name: str, n_re: str | None = None
         means = join_scores(jobs, out)
         log.info("%s: %s", out, ", ".join(f"{key} {mean:.2f}" for key, mean in means.items()))
 
-    if do_once(step, score_and_join):
-        shutil.rmtree(work)
+    do_once(step, score_and_join, lambda: shutil.rmtree(work))
 
 
 def report(recipe: Recipe, command: list[str]) -> None:

@@ -76,6 +76,7 @@ def perturbation(recipe: Recipe) -> Step:
     return Step(
         what="speed perturbation",
         marker=Path("data", recipe.train, ".done"),
+        shared=Path("data"),
         needs={source / "wav.scp": run_first(1)},
         facts=[
             option("speed_perturb_factors", " ".join(recipe.opt["speed_perturb_factors"].split())),
@@ -96,6 +97,7 @@ def formatting(recipe: Recipe, name: str) -> Step:
     return Step(
         what=str(out),
         marker=out / ".done",
+        shared=raw,
         needs={data / "wav.scp": run_first(2 if perturbed else 1)},
         facts=[
             option("fs", recipe.rate),
@@ -113,6 +115,7 @@ def filtering(recipe: Recipe, name: str) -> Step:
     return Step(
         what=str(out),
         marker=out / ".done",
+        shared=Path(recipe.raw),
         needs={source / ".done": run_first(3)},
         facts=[
             *options(recipe, "min_wav_duration", "max_wav_duration"),
@@ -191,6 +194,7 @@ def separation(recipe: Recipe, name: str, n_re: str) -> Step:
     return Step(
         what=str(folder),
         marker=folder / ".done",
+        shared=Path(recipe.exp),
         needs={**needed, Path(recipe.raw, name, ".done"): run_first(3)},
         facts=[
             *options(recipe, "inference_args"),
@@ -208,14 +212,15 @@ def scoring(recipe: Recipe, name: str, n_re: str | None) -> Step:
     facts = [signals(data)]
     if recipe.opt["scoring_opts"]:
         facts += options(recipe, "scoring_opts")
-    out = data / "mixture_scoring"
+    out, shared = data / "mixture_scoring", Path(recipe.raw)
     if n_re is not None:
         separated = separation(recipe, name, n_re)
-        out = separated.marker.parent / "scoring"
+        out, shared = separated.marker.parent / "scoring", Path(recipe.exp)
         facts.append(outcome(separated))
     return Step(
         what=str(out),
         marker=out / ".done",
+        shared=shared,
         needs={data / ".done": run_first(3)},
         facts=facts,
         results=[presence(out / "result_si_snr.txt")],

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from espnet2_tisdiss.atomic import write_atomically
 from espnet2_tisdiss.errors import TisdissError
+from espnet2_tisdiss.locks import holding
 from espnet2_tisdiss.mixing.bank import SPLITS, Bank
 from espnet2_tisdiss.recipes.corpora.files import location, require_package
 from espnet2_tisdiss.recipes.program import positive, run_main
@@ -268,7 +269,8 @@ def main() -> None:
         print(plan(size, args.seed, sources, corpus, args.suffix))
         return
     made = (corpus, Path("data"), recipe, args.nj, args.suffix)
-    print(make_voices(size, args.seed, sources, *made))
+    with holding("data"), holding(corpus):
+        print(make_voices(size, args.seed, sources, *made))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from espnet2_tisdiss.errors import TisdissError
+from espnet2_tisdiss.locks import holding
 from espnet2_tisdiss.recipes.corpora.data_sets import DataSet, check_plan, make_data_dirs
 from espnet2_tisdiss.recipes.corpora.files import do_all, find_root, location, require_package
 from espnet2_tisdiss.recipes.corpora.options import RATES, add_version_options
@@ -172,7 +173,9 @@ def get_parser() -> argparse.ArgumentParser:
 
 def main() -> None:
     """Run the command line; a line on stdout says what was made."""
-    print(prepare(get_parser().parse_args()))
+    args = get_parser().parse_args()
+    with holding("data"), holding(args.out):
+        print(prepare(args))
 
 
 if __name__ == "__main__":

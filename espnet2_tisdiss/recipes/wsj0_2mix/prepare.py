@@ -13,6 +13,7 @@ from pathlib import Path
 
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.lists import read_scp, write_scp
+from espnet2_tisdiss.locks import holding
 from espnet2_tisdiss.recipes.corpora.data_sets import (
     AudioCheck,
     DataSet,
@@ -334,7 +335,9 @@ def get_parser() -> argparse.ArgumentParser:
 
 def main() -> None:
     """Run the command line; a line on stdout says what was made."""
-    print(prepare(get_parser().parse_args()))
+    args = get_parser().parse_args()
+    with holding("data"), holding(args.out):
+        print(prepare(args))
 
 
 if __name__ == "__main__":

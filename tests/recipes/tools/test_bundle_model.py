@@ -7,6 +7,7 @@ import pytest
 import soundfile
 import torch
 import yaml
+from lock_holder import held
 from recipe_folder import make_data_dir
 
 from espnet2_tisdiss import SeparateSpeech
@@ -77,14 +78,21 @@ def arguments(exp, *more):
 
 def packed(exp, *more):
     bundle(arguments(exp, "--test_sets", "test_voices", *more))
-    return {path: path.read_bytes() for path in Path("models").rglob("*") if path.is_file()}
+    files = [path for path in Path("models").rglob("*") if path.suffix != ".lock"]
+    return {path: path.read_bytes() for path in files if path.is_file()}
 
 
 def refused(exp, match, *more):
     with pytest.raises(TisdissError, match=match) as caught:
         packed(exp, *more)
     assert "\n" not in str(caught.value)
-    assert not any(Path("models").glob("*")) and not Path("conf").exists()
+    assert not any(Path("models").glob("[!.]*")) and not Path("conf").exists()
+
+
+@pytest.mark.promise("one-run-a-folder")
+def test_a_model_that_another_run_packs_is_refused(experiment):
+    with held(Path("models/small")) as other:
+        refused(experiment, f"in use by process {other.pid}", "--test_sets", "test_voices")
 
 
 def test_the_packed_model_is_the_trained_one(experiment, monkeypatch):

@@ -1,40 +1,36 @@
-"""ESPnet's training with safe resuming, mixtures made on the fly and a schedule of depths.
-
-ESPnet overwrites ``checkpoint.pth`` after each epoch and then writes the epoch's weights. A
-training killed in between leaves an unreadable checkpoint, or lacks weights that ESPnet's average
-of epochs needs.
-"""
+"""ESPnet's training with safe resuming, mixtures made on the fly and a schedule of depths."""
 
 import logging
-import shutil
 import tempfile
 from argparse import ArgumentParser, Namespace
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-from zipfile import is_zipfile
+from typing import Any, ClassVar
 
 import torch
 from espnet2.tasks.abs_task import IteratorOptions
 from espnet2.tasks.enh import EnhancementTask
 from espnet2.train.abs_espnet_model import AbsESPnetModel
+from espnet2.train.distributed_utils import get_node_rank, get_rank
 from espnet2.train.trainer import Trainer, TrainerOptions
 from espnet2.utils.build_dataclass import build_dataclass
 from espnet2.utils.nested_dict_action import NestedDictAction
 from espnet2.utils.types import str2bool
 from torch import nn
 
-from espnet2_tisdiss.atomic import replacing
 from espnet2_tisdiss.checks import check_integer, check_n_re
+from espnet2_tisdiss.espnet import checkpoints
+from espnet2_tisdiss.espnet.divergence import StepWatch, WatchedIterFactory, spread_non_finite
+from espnet2_tisdiss.espnet.failures import failing_in_a_line
 from espnet2_tisdiss.espnet.memory import keep_freed_memory
+from espnet2_tisdiss.locks import holding
 from espnet2_tisdiss.mixing.iterator import MixtureIterFactory
 from espnet2_tisdiss.mixing.scenes import MixingConfig
 from espnet2_tisdiss.network.assembly import check_fit, check_parts
 from espnet2_tisdiss.network.config import TISDiSSConfig
 from espnet2_tisdiss.processes import exit_with_parent
 
-BACKUP, BROKEN = "checkpoint.pth.kept", "checkpoint.pth.broken"
 # attribute of a process's options that stores the user's values of the distributed options
 USER_VALUES = "user_values"
 
@@ -46,17 +42,23 @@ class DepthTrainerOptions(TrainerOptions):
     Attributes:
         depth_schedule: see :func:`depth_of_epoch`.
         valid_every_depth: whether validation computes the loss of every depth.
+        max_skipped_steps: so many steps in a row without a finite loss and gradient end it.
     """
 
     depth_schedule: Mapping[int, int]
     valid_every_depth: bool
+    max_skipped_steps: int
 
 
 class ResumableTrainer(Trainer):
-    """ESPnet's trainer with a backup of the checkpoint and a schedule of depths.
+    """ESPnet's trainer with safe files, an end to divergence, and a schedule of depths.
 
-    Before it resumes, it repairs the output folder; see :func:`repair`.
+    ESPnet writes to a working folder in the training's folder; see
+    :mod:`espnet2_tisdiss.espnet.checkpoints`. The trainer is never an object: what it remembers is
+    an attribute of the class.
     """
+
+    watch: ClassVar[StepWatch]
 
     @classmethod
     def build_options(cls, args: Namespace) -> DepthTrainerOptions:
@@ -65,40 +67,65 @@ class ResumableTrainer(Trainer):
 
     @classmethod
     def run(cls, *args: Any, **options: Any) -> None:
-        """Train as ESPnet does, after :func:`repair` if the training may resume."""
+        """Train as ESPnet does; the folder gets each epoch's files when they are complete.
+
+        Raises:
+            TisdissError: the training has diverged, or its files are damaged.
+        """
         settings, processes = options["trainer_options"], options["distributed_option"]
-        if settings.resume and _is_main_process(processes):
-            repair(Path(settings.output_dir))
+        folder = Path(settings.output_dir).parent
+        if _is_main_process(processes):
+            checkpoints.publish_config(folder)
+            checkpoints.begin(folder, settings.best_model_criterion, settings.resume)
         if processes.distributed:  # all processes read the repaired files
             torch.distributed.barrier()
+        cls.watch = StepWatch(
+            options["optimizers"], settings.max_skipped_steps, settings.accum_grad
+        )
+        spread_non_finite(options["model"])
+        if not settings.no_forward_run:
+            options["train_iter_factory"] = WatchedIterFactory(
+                options["train_iter_factory"], cls.watch
+            )
         super().run(*args, **options)
+        if _is_main_process(processes):
+            checkpoints.finish(folder)
 
     @classmethod
     def train_one_epoch(cls, *args: Any, **options: Any) -> bool:
-        """Back up the previous epoch's checkpoint, then train one epoch as ESPnet does."""
+        """Secure the files of the epoch before, then train one epoch as ESPnet does.
+
+        Returns:
+            False: an epoch of skipped steps is no end; :class:`StepWatch` decides that.
+        """
+        settings = options["options"]
         if _is_main_process(options["distributed_option"]):
-            back_up(Path(options["options"].output_dir))
-        if options["options"].depth_schedule:
-            depth = depth_of_epoch(
-                options["options"].depth_schedule, options["reporter"].get_epoch()
-            )
+            checkpoints.begin_epoch(Path(settings.output_dir).parent)
+        if settings.depth_schedule:
+            depth = depth_of_epoch(settings.depth_schedule, options["reporter"].get_epoch())
             _unwrapped(options["model"]).separator.reconstructor_repeat_times = depth
             logging.info(f"training at N_re {depth}")
-        return super().train_one_epoch(*args, **options)
+        super().train_one_epoch(*args, **options)
+        return False
 
     @classmethod
     @torch.no_grad()
     def validate_one_epoch(cls, *args: Any, **options: Any) -> None:
-        """Validate as ESPnet does, with ``valid_every_depth`` at every depth."""
-        if not options["options"].valid_every_depth:
-            super().validate_one_epoch(*args, **options)
-            return
-        separator = _unwrapped(options["model"]).separator
-        separator.every_depth = True
+        """Validate as ESPnet does, with ``valid_every_depth`` at every depth.
+
+        Raises:
+            TisdissError: weights or losses are not finite; ESPnet would save them next.
+        """
+        model = _unwrapped(options["model"])
+        every_depth = options["options"].valid_every_depth
+        if every_depth:
+            model.separator.every_depth = True
         try:
             super().validate_one_epoch(*args, **options)
         finally:
-            separator.every_depth = False
+            if every_depth:
+                model.separator.every_depth = False
+        cls.watch.check_epoch(model, options["reporter"])
 
 
 class ResumableTask(EnhancementTask):
@@ -132,11 +159,38 @@ class ResumableTask(EnhancementTask):
             help="repetitions in training by first epoch, such as {1: 2, 10: 4, 20: 6}",
         )
         group.add_argument(
+            "--max_skipped_steps",
+            type=int,
+            default=20,
+            help="end a training after so many steps in a row without a finite loss and gradient",
+        )
+        group.add_argument(
             "--valid_every_depth",
             type=str2bool,
             default=False,
             help="validate the loss of every supervised depth, as in training",
         )
+
+    @classmethod
+    def main(cls, args: Namespace | None = None, cmd: Sequence[str] | None = None) -> None:
+        """Train as ESPnet does, with the lock of the output folder.
+
+        Raises:
+            TisdissError: another process trains there, the training has diverged, or its files
+                cannot be written or are damaged.
+        """
+        if args is None:
+            args = cls.get_parser().parse_args(cmd)
+        if args.output_dir is None or args.print_config or not _is_first_process(args):
+            super().main(args=args)
+            return
+        folder = Path(args.output_dir)
+        with holding(folder), failing_in_a_line(folder):
+            checkpoints.discard(folder)
+            try:
+                super().main(args=args)
+            finally:
+                checkpoints.discard(folder)  # where the disk is full, this makes room
 
     @classmethod
     def build_model(cls, args: Namespace) -> AbsESPnetModel:
@@ -194,6 +248,7 @@ class ResumableTask(EnhancementTask):
         """
         cls.trainer = Trainer if args.use_deepspeed else ResumableTrainer
         check_integer("cpu_processes", args.cpu_processes, 1)
+        check_integer("max_skipped_steps", args.max_skipped_steps, 1)
         if args.depth_schedule:
             depth_of_epoch(args.depth_schedule, 1)
         for name in ("depth_schedule", "valid_every_depth"):
@@ -202,8 +257,11 @@ class ResumableTask(EnhancementTask):
         keep_freed_memory()
         if args.cpu_processes > 1 and not (args.ngpu or args.distributed or args.collect_stats):
             train_on_cpus(cls, args)
-        else:
-            super().main_worker(args)
+            return
+        if cls.trainer is ResumableTrainer and not (args.collect_stats or args.dry_run):
+            work = checkpoints.work_folder(Path(args.output_dir))
+            args = Namespace(**vars(args) | {"output_dir": str(work)})
+        super().main_worker(args)
 
 
 def train_on_cpus(task: type[EnhancementTask], args: Namespace) -> None:
@@ -282,40 +340,14 @@ def _unwrapped(model: nn.Module) -> nn.Module:
     return getattr(model, "module", model)
 
 
-def back_up(output_dir: Path) -> None:
-    """Copy the checkpoint of a training, if it exists, to ``BACKUP`` in the same folder."""
-    checkpoint = output_dir / "checkpoint.pth"
-    if checkpoint.exists():
-        with replacing(output_dir / BACKUP) as temporary:
-            shutil.copyfile(checkpoint, temporary)
+def _is_first_process(args: Namespace) -> bool:
+    """Whether a launcher has started this process as the first of a training, or as the only one.
 
-
-def repair(output_dir: Path) -> None:
-    """Restore a training's folder to the state of its last complete checkpoint.
-
-    An incomplete checkpoint is renamed to ``BROKEN`` and replaced by the backup, if there is one.
-    If the weights of the checkpoint's epoch are missing or incomplete, they are written from it.
+    The others, which a launcher starts with the same options, train under its lock.
     """
-    checkpoint, backup = output_dir / "checkpoint.pth", output_dir / BACKUP
-    # a zip file's table of contents is written last: without it the file is incomplete
-    if checkpoint.exists() and not is_zipfile(checkpoint):
-        checkpoint.replace(output_dir / BROKEN)
-        if is_zipfile(backup):
-            backup.replace(checkpoint)
-            action = "resuming from the previous epoch"
-        else:
-            action = "starting from scratch"
-        logging.warning(f"{checkpoint} was incomplete (renamed to {BROKEN}): {action}")
-    if not checkpoint.exists():
-        return
-    states = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    weights = output_dir / f"{states['reporter']['epoch']}epoch.pth"
-    if not is_zipfile(weights):
-        logging.warning(f"{weights} was missing or incomplete: written from {checkpoint}")
-        with replacing(weights) as temporary:
-            torch.save(states["model"], temporary)
-    with replacing(output_dir / "latest.pth") as temporary:
-        temporary.symlink_to(weights.name)
+    if args.multiprocessing_distributed:
+        return not get_node_rank(args.dist_rank, args.dist_launcher)
+    return not get_rank(args.dist_rank, args.dist_launcher)
 
 
 def _is_main_process(processes: Any) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -11,109 +10,16 @@ import time
 from argparse import Namespace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 import yaml
-from models import TINY
 from recipe_folder import living_processes
-from small_bank import RATE, tone, write_small_bank
+from tiny_training import assert_equal, command, weights, write_config
 
 from espnet2_tisdiss.bin import enh_train
 from espnet2_tisdiss.errors import TisdissError
-from espnet2_tisdiss.espnet.training import (
-    BACKUP,
-    USER_VALUES,
-    ResumableTask,
-    back_up,
-    depth_of_epoch,
-    repair,
-)
-
-
-def after_epoch(folder: Path, epoch: int) -> dict[str, torch.Tensor]:
-    """Leave in ``folder`` what ESPnet leaves after an epoch; give its weights."""
-    weights = {"a": torch.full((1000,), float(epoch))}
-    states = {"model": weights, "reporter": {"epoch": epoch, "stats": {}}, "optimizers": []}
-    torch.save(states, folder / "checkpoint.pth")
-    torch.save(weights, folder / f"{epoch}epoch.pth")
-    (folder / "latest.pth").unlink(missing_ok=True)
-    (folder / "latest.pth").symlink_to(f"{epoch}epoch.pth")
-    return weights
-
-
-def cut(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:-100])
-
-
-def epoch_of(folder: Path) -> int:
-    return torch.load(folder / "checkpoint.pth", weights_only=True)["reporter"]["epoch"]
-
-
-def test_a_cut_checkpoint_is_replaced_by_the_one_before(tmp_path, caplog):
-    first = after_epoch(tmp_path, 1)
-    back_up(tmp_path)
-    after_epoch(tmp_path, 2)
-    cut(tmp_path / "checkpoint.pth")
-    repair(tmp_path)
-    assert epoch_of(tmp_path) == 1
-    told = "checkpoint.pth was incomplete (renamed to checkpoint.pth.broken): resuming from the"
-    assert f"{told} previous epoch" in caplog.text
-    assert torch.equal(torch.load(tmp_path / "latest.pth", weights_only=True)["a"], first["a"])
-    back_up(tmp_path)  # for the next time
-    assert (tmp_path / BACKUP).is_file()
-
-
-def test_a_cut_first_checkpoint_begins_anew(tmp_path, caplog):
-    after_epoch(tmp_path, 1)
-    cut(tmp_path / "checkpoint.pth")
-    repair(tmp_path)
-    assert not (tmp_path / "checkpoint.pth").exists()
-    assert (tmp_path / "checkpoint.pth.broken").exists()
-    assert "starting from scratch" in caplog.text
-
-
-@pytest.mark.parametrize("damage", [cut, Path.unlink])
-def test_weights_that_an_epoch_lacks_are_written(tmp_path, damage):
-    weights = after_epoch(tmp_path, 3)
-    damage(tmp_path / "3epoch.pth")
-    (tmp_path / "latest.pth").unlink()
-    repair(tmp_path)
-    for name in ("3epoch.pth", "latest.pth"):
-        assert torch.equal(torch.load(tmp_path / name, weights_only=True)["a"], weights["a"])
-    assert (tmp_path / "latest.pth").readlink() == Path("3epoch.pth")
-
-
-def test_what_is_whole_stays(tmp_path):
-    after_epoch(tmp_path, 1)
-    back_up(tmp_path)
-    after_epoch(tmp_path, 2)
-    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    repair(tmp_path)
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
-
-
-def test_a_kept_checkpoint_survives_a_full_disk(tmp_path, monkeypatch):
-    after_epoch(tmp_path, 1)
-    back_up(tmp_path)
-    after_epoch(tmp_path, 2)
-
-    def no_space(source, target):
-        Path(target).write_bytes(b"half")
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(shutil, "copyfile", no_space)
-    with pytest.raises(OSError, match="No space"):
-        back_up(tmp_path)
-    assert torch.load(tmp_path / BACKUP, weights_only=True)["reporter"]["epoch"] == 1
-    assert not list(tmp_path.glob(".aside-*"))
-
-
-def test_nothing_to_go_on_from(tmp_path):
-    back_up(tmp_path)
-    repair(tmp_path)
-    assert not list(tmp_path.iterdir())
-
+from espnet2_tisdiss.espnet.checkpoints import BACKUP
+from espnet2_tisdiss.espnet.training import USER_VALUES, ResumableTask, depth_of_epoch
 
 # --- deeper by steps ------------------------------------------------------------------------------
 
@@ -158,74 +64,6 @@ def train(tmp_path, monkeypatch):
         return tmp_path / name
 
     return run
-
-
-def write_config(folder: Path) -> None:
-    """Write a bank, two mixtures for validation, and a training configuration."""
-    write_small_bank(folder / "bank")
-    lists = {"wav": "", "spk1": "", "spk2": "", "shape": ""}
-    for number, name in enumerate(("one", "two")):
-        first, second = tone(300 + 50 * number, 0.5), tone(700, 0.5)
-        for key, samples in (("wav", first + second), ("spk1", first), ("spk2", second)):
-            np.save(folder / f"{name}_{key}.npy", samples / np.float32(32768))
-            lists[key] += f"{name} {folder}/{name}_{key}.npy\n"
-        lists["shape"] += f"{name} {RATE // 2}\n"
-    for key, text in lists.items():
-        (folder / f"{key}.scp").write_text(text)
-    data = (("wav", "speech_mix"), ("spk1", "speech_ref1"), ("spk2", "speech_ref2"))
-    stft = {"n_fft": 128, "hop_length": 64}
-    config = {
-        "separator": "tisdiss",
-        "separator_conf": TINY,
-        "encoder": "stft",
-        "encoder_conf": stft,
-        "decoder": "stft",
-        "decoder_conf": stft,
-        "model_conf": {"normalize_variance": True},
-        "criterions": [
-            {"name": "si_snr", "conf": {}, "wrapper": "multi_depth_pit", "wrapper_conf": {}}
-        ],
-        "iterator_type": "task",
-        "valid_iterator_type": "sequence",
-        "mixing_conf": {"bank": str(folder / "bank"), "seconds": 0.5},
-        "valid_data_path_and_name_and_type": [
-            [str(folder / f"{key}.scp"), name, "npy"] for key, name in data
-        ],
-        "valid_shape_file": [str(folder / "shape.scp")],
-        "batch_type": "unsorted",
-        "batch_size": 4,
-        "valid_batch_size": 2,
-        "num_workers": 0,
-        "num_att_plot": 0,
-        "num_iters_per_epoch": 2,
-        "max_epoch": 2,
-        "optim": "sgd",
-        "optim_conf": {"lr": 1.0e-2},
-        "init": "xavier_uniform",
-        "grad_clip": 5.0,
-        "seed": 0,
-        "use_matplotlib": False,
-        "use_tensorboard": False,
-    }
-    (folder / "config.yaml").write_text(yaml.safe_dump(config))
-
-
-def command(folder: Path, name: str, **options) -> list[str]:
-    """The command line of a training in ``folder / name``."""
-    words = ["--config", str(folder / "config.yaml"), "--output_dir", str(folder / name)]
-    for option, value in options.items():
-        for each in value if isinstance(value, list) else [value]:
-            words += [f"--{option}", str(each)]
-    return words
-
-
-def weights(folder: Path, name: str = "2epoch.pth") -> dict[str, torch.Tensor]:
-    return torch.load(folder / name, weights_only=True)
-
-
-def assert_equal(found: dict, expected: dict) -> None:
-    assert found.keys() == expected.keys()
-    assert [name for name, value in expected.items() if not torch.equal(found[name], value)] == []
 
 
 def test_each_epoch_trains_at_its_depth(train, caplog):

@@ -28,6 +28,7 @@ SAMPLER = re.compile(r"\[train\] Batch sampler: .*N-batch=(\d+)")
 STARTED = re.compile(r"(\d+)/(\d+)epoch started")
 BATCHES = re.compile(r"\d+epoch:train:\d+-(\d+)batch: .*\bloss=([^,\s]+)")
 RESULTS = re.compile(r"(\d+)epoch results: (.*)")
+SKIPPED = re.compile(r"skipped a step .* (\d+) since the start")
 LOSS = re.compile(r"\[(train|valid)\] (?:[^\[]*, )?loss=([^,\s]+)")
 
 
@@ -37,6 +38,7 @@ class TrainingLog:
 
     Attributes:
         config: the experiment's config.yaml, for the batches in an epoch; may not be there yet.
+        skipped: steps without a finite loss and gradient since the start.
     """
 
     config: Path
@@ -45,6 +47,7 @@ class TrainingLog:
     batch: int = 0
     batches: int | None = None
     loss: str = ""
+    skipped: int = 0
     _sampled: int | None = None
     _first: int | None = None
     _began: float = field(default=0.0)
@@ -60,12 +63,14 @@ class TrainingLog:
                 self.batches = self._batches_in_epoch()
         elif match := BATCHES.search(line):
             self.batch, self.loss = int(match[1]), match[2]
+        elif match := SKIPPED.search(line):
+            self.skipped = int(match[1])
         elif (match := RESULTS.search(line)) and self._first is not None:
             losses = ", ".join(f"{phase} loss {loss}" for phase, loss in LOSS.findall(match[2]))
             spent = (now - self._began) / (self.epoch - self._first + 1)
             left = spent * (self.max_epoch - self.epoch)
             return (
-                f"epoch {self.epoch}/{self.max_epoch}: {losses}; an epoch takes "
+                f"epoch {self.epoch}/{self.max_epoch}: {losses}{self._skips}; an epoch takes "
                 f"{tqdm.format_interval(spent)}, at most {tqdm.format_interval(left)} left"
             )
         return None
@@ -79,12 +84,17 @@ class TrainingLog:
             return int(config["num_iters_per_epoch"])
         return self._sampled if config.get("iterator_type") == "sequence" else None
 
+    @property
+    def _skips(self) -> str:
+        """Text about steps without a finite loss and gradient."""
+        return f", {self.skipped} steps skipped" if self.skipped else ""
+
     def within_epoch(self, now: float) -> str:
         """Text about the epoch under way."""
         text = f"epoch {self.epoch}/{self.max_epoch}"
         if self.batch:
             total = f" of {self.batches}" if self.batches else ""
-            text += f": batch {self.batch}{total}, loss {self.loss}"
+            text += f": batch {self.batch}{total}, loss {self.loss}{self._skips}"
         done = self.epochs_done
         if done is not None and self._first is not None and done > self._first - 1:
             spent = (now - self._began) / (done - self._first + 1)

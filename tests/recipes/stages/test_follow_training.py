@@ -41,6 +41,16 @@ def test_an_epoch_is_told_with_losses_and_time_left(state: TrainingLog) -> None:
     )
 
 
+@pytest.mark.promise("diverged")
+def test_skipped_steps_are_shown(state: TrainingLog) -> None:
+    skipped = "skipped a step without a finite loss and gradient: 1 in a row, 4 since the start"
+    for line in (f"{PREFIX} (divergence:80) WARNING: {skipped}", BATCH):
+        state.feed(line, 130.0)
+    assert "batch 20 of 40, loss -4.250, 4 steps skipped, at most" in state.within_epoch(130.0)
+    told = state.feed(RESULTS, 160.0)
+    assert told is not None and "valid loss -4.875, 4 steps skipped; an epoch" in told
+
+
 def test_time_left_within_the_first_epoch(state: TrainingLog) -> None:
     state.feed(BATCH, 130.0)
     # 20 of 40 batches took 30 s; 7.5 epochs of 60 s are left.

@@ -1,0 +1,58 @@
+"""Failures of a training that are no bugs, in one line each."""
+
+import errno
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from torch.multiprocessing import ProcessRaisedException
+
+from espnet2_tisdiss.errors import TisdissError
+
+# of a system error's text: no space, a quota is used up, a file would grow too large
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+ERRNO = re.compile(rf"\[Errno ({'|'.join(map(str, FULL))})\]")
+# PyTorch's text where a file of weights cannot be written; it gives no reason
+UNWRITTEN = "inline_container"
+OWN = f"{TisdissError.__module__}.{TisdissError.__qualname__}: "
+PROBE_BYTES = 2**20
+
+
+@contextmanager
+def failing_in_a_line(folder: Path) -> Iterator[None]:
+    """Turn what ends a training in the block into a TisdissError, unless it is a bug.
+
+    Args:
+        folder: of the training.
+    """
+    try:
+        yield
+    except TisdissError:
+        raise
+    except (OSError, RuntimeError, ProcessRaisedException) as error:
+        text = str(error).strip()
+        last = text.splitlines()[-1] if text else ""
+        if isinstance(error, ProcessRaisedException) and last.startswith(OWN):
+            raise TisdissError(last.removeprefix(OWN)) from error
+        number = ERRNO.search(text)
+        if number or UNWRITTEN in text:
+            reason = os.strerror(int(number[1])) if number else _reason(folder)
+            raise TisdissError(
+                f"{folder}: cannot be written: {reason}; make room and repeat the command: "
+                "it goes on after the last complete epoch"
+            ) from error
+        raise
+
+
+def _reason(folder: Path) -> str:
+    """Return why files in a folder cannot be written; found by writing one."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(PROBE_BYTES))
+            file.flush()
+    except OSError as error:
+        return error.strerror or "no reason known"
+    return "the disk was full, or a limit was reached"

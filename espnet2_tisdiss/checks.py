@@ -3,12 +3,14 @@
 import numbers
 import operator
 import reprlib
+import sys
 from collections.abc import Collection, Sequence
 from typing import Any
 
 from espnet2_tisdiss.choices import MOST_N_RE
 from espnet2_tisdiss.errors import OptionError
 
+MOST_DIGITS = 18  # of a whole number; Python refuses to read one of thousands
 MOST_SHOWN = 300  # characters of a value in a message
 
 
@@ -53,6 +55,11 @@ def check_integer(name: str, value: Any, minimum: int, maximum: int | None = Non
     return integer
 
 
+def whole_number(text: str) -> int | None:
+    """Return a number >= 0 in decimal digits; None for another text, or too many digits."""
+    return int(text) if text.isdecimal() and len(text) <= MOST_DIGITS else None
+
+
 def check_n_re(name: str, value: Any, minimum: int = 1) -> int:
     """Return ``value`` as an int; raise OptionError unless it is a possible depth."""
     return check_integer(name, value, minimum, MOST_N_RE)
@@ -60,8 +67,8 @@ def check_n_re(name: str, value: Any, minimum: int = 1) -> int:
 
 def check_number(name: str, value: Any, low: float, high: float) -> None:
     """Raise OptionError unless ``value`` is a number in [``low``, ``high``)."""
-    number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if not number or not low <= value < high:
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not is_number or not low <= value < high or abs(value) > sys.float_info.max:
         raise OptionError(f"{name} must be a number in [{low:g}, {high:g}); got {shown(value)}")
 
 

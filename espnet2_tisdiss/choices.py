@@ -17,5 +17,7 @@ EXISTING: tuple[Existing, ...] = get_args(Existing)
 RATES = range(1000, 768_001)
 # a depth beyond it is a slip of the finger: quality stops growing a third beyond the training's
 MOST_N_RE = 1000
+# the most threads, processes, or chunks of a batch; more would exhaust any machine
+MOST_AT_ONCE = 1024
 # sample rate of the written files, named or in Hz
 OutputRate = Literal["same", "model"] | int

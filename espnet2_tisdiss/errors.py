@@ -5,11 +5,11 @@ class TisdissError(ValueError):
     """The user's request cannot be met; the text says what is wrong, where, and what to do."""
 
 
-class OptionError(ValueError):
+class OptionError(TisdissError):
     """An argument or an option of a configuration is wrong; the text names it and what is allowed.
 
-    Code that reads a user's configuration catches it, and leaves any other ValueError, which is a
-    bug, alone.
+    Code that reads a user's configuration catches it to name the file, and leaves any other
+    ValueError, which is a bug, alone.
     """
 
 

@@ -12,7 +12,7 @@ from espnet2_tisdiss.errors import TisdissError
 
 BLANKS = " \t\r"  # no others separate columns: a name may hold other white space
 # Kaldi's notation for an entry of an archive, perhaps with a range of it
-ARCHIVE_ENTRY = re.compile(r"(?P<archive>.+):(?P<offset>\d+)(?P<range>\[[^]]*\])?")
+ARCHIVE_ENTRY = re.compile(r"(?P<archive>.+):(?P<offset>\d{1,18})(?P<range>\[[^]]*\])?")
 
 
 def byte_order(key: str) -> bytes:

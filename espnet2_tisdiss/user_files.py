@@ -19,16 +19,21 @@ from espnet2_tisdiss.errors import TisdissError
 MOST_YAML_BYTES = 4 * 2**20  # configurations have thousands; a parser takes seconds
 
 
+def check_name(path: str | Path) -> None:
+    """Raise TisdissError if no file can have that name."""
+    if "\0" in str(path):
+        raise TisdissError(f"{str(path)!r}: holds a NUL character; correct the name")
+
+
 def check_ordinary(path: str | Path) -> None:
     """Check that a path names an ordinary file: a device or pipe may have no end, or no start.
 
     Raises:
         TisdissError: it does not.
     """
+    check_name(path)
     try:
         mode = os.stat(path).st_mode
-    except ValueError:
-        raise TisdissError(f"{str(path)!r}: holds a NUL character; correct the name") from None
     except FileNotFoundError:
         raise TisdissError(f"{path}: no such file") from None
     except OSError as error:

@@ -197,6 +197,10 @@ def _open_file(path: str | Path) -> BinaryIO:
         if not status.st_size:
             raise AudioError(f"{path}: is empty (0 bytes); replace it")
         return open(path, "rb")
+    except ValueError as error:
+        if isinstance(error, AudioError):
+            raise
+        raise AudioError(f"{str(path)!r}: holds a NUL character; correct the name") from None
     except FileNotFoundError:
         raise AudioError(f"{path}: no such file; check its name") from None
     except OSError as error:

@@ -5,6 +5,7 @@ loaded; 130 interrupted.
 """
 
 import json
+import os
 import signal
 import sys
 import traceback
@@ -15,6 +16,7 @@ from typer.exceptions import TyperException
 import espnet2_tisdiss
 from espnet2_tisdiss.cli import info, models, profile, separate, sweep
 from espnet2_tisdiss.cli.console import ErrorStyle, messages
+from espnet2_tisdiss.cli.report import printable
 from espnet2_tisdiss.errors import TisdissError
 
 FAILED, REFUSED, INTERRUPTED = 1, 2, 130
@@ -72,12 +74,20 @@ def main() -> None:
             _print_error(f"{text[0].lower()}{text[1:].rstrip('.')}; see --help")
         sys.exit(error.exit_code)
     except (TisdissError, OSError) as error:
-        if style.as_json:
-            typer.echo(json.dumps({"error": str(error)}))
+        text = str(error)
+        if isinstance(error, OSError) and error.filename is None:  # files are named in theirs
+            _give_up_output()
+            if isinstance(error, BrokenPipeError):  # such as `| head`, which has what it wants
+                sys.exit(FAILED)
+            text = (
+                f"standard output: cannot be written to ({error.strerror}); finished work is kept"
+            )
+        elif style.as_json:
+            typer.echo(json.dumps({"error": text}))
         if style.debug:
             _print_traceback(error)
         else:
-            _print_error(str(error))
+            _print_error(text)
         sys.exit(REFUSED if isinstance(error, TisdissError) else FAILED)
     except Exception as error:
         _print_traceback(error)
@@ -85,8 +95,14 @@ def main() -> None:
         sys.exit(FAILED)
 
 
+def _give_up_output() -> None:
+    """Close standard output, which Python would try to write to again at its end."""
+    if sys.stdout is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _print_error(text: str) -> None:
-    messages.print(f"tisdiss: {text}", style="red", markup=False, highlight=False)
+    messages.print(f"tisdiss: {printable(text)}", style="red", markup=False, highlight=False)
 
 
 def _print_traceback(error: Exception) -> None:

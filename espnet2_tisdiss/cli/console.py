@@ -28,7 +28,8 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from espnet2_tisdiss.choices import RATES
+from espnet2_tisdiss.checks import whole_number
+from espnet2_tisdiss.choices import MOST_AT_ONCE, MOST_N_RE, RATES
 from espnet2_tisdiss.errors import TisdissError, first_line
 from espnet2_tisdiss.pretrained.bundled import DEFAULT_MODEL, TRAINED_ON, bundled_models
 
@@ -63,6 +64,7 @@ ModelRateOption = Annotated[
     int | None,
     typer.Option(
         min=1,
+        max=RATES[-1],
         help="Sample rate in Hz that the model was TRAINED at, if its configuration does not set "
         "it. Files at other rates are converted to it.",
         show_default="from the configuration",
@@ -77,7 +79,12 @@ KeepRumbleOption = Annotated[
 ]
 ThreadsOption = Annotated[
     int | None,
-    typer.Option(min=1, help="Threads of the computation.", show_default="chosen by PyTorch"),
+    typer.Option(
+        min=1,
+        max=MOST_AT_ONCE,
+        help="Threads of the computation.",
+        show_default="chosen by PyTorch",
+    ),
 ]
 
 
@@ -199,10 +206,12 @@ def parse_depths(text: str | None) -> list[int]:
     """
     if text is None:
         return []
-    parts = text.split(",")
-    if not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
-        raise TisdissError(f"--n-re {text}: expected repetitions >= 1, such as 4 or 1,2,4")
-    return sorted({int(part) for part in parts})
+    depths = {whole_number(part.strip()) for part in text.split(",")}
+    if not all(depth is not None and 1 <= depth <= MOST_N_RE for depth in depths):
+        raise TisdissError(
+            f"--n-re {text:.60}: expected repetitions from 1 to {MOST_N_RE}, such as 4 or 1,2,4"
+        )
+    return sorted(depths)
 
 
 def parse_rate(text: str) -> Literal["same", "model"] | int:
@@ -213,10 +222,11 @@ def parse_rate(text: str) -> Literal["same", "model"] | int:
     """
     if text in ("same", "model"):
         return text
-    if text.isdecimal() and int(text) in RATES:
-        return int(text)
+    rate = whole_number(text)
+    if rate in RATES:
+        return rate
     raise TisdissError(
-        f"--rate {text}: expected same, model, or a rate from {RATES[0]} to {RATES[-1]} Hz"
+        f"--rate {text:.60}: expected same, model, or a rate from {RATES[0]} to {RATES[-1]} Hz"
     )
 
 

@@ -57,7 +57,7 @@ def command(
         ),
     ] = None,
     seconds: Annotated[float, typer.Option(help="Length of the mixture in seconds.")] = 4.0,
-    repeats: Annotated[int, typer.Option(min=1, help="Timed runs of each depth.")] = 3,
+    repeats: Annotated[int, typer.Option(min=1, max=1000, help="Timed runs of each depth.")] = 3,
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", help="Folder for profile.csv and the plots (PNG)."),

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from espnet2_tisdiss.choices import Channel, Scale
+from espnet2_tisdiss.choices import MOST_AT_ONCE, Channel, Scale
 
 # panels of the help text
 _DEPTH: dict[str, Any] = {"rich_help_panel": "Depth"}
@@ -20,8 +20,12 @@ SourcesArgument = Annotated[
         "standard input.",
     ),
 ]
-BatchOption = Annotated[int, typer.Option(min=1, help="Chunks to separate at once.")]
-JobsOption = Annotated[int, typer.Option(min=1, help="Parallel processes, which share the cores.")]
+BatchOption = Annotated[
+    int, typer.Option(min=1, max=MOST_AT_ONCE, help="Chunks to separate at once.")
+]
+JobsOption = Annotated[
+    int, typer.Option(min=1, max=MOST_AT_ONCE, help="Parallel processes, which share the cores.")
+]
 
 NReOption = Annotated[
     str | None,

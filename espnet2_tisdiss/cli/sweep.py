@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from espnet2_tisdiss.choices import MOST_AT_ONCE
 from espnet2_tisdiss.cli.console import (
     MODEL_HELP,
     MODEL_VARIABLE,
@@ -96,7 +97,9 @@ def command(
             "lists that you trust.",
         ),
     ] = False,
-    batch: Annotated[int, typer.Option(min=1, help="Mixtures to separate at once.")] = 1,
+    batch: Annotated[
+        int, typer.Option(min=1, max=MOST_AT_ONCE, help="Mixtures to separate at once.")
+    ] = 1,
     as_json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:

@@ -19,7 +19,7 @@ from espnet2.utils.nested_dict_action import NestedDictAction
 from espnet2.utils.types import str2bool
 from torch import nn
 
-from espnet2_tisdiss.checks import check_integer, check_n_re
+from espnet2_tisdiss.checks import check_integer, check_n_re, whole_number
 from espnet2_tisdiss.espnet import checkpoints
 from espnet2_tisdiss.espnet.divergence import StepWatch, WatchedIterFactory, spread_non_finite
 from espnet2_tisdiss.espnet.failures import failing_in_a_line
@@ -327,8 +327,8 @@ def depth_of_epoch(schedule: Mapping[int, int], epoch: int) -> int:
     by_epoch = {}
     for first, depth in schedule.items():
         # epochs given on the command line are strings
-        number = int(first) if str(first).isdecimal() else first
-        check_integer("depth_schedule: epoch", number, 1)
+        number = whole_number(first) if isinstance(first, str) else None
+        number = check_integer("depth_schedule: epoch", first if number is None else number, 1)
         by_epoch[number] = check_n_re(f"depth_schedule: N_re of epoch {number}", depth)
     if 1 not in by_epoch:
         raise ValueError(f"depth_schedule must begin with epoch 1; got {dict(schedule)}")

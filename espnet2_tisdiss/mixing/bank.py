@@ -22,7 +22,7 @@ import numpy as np
 from espnet2_tisdiss.atomic import replacing
 from espnet2_tisdiss.checks import check_integer
 from espnet2_tisdiss.choices import RATES
-from espnet2_tisdiss.errors import OptionError, TisdissError
+from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.mixing.levels import frame_level
 from espnet2_tisdiss.user_files import read_json
 
@@ -240,7 +240,7 @@ def _read_rate(folder: Path) -> int:
     try:
         rate = read_json(folder / "bank.json")["rate"]
         return check_integer("rate", rate, RATES[0], RATES[-1])
-    except (TisdissError, OptionError, KeyError) as error:
+    except (TisdissError, KeyError) as error:
         raise TisdissError(f"{folder}: is not a bank of recordings ({error})") from None
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
+from espnet2_tisdiss.checks import shown, whole_number
 from espnet2_tisdiss.errors import TisdissError
 
 
@@ -38,9 +39,12 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 def positive(text: str) -> int:
     """Read a number of 1 or more from the command line: a type for argparse."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number of 1 or more, found {text!r}")
-    return int(text)
+    number = whole_number(text)
+    if not number:
+        raise argparse.ArgumentTypeError(
+            f"expected a whole number of 1 or more, found {shown(text)}"
+        )
+    return number
 
 
 def absolute_path(text: str) -> Path:

@@ -10,11 +10,20 @@ from pathlib import Path
 from typing import Self
 
 from espnet2_tisdiss.audio.writing import OutputFormat
-from espnet2_tisdiss.checks import as_list, check_choice, check_integer, check_n_re, check_number
+from espnet2_tisdiss.checks import (
+    as_list,
+    check_choice,
+    check_flag,
+    check_integer,
+    check_n_re,
+    check_number,
+)
 from espnet2_tisdiss.choices import (
     CHANNELS,
     DEFAULT_SCALE,
     EXISTING,
+    MOST_AT_ONCE,
+    RATES,
     SCALES,
     Channel,
     Existing,
@@ -74,7 +83,12 @@ class RecordingOptions:
     def __post_init__(self) -> None:
         check_choice("channel", self.channel, CHANNELS)
         check_choice("scale", self.scale, SCALES)
-        check_integer("batch_size", self.batch_size, 1)
+        check_integer("batch_size", self.batch_size, 1, MOST_AT_ONCE)
+        check_flag("all_depths", self.all_depths)
+        check_flag("keep_rumble", self.keep_rumble)
+        check_number("chunk_seconds", self.chunk_seconds, 0, math.inf)
+        if self.overlap_seconds is not None:
+            check_number("overlap_seconds", self.overlap_seconds, 0, math.inf)
         check_integer("shifts", self.shifts, 1)
         is_several = len(self.depths) > 1
         limits = {"stop_db": self.stop_db, "rtf": self.rtf, "seconds": self.seconds}
@@ -178,6 +192,8 @@ class FileOptions(RecordingOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_choice("existing", self.existing, EXISTING)
+        if self.rate not in ("same", "model"):
+            check_integer("rate", self.rate, RATES[0], RATES[-1])
         _check_pattern(self.file_names, self._fields)
 
     @property
@@ -215,10 +231,12 @@ def _check_pattern(pattern: str, needed: Sequence[str]) -> None:
     """Refuse a pattern that lacks a field, has another one or leaves the output folder."""
     try:
         parsed = list(string.Formatter().parse(pattern))
-    except ValueError:  # unbalanced braces
-        parsed = []
+    except (TypeError, ValueError):  # no text, or unbalanced braces
+        pattern, parsed = str(pattern), []
     marks = [mark for mark in parsed if mark[1] is not None]
-    inside = not Path(pattern).is_absolute() and ".." not in Path(pattern).parts
+    inside = (
+        "\0" not in pattern and not Path(pattern).is_absolute() and ".." not in Path(pattern).parts
+    )
     plain = all(
         field in (*_MARKS, "ext") and not form and not kind for _, field, form, kind in marks
     )

@@ -60,11 +60,12 @@ from espnet2_tisdiss.separate.options import FileOptions, RecordingOptions
 from espnet2_tisdiss.separate.protocol import Estimate
 from espnet2_tisdiss.separate.recordings import change_db, channels_of, separate_recording
 from espnet2_tisdiss.separate.transforms import Transforms
-from espnet2_tisdiss.user_files import read_yaml
+from espnet2_tisdiss.user_files import check_name, read_yaml
 
 if TYPE_CHECKING:  # its import takes seconds
     import espnet2.bin.enh_inference
 
+LEAST_SEGMENT = 1e-3  # seconds of ESPnet's segments
 # (b, n), or b waveforms (n,) of different lengths
 Mixtures = Tensor | np.ndarray | Sequence[Tensor | np.ndarray]
 
@@ -156,6 +157,9 @@ class SeparateSpeech:
             check_n_re("n_re", n_re, 0)
         if sample_rate is not None:
             check_integer("sample_rate", sample_rate, 1, RATES[-1])
+        for name, seconds in {"segment_size": segment_size, "hop_size": hop_size}.items():
+            if seconds is not None:
+                check_number(name, seconds, LEAST_SEGMENT, float("inf"))
         if model_file is None and train_config is None:
             raise TisdissError(
                 "no model given: pass model_file, or use from_pretrained(), which loads "
@@ -316,15 +320,15 @@ class SeparateSpeech:
             num_spk arrays (b, n).
 
         Raises:
-            ValueError: ``speech_mix`` has another shape.
+            TisdissError: ``speech_mix`` has another shape, or is an empty batch.
             TisdissError: it is a path.
         """
         refuse_path(speech_mix)
         is_array = isinstance(speech_mix, Tensor | np.ndarray)
         if is_array and speech_mix.ndim == 3 and speech_mix.shape[2] == 1:
             speech_mix = speech_mix[:, :, 0]
-        if not is_array or speech_mix.ndim != 2:
-            raise ValueError(
+        if not is_array or speech_mix.ndim != 2 or not len(speech_mix):
+            raise TisdissError(
                 "speech_mix must be an array (batch, samples): give speech_mix[None], or use "
                 "batch() for a list, recording() for a recording of any number of channels"
             )
@@ -625,6 +629,7 @@ class SeparateSpeech:
             ...     print(result.status, result.outputs)
         """
         options = replace(options or FileOptions(), **changes).for_model(self)
+        check_name(folder)
         inputs = [InputFile(path, Path(folder), name_of(path)) for path in map(Path, paths)]
         durations = with_refusals(durations_of(inputs, options.channel), options, self.num_spk)
         budget = None

@@ -126,8 +126,8 @@ def test_weights_that_do_not_fit_are_one_line(espnet_model):
 @pytest.mark.parametrize(
     ("command", "error"),
     [
-        (["separate", "a.wav", "--n-re", "0"], "--n-re 0: expected repetitions >= 1"),
-        (["sweep", "data", "--n-re", "0"], "--n-re 0: expected repetitions >= 1"),
+        (["separate", "a.wav", "--n-re", "0"], "--n-re 0: expected repetitions from 1"),
+        (["sweep", "data", "--n-re", "0"], "--n-re 0: expected repetitions from 1"),
         (["profile", "--seconds", "0"], "--seconds 0: expected seconds of audio"),
         (["info", "./none"], "./none: no such model"),
     ],

@@ -168,7 +168,7 @@ def test_one_channel_is_chosen_of_several(run_inference, mixtures, tmp_path, cap
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--n_re", 0], "--n_re must be an integer >= 1; got 0"),
+        (["--n_re", 0], "--n_re must be an integer from 1 to 1000; got 0"),
         (["--n_re", 1, "--batch_size", 0], "--batch_size must be an integer >= 1; got 0"),
         (
             ["--n_re", 1, "--segment_size", 1.0, "--hop_size", 0.5],

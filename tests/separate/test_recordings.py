@@ -206,10 +206,10 @@ def test_what_is_no_recording_is_refused(separate):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"n_re": [1, 0]}, "n_re must be an integer >= 1; got 0"),
+        ({"n_re": [1, 0]}, "n_re must be an integer from 1 to 1000; got 0"),
         ({"channel": "up"}, "channel must be one of mean, left"),
         ({"scale": "loud"}, "scale must be one of estimate, peak"),
-        ({"batch_size": 0}, "batch_size must be an integer >= 1"),
+        ({"batch_size": 0}, "batch_size must be an integer from 1 to 1024"),
         ({"rtf": -1.0}, "rtf must be a number in"),
         ({"rtf": 1.0, "seconds": 1.0}, "rtf and seconds exclude each other"),
         ({"stop_db": -10, "all_depths": True}, "stop_db and all_depths exclude each other"),

@@ -39,7 +39,10 @@ def test_the_depth_of_each_epoch():
         ({2: 4}, "depth_schedule must begin with epoch 1; got {2: 4}"),
         ({1: 2, 0: 1}, "depth_schedule: epoch must be an integer >= 1; got 0"),
         ({1: 2, "later": 4}, "depth_schedule: epoch must be an integer >= 1; got 'later'"),
-        ({1: 2, 9: "deep"}, "depth_schedule: N_re of epoch 9 must be an integer from 1 to 1000; got 'deep'"),
+        (
+            {1: 2, 9: "deep"},
+            "depth_schedule: N_re of epoch 9 must be an integer from 1 to 1000; got 'deep'",
+        ),
         ({1: 0}, "depth_schedule: N_re of epoch 1 must be an integer from 1 to 1000; got 0"),
     ],
 )

@@ -7,17 +7,19 @@ one reader decodes them all.
 import math
 import subprocess
 import tempfile
+from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO
+from types import TracebackType
+from typing import IO, Self
 
 import numpy as np
 
 from espnet2_tisdiss.atomic import PREFIX
 from espnet2_tisdiss.audio.channels import Channel
-from espnet2_tisdiss.audio.notices import OnNotice
+from espnet2_tisdiss.audio.notices import Notice, OnNotice
 from espnet2_tisdiss.audio.reading import AudioInfo, probe, read_blocks
 from espnet2_tisdiss.errors import AudioError
 from espnet2_tisdiss.lists import Source
@@ -25,6 +27,8 @@ from espnet2_tisdiss.lists import Source
 # what Kaldi allows a segment to reach beyond the end of its recording
 OVERSHOOT_S = 0.5
 COPIED_BYTES = 2**20
+# blocks that are kept for a stretch that overlaps the one before
+HELD_BLOCKS = 12
 
 
 @dataclass(frozen=True)
@@ -36,26 +40,153 @@ class OpenSource:
         info: its form; its frames are those of the stretch.
         first: first sample of the stretch.
         last: the sample after its last one; None: the end of the file.
+        shared: reads the file, for several stretches.
     """
 
     path: Path
     info: AudioInfo
     first: int = 0
     last: int | None = None
+    shared: "SharedBlocks | None" = None
 
     def blocks(
         self, channel: Channel = "mean", on_notice: OnNotice | None = None
     ) -> Iterator[np.ndarray]:
         """Yield the samples of the stretch, as :func:`~.reading.read_blocks` does."""
-        start = 0
-        for block in read_blocks(self.path, channel, on_notice=on_notice):
+        if self.shared is not None:
+            blocks = self.shared.blocks(self.first, channel, on_notice)
+        else:
+            blocks = _numbered(read_blocks(self.path, channel, on_notice=on_notice))
+        for start, block in blocks:
             stop = None if self.last is None else self.last - start
             part = block[:, max(0, self.first - start) : stop]
-            start += block.shape[1]
             if part.shape[1]:
                 yield part
-            if self.last is not None and start >= self.last:
+            if self.last is not None and start + block.shape[1] >= self.last:
                 return
+
+
+def _numbered(blocks: Iterator[np.ndarray]) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield blocks (c, n) with the number of their first sample."""
+    start = 0
+    for block in blocks:
+        yield start, block
+        start += block.shape[1]
+
+
+class SharedBlocks:
+    """The samples of a file for stretches of it, which mostly follow each other.
+
+    A stretch is read on from the one before, so that a long file is decoded once, not once for each
+    stretch. Only a stretch that begins before the blocks at hand starts again.
+
+    Args:
+        path: the file.
+    """
+
+    def __init__(self, path: Path):
+        self._path = path
+        self._channel: Channel = "mean"
+        self._blocks: Iterator[tuple[int, np.ndarray]] | None = None
+        # stretches may overlap; blocks of some seconds, so that memory stays bounded
+        self._held: deque[tuple[int, np.ndarray]] = deque(maxlen=HELD_BLOCKS)
+        self._notices: list[Notice] = []
+
+    def blocks(
+        self, first: int, channel: Channel, on_notice: OnNotice | None
+    ) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield blocks with the number of their first sample, from that with ``first`` on."""
+        reached = bool(self._held) and self._held[0][0] <= first
+        if self._blocks is None or channel != self._channel or not reached:
+            self._held.clear()
+            self._notices.clear()
+            read = read_blocks(self._path, channel, on_notice=self._notices.append)
+            self._blocks, self._channel = _numbered(read), channel
+        passed = self._pass_on(0, on_notice)
+        for start, block in list(self._held):
+            if start + block.shape[1] > first:
+                yield start, block
+        while (following := self._next()) is not None:
+            passed = self._pass_on(passed, on_notice)
+            start, block = following
+            if start + block.shape[1] > first:
+                yield start, block
+        self._pass_on(passed, on_notice)
+
+    def _next(self) -> tuple[int, np.ndarray] | None:
+        """Return the next block, which is held, too; None at the end."""
+        try:
+            following = None if self._blocks is None else next(self._blocks, None)
+        except AudioError:
+            self._blocks = None  # for a stretch before the fault
+            raise
+        if following is not None:
+            self._held.append(following)
+        return following
+
+    def _pass_on(self, passed: int, on_notice: OnNotice | None) -> int:
+        """Pass on the notices from a number on, or refuse losses; return their number."""
+        for notice in self._notices[passed:]:
+            if on_notice is not None:
+                on_notice(notice)
+            elif notice.is_loss:
+                raise AudioError(f"{self._path}: {notice.text}; replace it")
+        return len(self._notices)
+
+
+class SourceReader:
+    """Opens entries of lists one after the other; what they share is fetched and decoded once.
+
+    A context manager. Temporary files stay until the next entry of another text is opened.
+    """
+
+    def __init__(self) -> None:
+        self._text: str | None = None
+        self._stack = ExitStack()
+        self._notices: list[Notice] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stack.__exit__(kind, error, trace)
+
+    def open(
+        self,
+        source: Source | Path,
+        on_notice: OnNotice | None = None,
+        folder: str | Path | None = None,
+    ) -> OpenSource:
+        """Return an entry, to be read before the next one is opened.
+
+        Args:
+            source: the entry.
+            on_notice: as for :func:`~.reading.probe`.
+            folder: where a temporary file may be; None: the system's folder for them.
+
+        Raises:
+            AudioError: its audio cannot be read; the message names the entry.
+        """
+        source = source if isinstance(source, Source) else Source(str(source))
+        if source.text != self._text or not source.is_stretch:
+            self._text = None
+            self._stack.close()
+            path = self._stack.enter_context(as_file(source, folder))
+            self._notices = []
+            self._info = probe(path, self._notices.append)
+            self._shared = SharedBlocks(path) if source.is_stretch else None
+            self._path, self._text = path, source.text
+        for notice in self._notices:
+            if on_notice is not None:
+                on_notice(notice)
+            elif notice.is_loss:
+                raise AudioError(f"{source}: {notice.text}; replace it")
+        return replace(_stretch(source, self._path, self._info), shared=self._shared)
 
 
 @contextmanager
@@ -72,9 +203,8 @@ def opened(
     Raises:
         AudioError: its audio cannot be read; the message names the entry.
     """
-    source = source if isinstance(source, Source) else Source(str(source))
-    with as_file(source, folder) as path:
-        yield _stretch(source, path, probe(path, on_notice))
+    with SourceReader() as reader:
+        yield reader.open(source, on_notice, folder)
 
 
 def probe_source(source: Source | Path, on_notice: OnNotice | None = None) -> AudioInfo:

@@ -110,6 +110,7 @@ class AudioWriter:
         rate: samples per second.
         frames: total samples.
         output_format: container and sample format.
+        comment: text to store in the file.
 
     Raises:
         AudioError: on entry: the file cannot be created there; in the block and at its end: it
@@ -121,9 +122,17 @@ class AudioWriter:
         ...         writer.write(block)
     """
 
-    def __init__(self, path: str | Path, rate: int, frames: int, output_format: OutputFormat):
+    def __init__(
+        self,
+        path: str | Path,
+        rate: int,
+        frames: int,
+        output_format: OutputFormat,
+        comment: str = "",
+    ):
         self.path = Path(path)
         self._rate, self._frames, self._format = rate, frames, output_format
+        self._comment = comment
 
     def __enter__(self) -> Self:
         with folder_errors(self.path.parent):
@@ -141,6 +150,8 @@ class AudioWriter:
                     subtype=self._format.subtype,
                     format=self._format.container_for(self._frames),
                 )
+                if self._comment:
+                    self._file.comment = self._comment
         except BaseException:
             self._temporary.unlink()
             raise
@@ -199,6 +210,15 @@ class AudioWriter:
                 f"{self.path}: could not be written ({reason}); is the disk of "
                 f"{self.path.parent} full?"
             ) from None
+
+
+def read_comment(path: str | Path) -> str:
+    """Return the comment in an audio file; empty if there is none or the file cannot be read."""
+    try:
+        with soundfile.SoundFile(os.fsencode(path)) as file:
+            return str(file.comment)
+    except (soundfile.LibsndfileError, TypeError):  # TypeError: a suffix of headerless formats
+        return ""
 
 
 def _check_name(path: Path) -> None:

@@ -103,7 +103,8 @@ class SeparationReport:
         if result.status == "failed":
             return f"failed: {result.reason}"
         if result.status == "skipped":
-            return f"skipped: {result.source}: {result.outputs[0]} exists"
+            facts = [f"{result.outputs[0]} exists", *result.notices]
+            return f"skipped: {result.source}: {', '.join(facts)}"
         parts = [f"{result.seconds:.1f} s", *result.notices, f"N_re {span(result.n_re)}"]
         if result.channels > 1:
             parts.append(f"{self._options.channel} of {result.channels} channels")

@@ -67,6 +67,7 @@ ShiftsOption = Annotated[
     int,
     typer.Option(
         min=1,
+        max=MOST_AT_ONCE,
         help="Separate so many shifted copies of each chunk and average them: 2 are better than 1 "
         "in twice the time, more bring little.",
         **_DEPTH,

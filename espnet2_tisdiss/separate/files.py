@@ -16,9 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
+from espnet2_tisdiss.audio.channels import take_channels
 from espnet2_tisdiss.audio.notices import Notice
 from espnet2_tisdiss.audio.reading import AudioInfo
-from espnet2_tisdiss.audio.sources import OpenSource, opened, probe_source
+from espnet2_tisdiss.audio.sources import OpenSource, SourceReader
 from espnet2_tisdiss.audio.spool import Spool
 from espnet2_tisdiss.audio.writing import AudioWriter
 from espnet2_tisdiss.choices import Channel, Existing
@@ -26,9 +27,16 @@ from espnet2_tisdiss.errors import AudioError, TisdissError, first_line
 from espnet2_tisdiss.lists import Source
 from espnet2_tisdiss.separate.budget import TimeBudget
 from espnet2_tisdiss.separate.chunking import Chunk
+from espnet2_tisdiss.separate.doubts import (
+    channel_powers,
+    doubt_of_channels,
+    doubt_of_estimates,
+    estimate_powers,
+)
 from espnet2_tisdiss.separate.loudness import ScaleStatistics, Scaling, headroom_gain
 from espnet2_tisdiss.separate.options import FileOptions
 from espnet2_tisdiss.separate.protocol import Model
+from espnet2_tisdiss.separate.provenance import comment_of, differences
 from espnet2_tisdiss.separate.recordings import Track, separate_chunks
 
 
@@ -96,12 +104,13 @@ def durations_of(inputs: Iterable[InputFile], channel: Channel) -> dict[InputFil
     Unreadable files get an empty list; their error is reported when they are separated.
     """
     durations: dict[InputFile, list[float]] = {}
-    for item in inputs:
-        durations[item] = []
-        with suppress(AudioError):
-            # notices are reported with the file
-            info = probe_source(item.path, on_notice=lambda notice: None)
-            durations[item] = [info.duration] * (info.channels if channel == "each" else 1)
+    with SourceReader() as reader:
+        for item in inputs:
+            durations[item] = []
+            with suppress(AudioError):
+                # notices are reported with the file
+                info = reader.open(item.path, on_notice=lambda notice: None).info
+                durations[item] = [info.duration] * (info.channels if channel == "each" else 1)
     return durations
 
 
@@ -213,13 +222,14 @@ def _pieces(
     recordings: list["_Recording"],
 ) -> Iterator[_Piece]:
     """Yield the chunks and the end of every file; a file that fails yields its end next."""
-    for item in inputs:
-        recording = _Recording(model, item, options)
-        recordings.append(recording)
-        with recording.failing_alone():
-            if recording.open():
-                yield from recording.read()
-        yield _Piece(recording)
+    with SourceReader() as reader:
+        for item in inputs:
+            recording = _Recording(model, item, options)
+            recordings.append(recording)
+            with recording.failing_alone():
+                if recording.open(reader):
+                    yield from recording.read()
+            yield _Piece(recording)
 
 
 def _batches(pieces: Iterable[_Piece], size: int) -> Iterator[list[_Piece]]:
@@ -267,12 +277,11 @@ class _Recording:
         self._audio: OpenSource | None = None
         self._reported = 0.0
 
-    def open(self) -> bool:
+    def open(self, reader: SourceReader) -> bool:
         """Check the file and open its spools; return whether there is work to do."""
         if self._item.refusal:
             raise TisdissError(self._item.refusal)
-        audio = opened(self._item.path, self._item.folder, self._note)
-        self._audio = self._stack.enter_context(audio)
+        self._audio = reader.open(self._item.path, self._note, self._item.folder)
         info = self._audio.info
         result, options = self.result, self._options
         result.seconds, result.rate = info.duration, info.rate
@@ -284,6 +293,9 @@ class _Recording:
         if is_settled(paths, options.existing):
             if options.existing == "skip":
                 result.status, result.outputs = "skipped", paths
+                comments = itertools.cycle(self._comments())
+                if made := differences(dict(zip(paths, comments, strict=False))):
+                    result.notices.append(f"made {made}; --overwrite makes it anew")
                 return False
             existing = next(filter(_exists, paths))
             raise TisdissError(
@@ -298,14 +310,22 @@ class _Recording:
 
     def read(self) -> Iterator[_Piece]:
         """Yield the chunks of all channels."""
-        frames = 0
-        for block in self._audio.blocks(self._options.channel, self._note):
+        frames, choice = 0, self._options.channel
+        powers = None
+        if self._audio.info.channels > 1 and choice in ("mean", "each"):
+            powers = channel_powers(self.result.rate)
+        for block in self._audio.blocks("each" if powers else choice, self._note):
             frames += block.shape[1]
+            if powers is not None:
+                powers.push(block)
+                block = take_channels(block, choice)
             for channel, samples in zip(self._channels, block, strict=True):
                 yield from self._piece(channel, channel.track.read(samples))
             if self.result.status == "failed":
                 return
         self.result.seconds = frames / self.result.rate
+        if powers is not None and (doubt := doubt_of_channels(powers)):
+            self.result.notices.append(doubt)
         for channel in self._channels:
             yield from self._piece(channel, channel.track.end())
 
@@ -331,15 +351,17 @@ class _Recording:
             return
         for channel in self._channels:
             channel.track.close()
+        self._doubt()
         takes = list(self._takes())
         # the peak of the scaled samples is known only after a pass over them
         self.result.peak = max(
-            float(np.abs(block).max()) for _, scaled in takes for block in scaled()
+            float(np.abs(block).max()) for _, _, scaled in takes for block in scaled()
         )
         if self._options.output.clips:
             self.result.gain = headroom_gain(self.result.peak)
-        for paths, scaled in takes:
-            self._write_speakers(paths, (self.result.gain * block for block in scaled()))
+        for paths, comment, scaled in takes:
+            blocks = (self.result.gain * block for block in scaled())
+            self._write_speakers(paths, comment, blocks)
 
     def close(self) -> None:
         """Delete the spools."""
@@ -368,6 +390,21 @@ class _Recording:
         if notice.text not in self.result.notices:
             self.result.notices.append(notice.text)
 
+    def _doubt(self) -> None:
+        """Note the signs that the outputs are not two voices, those of the deepest estimates."""
+        for number, channel in enumerate(self._channels, start=1):
+            if doubt := doubt_of_estimates(channel.statistics[-1], channel.powers):
+                place = f"channel {number}: " if len(self._channels) > 1 else ""
+                self.result.notices.append(place + doubt)
+
+    def _comments(self) -> list[str]:
+        """Return the comments of a channel's files, in the order of their paths."""
+        return [
+            comment_of(self._model, self._options, n_re, self.result.channels)
+            for n_re in self._options.depths
+            for _ in range(self._model.num_spk)
+        ]
+
     def _paths(self, channel: int) -> list[Path]:
         """Return the files of a channel (from 0), speaker by speaker, depth by depth."""
         return output_paths(self._item, self._options, channel + 1, self._model.num_spk)
@@ -380,26 +417,32 @@ class _Recording:
                 )
             yield _Piece(self, channel.track, chunk, channel.advance(chunk))
 
-    def _takes(self) -> Iterator[tuple[tuple[Path, ...], Callable[[], Iterator[np.ndarray]]]]:
-        """Yield the speakers' files and a function that yields their blocks (j, n)."""
+    def _takes(
+        self,
+    ) -> Iterator[tuple[tuple[Path, ...], str, Callable[[], Iterator[np.ndarray]]]]:
+        """Yield the speakers' files, their comment and a function that yields blocks (j, n)."""
         depths, num_spk = range(len(self._options.depths)), self._model.num_spk
         scalings = [
             Scaling.of(self._options.scale, [one.statistics[depth] for one in self._channels])
             for depth in depths
         ]
+        comments = self._comments()[::num_spk]
         for number, channel in enumerate(self._channels):
             paths = itertools.batched(self._paths(number), num_spk)
             for depth, speakers in zip(depths, paths, strict=True):
-                scaling = scalings[depth][number]
-                yield speakers, functools.partial(channel.scaled, depth, scaling)
+                scaled = functools.partial(channel.scaled, depth, scalings[depth][number])
+                yield speakers, comments[depth], scaled
 
-    def _write_speakers(self, paths: Sequence[Path], blocks: Iterable[np.ndarray]) -> None:
-        """Write each row of the blocks (j, n) to its file."""
+    def _write_speakers(
+        self, paths: Sequence[Path], comment: str, blocks: Iterable[np.ndarray]
+    ) -> None:
+        """Write each row of the blocks (j, n) to its file, which gets the comment."""
         with ExitStack() as stack:
             rate, output = self.result.out_rate, self._options.output
             frames = self._channels[0].spool.frames
             writers = [
-                stack.enter_context(AudioWriter(path, rate, frames, output)) for path in paths
+                stack.enter_context(AudioWriter(path, rate, frames, output, comment))
+                for path in paths
             ]
             for block in blocks:
                 for writer, samples in zip(writers, block, strict=True):
@@ -414,10 +457,12 @@ class _Channel:
         depths = len(options.depths)
         self.spool = Spool(folder, 1 + depths * model.num_spk)
         self.statistics = [ScaleStatistics(model.num_spk) for _ in range(depths)]
+        out_rate = options.out_rate(info.rate, model.sample_rate)
+        self.powers = estimate_powers(out_rate)  # of the deepest estimates
         self.track = Track(
             info.rate,
             model.sample_rate,
-            options.out_rate(info.rate, model.sample_rate),
+            out_rate,
             options.chunking(model.sample_rate),
             depths,
             model.num_spk,
@@ -440,8 +485,10 @@ class _Channel:
     def _keep(self, block: np.ndarray) -> None:
         """Store the next samples (1 + depths * j, n)."""
         self.spool.append(block)
-        for statistics, estimates in zip(self.statistics, self._split(block), strict=True):
+        takes = self._split(block)
+        for statistics, estimates in zip(self.statistics, takes, strict=True):
             statistics.update(block[0], estimates)
+        self.powers.push(takes[-1])
 
     def _split(self, block: np.ndarray) -> list[np.ndarray]:
         return np.split(block[1:], len(self.statistics))

@@ -89,7 +89,7 @@ class RecordingOptions:
         check_number("chunk_seconds", self.chunk_seconds, 0, math.inf)
         if self.overlap_seconds is not None:
             check_number("overlap_seconds", self.overlap_seconds, 0, math.inf)
-        check_integer("shifts", self.shifts, 1)
+        check_integer("shifts", self.shifts, 1, MOST_AT_ONCE)
         is_several = len(self.depths) > 1
         limits = {"stop_db": self.stop_db, "rtf": self.rtf, "seconds": self.seconds}
         given = [name for name, value in limits.items() if value is not None]

@@ -37,6 +37,10 @@ class Model(Protocol):
     enh_train_args: Any
 
     @property
+    def fingerprint(self) -> str:
+        """A name that depends on weights and configuration only."""
+
+    @property
     def separator(self) -> TISDiSSSeparator:
         """The network."""
 

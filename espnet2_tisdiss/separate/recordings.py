@@ -13,10 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from espnet2_tisdiss.audio.channels import take_channels
 from espnet2_tisdiss.audio.resampling import Resampler
 from espnet2_tisdiss.audio.rumble import RumbleFilter
-from espnet2_tisdiss.choices import Channel
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.separate.arrays import as_floats, check_finite
 from espnet2_tisdiss.separate.budget import TimeBudget
@@ -174,16 +172,15 @@ class Track:
         self._sink(self._from_model.push(np.concatenate((mixture[None], *estimates))))
 
 
-def channels_of(samples: Any, channel: Channel) -> np.ndarray:
-    """Return the channels of a recording that are to be separated.
+def channels_of(samples: Any) -> np.ndarray:
+    """Return the channels of a recording.
 
     Args:
         samples: (n,), or (n, c) as soundfile reads them; of any type that
             :func:`~espnet2_tisdiss.separate.arrays.as_floats` takes.
-        channel: as in :class:`~espnet2_tisdiss.separate.options.RecordingOptions`.
 
     Returns:
-        float32 (c, n), c = 1 or, with "each", the recording's channels.
+        float32 (c, n).
 
     Raises:
         TisdissError: there are no samples, some are not finite, or the axes are swapped.
@@ -200,7 +197,7 @@ def channels_of(samples: Any, channel: Channel) -> np.ndarray:
             f"a recording with more channels than samples, {samples.shape}: give samples.T"
         )
     check_finite("the recording", samples)
-    return take_channels(channels.astype(np.float32), channel)
+    return channels.astype(np.float32)
 
 
 def separate_recording(

@@ -6,6 +6,7 @@ of different lengths. Axis letters: b batch, c channel, j speaker, n sample.
 """
 
 import argparse
+import functools
 import itertools
 import logging
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,9 +19,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from espnet2_tisdiss.audio.channels import take_channels
 from espnet2_tisdiss.audio.reading import probe, read_blocks
 from espnet2_tisdiss.checks import check_choice, check_integer, check_n_re, check_number
-from espnet2_tisdiss.choices import DEFAULT_SCALE, RATES, SCALES, Scale
+from espnet2_tisdiss.choices import DEFAULT_SCALE, RATES, SCALES, Channel, Scale
 from espnet2_tisdiss.errors import OptionError, TisdissError
 from espnet2_tisdiss.lazy_espnet import espnet_module
 from espnet2_tisdiss.network.assembly import (
@@ -46,6 +48,12 @@ from espnet2_tisdiss.pretrained.finding import (
 )
 from espnet2_tisdiss.separate.arrays import as_floats, refuse_path
 from espnet2_tisdiss.separate.budget import TimeBudget
+from espnet2_tisdiss.separate.doubts import (
+    channel_powers,
+    doubt_of_channels,
+    doubt_of_estimates,
+    estimate_powers,
+)
 from espnet2_tisdiss.separate.files import (
     FileResult,
     InputFile,
@@ -54,10 +62,11 @@ from espnet2_tisdiss.separate.files import (
     separate_files,
     to_separate,
 )
-from espnet2_tisdiss.separate.loudness import PEAK, rescale, rescale_channels
+from espnet2_tisdiss.separate.loudness import PEAK, ScaleStatistics, rescale, rescale_channels
 from espnet2_tisdiss.separate.names import with_refusals
 from espnet2_tisdiss.separate.options import FileOptions, RecordingOptions
 from espnet2_tisdiss.separate.protocol import Estimate
+from espnet2_tisdiss.separate.provenance import fingerprint
 from espnet2_tisdiss.separate.recordings import change_db, channels_of, separate_recording
 from espnet2_tisdiss.separate.transforms import Transforms
 from espnet2_tisdiss.user_files import check_name, read_yaml
@@ -290,6 +299,11 @@ class SeparateSpeech:
                 raise TisdissError(f"give either a model ({model_tag}) or its {given}, not both")
             kwargs.update(find_model(model_tag))
         return cls(**kwargs)
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """A name of the model that depends on its weights and configuration only."""
+        return fingerprint(self.enh_model.state_dict(), vars(self.enh_train_args))
 
     @property
     def separator(self) -> TISDiSSSeparator:
@@ -565,9 +579,10 @@ class SeparateSpeech:
         options = replace(options or RecordingOptions(), **changes)
         if options.is_several:
             raise OptionError("n_re must be one depth for a recording in memory; see files")
-        channels = channels_of(samples, options.channel)
+        there = channels_of(samples)
         if rate is None:
             raise TisdissError("recording(samples, rate) needs the sample rate in Hz")
+        channels = take_channels(there, options.channel)
         length = channels.shape[1] / check_integer("rate", rate, RATES[0], RATES[-1])
         options = options.for_model(self)
         budget = options.budget([[length] * len(channels)], self.sample_rate)
@@ -576,6 +591,7 @@ class SeparateSpeech:
         separated = [separate_recording(self, one, rate, options, budget) for one in channels]
         if budget is not None:
             budget.log()
+        _warn_of_doubts(there, rate, options.channel, separated)
         scaled = rescale_channels(options.scale, *zip(*separated, strict=True))
         return np.stack(scaled) if options.channel == "each" else scaled[0]
 
@@ -597,7 +613,9 @@ class SeparateSpeech:
             TisdissError, OptionError: as for :meth:`recording`.
         """
         options = replace(options or RecordingOptions(), **changes)
-        samples = np.concatenate(list(read_blocks(path, options.channel)), axis=1)
+        # "each": the other channels show whether these are related
+        each = "each" if options.channel == "mean" else options.channel
+        samples = np.concatenate(list(read_blocks(path, each)), axis=1)
         rate = probe(path).rate
         return self.recording(samples.T, rate, options), rate
 
@@ -660,6 +678,22 @@ class SeparateSpeech:
                     for *speakers, length, wave, scale in items
                 ]
             yield depth, [estimate.cpu().numpy() for estimate in estimates]
+
+
+def _warn_of_doubts(
+    there: np.ndarray,
+    rate: int,
+    channel: Channel,
+    separated: Sequence[tuple[np.ndarray, np.ndarray]],
+) -> None:
+    """Warn of channels (c, n) and of estimates (j, n), with their mixtures, that are doubtful."""
+    is_chosen = len(there) > 1 and channel in ("mean", "each")
+    if is_chosen and (doubt := doubt_of_channels(channel_powers(rate).push(there))):
+        logging.warning(doubt)
+    for number, (mixture, estimates) in enumerate(separated, start=1):
+        statistics = ScaleStatistics(len(estimates)).update(mixture, estimates)
+        if doubt := doubt_of_estimates(statistics, estimate_powers(rate).push(estimates)):
+            logging.warning(f"channel {number}: {doubt}" if len(separated) > 1 else doubt)
 
 
 def _as_list(mixtures: Mixtures) -> list[Tensor]:

@@ -1,5 +1,7 @@
 """Entries of lists: archives written by kaldiio, commands, and stretches of recordings."""
 
+from contextlib import closing, nullcontext
+from math import inf
 from pathlib import Path
 
 import kaldiio
@@ -7,7 +9,15 @@ import numpy as np
 import pytest
 import soundfile
 
-from espnet2_tisdiss.audio.sources import as_file, opened, probe_source
+from espnet2_tisdiss.audio import sources
+from espnet2_tisdiss.audio.reading import read_blocks
+from espnet2_tisdiss.audio.sources import (
+    SharedBlocks,
+    SourceReader,
+    as_file,
+    opened,
+    probe_source,
+)
 from espnet2_tisdiss.errors import AudioError
 from espnet2_tisdiss.lists import Source, read_sources
 
@@ -95,3 +105,46 @@ def test_an_error_in_the_block_names_the_entry(recording):
         as_file(Source(f"cat {recording[0]} |")) as path,
     ):
         raise AudioError(f"{path}: is wrong")
+
+
+def test_stretches_of_one_recording_are_decoded_once(recording, monkeypatch):
+    path, wave = recording
+    begun = []
+    monkeypatch.setattr(
+        sources,
+        "read_blocks",
+        lambda *args, **kwargs: begun.append(1) or read_blocks(*args, **kwargs),
+    )
+    spans = [(0.5, 1.0), (0.75, 6.25), (6.0, 9.0), (9.5, 12.0), (11.0, inf), (2.0, 3.0)]
+    with SourceReader() as reader:
+        for start, stop in spans:
+            with closing(reader.open(Source(path, start, stop)).blocks()) as blocks:
+                found = np.concatenate(list(blocks), axis=1)[0]
+            expected = wave[round(start * RATE) : None if stop == inf else round(stop * RATE)]
+            np.testing.assert_array_equal((found * 2**15).round(), expected)
+        assert len(begun) == 1
+        monkeypatch.setattr(sources, "HELD_BLOCKS", 1)
+        shared = SharedBlocks(Path(path))
+        for first in (80_000, 0):  # no longer held: from the start again
+            assert next(shared.blocks(first, "mean", None))[0] <= first
+        assert len(begun) == 3
+
+
+def test_a_command_runs_once_for_all_its_stretches(recording, tmp_path):
+    command = f"echo >> {tmp_path}/runs; cat {recording[0]} |"
+    with SourceReader() as reader:
+        for start in (1.0, 3.0, 2.0):
+            audio = reader.open(Source(command, start, start + 1))
+            assert sum(block.shape[1] for block in audio.blocks()) == RATE
+    assert (tmp_path / "runs").read_text() == "\n"
+
+
+def test_a_fault_does_not_hide_later_stretches(tmp_path):
+    wave = np.ones(12 * RATE, np.float32)
+    wave[7 * RATE] = np.nan
+    soundfile.write(tmp_path / "a.wav", wave, RATE, "FLOAT")
+    with SourceReader() as reader:
+        for start, is_faulty in ((1.0, False), (6.0, True), (2.0, False), (8.0, True)):
+            audio = reader.open(Source(str(tmp_path / "a.wav"), start, start + 2))
+            with pytest.raises(AudioError, match="at 7.000") if is_faulty else nullcontext():
+                assert sum(block.shape[1] for block in audio.blocks()) == 2 * RATE

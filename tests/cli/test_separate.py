@@ -188,7 +188,8 @@ def test_summary_and_lines_for_people(model, separate):
     code, out, lines = separate("a.wav", "b.wav", "--skip-existing")
     assert (code, lines) == (
         0,
-        "skipped: a.wav: separated/a_spk1.wav exists\n"
+        "skipped: a.wav: separated/a_spk1.wav exists, made with channel right, not mean; "
+        "--overwrite makes it anew\n"
         "skipped: b.wav: separated/b_spk1.wav exists\n",
     )
 

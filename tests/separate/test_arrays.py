@@ -62,6 +62,6 @@ def test_a_sample_that_is_not_finite_is_named():
 
 def test_wrong_shapes_get_the_right_call():
     with pytest.raises(TisdissError, match=r"\(2, 9\): give samples.T"):
-        channels_of(np.zeros((2, 9)), "mean")
+        channels_of(np.zeros((2, 9)))
     with pytest.raises(TisdissError, match=r"batch\(\)"):
-        channels_of(np.zeros((1, 2, 9)), "mean")
+        channels_of(np.zeros((1, 2, 9)))

@@ -1,0 +1,137 @@
+"""Signs that a result is doubtful: channels that are unrelated, outputs that are not two voices.
+
+``benchmarks/doubts.py`` measures how often the signs are right; the limits below were chosen on one
+half of its mixtures. Axis letters: c channel, j speaker, n sample, t frame.
+"""
+
+import math
+from itertools import combinations
+from typing import Self
+
+import numpy as np
+
+from espnet2_tisdiss.separate.loudness import ScaleStatistics, Scaling
+
+# two outputs are doubtful if the loudest second of one is weaker by more than this: not all of it,
+# as somebody may speak rarely
+WEAK_DB = 8.0
+_LOUDEST_S = 1.0
+# or if they correlate by more than this: they share the sound of one voice
+ALIKE = 0.5
+# less says little
+LEAST_S = 2.0
+# the sign was measured for this number of speakers only
+MEASURED_SPEAKERS = 2
+# channels are unrelated if their levels in short frames correlate by less than this
+UNRELATED = 0.25
+_FRAME_S = 0.032
+# levels below that of a channel's speech by more than this are pauses
+_PAUSE_DB = 30.0
+# a channel that is weaker than the loudest by more than this is silent
+_SILENT_DB = 40.0
+
+
+class Powers:
+    """Powers of signals in frames, gathered block by block.
+
+    Args:
+        rate: of the signals, in Hz.
+        seconds: length of a frame.
+    """
+
+    def __init__(self, rate: int, seconds: float):
+        self._length = max(1, round(seconds * rate))
+        self._rest: np.ndarray | None = None
+        self._powers: list[np.ndarray] = []
+
+    def push(self, block: np.ndarray) -> Self:
+        """Take the next samples (r, n) of r signals."""
+        if self._rest is not None:
+            block = np.concatenate((self._rest, block), axis=1)
+        count = block.shape[1] // self._length
+        frames, self._rest = np.split(block, [count * self._length], axis=1)
+        frames = frames.reshape(len(block), count, self._length)
+        self._powers.append(np.einsum("rtn,rtn->rt", frames, frames, dtype=np.float64))
+        return self
+
+    @property
+    def value(self) -> np.ndarray:
+        """Powers (r, t) of the complete frames."""
+        if not self._powers:
+            return np.empty((0, 0))
+        return np.concatenate(self._powers, axis=1) / self._length
+
+
+def estimate_powers(rate: int) -> Powers:
+    """Return what gathers the powers that :func:`doubt_of_estimates` needs."""
+    return Powers(rate, _LOUDEST_S)
+
+
+def channel_powers(rate: int) -> Powers:
+    """Return what gathers the powers that :func:`doubt_of_channels` needs."""
+    return Powers(rate, _FRAME_S)
+
+
+def traits_of_estimates(statistics: ScaleStatistics, powers: Powers) -> tuple[float, float]:
+    """Return the level of the first of two estimates above the second in dB, and their likeness.
+
+    The levels are those of the loudest seconds, in the mixture; the likeness is the absolute
+    correlation, 0 to 1.
+    """
+    (scaling,) = Scaling.of("level", [statistics])
+    first, second = np.square(scaling.gains) * powers.value.max(axis=1, initial=0.0)
+    if not first or not second:
+        return (math.inf if first else -math.inf if second else 0.0), 0.0
+    energies = np.diag(statistics.gram)
+    likeness = abs(statistics.gram[0, 1]) / math.sqrt(energies.prod())
+    return 10 * math.log10(first / second), float(likeness)
+
+
+def doubt_of_estimates(statistics: ScaleStatistics, powers: Powers) -> str:
+    """Return why the outputs of a channel may not be two voices; empty: there is no sign of it.
+
+    One voice alone comes out either beside a weak remainder or twice. Outputs that are alike may
+    also be two voices that were not separated. Three voices give no sign.
+    """
+    is_long = powers.value.shape[1] * _LOUDEST_S >= LEAST_S
+    if len(statistics.gram) != MEASURED_SPEAKERS or not is_long:
+        return ""
+    difference, likeness = traits_of_estimates(statistics, powers)
+    if abs(difference) > WEAK_DB:
+        weak = f"output {1 if difference < 0 else 2}"
+        how = "silent" if math.isinf(difference) else f"{abs(difference):.0f} dB weaker"
+        return f"doubtful: perhaps one voice only, as {weak} is {how}"
+    if likeness > ALIKE:
+        return (
+            "doubtful: perhaps one voice only, or not separated, as the outputs are alike "
+            f"(correlation {likeness:.2f})"
+        )
+    return ""
+
+
+def doubt_of_channels(powers: Powers) -> str:
+    """Return that no two channels are related; empty: some are, or at most one has sound."""
+    values = powers.value
+    if values.shape[1] * _FRAME_S < LEAST_S:
+        return ""
+    # the level of speech: the mean, each frame weighted by its power
+    sums = values.sum(axis=1)
+    speech = np.square(values).sum(axis=1) / np.maximum(sums, np.finfo(np.float64).tiny)
+    audible = speech > speech.max() * 10 ** (-_SILENT_DB / 10)
+    pairs = list(combinations(values[audible] / speech[audible, None], 2))
+    if not pairs or any(_correlation(*pair) >= UNRELATED for pair in pairs):
+        return ""
+    return (
+        "the channels are nearly unrelated and may be the speakers already; channel left or "
+        "right separates one alone"
+    )
+
+
+def _correlation(first: np.ndarray, second: np.ndarray) -> float:
+    """Return the correlation of two levels in dB, where there is sound; 1 if one is constant."""
+    quiet = 10 ** (-_PAUSE_DB / 10)
+    pair = np.stack([first, second])
+    levels = np.log10(pair[:, pair.max(axis=0) > quiet] + quiet)
+    if levels.shape[1] < 2 or not levels.std(axis=1).all():
+        return 1.0
+    return float(np.corrcoef(levels)[0, 1])

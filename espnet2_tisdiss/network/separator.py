@@ -7,6 +7,7 @@ projection, so the depth can be chosen after training: see ``reconstructor_repea
 Axis letters: b batch, j speaker, h feature channel, t frame, f frequency bin or band.
 """
 
+import logging
 from collections import OrderedDict, deque
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -93,6 +94,7 @@ class TISDiSSSeparator(AbsSeparator):
         self.half_dtype: torch.dtype | None = None
         self.is_compiled = False
         self.every_depth = False
+        self._has_logged_depths = False
 
     def _set_gradients(self) -> None:
         """Give a gradient only to what runs: distributed training would wait for the others.
@@ -133,6 +135,16 @@ class TISDiSSSeparator(AbsSeparator):
         self._repeat_times = check_n_re("reconstructor_repeat_times", value, 0)
         if not self.config.reconstructor_repeat_times:
             self._set_gradients()
+
+    @property
+    def supervised_depths(self) -> int:
+        """Number of depths whose estimates :meth:`forward` returns in training mode."""
+        steps = self._reconstructor_steps()
+        if self.config.encoder_decoder:
+            splits = sum(self._separator_steps())
+        else:
+            splits = int(self.config.spliter_loss or not steps)
+        return splits + sum(steps)
 
     def _load_from_state_dict(
         self, state_dict: Mapping[str, Tensor], prefix: str, *args: Any
@@ -185,10 +197,25 @@ class TISDiSSSeparator(AbsSeparator):
             TypeError: ``input`` is real without ``segment_size``, or complex with it.
             ValueError: ``input`` has another shape, or no frames.
         """
-        if self.training and self.config.compile:
-            self.compile_blocks()
+        if self.training:
+            self._log_depths()
+            if self.config.compile:
+                self.compile_blocks()
         with self.autocast(input.device.type):
             return self._estimates(self._checked(input, ilens), ilens), ilens, OrderedDict()
+
+    def _log_depths(self) -> None:
+        """Say once which losses a training needs: ESPnet's end in a bare assertion, (2, 6)."""
+        depths = self.supervised_depths
+        if depths > 1 and not self._has_logged_depths:
+            logging.info(
+                "the separator returns %d estimates in training, of %d depths for %d speakers; "
+                "criterions need 'wrapper: multi_depth_pit'",
+                depths * self.num_spk,
+                depths,
+                self.num_spk,
+            )
+        self._has_logged_depths = True
 
     def autocast(self, device_type: str) -> AbstractContextManager:
         """Return an autocast context for ``half_dtype``, or in training ``training_dtype``."""
@@ -311,17 +338,20 @@ class TISDiSSSeparator(AbsSeparator):
     def _separate(self, x: Tensor, frames: Tensor | None) -> Iterator[tuple[Tensor, bool]]:
         """Yield the mixture's stream after each separator layer, and whether it is supervised."""
         config, mixture = self.config, x
-        supervised = _supervised_steps(
-            config.encoder_n_layers,
-            config.encoder_repeat_times,
-            config.encoder_multi_decoder,
-            config.encoder_n_layers_multi_decoder,
-        )
-        for step, is_supervised in enumerate(supervised):
+        for step, is_supervised in enumerate(self._separator_steps()):
             if step and config.repeat_residual_module:
                 x = self.concat_block(x, mixture)
             x = self._run(self.encoder_blocks[step % config.encoder_n_layers], x, frames)
             yield x, is_supervised
+
+    def _separator_steps(self) -> list[bool]:
+        """Return for each separator step whether its output may be supervised."""
+        return _supervised_steps(
+            self.config.encoder_n_layers,
+            self.config.encoder_repeat_times,
+            self.config.encoder_multi_decoder,
+            self.config.encoder_n_layers_multi_decoder,
+        )
 
     def _reconstructor_steps(self) -> list[bool]:
         """Return for each reconstructor step whether its output is supervised."""

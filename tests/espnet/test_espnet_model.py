@@ -262,3 +262,15 @@ def test_mixed_precision_trains_as_single_precision_does(espnet_model):
     assert mixed != single
     assert single[-1] < single[0] - 10  # dB
     assert abs(mixed[-1] - single[-1]) < 1
+
+
+def test_espnets_assertion_on_a_loss_of_one_depth_follows_an_explanation(espnet_model, caplog):
+    # in a program of ESPnet, which does not build the model through this package's task
+    caplog.set_level("INFO")
+    wrapper = {"name": "si_snr", "conf": {}, "wrapper": "pit", "wrapper_conf": {}}
+    model, _, _ = espnet_model(criterions=[wrapper])
+    for _ in range(2):
+        with pytest.raises(AssertionError, match=r"^\(2, 6\)$"):
+            losses(model.train())
+    found = [text for text in caplog.messages if "multi_depth_pit" in text]
+    assert len(found) == 1 and "returns 6 estimates in training, of 3 depths" in found[0]

@@ -19,7 +19,8 @@ from tiny_training import assert_equal, command, weights, write_config
 from espnet2_tisdiss.bin import enh_train
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.espnet.checkpoints import BACKUP
-from espnet2_tisdiss.espnet.training import USER_VALUES, ResumableTask, depth_of_epoch
+from espnet2_tisdiss.espnet.trainer import depth_of_epoch
+from espnet2_tisdiss.espnet.training import USER_VALUES, ResumableTask
 
 # --- deeper by steps ------------------------------------------------------------------------------
 

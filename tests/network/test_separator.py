@@ -587,3 +587,21 @@ def test_other_parts_of_a_larger_module_may_be_missing_and_left_over():
     del part[name]
     with pytest.raises(RuntimeError, match=f"missing: {name}; left over: sep.other"):
         larger.load_state_dict(part | {"sep.other": torch.zeros(1)}, strict=False)
+
+
+@pytest.mark.parametrize(
+    ("options", "depths"),
+    [
+        ({}, 3),
+        ({"spliter_loss": False}, 2),
+        ({"reconstructor_multi_decoder": False, "spliter_loss": False}, 1),
+        ({"reconstructor_repeat_times": 0, "spliter_loss": False}, 1),
+        ({"reconstructor_n_layers": 2}, 5),
+        ({"encoder_decoder": True, "encoder_multi_decoder": True, "encoder_repeat_times": 2}, 4),
+    ],
+)
+def test_the_number_of_supervised_depths(options, depths):
+    separator = TISDiSSSeparator(9, **{**TINY, **options}).train()
+    assert separator.supervised_depths == depths
+    estimates, _, _ = separator(torch.randn(1, 5, 9, dtype=torch.complex64), None)
+    assert len(estimates) == 2 * depths

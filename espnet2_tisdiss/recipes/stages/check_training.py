@@ -21,10 +21,11 @@ import numpy as np
 import torch
 from espnet2.train.abs_espnet_model import AbsESPnetModel
 
-from espnet2_tisdiss import MultiDepthPIT, TISDiSSSeparator
+from espnet2_tisdiss import TISDiSSSeparator
 from espnet2_tisdiss.checks import abbreviated
 from espnet2_tisdiss.errors import TisdissError
-from espnet2_tisdiss.espnet.training import ResumableTask, depth_of_epoch
+from espnet2_tisdiss.espnet.trainer import depth_of_epoch
+from espnet2_tisdiss.espnet.training import ResumableTask
 from espnet2_tisdiss.lists import read_scp
 from espnet2_tisdiss.mixing.bank import Bank
 from espnet2_tisdiss.mixing.scenes import MixingConfig, SceneDrawer
@@ -58,17 +59,11 @@ def check_model(model: AbsESPnetModel, fs: int) -> None:
         fs: sample rate of the data in Hz.
 
     Raises:
-        TisdissError: the criterion takes one depth only, or the model is for another sample rate.
+        TisdissError: the model is for another sample rate.
     """
     separator = model.separator
     if not isinstance(separator, TISDiSSSeparator):
         return
-    for wrapper in model.loss_wrappers:
-        if not isinstance(wrapper, MultiDepthPIT):
-            raise TisdissError(
-                f"criterion {wrapper.criterion.name}: its wrapper takes one depth, but TISDiSS is "
-                "trained at several: write 'wrapper: multi_depth_pit'"
-            )
     told = separator.config.sample_rate
     if told != fs:
         # inference brings recordings to this rate, and the bands are placed for it

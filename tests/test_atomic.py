@@ -34,6 +34,7 @@ def test_what_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [tmp_path / "folder"]
 
 
+@pytest.mark.promise("on-the-disk")
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "list"
     path.write_text("old")
@@ -59,6 +60,7 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [folder]
 
 
+@pytest.mark.promise("on-the-disk")
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
 def test_the_old_folder_comes_back_if_the_new_one_does_not_take_its_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
@@ -80,6 +82,7 @@ def test_the_old_folder_comes_back_if_the_new_one_does_not_take_its_place(
     assert list(tmp_path.iterdir()) == [folder]
 
 
+@pytest.mark.promise("disk-full")
 def test_a_full_disk_names_the_file(tmp_path: Path, full_disk: None) -> None:
     path = tmp_path / "wav.scp"
     with pytest.raises(OSError, match=f"File too large: '{path}'$"):
@@ -121,6 +124,7 @@ def test_what_killed_processes_left_is_removed(tmp_path: Path) -> None:
     assert others.exists() and not (tmp_path / ".aside-1").exists()
 
 
+@pytest.mark.promise("on-the-disk")
 @pytest.mark.parametrize("last", ["folder away", "named"])
 def test_a_folder_is_never_lost_between_old_and_new(tmp_path: Path, last: str) -> None:
     folder, temporary = tmp_path / "set", tmp_path / ".aside-1"

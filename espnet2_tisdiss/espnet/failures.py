@@ -17,8 +17,8 @@ from espnet2_tisdiss.errors import OptionError, TisdissError
 # of a system error's text: no space, a quota is used up, a file would grow too large
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 ERRNO = re.compile(rf"\[Errno ({'|'.join(map(str, FULL))})\]")
-# PyTorch's text where a file of weights cannot be written; it gives no reason
-UNWRITTEN = "inline_container"
+# PyTorch's texts where a file of weights cannot be written; they give no reason
+UNWRITTEN = ("inline_container", "iostream error")
 OWN = f"{TisdissError.__module__}.{TisdissError.__qualname__}: "
 PROBE_BYTES = 2**20
 
@@ -40,7 +40,7 @@ def failing_in_a_line(folder: Path) -> Iterator[None]:
         if isinstance(error, ProcessRaisedException) and last.startswith(OWN):
             raise TisdissError(last.removeprefix(OWN)) from error
         number = ERRNO.search(text)
-        if number or UNWRITTEN in text:
+        if number or any(words in text for words in UNWRITTEN):
             reason = os.strerror(int(number[1])) if number else _reason(folder)
             raise TisdissError(
                 f"{folder}: cannot be written: {reason}; make room and repeat the command: "

@@ -388,6 +388,7 @@ except AudioError as error:
 """
 
 
+@pytest.mark.promise("disk-full")
 @pytest.mark.parametrize("kind", ["wav", "flac", "spool"])
 def test_full_disk(tmp_path, kind):
     # a limit on the size of files fails as a full disk does, at a write in the middle

@@ -372,6 +372,7 @@ def test_batches_are_of_like_lengths(model, separate):
     assert [Path(file["source"]).stem for file in json.loads(out)["files"]] == list("abcd")
 
 
+@pytest.mark.promise("disk-full")
 def test_full_disk(model, tmp_path):
     """A limit on the size of files stands for the disk: the long recording meets it."""
     write("long.wav", noise(60 * RATE))
@@ -392,6 +393,7 @@ def test_full_disk(model, tmp_path):
     assert names("out") == [f"{name}_spk{j}.wav" for name in ("short", "wide") for j in (1, 2)]
 
 
+@pytest.mark.promise("interrupted")
 def test_interrupted(model, tmp_path):
     write("a.wav", noise(100))
     for name in "bc":
@@ -406,6 +408,7 @@ def test_interrupted(model, tmp_path):
     assert names("out") == ["a_spk1.wav", "a_spk2.wav"]
 
 
+@pytest.mark.promise("interrupted")
 def test_interrupted_jobs(model, tmp_path):
     for name in "bc":
         write(f"{name}.wav", noise(600 * RATE))

@@ -616,6 +616,7 @@ def test_only_what_is_missing_is_made_again(shared_corpus, recipe):
     assert changed == {gone, half}
 
 
+@pytest.mark.promise("disk-full")
 def test_a_full_disk_is_told_once_and_the_work_goes_on_after_it(shared_corpus, recipe):
     # No file above 16 KiB, a second: as on a full disk, the system refuses to write.
     command = ["bash", "-c", 'ulimit -f 16; exec "$0" "$@"', "local/data.sh", "--nj", "1", *SUBSET]

@@ -41,6 +41,7 @@ def test_a_wav_file_as_sox_writes_it_into_a_pipe(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_signal(str(path)).samples, samples)
 
 
+@pytest.mark.promise("disk-full")
 @pytest.mark.parametrize("name", ["a.wav", "a.flac"])
 def test_a_full_disk_names_the_file(tmp_path: Path, full_disk: None, name: str) -> None:
     noise = np.random.default_rng(0).uniform(-0.5, 0.5, 1000)

@@ -328,6 +328,7 @@ def test_only_what_is_not_whole_is_made_again(made, recipe):
         assert remade or copies[name].stat().st_mtime_ns == touched[name], name
 
 
+@pytest.mark.promise("disk-full")
 def test_a_full_disk_stops_at_once_and_is_mended(made, recipe):
     # files of more than 64 KiB cannot be written; a mixture's have 70 to 90
     command = 'ulimit -f 64; exec "$@"'

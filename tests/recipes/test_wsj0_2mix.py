@@ -738,6 +738,7 @@ def data_sh(mini: Mini, *options: str, limit: int | None = None) -> subprocess.C
     )
 
 
+@pytest.mark.promise("disk-full")
 @pytest.mark.parametrize("nj", ["1", "2"])
 def test_a_full_disk_is_told_once_and_the_run_can_be_repeated(mini, nj):
     mini.write_levels()

@@ -49,6 +49,7 @@ def test_as_from_one_process(espnet_model, inputs, tmp_path):
     assert not multiprocessing.active_children()
 
 
+@pytest.mark.promise("interrupted")
 def test_a_killed_process_takes_its_file_with_it_and_no_other(espnet_model, inputs, tmp_path):
     _, _, weights = espnet_model()
     told = []

@@ -63,13 +63,14 @@ def test_depth_per_call_and_per_instance(espnet_model, mixture):
     np.testing.assert_array_equal(SeparateSpeech(config, weights, n_re=1)(mixture), one)
 
 
+@pytest.mark.promise("threads")
 def test_calls_of_several_threads_have_depths_of_their_own(separate, mixture):
     alone = {n_re: separate(mixture, n_re=n_re) for n_re in (1, 6)}
     with ThreadPoolExecutor(2) as pool:
         depths = [1, 6] * 6
         found = list(pool.map(lambda n_re: separate(mixture, n_re=n_re), depths))
     for n_re, waves in zip(depths, found, strict=True):
-        np.testing.assert_allclose(waves, alone[n_re], atol=1e-6)
+        np.testing.assert_array_equal(waves, alone[n_re])
     assert separate.separator.reconstructor_repeat_times == TINY["reconstructor_repeat_times"]
 
 

@@ -193,6 +193,7 @@ def _write(folder: Path, number: int) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
+@pytest.mark.promise("disk-full")
 def test_a_full_disk_stops_the_work_and_leaves_nothing_half_written(tmp_path):
     with pytest.raises(TisdissError) as raised:
         files.do_all(partial(_write, tmp_path), [1, 2, 3, 4], 1, "writing")

@@ -249,6 +249,7 @@ def test_the_program_tells_problems_without_a_traceback(data_dir, run_tool) -> N
     assert done.stderr == f"format_audio: {data_dir / 'spk2.scp'}: the list is empty\n"
 
 
+@pytest.mark.promise("disk-full")
 @pytest.mark.parametrize("nj", ["1", "2"])
 def test_a_full_disk_is_one_line(data_dir: Path, tmp_path: Path, run_tool, full_disk, nj) -> None:
     options = [*OPTIONS[:2], "--audio_format", "flac", "--nj", nj]

@@ -1,0 +1,142 @@
+"""How often the signs of a doubtful separation are right.
+
+    python benchmarks/doubts.py voices DATA
+
+takes mixtures of a data set (as for tisdiss sweep; give a validation set, whose scores are not
+reported) and prints two tables for docs/recordings.md.
+
+Voices: each mixture as it is, with one of its speakers alone (and its noise), and with a third one
+from another mixture. The table has the share of recordings with a doubt, separately for every other
+mixture, on which the limits in espnet2_tisdiss/separate/doubts.py were chosen, and the rest.
+``--fit`` prints the limits with the most hits where at most 5 % of the well separated mixtures of
+the first half are doubted.
+
+Channels: one speaker in each channel, and in the other one by so many dB weaker and 5 ms later,
+with noise 40 dB below. Axis letters: j speaker, n sample.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator
+
+import numpy as np
+from measuring import count, run_main
+from results import table
+
+from espnet2_tisdiss import SeparateSpeech
+from espnet2_tisdiss.evaluate.by_depth import find_mixtures, improvement, read_signals
+from espnet2_tisdiss.separate.doubts import (
+    ALIKE,
+    WEAK_DB,
+    channel_powers,
+    doubt_of_channels,
+    estimate_powers,
+    traits_of_estimates,
+)
+from espnet2_tisdiss.separate.loudness import ScaleStatistics
+
+WELL_DB = 5.0  # SI-SNRi from which a mixture counts as well separated
+FALSE_ALARMS = 0.05
+BLEEDS_DB = (np.inf, 40, 30, 20, 15, 10, 6, 3, 0)
+DELAY_S = 0.005
+KINDS = ("one speaker", "two, well separated", "two, badly separated", "three speakers")
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the benchmark and print its tables."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("model", help="as for tisdiss separate -m")
+    parser.add_argument("data", help="data directory or corpus folder")
+    parser.add_argument("--limit", type=count, default=100, help="mixtures [%(default)s]")
+    parser.add_argument("--n-re", type=count, help="repetitions [as trained]")
+    parser.add_argument("--fit", action="store_true", help="print the best limits, too")
+    args = parser.parse_args(argv)
+    model = SeparateSpeech.from_pretrained(args.model, n_re=args.n_re)
+    mixtures = find_mixtures(args.data, model.num_spk)
+    mixtures = mixtures[:: -(-len(mixtures) // args.limit)]
+    signals = [
+        read_signals((one.path, *one.references), model.sample_rate).astype(np.float32)
+        for one in mixtures
+    ]
+    found: dict[tuple[str, int], list[tuple[float, float]]] = {}
+    for number, (kind, traits) in _traits(model, signals):
+        found.setdefault((kind, number % 2), []).append(traits)
+    sys.stdout.write(f"{_voices(found)}\n{_channels(signals, model.sample_rate)}")
+    if args.fit:
+        sys.stdout.write(_fit({kind: np.array(found[kind, 0]) for kind in KINDS[:2]}))
+
+
+def _traits(
+    model: SeparateSpeech, signals: list[np.ndarray]
+) -> Iterator[tuple[int, tuple[str, tuple[float, float]]]]:
+    """Yield the number of each mixture with the kind and the traits of each recording of it."""
+    for number, (mixture, *speakers) in enumerate(signals):
+        alone = mixture - speakers[number % 2]
+        third = signals[(number + len(signals) // 2 + 1) % len(signals)][1]
+        third = third[: len(mixture)] * (np.std(speakers) / np.std(third))
+        recordings = {
+            "one speaker": alone,
+            "two": mixture,
+            "three speakers": mixture[: len(third)] + third,
+        }
+        for kind, samples in recordings.items():
+            estimates = model.depths([samples], [model.resolve_depth()])
+            ((waves,),) = estimates.values()
+            if kind == "two":
+                is_well = improvement(signals[number], waves) >= WELL_DB
+                kind = KINDS[1] if is_well else KINDS[2]
+            statistics = ScaleStatistics(len(waves)).update(samples, waves)
+            powers = estimate_powers(model.sample_rate).push(waves)
+            difference, likeness = traits_of_estimates(statistics, powers)
+            yield number, (kind, (abs(difference), likeness))
+
+
+def _voices(found: dict[tuple[str, int], list[tuple[float, float]]]) -> str:
+    """Return the table of doubts about voices."""
+    rows = []
+    for kind in KINDS:
+        cells = [kind]
+        for half in (0, 1):
+            traits = np.array(found.get((kind, half), [])).reshape(-1, 2)
+            doubted = int(np.sum((traits[:, 0] > WEAK_DB) | (traits[:, 1] > ALIKE)))
+            cells.append(f"{doubted} of {len(traits)}")
+        rows.append(cells)
+    return table(["recording", "doubted, first half", "second half"], rows)
+
+
+def _fit(found: dict[str, np.ndarray]) -> str:
+    """Return the limits with the most hits among those with few false alarms."""
+    one, two = (found[kind] for kind in KINDS[:2])
+    limits = [(weak, alike / 20) for weak in range(4, 16) for alike in range(4, 20)]
+
+    def share(traits: np.ndarray, limit: tuple[float, float]) -> float:
+        return float((traits > limit).any(axis=1).mean())
+
+    allowed = [limit for limit in limits if share(two, limit) <= FALSE_ALARMS]
+    best = max(allowed, key=lambda limit: share(one, limit))
+    return f"\nbest: {best[0]} dB, correlation {best[1]}\n"
+
+
+def _channels(signals: list[np.ndarray], rate: int) -> str:
+    """Return the table of doubts about channels."""
+    rng = np.random.default_rng(0)
+    delay = round(DELAY_S * rate)
+    rows = []
+    for bleed_db in BLEEDS_DB:
+        gain = 10 ** (-bleed_db / 20)
+        noticed = 0
+        for _, *speakers in signals:
+            pair = np.stack(speakers)
+            pair /= pair.std(axis=1, keepdims=True)
+            channels = pair + gain * np.pad(pair[::-1], ((0, 0), (delay, 0)))[:, :-delay]
+            channels += 0.01 * rng.standard_normal(channels.shape)
+            noticed += bool(doubt_of_channels(channel_powers(rate).push(channels)))
+        name = "not at all" if np.isinf(bleed_db) else f"{bleed_db} dB weaker"
+        rows.append([name, f"{noticed} of {len(signals)}"])
+    return table(["the other speaker", "noticed"], rows)
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -87,7 +87,7 @@ def test_page_and_picture_are_those_of_the_code():
 def test_what_cannot_be_read_or_written_is_one_line(package, monkeypatch, tmp_path):
     page = tmp_path / "page.md"
     page.write_text("no section\n")
-    for folder, told in ((tmp_path, "no Python package"), (package, "must have one section")):
+    for folder, told in ((tmp_path, "not a Python package"), (package, "must have one section")):
         options = ["--page", str(page), "--package", str(folder)]
         monkeypatch.setattr(sys, "argv", ["draw_imports.py", *options])
         with pytest.raises(SystemExit, match=f"^draw_imports: .*{told}") as caught:

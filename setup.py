@@ -24,6 +24,7 @@ setup(
         "espnet2_tisdiss": [
             "py.typed",
             *("models/*/*", "models/*/example/*/*.wav"),
+            "pretrained/*.md",
             *("recipes/*/*.json", "recipes/*/*.md", "recipes/*/*.tsv", "recipes/*/*.yaml"),
         ]
     },

@@ -22,8 +22,9 @@ def tracked(pattern):
     return [REPOSITORY / name for name in done.stdout.split("\0") if name]
 
 
-# the template of the model cards links to files beside the cards
-PAGES = [page for page in tracked("*.md") if page.name != "model_card.md"]
+# the templates of model cards: one links to files beside the cards, the others name no files here
+TEMPLATES = ("model_card.md", "card_separation.md", "card_joint.md")
+PAGES = [page for page in tracked("*.md") if page.name not in TEMPLATES]
 
 
 def name_of(path):

@@ -14,7 +14,7 @@ import typer
 from typer.exceptions import TyperException
 
 import espnet2_tisdiss
-from espnet2_tisdiss.cli import info, models, profile, separate, sweep
+from espnet2_tisdiss.cli import info, models, pack, profile, separate, sweep, upload
 from espnet2_tisdiss.cli.console import ErrorStyle, messages
 from espnet2_tisdiss.cli.report import printable
 from espnet2_tisdiss.errors import TisdissError
@@ -29,7 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (separate, sweep, profile, info, models):
+for module in (separate, sweep, profile, info, models, pack, upload):
     # Typer would keep the line breaks of the docstrings
     paragraphs = (" ".join(part.split()) for part in module.command.__doc__.split("\n\n"))
     app.command(

@@ -64,10 +64,13 @@ def _structure(model: "SeparateSpeech") -> dict[str, Any]:
     """Return the structure of a model, and the options of its training."""
     from espnet2_tisdiss.evaluate.cost import parameters
     from espnet2_tisdiss.network.config import TISDiSSConfig
+    from espnet2_tisdiss.pretrained.layouts import is_joint
 
-    args, config, encoder = model.enh_train_args, model.separator.config, model.enh_model.encoder
+    config, encoder = model.separator.config, model.enh_model.encoder
+    args = vars(model.enh_train_args)
+    prefix = "enh_" if is_joint(args) else ""
     options, defaults = dataclasses.asdict(config), dataclasses.asdict(TISDiSSConfig())
-    has_rate = "sample_rate" in args.separator_conf
+    has_rate = "sample_rate" in args[f"{prefix}separator_conf"]
     sizes = ("n_fft", "hop_length", "kernel_size", "stride")
     return {
         "structure": config.structure,
@@ -77,16 +80,16 @@ def _structure(model: "SeparateSpeech") -> dict[str, Any]:
         "sample_rate": model.sample_rate,
         "sample_rate_from": "configuration" if has_rate else "default",
         "encoder": {
-            "name": args.encoder,
+            "name": args[f"{prefix}encoder"],
             **{size: getattr(encoder, size) for size in sizes if hasattr(encoder, size)},
             "output_dim": encoder.output_dim,
         },
-        "decoder": {"name": args.decoder, **args.decoder_conf},
+        "decoder": {"name": args[f"{prefix}decoder"], **args[f"{prefix}decoder_conf"]},
         "front_end": _front_end(model),
         "mask": config.mask,
         "trained_n_re": config.reconstructor_repeat_times,
         "supervised_n_re": _supervised(config),
-        "espnet": getattr(args, "version", None),
+        "espnet": args.get("version"),
         "changed_options": {
             name: value for name, value in options.items() if value != defaults[name]
         },

@@ -21,6 +21,7 @@ from espnet2_tisdiss.pretrained.bundled import (
     bundled_model,
     bundled_models,
 )
+from espnet2_tisdiss.pretrained.layouts import META, files_in, model_files
 from espnet2_tisdiss.user_files import check_ordinary
 
 CONFIG = "config.yaml"
@@ -43,8 +44,9 @@ def find_model(name: str | Path) -> dict[str, str]:
 
     Args:
         name: the name of a model of the package, such as ``"voices"``; a folder with config.yaml
-            and weights, as training writes it; a weights file with config.yaml in the same folder;
-            an archive made by ESPnet's ``pack`` (stage 11 of a recipe); or the tag of a published
+            and weights, as training writes it; a folder with meta.yaml, as ``tisdiss pack`` writes
+            it and the hub stores it; a weights file with config.yaml in the same folder; an
+            archive made by ESPnet's ``pack`` (stage 11 of a recipe); or the tag of a published
             model, which espnet_model_zoo downloads. The string ``"voices"`` always means the
             package's model; for a folder of that name give ``"./voices"`` or ``Path("voices")``.
 
@@ -61,6 +63,8 @@ def find_model(name: str | Path) -> dict[str, str]:
         folder = bundled_model(name)
         return _files(folder, folder / MODEL_FILE)
     if isdir(path):  # os.path reports inaccessible paths as missing
+        if isfile(path / META) and not isfile(path / CONFIG):
+            return files_in(path)
         return _files(path, _weights_in(path))
     if lexists(path):
         check_ordinary(path)
@@ -189,6 +193,4 @@ def _downloaded(tag: str) -> dict[str, str]:
             f"{tag}: no such file or folder here, and no model of that tag could be fetched "
             f"({first_line(error)}); give a model's folder or weights, or {DEFAULT_MODEL}"
         ) from error
-    if found.keys() != {"train_config", "model_file"}:
-        raise TisdissError(f"{tag}: is not a separation model; it has {', '.join(sorted(found))}")
-    return found
+    return model_files(tag, found)

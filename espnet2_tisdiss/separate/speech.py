@@ -46,6 +46,7 @@ from espnet2_tisdiss.pretrained.finding import (
     loading,
     read_weights,
 )
+from espnet2_tisdiss.pretrained.layouts import is_joint
 from espnet2_tisdiss.separate.arrays import as_floats, refuse_path
 from espnet2_tisdiss.separate.budget import TimeBudget
 from espnet2_tisdiss.separate.doubts import (
@@ -106,7 +107,8 @@ class SeparateSpeech:
         dtype: ``float32``, ``float64``, or ``bfloat16`` or ``float16``: the separator computes in
             half precision where the device has it, in float32 elsewhere. ``auto``: bfloat16 for
             models trained in it, float32 for others.
-        enh_s2t_task: whether the model is the first part of a joint one with recognition.
+        enh_s2t_task: whether the model is the first part of a joint one with recognition; a joint
+            model's configuration says so itself.
         n_re: repetitions N_re of calls that give none; None: as in training.
         sample_rate: of the model, in Hz; None: from its configuration.
         half_weights: in half precision, convert the separator's weights too, which halves their
@@ -217,6 +219,7 @@ class SeparateSpeech:
         weights = None if model_file is None else read_weights(model_file)
         if inference_config is not None:
             read_yaml(inference_config)
+        enh_s2t_task = enh_s2t_task or is_joint(config)
         file, network = model_file or config_file, None
         part_prefix = "enh_" if enh_s2t_task else ""
         with loading(config_file, OptionError):

@@ -78,3 +78,31 @@ def test_stand_in_for_the_interpreter_passes_all_else_to_python(tmp_path):
             [sys.executable, "-m", "espnet2_tisdiss", *arguments], capture_output=True, text=True
         )
         assert run.returncode == 0 and expected in run.stdout, run.stderr
+
+
+def test_stand_in_runs_commands_that_espnet_installs(monkeypatch, tmp_path):
+    from espnet2.bin import cli
+
+    from espnet2_tisdiss.__main__ import main
+
+    monkeypatch.chdir(tmp_path)
+    arguments = ["espnet", "enhance", "mixture.wav", "--model", "me/mine"]
+    monkeypatch.setattr(sys, "argv", ["espnet2_tisdiss", *arguments])
+    given = []
+    monkeypatch.setattr(cli, "main", lambda: given.append(sys.argv) or 3)
+    with pytest.raises(SystemExit) as error:
+        main()
+    assert error.value.code == 3 and given == [arguments]
+
+
+@pytest.mark.parametrize("name", ["pytest", "espnet"])
+def test_stand_in_passes_scripts_of_others_to_python(monkeypatch, tmp_path, name):
+    from espnet2_tisdiss.__main__ import main
+
+    monkeypatch.chdir(tmp_path)
+    if name == "espnet":  # a file of that name is Python's
+        (tmp_path / "espnet").touch()
+    monkeypatch.setattr(sys, "argv", ["espnet2_tisdiss", name])
+    monkeypatch.setattr("os.execv", lambda path, words: sys.exit(str(words)))
+    with pytest.raises(SystemExit, match=f"'{name}'"):
+        main()

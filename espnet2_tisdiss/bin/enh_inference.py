@@ -11,6 +11,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -24,13 +25,14 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from espnet2_tisdiss import SeparateSpeech
+from espnet2_tisdiss.audio.archive_writing import ArchiveWriter
 from espnet2_tisdiss.audio.rumble import without_rumble
 from espnet2_tisdiss.checks import as_list, check_integer, check_n_re
 from espnet2_tisdiss.errors import TisdissError
 
 PEAK = 0.9  # peak of normalised files, as in ESPnet
 
-Writers = dict[int, list[SoundScpWriter]]  # depth -> one writer per speaker
+Writers = dict[int, list[SoundScpWriter | ArchiveWriter]]  # depth -> one writer per speaker
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -43,7 +45,7 @@ def get_parser() -> argparse.ArgumentParser:
         nargs="+",
         metavar="N",
         help="Separate at each of these numbers of reconstructor repetitions in one run; the "
-        "results go to <output_dir>/re<N>",
+        "results go to <output_dir>/re<N>, with --output_format ark as one archive per speaker",
     )
     group.add_argument(
         "--remove_rumble",
@@ -85,6 +87,10 @@ def check_options(args: argparse.Namespace) -> None:
         raise TisdissError(str(error)) from None
     if args.segment_size is not None or args.hop_size is not None:
         raise TisdissError("--segment_size and --hop_size cannot be combined with --n_re")
+    if args.output_format == "ark" and find_spec("kaldiio") is None:
+        raise TisdissError(
+            "--output_format ark needs kaldiio: pip install 'espnet2_tisdiss[recipes]'"
+        )
     if args.ngpu > 1:
         raise TisdissError(f"--ngpu {args.ngpu}: a process uses one GPU at most; give 0 or 1")
 
@@ -183,22 +189,24 @@ def build_preprocess_fn(
 
 @contextmanager
 def open_writers(args: argparse.Namespace, num_spk: int) -> Iterator[Writers]:
-    """Open ESPnet's writers for every depth and speaker, and close them after the block."""
+    """Open the writers for every depth and speaker, and close them after the block."""
     output_dir = Path(args.output_dir).expanduser().resolve()
     with ExitStack() as stack:
         yield {
             depth: [
-                stack.enter_context(
-                    SoundScpWriter(
-                        output_dir / f"re{depth}/wavs/{speaker}",
-                        output_dir / f"re{depth}/spk{speaker}.scp",
-                        format=args.output_format,
-                    )
-                )
+                stack.enter_context(_writer(output_dir / f"re{depth}", speaker, args.output_format))
                 for speaker in range(1, num_spk + 1)
             ]
             for depth in args.n_re
         }
+
+
+def _writer(folder: Path, speaker: int, output_format: str) -> SoundScpWriter | ArchiveWriter:
+    """Return the writer of a speaker's waveforms and of their list."""
+    scp = folder / f"spk{speaker}.scp"
+    if output_format == "ark":
+        return ArchiveWriter(folder / f"spk{speaker}.ark", scp)
+    return SoundScpWriter(folder / f"wavs/{speaker}", scp, format=output_format)
 
 
 def waveforms(
@@ -228,7 +236,11 @@ def waveforms(
 
 
 def write(
-    writers: Sequence[SoundScpWriter], key: str, rate: int, waves: np.ndarray, normalize: bool
+    writers: Sequence[SoundScpWriter | ArchiveWriter],
+    key: str,
+    rate: int,
+    waves: np.ndarray,
+    normalize: bool,
 ) -> None:
     """Write the waveforms of the speakers of one mixture.
 

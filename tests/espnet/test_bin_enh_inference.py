@@ -8,7 +8,9 @@ import soundfile
 import yaml
 from torch.nn.modules.module import register_module_forward_hook
 
+from espnet2_tisdiss.audio.sources import as_file
 from espnet2_tisdiss.bin.enh_inference import main
+from espnet2_tisdiss.lists import read_sources
 from espnet2_tisdiss.network.blocks.block import ReconstructorBlock
 
 RATE = 8000
@@ -198,3 +200,21 @@ def test_a_separator_without_depth_is_refused(espnet_model, mixtures, tmp_path):
     message = "enh_inference: the model's separator is RNNSeparator, not a TISDiSS"
     assert refused.value.code == message
     assert not (tmp_path / "out").exists()
+
+
+def test_archives_hold_the_same_samples_and_are_read_as_lists(run_inference):
+    options = ("--n_re", 1, 2, "--normalize_output_wav", "true")
+    files = run_inference(*options)
+    archives = run_inference(*options, "--output_format", "ark")
+    for depth in ("re1", "re2"):
+        expected, found = read(files / depth), {}
+        assert not (archives / depth / "wavs").exists()
+        for speaker in (1, 2):
+            for key, source in read_sources(archives / depth / f"spk{speaker}.scp").items():
+                assert source.archive[0] == archives / depth / f"spk{speaker}.ark"
+                with as_file(source) as path:
+                    samples, rate = soundfile.read(path, dtype="int16")
+                assert rate == RATE
+                found[speaker, key] = samples.astype(int)
+        assert found.keys() == expected.keys() and len(found) == 2 * len(LENGTHS)
+        assert all(np.array_equal(found[name], expected[name]) for name in found)

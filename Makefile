@@ -3,7 +3,7 @@
 BIN := .venv/bin
 SHELL_FILES = $(shell git ls-files '*.sh' .ci/run)
 
-.PHONY: help demo train-demo test test-all lint format docs benchmarks readme reliability lock clean
+.PHONY: help pages site archives demo train-demo test test-all lint format docs benchmarks readme reliability lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -31,6 +31,18 @@ format: .venv/complete  ## format the Python files and fix what ruff can
 
 .venv/complete: requirements.txt setup.py
 	@local/install.sh
+
+pages: .venv/pages  ## install what the listening page and the documentation site need
+
+.venv/pages: .venv/complete requirements-pages.txt
+	$(BIN)/pip install --disable-pip-version-check --requirement requirements-pages.txt
+	@touch $@
+
+site: .venv/pages  ## build the documentation site into build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+archives: .venv/pages  ## build the source archive and the wheel into dist/
+	$(BIN)/python -m build
 
 docs: .venv/complete  ## regenerate docs/configurations.md and the import diagram of docs/architecture.md
 	$(BIN)/python -m espnet2_tisdiss.recipes.tools.model_table \

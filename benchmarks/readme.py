@@ -56,8 +56,8 @@ def rtfs(model: SeparateSpeech, depths: Sequence[int], repeats: int) -> dict[int
 def speed_table(scores: Sequence[Sequence[str]], measured: Mapping[int, float]) -> str:
     """Return the table of a model card, header first, with the speed at each of its depths."""
     header, *rows = scores
-    lines = [[*row, f"{1 / measured[int(row[0])]:.0f}x real time"] for row in rows]
-    return table([*header, "speed, one core"], lines)
+    lines = [[*row, f"{1 / measured[int(row[0])]:.0f}"] for row in rows]
+    return table([*header, "times real time"], lines)
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -267,6 +267,11 @@ stage_8() {
     step report -- "${python}" -m "${tools}.write_results" --enh_exp "${exp}" \
         --model "${exp}/${opt[inference_model]}" --fs "${rate}" --metrics "${metrics[@]}" \
         "${options[@]}" '{scored}'
+    options=()
+    for set in "${tests[@]}"; do
+        options+=(--data "${raw}/${set}")
+    done
+    step page -- "${python}" -m espnet2_tisdiss.cli report "${exp}" "${options[@]}"
 }
 
 # score_set SET ESTIMATES [N_RE]: score a list of estimates for each speaker, whose number replaces #

@@ -17,6 +17,9 @@ OTHERS = re.compile(r"exp/|\./|/")
 
 
 def tracked(pattern):
+    if not (REPOSITORY / ".git").exists():  # an unpacked archive
+        found = sorted(path for path in REPOSITORY.rglob(pattern) if ".venv" not in path.parts)
+        return [path for path in found if "egg-info" not in str(path)]
     listing = ["git", "-C", str(REPOSITORY), "ls-files", "-z", "--", pattern]
     done = subprocess.run(listing, capture_output=True, text=True, check=True)
     return [REPOSITORY / name for name in done.stdout.split("\0") if name]
@@ -69,6 +72,12 @@ def missing_files(page):
 def test_what_a_page_links_to_or_names_exists(page):
     assert broken_links(page) == []
     assert missing_files(page) == []
+
+
+def test_every_page_is_in_the_navigation_of_the_site():
+    navigation = (REPOSITORY / "mkdocs.yml").read_text(encoding="utf-8")
+    pages = [path.name for path in (REPOSITORY / "docs").glob("*.md")]
+    assert [name for name in pages if f"- {name}\n" not in navigation] == []
 
 
 def test_what_does_not_exist_is_found(tmp_path):

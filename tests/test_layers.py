@@ -22,7 +22,7 @@ LAYERS = [
     {"network", "audio", "pretrained"},
     {"mixing", "separate"},
     {"evaluate"},
-    {"espnet"},
+    {"espnet", "pages"},
     {"bin", "cli", "recipes"},
 ]
 

@@ -7,55 +7,98 @@ import subprocess
 import sys
 import tarfile
 from importlib.metadata import requires, version
+from importlib.util import find_spec
 from zipfile import ZipFile
 
+import pytest
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from recipe_folder import REPOSITORY
+from test_docs import tracked
 
 import espnet2_tisdiss
 
+LEFT_BEHIND = {"PKG-INFO", "setup.cfg"}  # what setuptools adds to an archive
 
-def test_wheel_and_sdist_hold_every_module_and_model(tmp_path):
-    package = REPOSITORY / "espnet2_tisdiss"
-    shutil.copytree(package, tmp_path / "espnet2_tisdiss")
-    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(REPOSITORY / name, tmp_path)
-    build = ["wheel", "--quiet", "--no-deps", "--no-build-isolation", "."]
-    subprocess.run([sys.executable, "-m", "pip", *build], cwd=tmp_path, check=True)
-    (wheel,) = tmp_path.glob("espnet2_tisdiss-*.whl")
-    packed = {name for name in ZipFile(wheel).namelist() if name.startswith("espnet2_tisdiss/")}
-    source = "from setuptools.build_meta import build_sdist; build_sdist('.')"
-    subprocess.run([sys.executable, "-c", source], cwd=tmp_path, check=True, capture_output=True)
-    (sdist,) = tmp_path.glob("espnet2_tisdiss-*.tar.gz")
+
+def unpacked_archive(folder):
+    """Build the source archive of the tracked files, beside files that recipes leave; unpack it."""
+    source = folder / "source"
+    for path in tracked("*"):
+        target = source / path.relative_to(REPOSITORY)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, target)
+    leftover = source / "egs2/mini_2mix/enh1/exp/run/model.pth"
+    leftover.parent.mkdir(parents=True)
+    leftover.touch()
+    build = "from setuptools.build_meta import build_sdist; build_sdist('.')"
+    subprocess.run([sys.executable, "-c", build], cwd=source, check=True, capture_output=True)
+    (sdist,) = source.glob("espnet2_tisdiss-*.tar.gz")
     with tarfile.open(sdist) as archive:
-        names = {name.partition("/")[2] for name in archive.getnames()}
-    models = [path for path in (package / "models").rglob("*") if path.is_file()]
-    data = [
-        path for path in (package / "recipes").rglob("*.*") if path.parent.name != "__pycache__"
-    ]
-    files = {*package.rglob("*.py"), package / "py.typed", *models, *data}
-    wanted = {str(path.relative_to(REPOSITORY)) for path in files}
-    assert packed == wanted and wanted <= names
-    assert {"config.yaml", "model.pth", "SHA256SUMS"} <= {path.name for path in models}
+        archive.extractall(folder, filter="data")
+    (root,) = folder.glob("espnet2_tisdiss-*")
+    return root
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory):
+    return unpacked_archive(tmp_path_factory.mktemp("sdist"))
+
+
+def test_the_source_archive_is_the_repository(archive):
+    files = {path.relative_to(archive) for path in archive.rglob("*") if path.is_file()}
+    names = {str(path) for path in files if "egg-info" not in str(path)}
+    assert names - LEFT_BEHIND == {str(path.relative_to(REPOSITORY)) for path in tracked("*")}
+
+
+def test_the_wheel_of_the_archive_holds_every_module_model_and_page(archive, tmp_path):
+    build = ["wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", tmp_path, archive]
+    subprocess.run([sys.executable, "-m", "pip", *build], check=True)
+    (wheel,) = tmp_path.glob("espnet2_tisdiss-*.whl")
+    with ZipFile(wheel) as packed:
+        names = set(packed.namelist())
+        (metadata,) = [name for name in names if name.endswith(".dist-info/METADATA")]
+        text = packed.read(metadata).decode()
+    package = tracked("espnet2_tisdiss/*")
+    assert {str(path.relative_to(REPOSITORY)) for path in package} <= names
+    for name in ("conf/finetune_mini.yaml", "docs/finetuning.md", "docs/images/example.png"):
+        assert any(one.endswith(f"/share/espnet2_tisdiss/{name}") for one in names)
+    assert not any(name.startswith(("tests/", "benchmarks/", "local/")) for name in names)
+    links = re.findall(r"\]\(([^)]+)\)", text)
+    assert links and all(link.startswith("https://") for link in links)
+    assert "Project-URL: Paper, https://arxiv.org/abs/2509.15666" in text and "Keywords: " in text
+
+
+def pins(*names):
+    """Versions by name, of files of pinned requirements; a later file's count."""
+    found = {}
+    for name in names:
+        for line in (REPOSITORY / name).read_text().splitlines():
+            if not line.startswith("#"):
+                pin = Requirement(line)
+                assert re.fullmatch(r"==[^*]+", str(pin.specifier)), line
+                found[canonicalize_name(pin.name)] = pin
+    return found
 
 
 def test_environment_has_the_pinned_versions():
-    lines = (REPOSITORY / "requirements.txt").read_text().splitlines()
-    pins = [Requirement(line) for line in lines if not line.startswith("#")]
-    assert all(re.fullmatch(r"==[^*]+", str(pin.specifier)) for pin in pins)
-    for pin in pins:
+    pages = ["requirements-pages.txt"] * (find_spec("gradio") is not None)
+    for pin in pins("requirements.txt", *pages).values():
         if pin.marker is None or pin.marker.evaluate():
             assert pin.specifier.contains(version(pin.name), prereleases=True), pin.name
 
 
 def test_every_direct_dependency_is_pinned():
-    lines = (REPOSITORY / "requirements.txt").read_text().splitlines()
-    pinned = {Requirement(line).name for line in lines if not line.startswith("#")}
-    direct = {Requirement(text).name for text in requires("espnet2_tisdiss")}
-    assert {name.lower().replace("_", "-") for name in direct} <= {
-        name.lower().replace("_", "-") for name in pinned
-    }
+    direct = {canonicalize_name(Requirement(text).name) for text in requires("espnet2_tisdiss")}
+    assert direct <= pins("requirements.txt", "requirements-pages.txt").keys()
     assert version("espnet2_tisdiss") == espnet2_tisdiss.__version__
+
+
+def test_torch_without_cuda_has_the_pinned_versions():
+    pinned, without = pins("requirements.txt"), pins("constraints-cpu.txt")
+    assert without.keys() == {"torch", "torchaudio"}
+    for name, pin in without.items():
+        assert str(pin.specifier) == f"{pinned[name].specifier}+cpu"
 
 
 def test_installation_without_a_supported_python_is_one_line(tmp_path):

@@ -14,7 +14,17 @@ import typer
 from typer.exceptions import TyperException
 
 import espnet2_tisdiss
-from espnet2_tisdiss.cli import info, models, pack, profile, separate, sweep, upload
+from espnet2_tisdiss.cli import (
+    demo,
+    info,
+    models,
+    pack,
+    profile,
+    report_page,
+    separate,
+    sweep,
+    upload,
+)
 from espnet2_tisdiss.cli.console import ErrorStyle, messages
 from espnet2_tisdiss.cli.report import printable
 from espnet2_tisdiss.errors import TisdissError
@@ -29,11 +39,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (separate, sweep, profile, info, models, pack, upload):
+COMMANDS = {"separate": separate, "demo": demo, "sweep": sweep, "report": report_page}
+COMMANDS |= {"profile": profile, "info": info, "models": models, "pack": pack, "upload": upload}
+for name, module in COMMANDS.items():
     # Typer would keep the line breaks of the docstrings
     paragraphs = (" ".join(part.split()) for part in module.command.__doc__.split("\n\n"))
     app.command(
-        name=module.__name__.rpartition(".")[2],
+        name=name,
         help="\n\n".join(paragraphs),
         epilog=module.EXAMPLES,
     )(module.command)

@@ -161,6 +161,32 @@ def draw_curves(
     return png(figure)
 
 
+def draw_histogram(
+    values: Mapping[str, Sequence[float]], label: str, count: str, bins: int = 20
+) -> bytes:
+    """Draw how values are distributed, an outline for each name, told apart by its line.
+
+    Args:
+        values: the values by name.
+        label: name of the quantity, with its unit.
+        count: what is counted, such as mixtures.
+        bins: number of intervals.
+
+    Returns:
+        The content of a PNG file.
+    """
+    import numpy as np
+
+    figure, axes = new_figure()
+    edges = np.histogram_bin_edges(np.concatenate([*map(list, values.values())]), bins)
+    for (name, ones), style in zip(values.items(), cycle(["-", "--", ":", "-."]), strict=False):
+        axes.hist(ones, edges, histtype="step", linestyle=style, linewidth=1.6, label=name)
+    axes.set(xlabel=label, ylabel=count)
+    axes.grid(alpha=0.3)
+    figure.legend(loc="outside lower center", ncols=3)
+    return png(figure)
+
+
 def draw_spectrograms(rows: Sequence[Mapping[str, "np.ndarray"]], rate: int) -> bytes:
     """Draw a grid of spectrograms, each with a range of 60 dB below its maximum.
 

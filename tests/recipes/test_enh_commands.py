@@ -92,7 +92,7 @@ def test_every_depth_has_its_folder_and_the_gpu_is_used_on_demand(recipe: Recipe
 
 
 def test_mixtures_and_separations_are_scored_then_reported(recipe: Recipe) -> None:
-    mixture, first, second, report = asked(recipe, 8, "--n_re", "3 1")
+    mixture, first, second, report, page = asked(recipe, 8, "--n_re", "3 1")
     pairs = [f"<--ref_scp><dump/raw/test/spk{number}.scp><--inf_scp><{{}}>" for number in (1, 2)]
     given = "".join(pairs).format(*["dump/raw/test/wav.scp"] * 2)
     assert mixture.startswith("<scoring><test><-->") and given in mixture
@@ -100,13 +100,14 @@ def test_mixtures_and_separations_are_scored_then_reported(recipe: Recipe) -> No
     for line, n_re in ((first, 1), (second, 3)):
         assert line.startswith(f"<scoring><test><{n_re}><-->") and given in line
     assert report.startswith("<report><-->") and report.endswith("<SI_SNR><{scored}>")
+    assert page.startswith("<page><-->") and page.endswith("<--data><dump/raw/test>")
 
 
 def test_the_validation_set_is_separated_and_scored_on_demand(recipe: Recipe) -> None:
     options = ("--eval-valid-set", "true")
     sets = [re.match(r"<separation><(\w+)>", line)[1] for line in asked(recipe, 7, *options)]
     assert sets == ["valid", "test"]
-    *scorings, _ = asked(recipe, 8, *options, "--scoring_opts", "--use_pesq true")
+    *scorings, _, _ = asked(recipe, 8, *options, "--scoring_opts", "--use_pesq true")
     assert [re.match(r"<scoring><(\w+)>", line)[1] for line in scorings] == [
         *["valid"] * 2,
         *["test"] * 2,

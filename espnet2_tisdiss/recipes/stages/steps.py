@@ -250,6 +250,17 @@ def report(recipe: Recipe) -> Step:
     )
 
 
+def page(recipe: Recipe) -> Step:
+    """Stage 8: the page of tables, pictures and players."""
+    path, tables = Path(recipe.exp, "report.html"), report(recipe)
+    return Step(
+        what=str(path),
+        marker=Path(recipe.exp, ".page"),
+        facts=[outcome(tables)],
+        results=[presence(path)],
+    )
+
+
 def packing(recipe: Recipe) -> Step:
     """Stage 11."""
     exp, name = Path(recipe.exp), Path(recipe.opt["inference_model"])

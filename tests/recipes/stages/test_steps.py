@@ -159,6 +159,18 @@ def test_a_model_is_not_packed_with_the_scores_of_other_weights(folder: Path) ->
         run_step.do_step(recipe, 11, "packing", [], ["false"])
 
 
+def test_the_page_is_written_once_for_the_same_scores(folder: Path) -> None:
+    make_dump(make())
+    recipe = make("--inference_model", "model.pth")
+    command = ["bash", "-c", "echo page >>exp/enh_conf_raw/report.html"]
+    for expected in ("page\n", "page\n"):
+        run_step.do_step(recipe, 8, "page", [], command)
+        assert Path("exp/enh_conf_raw/report.html").read_text() == expected
+    Path("exp/enh_conf_raw/model.pth").write_text("trained on")
+    run_step.do_step(recipe, 8, "page", [], command)
+    assert Path("exp/enh_conf_raw/report.html").read_text() == "page\npage\n"
+
+
 def test_a_command_that_fails_ends_the_step_with_its_status(folder: Path) -> None:
     with pytest.raises(SystemExit) as ended:
         run_step.do_step(make(), 2, "perturbation", [], ["bash", "-c", "exit 7"])

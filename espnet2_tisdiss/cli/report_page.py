@@ -1,0 +1,70 @@
+"""``tisdiss report``: write one HTML file on an experiment, a sweep or separated files."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from espnet2_tisdiss.cli.console import (
+    DebugOption,
+    JsonOption,
+    messages,
+    print_json,
+    require_folder,
+)
+from espnet2_tisdiss.evaluate.pictures import require_matplotlib
+
+FILE = "report.html"
+EXAMPLES = """
+[bold]Examples[/bold]
+
+tisdiss report exp/enh_train --data dump/raw/test
+
+tisdiss report separated/
+
+tisdiss report sweep/voices_test -o voices.html
+"""
+
+
+def command(
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DIR",
+            help="Folder of an experiment (RESULTS.csv), a sweep (mixtures.csv) or separated "
+            "files (talk_spk1.wav).",
+        ),
+    ],
+    data: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Data directory of a test set (wav.scp), for players of the mixtures; can be "
+            "given for each.",
+            show_default="without mixtures",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="File to write.", show_default=f"DIR/{FILE}"),
+    ] = None,
+    as_json: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Write one HTML file with tables by depth, histograms, the worst mixtures and the curves.
+
+    The file holds its pictures and sounds: it can be moved and sent, and opens without network.
+    The worst ten mixtures have players and spectrograms. Separated files without scores are
+    listed by how alike their speakers are.
+    """
+    require_matplotlib()
+    out = folder / FILE if out is None else out
+    from espnet2_tisdiss.atomic import write_atomically
+    from espnet2_tisdiss.pages.report import make_report
+
+    content = make_report(folder, data or [])
+    require_folder(out.parent)
+    write_atomically(out, content)
+    if as_json:
+        print_json({"report": out})
+    else:
+        messages.print(f"written: {out}", markup=False, highlight=False)

@@ -29,6 +29,7 @@ from espnet2_tisdiss.audio.archive_writing import ArchiveWriter
 from espnet2_tisdiss.audio.rumble import without_rumble
 from espnet2_tisdiss.checks import as_list, check_integer, check_n_re
 from espnet2_tisdiss.errors import TisdissError
+from espnet2_tisdiss.locks import holding
 
 PEAK = 0.9  # peak of normalised files, as in ESPnet
 
@@ -64,12 +65,16 @@ def main(cmd: Sequence[str] | None = None) -> None:
     if args.n_re is None:
         if args.remove_rumble:
             parser.error("--remove_rumble needs --n_re")
-        enh_inference.main(cmd)
-        return
-    print(get_commandline_args(), file=sys.stderr)
+    else:
+        print(get_commandline_args(), file=sys.stderr)
     try:
-        check_options(args)
-        separate_at_depths(args)
+        if args.n_re is not None:
+            check_options(args)
+        with holding(args.output_dir):
+            if args.n_re is None:
+                enh_inference.main(cmd)
+            else:
+                separate_at_depths(args)
     except TisdissError as error:
         sys.exit(f"enh_inference: {error}")
 

@@ -15,13 +15,12 @@ import scaling
 from lock_holder import held
 from recipe_folder import Recipe, living_processes, prepare_here
 
+from espnet2_tisdiss.bin import enh_inference
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.espnet.training import ResumableTask
 
 EXP = Path("exp/enh_tiny_raw")
 PATIENCE_S = 240.0
-
-pytestmark = pytest.mark.promise("one-run-a-folder")
 
 
 def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
@@ -41,6 +40,7 @@ def kill_all(process: subprocess.Popen[str]) -> None:
 
 
 @pytest.mark.parametrize(("stage", "folder"), [(1, "data"), (3, "dump/raw")])
+@pytest.mark.promise("one-run-a-folder")
 def test_a_stage_is_refused_its_folder(recipe: Recipe, stage: int, folder: str) -> None:
     with held(recipe.folder / folder) as other:
         done = recipe.run("--stage", str(stage), "--stop_stage", str(stage))
@@ -50,6 +50,7 @@ def test_a_stage_is_refused_its_folder(recipe: Recipe, stage: int, folder: str) 
     assert not (recipe.folder / "dump/raw/org").exists()
 
 
+@pytest.mark.promise("one-run-a-folder")
 def test_a_data_preparation_is_refused_its_folders(tmp_path: Path) -> None:
     for folder in ("data", "downloads/mini_tiny_0"):
         with held(tmp_path / folder) as other:
@@ -58,6 +59,7 @@ def test_a_data_preparation_is_refused_its_folders(tmp_path: Path) -> None:
         assert f"/{folder}: in use by process {other.pid} on " in done.stderr
 
 
+@pytest.mark.promise("one-run-a-folder")
 def test_a_training_is_refused_its_folder(tmp_path: Path) -> None:
     with held(tmp_path / "exp") as other, pytest.raises(TisdissError) as refused:
         ResumableTask.main(cmd=["--output_dir", str(tmp_path / "exp")])
@@ -65,6 +67,17 @@ def test_a_training_is_refused_its_folder(tmp_path: Path) -> None:
     assert not (tmp_path / "exp").exists()
 
 
+@pytest.mark.parametrize("options", [[], ["--n_re", "1"]])
+@pytest.mark.promise("one-run-a-folder")
+def test_a_separation_is_refused_its_folder(tmp_path: Path, options: list[str]) -> None:
+    words = ["--data_path_and_name_and_type", "wav.scp,speech_mix,sound", *options]
+    with held(tmp_path / "out") as other, pytest.raises(SystemExit) as refused:
+        enh_inference.main(["--output_dir", str(tmp_path / "out"), *words])
+    assert f"out: in use by process {other.pid} on " in str(refused.value.code)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.promise("one-run-a-folder")
 def test_the_scaling_experiment_is_refused_its_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -78,6 +91,7 @@ def test_the_scaling_experiment_is_refused_its_folder(
 
 
 @pytest.mark.slow
+@pytest.mark.promise("one-run-a-folder")
 def test_the_second_of_two_drivers_is_refused_and_the_first_goes_on(recipe: Recipe) -> None:
     recipe.stage(1, 5)
     first = recipe.start("--stage", "6", "--stop_stage", "6", "--enh_args", "--max_epoch 6")
@@ -106,6 +120,7 @@ def test_the_second_of_two_drivers_is_refused_and_the_first_goes_on(recipe: Reci
 
 
 @pytest.mark.slow
+@pytest.mark.promise("one-run-a-folder")
 def test_the_lock_of_a_killed_driver_is_taken_over(recipe: Recipe) -> None:
     recipe.stage(1, 5)
     options = ("--stage", "6", "--stop_stage", "6", "--enh_args", "--max_epoch 4")
@@ -116,3 +131,15 @@ def test_the_lock_of_a_killed_driver_is_taken_over(recipe: Recipe) -> None:
         kill_all(first)
     assert recipe.run(*options).returncode == 0
     assert (recipe.folder / EXP / "4epoch.pth").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.promise("diverged")
+def test_a_training_that_diverges_is_not_done(recipe: Recipe) -> None:
+    recipe.stage(1, 5)
+    done = recipe.run("--stage", "6", "--enh_args", "--optim_conf lr=1.0e+30 --grad_clip 1.0e+30")
+    assert done.returncode == 1
+    (told,) = [line for line in done.stderr.splitlines() if "the training has diverged" in line]
+    assert "lower the learning rate (optim_conf: lr; it was 1e+30)" in told
+    assert not (recipe.folder / EXP / ".done").exists()
+    assert not list((recipe.folder / EXP).glob("*.ave*.pth"))

@@ -50,8 +50,9 @@ def compare(data: mmap) -> Finding | None:
         return Finding(stated, found)
     if stated is not None and stated > found + 1:
         return _corrected(layout, stated, found)
-    if _is_padding(data, end) or (layout.chunks and _chunks_follow(layout, data, end)):
-        return Finding(stated or 0, stated or 0)
+    chunks, length = layout.chunks, stated or 0
+    if _is_padding(data, end) or (chunks and chunks.ends_well(data, end + -length % chunks.align)):
+        return Finding(length, length)
     return _corrected(layout, stated, found)
 
 
@@ -59,11 +60,6 @@ def _corrected(layout: Layout, stated: int | None, found: int) -> Finding:
     complete = found - found % layout.block
     replaced = {size.position: size.write(complete) for size in layout.sizes}
     return Finding(stated, found, layout.start, replaced, layout.start + complete)
-
-
-def _chunks_follow(layout: Layout, data: mmap, end: int) -> bool:
-    length = end - layout.start
-    return layout.chunks.ends_well(data, end + -length % layout.chunks.align)
 
 
 def _is_padding(data: mmap, end: int) -> bool:
@@ -99,9 +95,10 @@ def stated_file_size(data: mmap) -> int | None:
 
 def _matroska_size(data: mmap) -> int | None:
     """Return the end of the first segment."""
-    position = 4
-    size, position = _ebml_size(data, position)
-    size, position = _ebml_size(data, position + size + 4)
+    head, position = _ebml_size(data, 4)
+    if head is None:
+        return None
+    size, position = _ebml_size(data, position + head + 4)
     return None if size is None else position + size
 
 

@@ -5,7 +5,7 @@ file first: containers, Ogg streams and MPEG frames each have a module.
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
@@ -85,8 +85,8 @@ class SndfileDecoder:
                 return np.empty((0, self.channels), dtype)
             try:
                 block = self._file.read(frames, dtype=dtype, always_2d=True)
-            except soundfile.LibsndfileError as error:
-                self._change(error)
+            except soundfile.LibsndfileError:
+                self._other = self._continued()
             else:
                 self._done += len(block)
                 return block
@@ -100,13 +100,14 @@ class SndfileDecoder:
         if self._other is not None:
             self._other.close()
 
-    def _change(self, error: soundfile.LibsndfileError) -> None:
-        """Go on with FFmpeg, which finds the next undamaged samples."""
+    def _continued(self) -> FfmpegDecoder:
+        """Continue with FFmpeg, which finds the next undamaged samples."""
         view = View(self._path) if self._open_view is None else self._open_view()
-        self._other = FfmpegDecoder(str(self._path), view, skip=self._done)
-        self._other.frames = self.frames
+        other = FfmpegDecoder(str(self._path), view, skip=self._done)
+        other.frames = self.frames
         # FFmpeg's notices are those of the file
-        self.notices = self._other.notices
+        self.notices = other.notices
+        return other
 
 
 class Chain:
@@ -117,8 +118,8 @@ class Chain:
         frames: samples of each channel of all, where this is known; None: unknown.
     """
 
-    def __init__(self, openers: list[Callable[[], Decoder]], frames: int | None):
-        self._openers = openers[1:]
+    def __init__(self, openers: Sequence[Callable[[], Decoder]], frames: int | None):
+        self._openers = list(openers[1:])
         self._decoder = first = openers[0]()
         self.rate, self.channels, self.frames = first.rate, first.channels, frames
         self.subtype, self.container = first.subtype, first.container
@@ -204,16 +205,16 @@ def open_decoder(path: str | Path, file: BinaryIO) -> Decoder:
         decoder = _open_any(path, _view(path, 0, finding.stop, finding.replaced))
         decoder.notices.append(_difference(finding, decoder))
         return decoder
-    is_cut = size is not None and size > actual + 1
+    cut = None if size is None or size <= actual + 1 else _bytes(actual, size)
     try:
         # libsndfile looks at the suffix of a path only
         decoder = _open_any(path, _view(path, 0, actual) if is_named else None)
     except AudioError:
-        if is_cut:
-            raise AudioError(f"{path}: {_bytes(actual, size)}; replace it") from None
+        if cut:
+            raise AudioError(f"{path}: {cut}; replace it") from None
         raise
-    if is_cut:
-        decoder.notices.append(Notice(_bytes(actual, size), is_loss=True))
+    if cut:
+        decoder.notices.append(Notice(cut, is_loss=True))
     return decoder
 
 
@@ -272,6 +273,8 @@ def _chain(path: str | Path, views: list[Callable[[], View]]) -> Chain:
     for opener in openers:
         decoder = opener()
         decoder.close()
+        if decoder.frames is None:
+            return Chain(openers, None)
         rate = rate or decoder.rate
         total += decoder.frames * rate / decoder.rate
     return Chain(openers, round(total))
@@ -282,15 +285,12 @@ def _open_flac(path: str | Path, parts: list[flac.Part]) -> Decoder:
         return _open_any(path)
     if not any(part.found is None or part.found for part in parts):
         raise AudioError(f"{path}: truncated: holds no complete frame; replace it")
-    views = [
-        _view(path, part.start, part.stop, part.corrected() if part.found else None)
-        for part in parts
-    ]
+    views = [_view(path, part.start, part.stop, part.corrected()) for part in parts]
     decoder = _open_any(path, views[0]) if len(parts) == 1 else _chain(path, views)
     decoder.notices += [
         _difference(Finding(part.stated or None, part.found), decoder)
         for part in parts
-        if part.found not in (part.stated, None)
+        if part.found is not None and part.found != part.stated
     ]
     return decoder
 

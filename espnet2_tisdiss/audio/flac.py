@@ -27,7 +27,9 @@ class Part:
     found: int | None
 
     def corrected(self) -> dict[int, bytes]:
-        """Return position -> bytes that make the header state what was found."""
+        """Return position -> bytes that make the header state what was found, if anything was."""
+        if not self.found:
+            return {}
         return {self.start + 22: (self.found & 0xFFFFFFFF).to_bytes(4)}
 
 

@@ -1,5 +1,6 @@
 """Where containers hold their samples, and which fields of their headers state the length."""
 
+import math
 import re
 import struct
 from collections.abc import Callable, Iterator, Sequence
@@ -108,8 +109,9 @@ def _riff(data: mmap) -> Layout | None:
         elif name == b"fmt ":
             block = max(1, struct.unpack_from(f"{order}H", data, start + 12)[0])
         elif name == b"data":
-            is_wide = wide is not None and size == 0xFFFFFFFF
-            length = Size(wide, "<Q") if is_wide else Size(start - 4, f"{order}I")
+            length = Size(start - 4, f"{order}I")
+            if wide is not None and size == 0xFFFFFFFF:
+                length = Size(wide, "<Q")
             return Layout(start, [length], chunks, block)
     return None
 
@@ -161,7 +163,7 @@ def _voc(data: mmap) -> Layout | None:
     kind = data[position]
     if kind not in head:
         return None
-    size = _Size24(position + 1, "", more=head[kind])
+    size = _Size24(position + 1, "3s", more=head[kind])
     # another block or the end mark follows
     return Layout(position + 4 + head[kind], [size], _VocBlocks(""))
 
@@ -196,31 +198,29 @@ class _VocBlocks(Chunks):
 def _nist(data: mmap) -> Layout | None:
     start = int(data[8:16])
     header = data[16:start]
-    values = {
-        key: re.search(rb"\b%s\s+-i\s+(\d+)" % key, header)
+    count, channels, width = (
+        re.search(rb"\b%s\s+-i\s+(\d+)" % key, header)
         for key in (b"sample_count", b"channel_count", b"sample_n_bytes")
-    }
-    count = values[b"sample_count"]
+    )
     if count is None or re.search(rb"sample_coding\s+\S+\s+\S*shorten", header):
         return None
-    unit = 1
-    for key in (b"channel_count", b"sample_n_bytes"):
-        unit *= int(values[key][1]) if values[key] else 1
-    return Layout(start, [_Digits(16 + count.start(1), len(count[1]), unit)])
+    unit = math.prod(int(match[1]) for match in (channels, width) if match)
+    return Layout(start, [_Digits(16 + count.start(1), f"{len(count[1])}s", unit)])
 
 
 class _Digits(Size):
-    """A number of samples in decimal digits; ``code`` is its width."""
+    """A number of samples in decimal digits."""
 
     def read(self, data: mmap) -> int:
-        return int(data[self.position : self.position + self.code]) * self.unit
+        return int(struct.unpack_from(self.code, data, self.position)[0]) * self.unit
 
     def is_open(self, data: mmap) -> bool:
         return self.read(data) == 0
 
     def write(self, length: int) -> bytes:
         # sphere's numbers end at white space; a longer one would run into the next line
-        return str(min(length // self.unit, 10**self.code - 1)).rjust(self.code, "0").encode()
+        width = struct.calcsize(self.code)
+        return b"%0*d" % (width, min(length // self.unit, 10**width - 1))
 
 
 def _mat4(data: mmap) -> Layout | None:
@@ -257,7 +257,7 @@ def _htk(data: mmap) -> Layout:
 
 
 def _sds(data: mmap) -> Layout:
-    return Layout(21, [_Packets(10, "", 60 if data[6] < 14 else 40 if data[6] < 21 else 30)])
+    return Layout(21, [_Packets(10, "3s", 60 if data[6] < 14 else 40 if data[6] < 21 else 30)])
 
 
 class _Packets(Size):

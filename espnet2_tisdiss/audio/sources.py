@@ -220,7 +220,8 @@ def as_file(source: Source, folder: str | Path | None = None) -> Iterator[Path]:
     Raises:
         AudioError: the archive cannot be read, or the command fails.
     """
-    if not (source.is_command or source.archive):
+    archive = source.archive
+    if not (source.is_command or archive):
         yield Path(source.text)
         return
     if folder is not None:
@@ -229,10 +230,10 @@ def as_file(source: Source, folder: str | Path | None = None) -> Iterator[Path]:
         path = Path(place, "audio")
         try:
             with path.open("wb") as file:
-                if source.is_command:
-                    _run(source, file)
+                if archive:
+                    _copy_entry(source, *archive, file)
                 else:
-                    _copy_entry(source, file)
+                    _run(source, file)
             yield path
         except AudioError as error:
             raise AudioError(str(error).replace(str(path), source.text)) from None
@@ -269,9 +270,8 @@ def _run(source: Source, file: IO[bytes]) -> None:
         )
 
 
-def _copy_entry(source: Source, file: IO[bytes]) -> None:
+def _copy_entry(source: Source, path: Path, offset: int, file: IO[bytes]) -> None:
     """Copy the audio file in an entry of an archive: WAV, or what kaldiio marks as AUDIO."""
-    path, offset = source.archive
     try:
         with path.open("rb") as archive:
             archive.seek(offset)

@@ -2,7 +2,7 @@
 
 import io
 import os
-from collections.abc import Mapping
+from collections.abc import Buffer, Mapping
 from pathlib import Path
 
 
@@ -50,15 +50,16 @@ class View(io.RawIOBase):
         }[whence]
         return self._file.seek(max(self._start, base + offset)) - self._start
 
-    def readinto(self, buffer) -> int:
+    def readinto(self, buffer: Buffer) -> int:
         """Read into a buffer; return the number of bytes."""
+        target = memoryview(buffer).cast("B")
         start = self._file.tell()
-        content = bytearray(self._file.read(max(0, min(len(buffer), self._stop - start))))
+        content = bytearray(self._file.read(max(0, min(len(target), self._stop - start))))
         for position, patch in self._replaced.items():
             for index, byte in enumerate(patch, start=position - start):
                 if 0 <= index < len(content):
                     content[index] = byte
-        buffer[: len(content)] = content
+        target[: len(content)] = content
         return len(content)
 
     def close(self) -> None:

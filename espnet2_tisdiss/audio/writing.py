@@ -93,7 +93,7 @@ class OutputFormat:
 
         A wav file over 4 GiB is RF64.
         """
-        if self.container in _LOSSY:
+        if self.bits is None:  # only lossy formats have none
             return _LOSSY[self.container][0]
         size = frames * (4 if self.bits == "float" else int(self.bits) // 8)
         return "RF64" if self.container == "wav" and size > WAV_LIMIT else self.container.upper()

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from espnet2_tisdiss.audio.containers import stated_file_size
 from espnet2_tisdiss.audio.layouts import layout_of
 from espnet2_tisdiss.audio.reading import probe, read_blocks, read_samples
 from espnet2_tisdiss.errors import AudioError
@@ -17,7 +18,7 @@ from espnet2_tisdiss.errors import AudioError
 RATE, FRAMES = 8000, 16_000
 # libsndfile's formats whose headers state no length: a cut cannot be seen
 LENGTHLESS = {"IRCAM", "PAF", "PVF", "XI", "SD2", "RAW"}
-SPECIAL = {"FLAC", "OGG", "MP3"}  # have tests of their own
+SPECIAL = {"FLAC", "OGG", "MP3"}  # are tested separately
 PAIRS = [
     (container, subtype)
     for container in sorted(set(soundfile.available_formats()) - LENGTHLESS - SPECIAL)
@@ -85,7 +86,7 @@ def test_wrong_length_in_the_header(tmp_path, tone, container, subtype, stated):
         length = size.read(content)
         number = {"too small": length // 4, "too large": 3 * length, "zero": 0}[stated]
         field = size.write(number)
-        if stated == "zero" and not isinstance(size.code, int):
+        if stated == "zero" and container != "NIST":  # whose numbers are digits
             field = bytes(len(field))
         content[size.position : size.position + len(field)] = field
     path.write_bytes(content)
@@ -256,3 +257,11 @@ def test_what_is_no_audio_is_refused_without_chatter(tmp_path, suffix, start, ca
     with pytest.raises(AudioError, match="not a readable audio file|no sample can be decoded"):
         read(path)
     assert capfd.readouterr() == ("", "")
+
+
+def test_sizes_that_matroska_leaves_open():
+    header = b"\x1a\x45\xdf\xa3"
+    segment = b"\x18\x53\x80\x67"
+    assert stated_file_size(header + b"\x81\0" + segment + b"\x85") == 11 + 5
+    assert stated_file_size(header + b"\x81\0" + segment + b"\xff") is None
+    assert stated_file_size(header + b"\xff\0" + segment + b"\x85") is None

@@ -9,7 +9,7 @@ import dataclasses
 import statistics
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -23,6 +23,8 @@ from espnet2_tisdiss.network.assembly import build_encoder, hop_of
 from espnet2_tisdiss.network.separator import TISDiSSSeparator
 
 if TYPE_CHECKING:
+    from espnet2.enh.encoder.abs_encoder import AbsEncoder
+
     from espnet2_tisdiss.separate.speech import SeparateSpeech
 
 SAMPLE_EVERY_S = 0.002  # shorter than the lifetime of large tensors
@@ -34,7 +36,7 @@ def parameters(module: nn.Module) -> int:
     return sum(p.numel() for p in module.parameters())
 
 
-def build_parts(config: dict[str, Any]) -> tuple[nn.Module, TISDiSSSeparator]:
+def build_parts(config: Mapping[str, Any]) -> tuple["AbsEncoder", TISDiSSSeparator]:
     """Build the encoder and the TISDiSS separator of an ESPnet configuration.
 
     Args:
@@ -70,7 +72,7 @@ class CostCounter:
 
     def __init__(
         self,
-        encoder: nn.Module,
+        encoder: "AbsEncoder",
         separator: TISDiSSSeparator,
         sample_rate: int,
         seconds: float = COUNTED_SECONDS,

@@ -5,7 +5,7 @@ Module names are ESPnet's, so that weights fit either way.
 
 import inspect
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
@@ -14,6 +14,10 @@ from espnet2_tisdiss.errors import OptionError, first_line
 from espnet2_tisdiss.lazy_espnet import espnet_module
 from espnet2_tisdiss.network.separator import TISDiSSSeparator
 from espnet2_tisdiss.network.stft import STFT, STFTDecoder, STFTEncoder
+
+if TYPE_CHECKING:
+    from espnet2.enh.decoder.abs_decoder import AbsDecoder
+    from espnet2.enh.encoder.abs_encoder import AbsEncoder
 
 # what a configuration must hold, as ESPnet's training writes it
 PARTS = ("encoder", "encoder_conf", "separator", "separator_conf", "decoder", "decoder_conf")
@@ -38,7 +42,7 @@ SHARED_OPTIONS = {
 MOST_CONV = 65536
 
 
-def build_encoder(name: str, conf: Mapping[str, Any]) -> nn.Module:
+def build_encoder(name: str, conf: Mapping[str, Any]) -> "AbsEncoder":
     """Build an encoder of ESPnet's choices: ``stft`` and ``conv`` at once, others in seconds.
 
     Raises:
@@ -53,7 +57,7 @@ def build_encoder(name: str, conf: Mapping[str, Any]) -> nn.Module:
     return _built(_espnet_class("encoder", name), "encoder", conf)
 
 
-def build_decoder(name: str, conf: Mapping[str, Any]) -> nn.Module:
+def build_decoder(name: str, conf: Mapping[str, Any]) -> "AbsDecoder":
     """Build a decoder of ESPnet's choices, as :func:`build_encoder` does."""
     if name == "stft" and _is_known(conf):
         return STFTDecoder(**conf)
@@ -85,7 +89,7 @@ def _is_known(conf: Mapping[str, Any]) -> bool:
     return set(conf) <= set(inspect.signature(STFT).parameters)
 
 
-def hop_of(encoder: nn.Module) -> int:
+def hop_of(encoder: "AbsEncoder") -> int:
     """Return the hop size in samples of ESPnet's ``stft`` or ``conv`` encoder."""
     return encoder.hop_length if hasattr(encoder, "hop_length") else encoder.stride
 
@@ -100,11 +104,14 @@ class Network(nn.Module):
         normalization: which of ESPnet's ``NORMALIZATIONS`` of the mixture is on, if any.
     """
 
+    normalize_variance: bool
+    normalize_variance_per_ch: bool
+
     def __init__(
         self,
-        encoder: nn.Module,
+        encoder: "AbsEncoder",
         separator: TISDiSSSeparator,
-        decoder: nn.Module,
+        decoder: "AbsDecoder",
         normalization: str | None,
     ):
         super().__init__()

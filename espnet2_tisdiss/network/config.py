@@ -6,7 +6,7 @@ the separator blocks, and the splitter is spelled "spliter".
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -163,7 +163,7 @@ class TISDiSSConfig:
     compile: bool = False
 
     @classmethod
-    def from_options(cls, options: dict[str, Any]) -> "TISDiSSConfig":
+    def from_options(cls, options: Mapping[str, Any]) -> "TISDiSSConfig":
         """Build from keyword arguments.
 
         Raises:

@@ -45,7 +45,8 @@ class RotaryEmbedding(nn.Module):
         angle = angle.view(len(angle), *[1 for _ in range(x.dim() - 4)], -1)
         pairs = x.to(self.freqs.dtype).unflatten(-1, (-1, 2))
         if torch.compiler.is_compiling():  # torch.compile does not fuse complex numbers
-            first, second, cos, sin = *pairs.unbind(-1), angle.cos(), angle.sin()
+            first, second = pairs.unbind(-1)
+            cos, sin = angle.cos(), angle.sin()
             rotated = torch.stack((first * cos - second * sin, first * sin + second * cos), -1)
             return rotated.flatten(-2).to(x.dtype)
         pairs = torch.view_as_complex(pairs)

@@ -29,7 +29,8 @@ def fixed_bands(n_bins: int, sample_rate: int, scale: float) -> list[list[int]]:
         The bins of each band, at least one, from low to high.
     """
     bin_hz = sample_rate / 2 / (n_bins - 1)
-    low, edges = 0, []
+    low = 0
+    edges: list[float] = []
     for high, width in FIXED_BANDS:
         edges.extend(np.arange(low, high, width * scale))
         low = high

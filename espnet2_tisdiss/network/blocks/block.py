@@ -1,6 +1,6 @@
 """Separator block and reconstructor block: the two sets of weights that are repeated."""
 
-from typing import Literal, cast, get_args
+from typing import Literal, get_args
 
 from torch import Tensor, nn
 
@@ -89,7 +89,6 @@ class RepeatResidual(nn.Sequential):
 
     def forward(self, x: Tensor, reference: Tensor) -> Tensor:  # type: ignore[override]
         """Return the activation (..., h) of the sum; the arguments broadcast against each other."""
-        convolution = cast(nn.Conv2d, self[0])
         # a depthwise 1x1 convolution is a scale and an offset for each channel
-        y = (x + reference) * convolution.weight.flatten() + convolution.bias
-        return self[1](y)
+        scale, offset = self[0].parameters()
+        return self[1]((x + reference) * scale.flatten() + offset)

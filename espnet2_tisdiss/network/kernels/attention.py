@@ -101,9 +101,14 @@ def fused_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropou
     """Return PyTorch's fused attention of (rows, a, l, d), for any number of rows."""
     if len(q) <= MOST_ROWS:
         return F.scaled_dot_product_attention(q, k, v, mask, dropout)
-    masks = [None] * -(-len(q) // MOST_ROWS) if mask is None else mask.split(MOST_ROWS)
-    parts = zip(*(z.split(MOST_ROWS) for z in (q, k, v)), masks, strict=True)
-    return torch.cat([F.scaled_dot_product_attention(*part, dropout) for part in parts])
+    parts = [slice(first, first + MOST_ROWS) for first in range(0, len(q), MOST_ROWS)]
+    masks = [None if mask is None else mask[part] for part in parts]
+    return torch.cat(
+        [
+            F.scaled_dot_product_attention(q[part], k[part], v[part], part_mask, dropout)
+            for part, part_mask in zip(parts, masks, strict=True)
+        ]
+    )
 
 
 def _short_length(q: Tensor) -> int:

@@ -44,7 +44,7 @@ class LogTail:
         self._file.close()
 
 
-def stop(processes: Sequence[subprocess.Popen[bytes]]) -> None:
+def stop(processes: Sequence[subprocess.Popen]) -> None:
     """Terminate those that still run; kill what has not ended ten seconds later."""
     alive = [process for process in processes if process.poll() is None]
     for process in alive:

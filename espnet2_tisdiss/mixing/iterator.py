@@ -1,6 +1,6 @@
 """New mixtures for ESPnet's trainer in every epoch."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import count
 from typing import Any
 
@@ -118,7 +118,7 @@ class MixtureIterFactory(AbsIterFactory):
             list(range(batch * batch_size, (batch + 1) * batch_size))[rank::world_size]
             for batch in range(num_iters)
         ]
-        self._options = {
+        self._options: dict[str, Any] = {
             "collate_fn": collate,
             "num_workers": num_workers,
             "pin_memory": pin_memory,
@@ -126,7 +126,7 @@ class MixtureIterFactory(AbsIterFactory):
             "prefetch_factor": 8 if num_workers else None,
         }
 
-    def build_iter(self, epoch: int, shuffle: bool | None = None) -> Iterator:
+    def build_iter(self, epoch: int, shuffle: bool | None = None) -> DataLoader:
         """Return the batches of an epoch; they are random, so ``shuffle`` has no effect."""
         mixtures = EpochOfMixtures(self._drawer, self._seed, epoch)
         return DataLoader(mixtures, batch_sampler=self._batches, **self._options)

@@ -43,7 +43,7 @@ def impulse_responses(rng: Random, rate: int) -> np.ndarray:
     absorption, order = inverse_sabine(rng.uniform(*RT60_SECONDS), size)
     box = ShoeBox(size, fs=rate, materials=Material(absorption), max_order=order)
     microphone = _point(size, rng)
-    distances = []
+    distances: list[float] = []
     while len(distances) < POSITIONS:
         mouth = _point(size, rng)
         distance = math.dist(mouth, microphone)

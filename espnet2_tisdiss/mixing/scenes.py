@@ -49,10 +49,10 @@ class MixingConfig:
     level_db: float = 5.0
     speeds: Sequence[float] = (0.9, 0.95, 1.0, 1.05, 1.1)
     partial_share: float = 0.3
-    alone_share: Sequence[float] = (0.2, 0.5)
+    alone_share: tuple[float, float] = (0.2, 0.5)
     room_share: float = 0.25
     noise_share: float = 0.25
-    noise_snr_db: Sequence[float] = (5.0, 25.0)
+    noise_snr_db: tuple[float, float] = (5.0, 25.0)
     clean_snr_db: float = 30.0
     noisy_weight: float = 0.5
     unsure_sources: Sequence[str] = ()
@@ -286,7 +286,7 @@ class SceneDrawer:
     ) -> Voice:
         """Draw a speaker's utterances and speed for a span of samples (start, stop)."""
         speeds = self.config.speeds
-        speed = float(speeds[rng.integers(len(speeds))])
+        speed = float(speeds[int(rng.integers(len(speeds)))])
         weights = self._utterance_weights(speaker)
         wanted, total, utterances = span[1] - span[0], 0, []
         while total < wanted:

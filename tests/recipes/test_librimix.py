@@ -437,7 +437,7 @@ def test_an_unusable_utterance_is_named_and_the_rest_is_done(corpus, recipe, dam
     told = problem(prepare(recipe, corpus.variables, *SUBSET)).splitlines()
     assert told[0].startswith(f"{damaged}: {complaint}")
     assert told[1:] == [
-        "mix train-360: 1 of 5 failed, the others are done; mend these and run again"
+        "mix train-360: 1 of 5 failed, the others are done; correct these and run again"
     ]
     assert not (recipe / "data").exists()
     made = recipe / "downloads/Libri2Mix/wav8k/min/train-360/mix_clean"
@@ -622,7 +622,7 @@ def test_a_full_disk_is_told_once_and_the_work_goes_on_after_it(shared_corpus, r
     command = ["bash", "-c", 'ulimit -f 16; exec "$0" "$@"', "local/data.sh", "--nj", "1", *SUBSET]
     done = start(recipe, command, shared_corpus.variables)
     told = problem(done)
-    assert "cannot be written: File too large; mend that and run again" in told
+    assert "cannot be written: File too large; correct that and run again" in told
     assert "\n" not in told
     assert not [path for path in recipe.rglob("*") if path.name.startswith(".aside")]
     prepared(recipe, shared_corpus.variables)

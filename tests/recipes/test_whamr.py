@@ -341,7 +341,7 @@ def test_a_full_disk_stops_at_once_and_is_mended(made, recipe):
         text=True,
     )
     (line,) = problems(done)
-    assert ": cannot be written: File too large; mend that and run again" in line
+    assert ": cannot be written: File too large; correct that and run again" in line
     assert not list((recipe / "downloads").rglob("*.wav")) and not (recipe / "data").exists()
     assert prepare(recipe, **made.sources.environment).returncode == 0
     assert len(Made(recipe, made.sources).files()) == len(made.files())
@@ -571,7 +571,7 @@ def test_all_unusable_audio_is_told_at_once_and_mended(recipe, sources):
     assert lines[1].startswith(f"{sources.wsj0 / second}: not a readable audio file")
     assert lines[2] == f"{sources.wsj0 / third}: is at 8000 Hz, not 16000 Hz"
     assert lines[3].startswith(f"{noise}: too short: 6000 samples at 8000 Hz, not ")
-    assert lines[4].endswith("4 of 7 failed, the others are done; mend these and run again")
+    assert lines[4].endswith("4 of 7 failed, the others are done; correct these and run again")
     assert len(lines) == 5 and not (recipe / "data").exists()
     for path, content in kept.items():
         (sources.wsj0 / path).write_bytes(content)

@@ -746,7 +746,7 @@ def test_a_full_disk_is_told_once_and_the_run_can_be_repeated(mini, nj):
     assert done.returncode == 1
     told = [line for line in done.stderr.splitlines() if line.startswith("local/data.sh: ")]
     (line,) = told
-    assert "cannot be written: File too large; mend that and run again" in line
+    assert "cannot be written: File too large; correct that and run again" in line
     assert "Traceback" not in done.stderr
     assert not list(mini.recipe.rglob(".aside*")) and not (mini.recipe / "data").exists()
     done = data_sh(mini, "--nj", "1", limit=300)  # a list is too large

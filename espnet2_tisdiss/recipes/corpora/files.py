@@ -230,36 +230,36 @@ def do_all[Item, Result](
     problems: list[str] = []
     outcomes = map_in_processes(partial(_attempt, function), items, nj, label)
     for outcome in outcomes:
-        if outcome.problem is None:
+        if isinstance(outcome, _Done):
             results.append(outcome.result)
             continue
-        problems.append(outcome.problem)
-        if outcome.final:
+        problems.append(str(outcome))
+        if isinstance(outcome, StorageError):
             outcomes.close()
-            raise TisdissError(f"{outcome.problem}; mend that and run again, it goes on from here")
+            raise TisdissError(f"{outcome}; correct that and run again to continue from here")
     if problems:
-        told = problems[:MAX_PROBLEMS]
-        if more := len(problems) - len(told):
-            told.append(f"and {more} more like these")
-        told.append(
-            f"{label}: {len(problems)} of {len(items)} failed, the others are done; mend these "
+        lines = problems[:MAX_PROBLEMS]
+        if more := len(problems) - len(lines):
+            lines.append(f"and {more} more like these")
+        lines.append(
+            f"{label}: {len(problems)} of {len(items)} failed, the others are done; correct these "
             "and run again"
         )
-        raise TisdissError("\n".join(told))
+        raise TisdissError("\n".join(lines))
     return results
 
 
 @dataclass(frozen=True)
-class _Outcome[Result]:
-    """A result, or the problem there was, and whether it concerns the other items too."""
+class _Done[Result]:
+    """The result of an item; an item that failed has its error instead."""
 
-    result: Result | None = None
-    problem: str | None = None
-    final: bool = False
+    result: Result
 
 
-def _attempt[Item, Result](function: Callable[[Item], Result], item: Item) -> _Outcome[Result]:
+def _attempt[Item, Result](
+    function: Callable[[Item], Result], item: Item
+) -> _Done[Result] | TisdissError | OSError:
     try:
-        return _Outcome(result=function(item))
+        return _Done(function(item))
     except (TisdissError, OSError) as error:
-        return _Outcome(problem=str(error), final=isinstance(error, StorageError))
+        return error

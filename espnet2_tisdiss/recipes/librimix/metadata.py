@@ -78,13 +78,15 @@ def _mixture(where: str, row: dict[str, str], names: list[str]) -> Mixture:
         Part(row[f"{name}_path"], _gain(where, row[f"{name}_gain"])) for name in names
     )
     # also keeps every path inside the corpus
-    utterances = [UTTERANCE.fullmatch(source.path) for source in sources]
-    for source, utterance in zip(sources, utterances, strict=True):
+    utterances = []
+    for source in sources:
+        utterance = UTTERANCE.fullmatch(source.path)
         if utterance is None:
             raise TisdissError(f"{where}: {source.path!r} is not an utterance of LibriSpeech")
+        utterances.append(utterance[3])
     if NOISE.fullmatch(noise.path) is None:
         raise TisdissError(f"{where}: {noise.path!r} is not a noise of WHAM!")
-    name = "_".join(utterance[3] for utterance in utterances)
+    name = "_".join(utterances)
     if row["mixture_ID"] != name:
         raise TisdissError(
             f"{where}: mixture {row['mixture_ID']!r} is of the utterances of {name!r}"

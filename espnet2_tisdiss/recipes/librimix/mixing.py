@@ -41,7 +41,7 @@ class Maker:
     Attributes:
         task: which mixtures.
         librispeech: folder of LibriSpeech's subsets.
-        wham_noise: folder of WHAM!'s noise; needed where the task is noisy.
+        wham_noise: folder of WHAM!'s noise; None if the task has no noise.
         sets: folder of the sets that are made.
         name: the set.
     """
@@ -66,7 +66,7 @@ class Maker:
         if missing:
             sources = [_read(path) for path in paths]
             noise = None
-            if self.task.noisy:
+            if self.wham_noise is not None:
                 noise = read_noise(self.wham_noise, mixture.noise.path, max(map(len, sources)))
             signals = mix(self.task, mixture, sources, noise)
             for path in missing:

@@ -164,9 +164,11 @@ def _describe(task: Task, sets: Path, mixtures: dict[str, list[str]], suffix: st
 
 def _entry(task: Task, sets: Path, name: str, mixture: str) -> Entry:
     utterances = [UTTERANCE.fullmatch(part) for part in mixture.split("_")]
-    if len(utterances) != task.num_spk or None in utterances:
-        raise TisdissError(f"{sets / name}: {mixture!r} is no name of a mixture of {task.num_spk}")
-    voices = tuple(utterance[1] for utterance in utterances)
+    voices = tuple(utterance[1] for utterance in utterances if utterance)
+    if not len(voices) == len(utterances) == task.num_spk:
+        raise TisdissError(
+            f"{sets / name}: {mixture!r} is not the name of a mixture of {task.num_spk}"
+        )
     speaker = "_".join(voices)
     return Entry(f"{speaker}_{mixture}", speaker, voices, task.files(sets, name, mixture))
 

@@ -72,7 +72,7 @@ class Engine:
         ):
             self._library.espeak_SetParameter(parameter, value, 0)
 
-    def _on_samples(self, samples, count: int, _events) -> int:
+    def _on_samples(self, samples: int | None, count: int, _events: int | None) -> int:
         if samples and count > 0:
             self._chunks.append(ctypes.string_at(samples, 2 * count))
         return 0  # go on

@@ -93,24 +93,24 @@ def make_mixture(corpus: Path, mixture: Mixture) -> None:
     paths = signal_paths(corpus, mixture)
     if all(path.exists() for path in paths.values()):
         return
-    sources = [
+    first, second = (
         _utterance(corpus, speaker, utterance)
         for speaker, utterance in zip(mixture.speakers, mixture.utterances, strict=True)
-    ]
+    )
     if mixture.place is not None:
         responses = read_responses(corpus, mixture.place.room)
-        sources = [
+        first, second = (
             oaconvolve(source, responses[position])[: len(source)]
-            for source, position in zip(sources, mixture.place.positions, strict=True)
-        ]
+            for source, position in zip((first, second), mixture.place.positions, strict=True)
+        )
     noise = None
     if mixture.noise is not None:
         babble = [_utterance(corpus, *who) for who in mixture.noise.babble]
-        length = min(map(len, sources))
+        length = min(len(first), len(second))
         samples = make_noise(mixture.noise.kinds, length, mixture.noise.seed, babble)
         noise = (samples, mixture.noise.snr_db)
     snr1, snr2 = mixture.snrs
-    for name, signal in mix(*sources, (float(snr1), float(snr2)), noise).items():
+    for name, signal in mix(first, second, (float(snr1), float(snr2)), noise).items():
         write_speech(paths[name], signal)
 
 

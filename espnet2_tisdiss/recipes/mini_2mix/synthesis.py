@@ -138,9 +138,11 @@ def _espeak(voice: Voice) -> Iterator[Speak]:
             program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors
         ) as process,
     ):
+        requests, answers = process.stdin, process.stdout
+        assert requests is not None and answers is not None  # both are pipes
 
         def read(count: int) -> bytes:
-            answer = process.stdout.read(count)
+            answer = answers.read(count)
             if len(answer) < count:  # the process has ended
                 status = process.wait()
                 errors.seek(0)
@@ -150,8 +152,8 @@ def _espeak(voice: Voice) -> Iterator[Speak]:
 
         def ask(request: object) -> int:
             with suppress(BrokenPipeError):  # if the process has ended, read() says why
-                process.stdin.write(json.dumps(request).encode() + b"\n")
-                process.stdin.flush()
+                requests.write(json.dumps(request).encode() + b"\n")
+                requests.flush()
             return int.from_bytes(read(4), "little")
 
         sample_rate = ask(settings)

@@ -123,7 +123,7 @@ def follow(process: subprocess.Popen[bytes], tail: LogTail, state: TrainingLog) 
         now, at = time.monotonic(), (state.epoch, state.batch)
         if sys.stderr.isatty() and state.max_epoch:
             bar = bar or tqdm(total=state.max_epoch, bar_format=BAR)
-            bar.n = state.epochs_done
+            bar.n = state.epochs_done or 0
             bar.set_description_str(state.within_epoch(now))
         elif at != shown and state.batch and now - shown_at >= LINE_EVERY_S:
             print(state.within_epoch(now), file=sys.stderr, flush=True)

@@ -21,8 +21,16 @@ from espnet2_tisdiss.recipes.stages.marker import (
 )
 from espnet2_tisdiss.recipes.stages.options import Recipe
 
-STAGES = ("data preparation", "speed perturbation", "format audio", "drop short and long")
-STAGES += ("statistics", "training", "inference", "scoring")
+STAGES = (
+    "data preparation",
+    "speed perturbation",
+    "format audio",
+    "drop short and long",
+    "statistics",
+    "training",
+    "inference",
+    "scoring",
+)
 
 
 def run_first(stage: int) -> str:

@@ -52,7 +52,7 @@ def decode_speech(recording: Recording, allow_narrow_band: bool) -> np.ndarray:
         AudioError: it cannot be read; likewise.
     """
     pauses = Random(recording.name)
-    joined = []
+    joined: list[np.ndarray] = []
     for part in recording.parts:
         if joined:
             joined.append(np.zeros(round(pauses.uniform(*PAUSE_SECONDS) * RATE), np.float32))

@@ -10,7 +10,7 @@ from pathlib import Path
 from espnet2_tisdiss.atomic import replacing_folder, write_atomically
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.lists import write_scp
-from espnet2_tisdiss.mixing.bank import Bank
+from espnet2_tisdiss.mixing.bank import Bank, Split
 from espnet2_tisdiss.mixing.rendering import PauseError
 from espnet2_tisdiss.mixing.scenes import MixingConfig, Scene, SceneDrawer
 from espnet2_tisdiss.recipes.corpora.files import quantise, write_audio
@@ -49,9 +49,9 @@ class FixedSet:
     seconds: float
 
     @property
-    def split(self) -> str:
-        """``valid`` or ``test``."""
-        return self.name.partition("_")[0]
+    def split(self) -> Split:
+        """The speakers' split."""
+        return "valid" if self.name == "valid" else "test"
 
     def condition(self, number: int) -> str:
         """Return the condition of a mixture."""
@@ -113,7 +113,7 @@ def _make_mixture(corpus: Path, seed: int, item: tuple[FixedSet, int]) -> str:
 
 
 @lru_cache  # a process makes many mixtures of a set
-def _drawer(bank: Path, split: str, condition: str, seconds: float) -> SceneDrawer:
+def _drawer(bank: Path, split: Split, condition: str, seconds: float) -> SceneDrawer:
     config = MixingConfig(
         bank=str(bank),
         seconds=seconds,

@@ -30,12 +30,12 @@ class Size:
     def sets(self, has_noise: bool) -> list[FixedSet]:
         """Return the fixed sets: those of test by condition or, like validation, one of all."""
         conditions = tuple(c for c in CONDITIONS if has_noise or c != "noisy")
-        tests = [(f"test_{c}", (c,)) for c in conditions]
-        if not self.test_by_condition:
-            tests = [("test", conditions)]
+        tests = {"test": conditions}
+        if self.test_by_condition:
+            tests = {f"test_{c}": (c,) for c in conditions}
         return [
             FixedSet("valid", conditions, self.valid_mixtures, self.seconds),
-            *(FixedSet(name, c, self.test_mixtures, self.seconds) for name, c in tests),
+            *(FixedSet(name, c, self.test_mixtures, self.seconds) for name, c in tests.items()),
         ]
 
 

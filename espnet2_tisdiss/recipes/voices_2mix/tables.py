@@ -226,7 +226,8 @@ def shuffled_speakers(recordings: Iterable[Recording], seed: int) -> list[str]:
     """
     sex = {recording.speaker: recording.sex for recording in recordings}
     ordered = sorted(sex, key=lambda speaker: hash_of(f"{seed}/{speaker}"))
-    total, so_far, place = Counter(sex.values()), Counter(), {}
+    total, so_far = Counter(sex.values()), Counter[str]()
+    place = {}
     for speaker in ordered:
         place[speaker] = (so_far[sex[speaker]] + 0.5) / total[sex[speaker]]
         so_far[sex[speaker]] += 1

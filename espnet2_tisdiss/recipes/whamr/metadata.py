@@ -130,15 +130,15 @@ def _room(where: str, row: Mapping[str, str]) -> Room:
     except ValueError as error:
         raise TisdissError(f"{where}: {error}") from None
     size = _point(value, "room_x", "room_y", "room_z")
-    microphones = tuple(_point(value, f"mic{side}_x", f"mic{side}_y", "mic_z") for side in "LR")
-    speakers = tuple(_point(value, f"s{n}_x", f"s{n}_y", f"s{n}_z") for n in (1, 2))
-    for point in (*microphones, *speakers):
+    left, right = (_point(value, f"mic{side}_x", f"mic{side}_y", "mic_z") for side in "LR")
+    first, second = (_point(value, f"s{n}_x", f"s{n}_y", f"s{n}_z") for n in (1, 2))
+    for point in (left, right, first, second):
         # written so that a NaN does not pass
         if not all(0 < part < edge < math.inf for part, edge in zip(point, size, strict=True)):
             raise TisdissError(f"{where}: {point} is not inside the room {size}")
     if not 0 < value["T60"] < math.inf:
         raise TisdissError(f"{where}: T60 {value['T60']} is no reverberation time")
-    return Room(size, microphones, speakers, value["T60"])
+    return Room(size, (left, right), (first, second), value["T60"])
 
 
 def _point(value: Mapping[str, float], *columns: str) -> Point:

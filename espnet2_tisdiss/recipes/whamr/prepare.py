@@ -130,10 +130,14 @@ def make_files(
         for source in mixture.sources
     }
     files = find_utterances(wsj0, spoken, kept, nj)
+
+    def file_of(source: str) -> Path:
+        return files[Path(source).stem]
+
     jobs = [
         Job(
             mixture,
-            tuple(files[Path(source).stem] for source in mixture.sources),
+            (file_of(mixture.sources[0]), file_of(mixture.sources[1])),
             noise / split / f"{mixture.name}.wav",
             folder / split,
         )

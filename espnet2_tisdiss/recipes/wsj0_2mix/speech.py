@@ -136,13 +136,15 @@ def convert(
             missing.append(f"{name}{SPHERE}")
     if missing:
         raise TisdissError(f"{root}: lacks {abbreviated(missing, 1)} on all discs")
-    if jobs and (program := shutil.which("sph2pipe")) is None:
+    if not jobs:
+        return wavs
+    program = shutil.which("sph2pipe")
+    if program is None:
         raise TisdissError(
             f"{root}: holds sphere files ({SPHERE}), but sph2pipe, which converts them, is not in "
             "the PATH: install it, or give a folder with wsj0/<set>/<speaker>/<utterance>.wav"
         )
-    if jobs:
-        do_all(partial(convert_file, program), jobs, nj, "sphere to wav")
+    do_all(partial(convert_file, program), jobs, nj, "sphere to wav")
     return wavs
 
 

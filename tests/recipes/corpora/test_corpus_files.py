@@ -176,7 +176,7 @@ def test_what_fails_is_told_and_the_others_are_done(tmp_path, nj):
     assert lines[0] == "102 cannot be doubled" and len(lines) == 12
     assert lines[10:] == [
         "and 4 more like these",
-        "doubling: 14 of 42 failed, the others are done; mend these and run again",
+        "doubling: 14 of 42 failed, the others are done; correct these and run again",
     ]
     assert {int(path.name) for path in tmp_path.iterdir()} >= {
         number for number in range(100, 142) if number % 3
@@ -198,6 +198,6 @@ def test_a_full_disk_stops_the_work_and_leaves_nothing_half_written(tmp_path):
     with pytest.raises(TisdissError) as raised:
         files.do_all(partial(_write, tmp_path), [1, 2, 3, 4], 1, "writing")
     path = tmp_path / "2.wav"
-    message = f"{path}: cannot be written: File too large; mend that and run again, it goes on"
+    message = f"{path}: cannot be written: File too large; correct that and run again to continue"
     assert str(raised.value).startswith(message) and "\n" not in str(raised.value)
     assert [path.name for path in tmp_path.iterdir()] == ["1.wav"]

@@ -16,7 +16,6 @@ import argparse
 from collections import defaultdict
 from itertools import permutations
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import soundfile
@@ -27,8 +26,8 @@ from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.separate.chunking import Chunker, Chunking
 from espnet2_tisdiss.separate.stitching import Stitcher
 
-if TYPE_CHECKING:  # importing ESPnet takes seconds
-    from espnet2_tisdiss import SeparateSpeech
+# by which the order that fits a chunk best must lead to count as the right one
+CLEAR_LEAD = 0.1
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -162,25 +161,26 @@ def _compare(
     for chunk in chunker.push(mixture) + chunker.finish():
         estimate = rng.permutation(np.concatenate(separate(chunk.samples[None])))
         end = chunk.start + len(chunk.samples)
-        right.append(_order(sources[:, chunk.start : end], estimate, margin=0.1))
+        order, lead = _best_order(sources[:, chunk.start : end], estimate)
+        right.append(order if lead >= CLEAR_LEAD else None)
         parts.append(stitcher.push(chunk.start, estimate))
     chunked = np.concatenate([*parts, stitcher.finish()], axis=1)
     flips = [order != found for order, found in zip(right, stitcher.orders, strict=True) if order]
     wrong = min(sum(flips), len(flips) - sum(flips))  # any order of the recording is right
-    in_order = [estimate[list(_order(sources, estimate))] for estimate in (reference, chunked)]
+    in_order = [
+        estimate[list(_best_order(sources, estimate)[0])] for estimate in (reference, chunked)
+    ]
     before = _si_snr(np.broadcast_to(mixture, sources.shape), sources)
     gains = [(_si_snr(estimate, sources) - before).mean() for estimate in in_order]
     return wrong, len(flips), _si_snr(in_order[1], in_order[0]).mean(), gains[1], gains[0]
 
 
-def _order(
-    sources: np.ndarray, estimate: np.ndarray, margin: float = 0.0
-) -> tuple[int, ...] | None:
-    """Return the order of the estimate (j, n) that fits the sources; None if none fits better."""
+def _best_order(sources: np.ndarray, estimate: np.ndarray) -> tuple[tuple[int, ...], float]:
+    """Return the order of the estimate (j, n) that fits the sources best, and its lead."""
     fit = sources @ estimate.T / (np.linalg.norm(sources) * np.linalg.norm(estimate) + 1e-12)
     totals = {order: fit[range(len(fit)), order].sum() for order in permutations(range(len(fit)))}
-    second, best = sorted(totals, key=totals.get)[-2:]
-    return best if totals[best] - totals[second] >= margin else None
+    second, best = sorted(totals, key=totals.__getitem__)[-2:]
+    return best, totals[best] - totals[second]
 
 
 def _si_snr(estimate: np.ndarray, reference: np.ndarray) -> np.ndarray:

@@ -182,9 +182,9 @@ def draw(folders: Mapping[str, Folder]) -> bytes:
         for group, members in graph.nodes(data="members")
     }
     for above, below in sorted(graph.edges):
-        start, _ = frames[above]
-        _, end = frames[below]
-        axes.annotate("", end, start, arrowprops={"arrowstyle": "-|>", "color": "black"})
+        bottom, _ = frames[above]
+        _, top = frames[below]
+        axes.annotate("", top, bottom, arrowprops={"arrowstyle": "-|>", "color": "black"})
     axes.set(xlim=(-0.2, COLUMN * widest - 0.4), ylim=(0.2, ROW * len(found) + HEIGHT + 0.1))
     axes.axis("off")
     content = io.BytesIO()

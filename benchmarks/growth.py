@@ -141,7 +141,7 @@ def _work(
 def quadratic_share(points: Sequence[Point]) -> float:
     """Return the share of the longest input's multiply-adds that grows with the length squared."""
     short, long = points[-2:]
-    per_second = [point.macs / point.size for point in (short, long)]
+    per_second = [p.macs / p.size for p in (short, long) if p.macs is not None]
     return (per_second[1] - per_second[0]) / (long.size - short.size) * long.size / per_second[1]
 
 
@@ -170,10 +170,9 @@ class Growth(NamedTuple):
 
 def growth(points: Sequence[Point]) -> Growth:
     """Return the exponents of a curve."""
-    sizes, seconds, peaks, macs, shares = zip(*points, strict=True)
-    rest = None
-    if None not in shares:
-        rest = exponent(sizes, [point.seconds * (1 - point.attention) for point in points])
+    sizes, seconds, peaks, macs, _ = zip(*points, strict=True)
+    others = [p.seconds * (1 - p.attention) for p in points if p.attention is not None]
+    rest = exponent(sizes, others) if len(others) == len(points) else None
     counted = None if None in macs else exponent(sizes, macs)
     return Growth(exponent(sizes, seconds), rest, exponent(sizes, peaks), counted)
 
@@ -193,7 +192,7 @@ def report(curves: Mapping[str, Sequence[Point]]) -> str:
             f"the multiply-adds and {points[-1].attention:.0%} of the time.\n"
         )
     for name, points in curves.items():
-        rows = [
+        measured = [
             (
                 str(point.size),
                 number(point.seconds),
@@ -202,8 +201,8 @@ def report(curves: Mapping[str, Sequence[Point]]) -> str:
             )
             for point in points
         ]
-        header = (CURVES[name].label, "seconds", "peak memory, MB", "GMAC")
-        parts.append(f"{name.capitalize()}\n\n{table(header, rows)}")
+        columns = (CURVES[name].label, "seconds", "peak memory, MB", "GMAC")
+        parts.append(f"{name.capitalize()}\n\n{table(columns, measured)}")
     return "\n".join(parts)
 
 

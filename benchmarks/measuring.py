@@ -148,7 +148,7 @@ def read_config(path: Path, **separator_options: Any) -> dict[str, Any]:
     return config | {"separator_conf": config["separator_conf"] | separator_options}
 
 
-def untrained[S](kind: type[S], config: Mapping[str, Any], device: str) -> S:
+def untrained[S](kind: Callable[..., S], config: Mapping[str, Any], device: str) -> S:
     """Build ESPnet's ``SeparateSpeech``, or ours, from a configuration, with random weights.
 
     Random weights take as long as trained ones.

@@ -50,8 +50,8 @@ def main(argv: list[str] | None = None) -> None:
             ]
             rows.setdefault(name, []).append(gains)
     print("| added | as it is | removed |\n|---|---:|---:|")
-    for name, gains in rows.items():
-        kept, removed = np.mean(gains, axis=0)
+    for name, found in rows.items():
+        kept, removed = np.mean(found, axis=0)
         print(f"| {name} | {kept:.2f} | {removed:.2f} |")
 
 

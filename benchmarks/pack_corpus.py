@@ -28,13 +28,14 @@ from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.mixing.bank import (
     Bank,
     Noise,
+    Split,
     Utterance,
     read_table,
     write_bank,
     write_table,
 )
 
-SPLITS = ("train", "valid")
+SPLITS: tuple[Split, ...] = ("train", "valid")
 # range of libsndfile's compression level for Opus, in kbit/s for one channel
 FAST_KBITS, SLOW_KBITS = 256, 6
 OVERHEAD = 1.05  # Ogg's pages, and what the encoder spends above its rate

@@ -123,8 +123,8 @@ class Experiment:
         """
         if step != "train" or self.args.jobs == 1:
             return os.environ
-        threads = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
-        threads = int(threads) if threads.isdecimal() else os.cpu_count() or 1
+        given = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+        threads = int(given) if given.isdecimal() else os.cpu_count() or 1
         return os.environ | {"OMP_NUM_THREADS": str(max(1, threads // self.args.jobs))}
 
     def prepare(self) -> None:
@@ -185,10 +185,11 @@ def carry_out(runs: Sequence[Run], jobs: int, begin: Callable[[Run, str], Task])
     Returns:
         The failures, one text each; they do not stop the other runs.
     """
-    waiting, failures = deque(runs), []
+    waiting = deque(runs)
+    failures: list[str] = []
     active: list[Task] = []
-    show = {"bar_format": BAR, "dynamic_ncols": True, "disable": not sys.stderr.isatty()}
-    with tqdm(total=len(runs), **show) as bar:
+    is_hidden = not sys.stderr.isatty()
+    with tqdm(total=len(runs), bar_format=BAR, dynamic_ncols=True, disable=is_hidden) as bar:
         try:
             while waiting or active:
                 while waiting and len(active) < jobs:

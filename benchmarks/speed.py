@@ -239,7 +239,7 @@ def training_step(
                 estimates = [estimate for depth in depths for estimate in depth.unbind(1)]
             else:
                 estimates = model(x, None)[0]
-        sum(estimate.abs().square().mean() for estimate in estimates).backward()
+        torch.stack([estimate.abs().square().mean() for estimate in estimates]).sum().backward()
         return torch.cat([weight.grad.flatten() for weight in weights])
 
     return run

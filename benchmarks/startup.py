@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import soundfile
@@ -96,7 +97,7 @@ def times(
     for _ in range(args.repeats):
         for name, arguments in programs.items():
             prepare()
-            found[name].append(seconds_of(lambda words=arguments: run(words, args.threads))[0])
+            found[name].append(seconds_of(partial(run, arguments, args.threads))[0])
             on_step(1)
     return {name: statistics.median(seconds) for name, seconds in found.items()}
 

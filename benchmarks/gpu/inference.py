@@ -77,7 +77,7 @@ def chip(sizes: Sizes) -> dict[str, Any]:
         a, b = torch.randn(2, n, n, device=sizes.device).to(dtype).unbind()
         with precision("tf32" if way == "tf32" else "float32", sizes.device):
             torch.mm(a, b)
-            taken = repeated(lambda a=a, b=b: torch.mm(a, b), sizes.timed_s)
+            taken = repeated(partial(torch.mm, a, b), sizes.timed_s)
         found[f"{way}, TFLOP/s"] = 2 * n**3 / taken / 1e12
     x = torch.zeros(sizes.copied, dtype=torch.uint8, device=sizes.device)
     y = torch.empty_like(x)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from espnet2_tisdiss.network.reference import PlainTISDiSS
+from espnet2_tisdiss.network.separator import TISDiSSSeparator
 
 CLASSES = {
     "encoder": {
@@ -64,7 +65,7 @@ class PlainSeparator(nn.Module):
         separator: a TISDiSS with the published front end and a loss at every depth.
     """
 
-    def __init__(self, separator: nn.Module):
+    def __init__(self, separator: TISDiSSSeparator):
         super().__init__()
         self.inner = separator
 
@@ -79,7 +80,7 @@ class PlainSeparator(nn.Module):
         return [estimate for depth in depths for estimate in depth.unbind(1)], ilens, {}
 
 
-def _build(config: Mapping[str, Any], kind: str, *args: Any) -> nn.Module:
+def _build(config: Mapping[str, Any], kind: str, *args: Any) -> Any:
     """Return one of the three parts of a configuration."""
     module, name = CLASSES[kind][config[kind]]
     part = getattr(importlib.import_module(module), name)

@@ -60,8 +60,8 @@ def run_step(name: str, command: Sequence[str], limit_s: float, out: Path) -> Ou
         finally:
             code = _end(process)
     failed = timed_out or code != 0
-    error = _last_line(log) if failed else ""
-    return Outcome(name, time.monotonic() - began, code, timed_out, error)
+    reason = _last_line(log) if failed else ""
+    return Outcome(name, time.monotonic() - began, code, timed_out, reason)
 
 
 def _end(process: subprocess.Popen) -> int:

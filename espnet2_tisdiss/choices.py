@@ -19,5 +19,7 @@ RATES = range(1000, 768_001)
 MOST_N_RE = 1000
 # the most threads, processes, or chunks of a batch; more would exhaust any machine
 MOST_AT_ONCE = 1024
+# what became of a file
+FileStatus = Literal["done", "skipped", "failed"]
 # sample rate of the written files, named or in Hz
 OutputRate = Literal["same", "model"] | int

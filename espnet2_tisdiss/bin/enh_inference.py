@@ -15,6 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+import torch
 from espnet2.bin import enh_inference
 from espnet2.fileio.sound_scp import SoundScpWriter
 from espnet2.legacy.utils.cli_utils import get_commandline_args
@@ -121,7 +122,9 @@ def separate_at_depths(args: argparse.Namespace) -> None:
             rates = [int(rate) for rate in batch.get("utt2fs", [args.fs] * len(keys))]
             if args.remove_rumble:
                 pairs = zip(mixtures, rates, strict=True)
-                mixtures = [without_rumble(wave.numpy(), rate) for wave, rate in pairs]
+                mixtures = [
+                    torch.from_numpy(without_rumble(wave.numpy(), rate)) for wave, rate in pairs
+                ]
             with errors_naming(keys):
                 depths = model.depths(mixtures, args.n_re, scale="estimate")
             for depth, separated in depths.items():

@@ -29,7 +29,7 @@ from rich.table import Table
 from rich.text import Text
 
 from espnet2_tisdiss.checks import whole_number
-from espnet2_tisdiss.choices import MOST_AT_ONCE, MOST_N_RE, RATES
+from espnet2_tisdiss.choices import MOST_AT_ONCE, MOST_N_RE, RATES, OutputRate
 from espnet2_tisdiss.errors import TisdissError, first_line
 from espnet2_tisdiss.pretrained.bundled import DEFAULT_MODEL, TRAINED_ON, bundled_models
 
@@ -206,24 +206,26 @@ def parse_depths(text: str | None) -> list[int]:
     """
     if text is None:
         return []
-    depths = {whole_number(part.strip()) for part in text.split(",")}
-    if not all(depth is not None and 1 <= depth <= MOST_N_RE for depth in depths):
+    depths = {whole_number(part.strip()) or 0 for part in text.split(",")}
+    if not all(1 <= depth <= MOST_N_RE for depth in depths):
         raise TisdissError(
             f"--n-re {text:.60}: expected repetitions from 1 to {MOST_N_RE}, such as 4 or 1,2,4"
         )
     return sorted(depths)
 
 
-def parse_rate(text: str) -> Literal["same", "model"] | int:
+def parse_rate(text: str) -> OutputRate:
     """Return the value of ``--rate``.
 
     Raises:
         TisdissError: the text is no such value.
     """
-    if text in ("same", "model"):
-        return text
+    if text == "same":
+        return "same"
+    if text == "model":
+        return "model"
     rate = whole_number(text)
-    if rate in RATES:
+    if rate is not None and rate in RATES:
         return rate
     raise TisdissError(
         f"--rate {text:.60}: expected same, model, or a rate from {RATES[0]} to {RATES[-1]} Hz"

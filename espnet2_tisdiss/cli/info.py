@@ -98,13 +98,16 @@ def _structure(model: "SeparateSpeech") -> dict[str, Any]:
 
 def _front_end(model: "SeparateSpeech") -> str:
     """Describe the positions on the frequency axis of the feature map."""
+    from espnet2_tisdiss.network.blocks.bands import BandEmbed
+
     config, n_bins = model.separator.config, model.separator.input_dim
     if config.segment_size is not None:
         return f"segments of {config.segment_size} frames of {n_bins} learned features"
-    if config.band_split is None:
+    embed = model.separator.conv
+    if not isinstance(embed, BandEmbed):
         return f"every bin, {n_bins}"
     kind = config.band_split if isinstance(config.band_split, str) else "chosen"
-    return f"{model.separator.conv.layout.n_bands} {kind} bands of {n_bins} bins"
+    return f"{embed.layout.n_bands} {kind} bands of {n_bins} bins"
 
 
 def _supervised(config: "TISDiSSConfig") -> list[int]:

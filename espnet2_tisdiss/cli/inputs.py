@@ -9,12 +9,13 @@ import string
 from collections.abc import Iterable, Iterator, Sequence
 from os.path import isdir, isfile
 from pathlib import Path
+from typing import Any
 
 from espnet2_tisdiss.audio.folders import Found, audio_files, each_once, real_paths, walk
 from espnet2_tisdiss.cli.streams import STANDARD_INPUT, refuse_address
 from espnet2_tisdiss.errors import TisdissError
-from espnet2_tisdiss.lists import read_sources
-from espnet2_tisdiss.separate.files import InputFile, name_of
+from espnet2_tisdiss.lists import Source, read_sources
+from espnet2_tisdiss.separate.inputs import InputFile, name_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,14 +69,16 @@ def find_inputs(sources: Iterable[str], out: Path, run_commands: bool = False) -
 
 def _each_once(found: Sequence[tuple[InputFile, bool]]) -> list[InputFile]:
     """Return the inputs, each real file once; a file that is named with two names is two inputs."""
-    real = real_paths(item.source for item, _ in found if isinstance(item.source, Path))
-    is_named = {real.get(item.source) for item, named in found if named}
-    searched = each_once((item.source for item, named in found if not named), without=is_named)
-    left, inputs = set(searched), {}
+    files = [(item.source, named) for item, named in found if isinstance(item.source, Path)]
+    real = real_paths(file for file, _ in files)
+    is_named = {real[file] for file, named in files if named}
+    left: set[Path | Source] = set()
+    left.update(each_once((file for file, named in files if not named), without=is_named))
+    inputs: dict[Any, InputFile] = {}
     for item, named in found:
         if named:
-            key = real.get(item.source, item.source), item.folder, item.name
-            inputs.setdefault(key, item)
+            place = real[item.source] if isinstance(item.source, Path) else item.source
+            inputs.setdefault((place, item.folder, item.name), item)
         elif item.source in left:
             left.remove(item.source)
             inputs[item] = item
@@ -141,7 +144,7 @@ def without_separated(
     Args:
         inputs: all files to separate.
         pattern: pattern of output names; see
-            :func:`~espnet2_tisdiss.separate.files.full_pattern`.
+            :class:`~espnet2_tisdiss.separate.options.FileOptions`.
         suffix: suffix of output names.
         skip: drop such files; otherwise they are an error.
 

@@ -6,16 +6,16 @@ import math
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from espnet2_tisdiss.checks import span
+from espnet2_tisdiss.choices import FileStatus
 from espnet2_tisdiss.cli.console import messages, print_json, print_table
 
 if TYPE_CHECKING:  # importing PyTorch takes seconds
-    from espnet2_tisdiss.separate.files import FileResult
     from espnet2_tisdiss.separate.options import FileOptions
+    from espnet2_tisdiss.separate.recording_file import FileResult
 
-FileStatus = Literal["done", "skipped", "failed"]
 # rich styles of the lines of files
 STYLES: dict[FileStatus, str | None] = {"done": None, "skipped": "dim", "failed": "red"}
 

@@ -59,8 +59,9 @@ from espnet2_tisdiss.pretrained.bundled import DEFAULT_MODEL
 
 if TYPE_CHECKING:  # importing PyTorch takes seconds
     from espnet2_tisdiss.separate.budget import TimeBudget
-    from espnet2_tisdiss.separate.files import FileResult, InputFile
+    from espnet2_tisdiss.separate.inputs import InputFile
     from espnet2_tisdiss.separate.options import FileOptions
+    from espnet2_tisdiss.separate.recording_file import FileResult
     from espnet2_tisdiss.separate.speech import SeparateSpeech
 
 EXAMPLES = """
@@ -119,11 +120,11 @@ def command(
     from espnet2_tisdiss.audio.writing import OutputFormat
     from espnet2_tisdiss.cli.inputs import find_inputs, without_separated
     from espnet2_tisdiss.cli.streams import copied_streams
-    from espnet2_tisdiss.separate.files import durations_of, to_separate
+    from espnet2_tisdiss.separate.inputs import durations_of, to_separate
     from espnet2_tisdiss.separate.names import with_refusals
     from espnet2_tisdiss.separate.options import FileOptions
 
-    chosen = {
+    chosen: dict[str, Any] = {
         "n_re": depths or None,
         "stop_db": stop_db,
         "rtf": rtf,

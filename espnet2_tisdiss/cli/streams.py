@@ -17,7 +17,7 @@ from typing import BinaryIO
 from espnet2_tisdiss.atomic import PREFIX
 from espnet2_tisdiss.audio.writing import folder_errors
 from espnet2_tisdiss.errors import TisdissError
-from espnet2_tisdiss.separate.files import InputFile
+from espnet2_tisdiss.separate.inputs import InputFile
 
 STANDARD_INPUT = "-"
 
@@ -73,7 +73,7 @@ def _copied(item: InputFile, folder: Path, stack: contextlib.ExitStack) -> Input
 def _open(item: InputFile, stack: contextlib.ExitStack) -> BinaryIO:
     if str(item.source) != STANDARD_INPUT:
         try:
-            return stack.enter_context(open(item.source, "rb"))
+            return stack.enter_context(open(str(item.source), "rb"))
         except OSError as error:
             raise TisdissError(
                 f"{item.source}: cannot be opened ({error.strerror}); check its permissions"

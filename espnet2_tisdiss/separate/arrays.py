@@ -4,6 +4,7 @@ import os
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from espnet2_tisdiss.errors import TisdissError
@@ -50,6 +51,14 @@ def as_floats(samples: Any) -> np.ndarray:
         raise TisdissError(f"samples must be floats with full scale 1, or {known}; got {name}")
     full_scale, zero = _INTEGERS[name]
     return ((array.astype(np.float64) - zero) / full_scale).astype(np.float32)
+
+
+def as_tensor(samples: Tensor | np.ndarray) -> Tensor:
+    """Return samples as a tensor that can be converted to an array."""
+    if isinstance(samples, Tensor) and samples.dtype in (torch.float32, torch.float64):
+        return samples.detach()  # on its device
+    # PyTorch does not take arrays with negative strides
+    return torch.as_tensor(np.ascontiguousarray(as_floats(samples)))
 
 
 def check_finite(name: str, samples: np.ndarray) -> None:

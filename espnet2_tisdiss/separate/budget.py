@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from torch import Tensor
 
 from espnet2_tisdiss.checks import span
 from espnet2_tisdiss.separate.chunking import Chunking
@@ -39,7 +40,7 @@ class TimeBudget:
         self._began: float | None = None
         self._repetition_rtf: float | None = None  # of the last repetition measured alone
 
-    def separate(self, model: Model, waves: Sequence[np.ndarray], n_re: int) -> Estimate:
+    def separate(self, model: Model, waves: Sequence[Tensor | np.ndarray], n_re: int) -> Estimate:
         """Separate mixtures (n,) as one batch, as deep as the time allows.
 
         Args:

@@ -28,7 +28,7 @@ class Chunking:
     length: int
     overlap: int
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_integer("length", self.length, 1)
         check_integer("overlap", self.overlap, 0)
         if self.overlap >= self.length:

@@ -14,8 +14,10 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from espnet2_tisdiss.separate.budget import TimeBudget
-from espnet2_tisdiss.separate.files import FileResult, InputFile, separate_files
+from espnet2_tisdiss.separate.files import separate_files
+from espnet2_tisdiss.separate.inputs import InputFile
 from espnet2_tisdiss.separate.options import FileOptions
+from espnet2_tisdiss.separate.recording_file import FileResult
 
 # how long a terminated process may take to exit
 END_S = 10.0
@@ -144,7 +146,7 @@ class _Worker:
     def _cause(self) -> str:
         """Return how it ended."""
         code = self._process.exitcode
-        return signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        return signal.Signals(-code).name if code and code < 0 else f"exit code {code}"
 
 
 def _ready(workers: Sequence[_Worker]) -> list[_Worker]:

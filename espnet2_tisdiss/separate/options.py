@@ -209,8 +209,9 @@ class FileOptions(RecordingOptions):
 
     def out_rate(self, rate: int, model_rate: int) -> int:
         """Return the sample rate of the outputs for a recording at ``rate`` Hz."""
-        wanted = {"same": rate, "model": model_rate}.get(self.rate, self.rate)
-        return self.output.rate_for(wanted)
+        if self.rate == "same":
+            return self.output.rate_for(rate)
+        return self.output.rate_for(model_rate if self.rate == "model" else self.rate)
 
     @property
     def _fields(self) -> list[str]:

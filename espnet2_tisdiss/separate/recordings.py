@@ -66,14 +66,14 @@ def _separate_batch(
 ) -> tuple[list[list[np.ndarray]], list[int]]:
     """Separate mixtures (n,) as :func:`separate_chunks` does, without shifts."""
     last = options.depths[-1]
-    if budget is not None or options.stop_db is not None:
-        if budget is not None:
-            found = budget.separate(model, waves, last)
-        else:
-            found = model.until_stable(waves, options.stop_db, last, scale="estimate")
-        return [[wave] for wave in found.waves], found.n_re.tolist()
-    depths = model.depths(waves, options.depths, scale="estimate")
-    return [list(takes) for takes in zip(*depths.values(), strict=True)], [last] * len(waves)
+    if budget is not None:
+        found = budget.separate(model, waves, last)
+    elif options.stop_db is not None:
+        found = model.until_stable(waves, options.stop_db, last, scale="estimate")
+    else:
+        depths = model.depths(waves, options.depths, scale="estimate")
+        return [list(takes) for takes in zip(*depths.values(), strict=True)], [last] * len(waves)
+    return [[wave] for wave in found.waves], found.n_re.tolist()
 
 
 def _mean_of_shifts(shifts: Sequence[int], estimates: Sequence[np.ndarray]) -> np.ndarray:

@@ -1,18 +1,14 @@
-"""Separation of waveforms at a depth chosen per call.
+"""Separation of waveforms, recordings and files with a trained model.
 
-:class:`SeparateSpeech` is constructed and called like ESPnet's class of that name. It also gives
-estimates at every depth from one run, stops when the estimates no longer change, and takes batches
-of different lengths. Axis letters: b batch, c channel, j speaker, n sample.
+:class:`SeparateSpeech` is constructed and called like ESPnet's class of that name. Axis letters:
+b batch, c channel, j speaker, n sample.
 """
 
-import argparse
-import functools
-import itertools
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -21,66 +17,36 @@ from torch.nn.functional import pad
 
 from espnet2_tisdiss.audio.channels import take_channels
 from espnet2_tisdiss.audio.reading import probe, read_blocks
-from espnet2_tisdiss.checks import check_choice, check_integer, check_n_re, check_number
-from espnet2_tisdiss.choices import DEFAULT_SCALE, RATES, SCALES, Channel, Scale
+from espnet2_tisdiss.checks import check_integer, check_number
+from espnet2_tisdiss.choices import RATES, Channel
 from espnet2_tisdiss.errors import OptionError, TisdissError
 from espnet2_tisdiss.lazy_espnet import espnet_module
-from espnet2_tisdiss.network.assembly import (
-    ESPNET_OPTIONS,
-    build_network,
-    check_fit,
-    check_parts,
-)
-from espnet2_tisdiss.network.precision import half_precision
-from espnet2_tisdiss.network.separator import (
-    TISDiSSSeparator,
-    WeightsError,
-    depth_of_call,
-    refuse_mismatch,
-)
-from espnet2_tisdiss.pretrained.bundled import DEFAULT_MODEL
-from espnet2_tisdiss.pretrained.finding import (
-    CONFIG,
-    ESPNET_ERRORS,
-    find_model,
-    loading,
-    read_weights,
-)
-from espnet2_tisdiss.pretrained.layouts import is_joint
-from espnet2_tisdiss.separate.arrays import as_floats, refuse_path
-from espnet2_tisdiss.separate.budget import TimeBudget
+from espnet2_tisdiss.network.precision import Dtype
+from espnet2_tisdiss.network.separator import depth_of_call
+from espnet2_tisdiss.separate.arrays import as_tensor, refuse_path
+from espnet2_tisdiss.separate.depths import DepthSeparator
 from espnet2_tisdiss.separate.doubts import (
     channel_powers,
     doubt_of_channels,
     doubt_of_estimates,
     estimate_powers,
 )
-from espnet2_tisdiss.separate.files import (
-    FileResult,
-    InputFile,
-    durations_of,
-    name_of,
-    separate_files,
-    to_separate,
-)
-from espnet2_tisdiss.separate.loudness import PEAK, ScaleStatistics, rescale, rescale_channels
+from espnet2_tisdiss.separate.files import separate_files
+from espnet2_tisdiss.separate.inputs import InputFile, durations_of, name_of, to_separate
+from espnet2_tisdiss.separate.loudness import PEAK, ScaleStatistics, rescale_channels
 from espnet2_tisdiss.separate.names import with_refusals
 from espnet2_tisdiss.separate.options import FileOptions, RecordingOptions
-from espnet2_tisdiss.separate.protocol import Estimate
-from espnet2_tisdiss.separate.provenance import fingerprint
-from espnet2_tisdiss.separate.recordings import change_db, channels_of, separate_recording
-from espnet2_tisdiss.separate.transforms import Transforms
-from espnet2_tisdiss.user_files import check_name, read_yaml
+from espnet2_tisdiss.separate.recording_file import FileResult
+from espnet2_tisdiss.separate.recordings import channels_of, separate_recording
+from espnet2_tisdiss.user_files import check_name
 
 if TYPE_CHECKING:  # its import takes seconds
     import espnet2.bin.enh_inference
 
 LEAST_SEGMENT = 1e-3  # seconds of ESPnet's segments
-# (b, n), or b waveforms (n,) of different lengths
-Mixtures = Tensor | np.ndarray | Sequence[Tensor | np.ndarray]
 
 
-class SeparateSpeech:
+class SeparateSpeech(DepthSeparator):
     """ESPnet's ``SeparateSpeech`` for a TISDiSS model, with the depth as a dial.
 
     It has the arguments and attributes of ESPnet's class, and its calls give the same results, but
@@ -154,7 +120,7 @@ class SeparateSpeech:
         ref_channel: int | None = None,
         normalize_output_wav: bool = False,
         device: str = "cpu",
-        dtype: str = "float32",
+        dtype: Dtype = "float32",
         enh_s2t_task: bool = False,
         *,
         n_re: int | None = None,
@@ -162,156 +128,27 @@ class SeparateSpeech:
         half_weights: bool = False,
         compiled: bool = False,
     ):
-        half = half_precision(dtype, device)
-        # checked before the files, so that errors name the right cause
-        if n_re is not None:
-            check_n_re("n_re", n_re, 0)
-        if sample_rate is not None:
-            check_integer("sample_rate", sample_rate, 1, RATES[-1])
         for name, seconds in {"segment_size": segment_size, "hop_size": hop_size}.items():
             if seconds is not None:
                 check_number(name, seconds, LEAST_SEGMENT, float("inf"))
-        if model_file is None and train_config is None:
-            raise TisdissError(
-                "no model given: pass model_file, or use from_pretrained(), which loads "
-                f"{DEFAULT_MODEL} by default"
-            )
-        self.device = device
-        # half precision applies to the separator; waveforms and spectra stay in float32
-        self.dtype = "float64" if dtype == "float64" else "float32"
-        self._load(train_config, model_file, inference_config, enh_s2t_task)
-        if dtype == "auto" and self.separator.config.training_dtype != "bfloat16":
-            half = None
-        self.precision = self.dtype if half is None else str(half).removeprefix("torch.")
-        self.num_spk = self.enh_model.num_spk
+        super().__init__(
+            train_config,
+            model_file,
+            inference_config,
+            device,
+            dtype,
+            enh_s2t_task,
+            n_re=n_re,
+            sample_rate=sample_rate,
+            half_weights=half_weights,
+            compiled=compiled,
+        )
         self.segment_size, self.hop_size = segment_size, hop_size
         self.segmenting = segment_size is not None and hop_size is not None
         self.normalize_segment_scale = normalize_segment_scale
         self.show_progressbar = show_progressbar
         self.ref_channel = self.enh_model.ref_channel if ref_channel is None else ref_channel
         self.normalize_output_wav = normalize_output_wav
-        if n_re is not None:
-            self.separator.reconstructor_repeat_times = n_re
-        self.sample_rate = self._rate(sample_rate)
-        if half_weights and half is not None:
-            self.separator.to(half)
-        if compiled:
-            self.separator.compile_blocks()
-        # the transforms to and from spectra are cheap and stay exact
-        self.separator.half_dtype = half
-        self._transforms = Transforms(self.enh_model, self.device, getattr(torch, self.dtype))
-        self.hop = self._transforms.hop
-
-    def _load(
-        self,
-        train_config: Path | str | None,
-        model_file: Path | str | None,
-        inference_config: Path | str | None,
-        enh_s2t_task: bool,
-    ) -> None:
-        """Load the model and its configuration.
-
-        Raises:
-            TisdissError: a file is damaged, or they do not match.
-        """
-        config_file = train_config or Path(model_file).with_name(CONFIG)
-        config = read_yaml(config_file)
-        weights = None if model_file is None else read_weights(model_file)
-        if inference_config is not None:
-            read_yaml(inference_config)
-        enh_s2t_task = enh_s2t_task or is_joint(config)
-        file, network = model_file or config_file, None
-        part_prefix = "enh_" if enh_s2t_task else ""
-        with loading(config_file, OptionError):
-            if weights is not None and inference_config is None and not enh_s2t_task:
-                network = build_network(config)
-            else:
-                check_parts(config, part_prefix, ESPNET_OPTIONS)
-        if network is None:
-            with loading(file, *ESPNET_ERRORS):
-                espnets = espnet_module("espnet2.bin.enh_inference").SeparateSpeech(
-                    config_file,
-                    model_file,
-                    inference_config,
-                    device=self.device,
-                    dtype=self.dtype,
-                    enh_s2t_task=enh_s2t_task,
-                )
-            self.enh_model, self.enh_train_args = espnets.enh_model, espnets.enh_train_args
-            if isinstance(self.separator, TISDiSSSeparator):
-                with loading(inference_config or config_file, OptionError):
-                    check_fit(vars(self.enh_train_args), part_prefix)
-        else:
-            with loading(file, RuntimeError):  # names or shapes differ, or the device is full
-                network.load_state_dict(weights, strict=False)
-                self.enh_model = network.to(self.device, getattr(torch, self.dtype)).eval()
-            self.enh_train_args = argparse.Namespace(**config)
-        with loading(file, WeightsError):
-            # of a joint model, the separator is in the first part
-            self._check_model(weights, "enh_model." if enh_s2t_task else "")
-
-    def _check_model(self, weights: dict[str, Tensor] | None, prefix: str) -> None:
-        """Check that the model is a TISDiSS and that the file has its weights, under a prefix."""
-        if not isinstance(self.separator, TISDiSSSeparator):
-            raise TisdissError(
-                f"the model's separator is {type(self.separator).__name__}, not a TISDiSS"
-            )
-        if self.enh_model.always_forward_in_48k:
-            raise TisdissError("a TISDiSS model with always_forward_in_48k is not supported")
-        if weights is not None:
-            # ESPnet loads the weights that match and ignores the others
-            found = {name.removeprefix(prefix) for name in weights if name.startswith(prefix)}
-            names = self.enh_model.state_dict().keys()
-            refuse_mismatch(names - found, found - names)
-
-    def _rate(self, chosen: int | None) -> int:
-        """Return the model's sample rate, chosen or configured, after comparing the two."""
-        config = self.separator.config
-        if chosen is None:
-            return config.sample_rate
-        if chosen != config.sample_rate and isinstance(config.band_split, str):
-            raise TisdissError(
-                f"the model's bands are placed for {config.sample_rate} Hz, and {chosen} Hz were "
-                "chosen; leave the rate out, or correct sample_rate of separator_conf in its "
-                "configuration"
-            )
-        return chosen
-
-    @classmethod
-    def from_pretrained(cls, model_tag: str | Path | None = None, **kwargs: Any) -> Self:
-        """Build from a trained model.
-
-        Args:
-            model_tag: a model's folder, weights or archive, a published model's tag, or the name
-                of a model that comes with the package: see
-                :func:`~espnet2_tisdiss.pretrained.finding.find_model`. None: the files are in
-                ``kwargs``, or else the package's default model.
-            **kwargs: for the constructor.
-
-        Raises:
-            TisdissError: the model does not exist, its files are damaged or do not match, or both a
-                model and files are given; the message is one line.
-            ValueError: as for the constructor.
-        """
-        files = [name for name in ("train_config", "model_file") if name in kwargs]
-        if model_tag is None and not files:
-            model_tag = DEFAULT_MODEL
-        if model_tag is not None:
-            if given := [name for name in files if kwargs[name] is not None]:
-                given = " and ".join(given)
-                raise TisdissError(f"give either a model ({model_tag}) or its {given}, not both")
-            kwargs.update(find_model(model_tag))
-        return cls(**kwargs)
-
-    @functools.cached_property
-    def fingerprint(self) -> str:
-        """A name of the model that depends on its weights and configuration only."""
-        return fingerprint(self.enh_model.state_dict(), vars(self.enh_train_args))
-
-    @property
-    def separator(self) -> TISDiSSSeparator:
-        """The network."""
-        return self.enh_model.separator
 
     def __call__(
         self,
@@ -357,7 +194,7 @@ class SeparateSpeech:
                 fs,
             )
         n_samples = speech_mix.shape[1]
-        speech_mix = _as_tensor(speech_mix)
+        speech_mix = as_tensor(speech_mix)
         padded = pad(speech_mix, (0, self._transforms.padded(n_samples) - n_samples))
         with depth_of_call(n_re):
             if self.segmenting or self.enh_model.categories:
@@ -393,164 +230,6 @@ class SeparateSpeech:
     def cal_permumation(self, *args: Any, **kwargs: Any) -> Tensor:
         """Return the order of the speakers of one of ESPnet's segments, as ESPnet's class does."""
         return self._as_espnets().cal_permumation(*args, **kwargs)
-
-    def anytime(
-        self, mixtures: Mixtures, n_re: int | None = None, scale: Scale = DEFAULT_SCALE
-    ) -> Iterator[Estimate]:
-        """Yield estimates from shallow to deep, each as soon as its repetition is done.
-
-        Stopping early costs nothing: a repetition runs when its estimate is requested.
-
-        Args:
-            mixtures: (b, n) or a list of b (n,), at the model's sample rate.
-            n_re: the last depth; None: the instance's.
-            scale: output level; see :mod:`~espnet2_tisdiss.separate.loudness`.
-
-        Yields:
-            The estimates after 1, 2, ... ``n_re`` repetitions.
-
-        Raises:
-            TisdissError: a mixture has a wrong shape or no samples.
-        """
-        waves = _as_list(mixtures)
-        check_choice("scale", scale, SCALES)
-        for depth, estimates in self._estimates(waves, n_re):
-            yield Estimate(np.full(len(waves), depth), _scaled(scale, waves, estimates))
-
-    def depths(
-        self, mixtures: Mixtures, n_re: Sequence[int], scale: Scale = DEFAULT_SCALE
-    ) -> dict[int, list[np.ndarray]]:
-        """Separate at several depths at the cost of the deepest.
-
-        Args:
-            mixtures: (b, n) or a list of b (n,), at the model's sample rate.
-            n_re: the depths, in any order.
-            scale: as for :meth:`anytime`.
-
-        Returns:
-            For each depth the waves of its :class:`Estimate`: b arrays (j, n).
-        """
-        n_re = [check_n_re("n_re", depth) for depth in n_re]
-        if not n_re:
-            raise ValueError("n_re must have at least one depth; got none")
-        waves = _as_list(mixtures)
-        check_choice("scale", scale, SCALES)
-        found = {  # only the requested depths are scaled
-            depth: _scaled(scale, waves, estimates)
-            for depth, estimates in self._estimates(waves, max(n_re))
-            if depth in n_re
-        }
-        return {depth: found[depth] for depth in n_re}
-
-    def until_stable(
-        self,
-        mixtures: Mixtures,
-        stop_db: float,
-        n_re: int | None = None,
-        scale: Scale = DEFAULT_SCALE,
-    ) -> Estimate:
-        """Repeat until another repetition changes the estimate by less than a threshold.
-
-        Args:
-            mixtures: (b, n) or a list of b (n,), at the model's sample rate.
-            stop_db: threshold in dB for the energy of the change relative to the estimate. The
-                column "change" of ``tisdiss sweep`` helps to choose it.
-            n_re: maximum number of repetitions; None: the instance's.
-            scale: as for :meth:`anytime`.
-
-        Returns:
-            The estimate of each item at its own depth, which does not depend on the rest of the
-            batch.
-        """
-        check_number("stop_db", stop_db, -float("inf"), float("inf"))
-        check_choice("scale", scale, SCALES)
-        given = _as_list(mixtures)
-        running: list[int] = []  # items that still change
-        for depth, waves in self._estimates(given, n_re):
-            if depth == 1:
-                running = list(range(len(waves)))
-                results, n_used = waves.copy(), np.ones(len(waves), int)
-            still = []
-            for item in running:
-                if depth == 1 or change_db(results[item], waves[item]) > stop_db:
-                    still.append(item)
-                results[item], n_used[item] = waves[item], depth
-            running = still
-            if not running:
-                break
-        return Estimate(n_used, _scaled(scale, given, results))
-
-    def within(
-        self,
-        mixtures: Mixtures,
-        seconds: float,
-        n_re: int | None = None,
-        scale: Scale = DEFAULT_SCALE,
-    ) -> Estimate:
-        """Repeat as long as another repetition is expected to fit a time.
-
-        The first repetition is always run, however long it takes.
-
-        Args:
-            mixtures: (b, n) or a list of b (n,), at the model's sample rate.
-            seconds: time for the batch.
-            n_re: maximum number of repetitions; None: the configuration's ``deepest_useful``.
-            scale: as for :meth:`anytime`.
-
-        Returns:
-            The estimates, all at the same depth.
-        """
-        check_number("seconds", seconds, 0, float("inf"))
-        check_choice("scale", scale, SCALES)
-        waves = _as_list(mixtures)
-        budget = TimeBudget(seconds, sum(map(len, waves)) / self.sample_rate)
-        deepest = self.separator.config.deepest_useful if n_re is None else n_re
-        found = budget.separate(self, waves, deepest)
-        return Estimate(found.n_re, _scaled(scale, waves, found.waves))
-
-    def batch(
-        self,
-        waves: Sequence[Tensor | np.ndarray],
-        n_re: int | None = None,
-        batch_size: int = 8,
-        scale: Scale = DEFAULT_SCALE,
-    ) -> list[np.ndarray]:
-        """Separate any number of mixtures, a batch of similar lengths at a time.
-
-        Args:
-            waves: mixtures (n,), at the model's sample rate.
-            n_re: repetitions; None: the instance's.
-            batch_size: maximum number of mixtures in a batch.
-            scale: as for :meth:`anytime`.
-
-        Returns:
-            The estimates (j, n) of each mixture, in order, as if separated alone.
-        """
-        check_integer("batch_size", batch_size, 1)
-        for wave in waves:
-            refuse_path(wave)
-        depth = self.resolve_depth(n_re)
-        by_length = sorted(range(len(waves)), key=lambda index: len(waves[index]))
-        separated: dict[int, np.ndarray] = {}
-        for indices in itertools.batched(by_length, batch_size):
-            found = self.depths([waves[index] for index in indices], [depth], scale)[depth]
-            separated.update(zip(indices, found, strict=True))
-        return [separated[index] for index in range(len(waves))]
-
-    def resolve_depth(self, n_re: int | None = None) -> int:
-        """Return the repetitions to run: ``n_re``, or the instance's if it is None.
-
-        Raises:
-            TisdissError: the model has no reconstructor, or is set to 0 repetitions.
-            ValueError: ``n_re`` is not an integer >= 1.
-        """
-        if not self.separator.config.reconstructor_n_layers:
-            raise TisdissError("the model has no reconstructor, so its depth cannot be chosen")
-        if n_re is not None:
-            return check_n_re("n_re", n_re)
-        if usual := self.separator.reconstructor_repeat_times:
-            return usual
-        raise TisdissError("the model is set to 0 repetitions: choose n_re, 1 or more")
 
     def recording(
         self,
@@ -659,29 +338,6 @@ class SeparateSpeech:
             budget = options.budget(work, self.sample_rate)
         return separate_files(self, list(durations), options, budget)
 
-    def _estimates(
-        self, waves: list[Tensor], n_re: int | None
-    ) -> Iterator[tuple[int, list[np.ndarray]]]:
-        """Yield each depth 1, 2, ... ``n_re`` with the estimates (j, n) of the waves (n,)."""
-        last = self.resolve_depth(n_re)
-        with torch.inference_mode():
-            features, frames, scales = self._transforms.encode(waves)
-        half = self.separator.autocast(features.device.type)
-        with torch.inference_mode(), half:
-            depths = self.separator.anytime(features, frames, last)
-            next(depths)  # skip the splitter's output
-        for depth in range(1, last + 1):
-            # entered for each step, because a generator would leave its caller in these modes
-            with torch.inference_mode():
-                with half:
-                    spectra = next(depths)
-                items = zip(*spectra, frames.tolist(), waves, scales, strict=True)
-                estimates = [
-                    self._transforms.decode(torch.stack(speakers)[:, :length], len(wave), scale)
-                    for *speakers, length, wave, scale in items
-                ]
-            yield depth, [estimate.cpu().numpy() for estimate in estimates]
-
 
 def _warn_of_doubts(
     there: np.ndarray,
@@ -697,37 +353,3 @@ def _warn_of_doubts(
         statistics = ScaleStatistics(len(estimates)).update(mixture, estimates)
         if doubt := doubt_of_estimates(statistics, estimate_powers(rate).push(estimates)):
             logging.warning(f"channel {number}: {doubt}" if len(separated) > 1 else doubt)
-
-
-def _as_list(mixtures: Mixtures) -> list[Tensor]:
-    """Return mixtures as a list of waveforms (n,), checked."""
-    refuse_path(mixtures)
-    if isinstance(mixtures, Tensor | np.ndarray) and mixtures.ndim != 2:
-        raise TisdissError(f"mixtures must be (batch, samples); got {tuple(mixtures.shape)}")
-    waves = [_as_tensor(wave) for wave in mixtures]
-    for index, wave in enumerate(waves):
-        if wave.dim() != 1 or len(wave) == 0:
-            raise TisdissError(
-                f"mixture {index} must be one channel with samples; got {tuple(wave.shape)}"
-            )
-        if not wave.isfinite().all():
-            raise TisdissError(f"mixture {index} holds samples that are not finite numbers")
-    if not waves:
-        raise TisdissError("mixtures must not be empty; got an empty list or batch")
-    return waves
-
-
-def _as_tensor(samples: Tensor | np.ndarray) -> Tensor:
-    """Return samples as a tensor that can be converted to an array."""
-    if isinstance(samples, Tensor) and samples.dtype in (torch.float32, torch.float64):
-        return samples.detach()  # on its device
-    # PyTorch does not take arrays with negative strides
-    return torch.as_tensor(np.ascontiguousarray(as_floats(samples)))
-
-
-def _scaled(
-    scale: Scale, waves: Sequence[Tensor], estimates: Sequence[np.ndarray]
-) -> list[np.ndarray]:
-    """Return the estimates (j, n) of mixtures (n,), scaled as ``scale`` says."""
-    pairs = zip(waves, estimates, strict=True)
-    return [rescale(scale, wave.cpu().numpy(), estimate) for wave, estimate in pairs]

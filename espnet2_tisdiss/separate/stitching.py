@@ -86,7 +86,7 @@ class Stitcher:
         self._note(order, margin)
         new = self._analysis.frames_from(overlap)
         self._voices += Voices.of(power[:, new], cepstra[:, new], quiet).reordered(order)
-        return self._join(start, overlap, estimate[list(order)])
+        return self._join(self._held, start, overlap, estimate[list(order)])
 
     def finish(self) -> np.ndarray:
         """End the recording; return its last samples (j, m)."""
@@ -103,9 +103,9 @@ class Stitcher:
         self._level.update(power)
         return power, cepstra, self._level.value * _QUIET
 
-    def _join(self, start: int, overlap: int, estimate: np.ndarray) -> np.ndarray:
+    def _join(self, held: np.ndarray, start: int, overlap: int, estimate: np.ndarray) -> np.ndarray:
         """Cross-fade a chunk with ordered speakers; return the finished samples (j, m)."""
-        finished, tail = np.split(self._held, [start - self._start], axis=1)
+        finished, tail = np.split(held, [start - self._start], axis=1)
         head, rest = np.split(estimate, [overlap], axis=1)
         faded = tail + (head - tail) * _rising(overlap).astype(estimate.dtype)
         self._held, self._start = np.concatenate((faded, rest), axis=1), start

@@ -46,9 +46,10 @@ class Transforms:
         self._device, self._dtype = device, dtype
         # the STFT's last frame has its middle at the end of a whole number of hops, and is whole;
         # of a learned encoder's frames the last ones have to lie beyond the end
-        is_stft = hasattr(encoder, "n_fft")
-        self._least = encoder.n_fft if is_stft else encoder.kernel_size
-        self._beyond = 0 if is_stft else encoder.kernel_size - self.hop
+        if hasattr(encoder, "n_fft"):
+            self._least, self._beyond = encoder.n_fft, 0
+        else:
+            self._least, self._beyond = encoder.kernel_size, encoder.kernel_size - self.hop
         self.normalises = model.normalize_variance or model.normalize_variance_per_ch
 
     def padded(self, length: int) -> int:
@@ -57,7 +58,8 @@ class Transforms:
 
     def encode(self, waves: list[Tensor]) -> tuple[Tensor, Tensor, list[Tensor | float]]:
         """Return the features (b, t, f) of waves (n,), their frames (b,), and the waves' scales."""
-        features, scales = [], []
+        each: list[Tensor] = []
+        scales: list[Tensor | float] = []
         for wave in waves:
             wave = wave.to(self._device, self._dtype)
             wave = pad(wave, (0, self.padded(len(wave)) - len(wave)))
@@ -65,9 +67,9 @@ class Transforms:
             feature, _ = self._encoder(wave[None] / scales[-1], torch.tensor([len(wave)]))
             if isinstance(feature, ComplexTensor):
                 feature = torch.complex(feature.real, feature.imag)
-            features.append(feature[0])
-        lengths = torch.tensor([len(feature) for feature in features])  # known without a GPU
-        features = pad_sequence(features, batch_first=True)  # (b, t, f)
+            each.append(feature[0])
+        lengths = torch.tensor([len(feature) for feature in each])  # known without a GPU
+        features = pad_sequence(each, batch_first=True)  # (b, t, f)
         if features.device.type == "cpu":
             # each new shape costs oneDNN more than a separation of some seconds
             features = pad(features, (0, 0, 0, -features.shape[1] % FRAMES_STEP))

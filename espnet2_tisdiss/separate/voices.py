@@ -24,7 +24,7 @@ _VOICE_NATS = 10.0
 class SpeechLevel:
     """Running level of speech, as power: the mean over frames, each weighted by its own power."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._sum = self._square_sum = 0.0
 
     def update(self, power: np.ndarray) -> None:

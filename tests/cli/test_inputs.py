@@ -7,7 +7,7 @@ import pytest
 
 from espnet2_tisdiss import TisdissError
 from espnet2_tisdiss.cli.inputs import find_inputs, without_separated
-from espnet2_tisdiss.separate.files import InputFile
+from espnet2_tisdiss.separate.inputs import InputFile
 
 OUT = Path("out")
 PATTERN = "{name}_spk{speaker}"

@@ -7,7 +7,8 @@ import soundfile
 from espnet2_tisdiss import SeparateSpeech, TisdissError
 from espnet2_tisdiss.audio.rumble import without_rumble
 from espnet2_tisdiss.audio.writing import OutputFormat
-from espnet2_tisdiss.separate.files import InputFile, separate_files
+from espnet2_tisdiss.separate.files import separate_files
+from espnet2_tisdiss.separate.inputs import InputFile
 from espnet2_tisdiss.separate.options import FileOptions
 
 RATE = 8000

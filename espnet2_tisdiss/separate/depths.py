@@ -1,0 +1,239 @@
+"""Separation of batches of waveforms at any number of depths, from one run of the model.
+
+Axis letters: b batch, j speaker, n sample.
+"""
+
+import itertools
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from espnet2_tisdiss.checks import check_choice, check_integer, check_n_re, check_number
+from espnet2_tisdiss.choices import DEFAULT_SCALE, SCALES, Scale
+from espnet2_tisdiss.errors import TisdissError
+from espnet2_tisdiss.separate.arrays import as_tensor, refuse_path
+from espnet2_tisdiss.separate.budget import TimeBudget
+from espnet2_tisdiss.separate.loading import LoadedModel
+from espnet2_tisdiss.separate.loudness import rescale
+from espnet2_tisdiss.separate.protocol import Estimate
+from espnet2_tisdiss.separate.recordings import change_db
+
+# (b, n), or b waveforms (n,) of different lengths
+Mixtures = Tensor | np.ndarray | Sequence[Tensor | np.ndarray]
+
+
+class DepthSeparator(LoadedModel):
+    """A model that separates batches of mixtures at depths chosen per call.
+
+    Mixtures are an array (b, n), or a list of b waveforms (n,) of different lengths, which run as
+    one padded batch. Each is separated as it would be alone.
+    """
+
+    def anytime(
+        self, mixtures: Mixtures, n_re: int | None = None, scale: Scale = DEFAULT_SCALE
+    ) -> Iterator[Estimate]:
+        """Yield estimates from shallow to deep, each as soon as its repetition is done.
+
+        Stopping early costs nothing: a repetition runs when its estimate is requested.
+
+        Args:
+            mixtures: (b, n) or a list of b (n,), at the model's sample rate.
+            n_re: the last depth; None: the instance's.
+            scale: output level; see :mod:`~espnet2_tisdiss.separate.loudness`.
+
+        Yields:
+            The estimates after 1, 2, ... ``n_re`` repetitions.
+
+        Raises:
+            TisdissError: a mixture has a wrong shape or no samples.
+        """
+        waves = _as_list(mixtures)
+        check_choice("scale", scale, SCALES)
+        for depth, estimates in self._estimates(waves, n_re):
+            yield Estimate(np.full(len(waves), depth), _scaled(scale, waves, estimates))
+
+    def depths(
+        self, mixtures: Mixtures, n_re: Sequence[int], scale: Scale = DEFAULT_SCALE
+    ) -> dict[int, list[np.ndarray]]:
+        """Separate at several depths at the cost of the deepest.
+
+        Args:
+            mixtures: (b, n) or a list of b (n,), at the model's sample rate.
+            n_re: the depths, in any order.
+            scale: as for :meth:`anytime`.
+
+        Returns:
+            For each depth the waves of its :class:`Estimate`: b arrays (j, n).
+        """
+        n_re = [check_n_re("n_re", depth) for depth in n_re]
+        if not n_re:
+            raise ValueError("n_re must have at least one depth; got none")
+        waves = _as_list(mixtures)
+        check_choice("scale", scale, SCALES)
+        found = {  # only the requested depths are scaled
+            depth: _scaled(scale, waves, estimates)
+            for depth, estimates in self._estimates(waves, max(n_re))
+            if depth in n_re
+        }
+        return {depth: found[depth] for depth in n_re}
+
+    def until_stable(
+        self,
+        mixtures: Mixtures,
+        stop_db: float,
+        n_re: int | None = None,
+        scale: Scale = DEFAULT_SCALE,
+    ) -> Estimate:
+        """Repeat until another repetition changes the estimate by less than a threshold.
+
+        Args:
+            mixtures: (b, n) or a list of b (n,), at the model's sample rate.
+            stop_db: threshold in dB for the energy of the change relative to the estimate. The
+                column "change" of ``tisdiss sweep`` helps to choose it.
+            n_re: maximum number of repetitions; None: the instance's.
+            scale: as for :meth:`anytime`.
+
+        Returns:
+            The estimate of each item at its own depth, which does not depend on the rest of the
+            batch.
+        """
+        check_number("stop_db", stop_db, -float("inf"), float("inf"))
+        check_choice("scale", scale, SCALES)
+        given = _as_list(mixtures)
+        running: list[int] = []  # items that still change
+        for depth, waves in self._estimates(given, n_re):
+            if depth == 1:
+                running = list(range(len(waves)))
+                results, n_used = waves.copy(), np.ones(len(waves), int)
+            still = []
+            for item in running:
+                if depth == 1 or change_db(results[item], waves[item]) > stop_db:
+                    still.append(item)
+                results[item], n_used[item] = waves[item], depth
+            running = still
+            if not running:
+                break
+        return Estimate(n_used, _scaled(scale, given, results))
+
+    def within(
+        self,
+        mixtures: Mixtures,
+        seconds: float,
+        n_re: int | None = None,
+        scale: Scale = DEFAULT_SCALE,
+    ) -> Estimate:
+        """Repeat as long as another repetition is expected to fit a time.
+
+        The first repetition is always run, however long it takes.
+
+        Args:
+            mixtures: (b, n) or a list of b (n,), at the model's sample rate.
+            seconds: time for the batch.
+            n_re: maximum number of repetitions; None: the configuration's ``deepest_useful``.
+            scale: as for :meth:`anytime`.
+
+        Returns:
+            The estimates, all at the same depth.
+        """
+        check_number("seconds", seconds, 0, float("inf"))
+        check_choice("scale", scale, SCALES)
+        waves = _as_list(mixtures)
+        budget = TimeBudget(seconds, sum(map(len, waves)) / self.sample_rate)
+        deepest = self.separator.config.deepest_useful if n_re is None else n_re
+        found = budget.separate(self, waves, deepest)
+        return Estimate(found.n_re, _scaled(scale, waves, found.waves))
+
+    def batch(
+        self,
+        waves: Sequence[Tensor | np.ndarray],
+        n_re: int | None = None,
+        batch_size: int = 8,
+        scale: Scale = DEFAULT_SCALE,
+    ) -> list[np.ndarray]:
+        """Separate any number of mixtures, a batch of similar lengths at a time.
+
+        Args:
+            waves: mixtures (n,), at the model's sample rate.
+            n_re: repetitions; None: the instance's.
+            batch_size: maximum number of mixtures in a batch.
+            scale: as for :meth:`anytime`.
+
+        Returns:
+            The estimates (j, n) of each mixture, in order, as if separated alone.
+        """
+        check_integer("batch_size", batch_size, 1)
+        for wave in waves:
+            refuse_path(wave)
+        depth = self.resolve_depth(n_re)
+        by_length = sorted(range(len(waves)), key=lambda index: len(waves[index]))
+        separated: dict[int, np.ndarray] = {}
+        for indices in itertools.batched(by_length, batch_size):
+            found = self.depths([waves[index] for index in indices], [depth], scale)[depth]
+            separated.update(zip(indices, found, strict=True))
+        return [separated[index] for index in range(len(waves))]
+
+    def resolve_depth(self, n_re: int | None = None) -> int:
+        """Return the repetitions to run: ``n_re``, or the instance's if it is None.
+
+        Raises:
+            TisdissError: the model has no reconstructor, or is set to 0 repetitions.
+            ValueError: ``n_re`` is not an integer >= 1.
+        """
+        if not self.separator.config.reconstructor_n_layers:
+            raise TisdissError("the model has no reconstructor, so its depth cannot be chosen")
+        if n_re is not None:
+            return check_n_re("n_re", n_re)
+        if usual := self.separator.reconstructor_repeat_times:
+            return usual
+        raise TisdissError("the model is set to 0 repetitions: choose n_re, 1 or more")
+
+    def _estimates(
+        self, waves: list[Tensor], n_re: int | None
+    ) -> Iterator[tuple[int, list[np.ndarray]]]:
+        """Yield each depth 1, 2, ... ``n_re`` with the estimates (j, n) of the waves (n,)."""
+        last = self.resolve_depth(n_re)
+        with torch.inference_mode():
+            features, frames, scales = self._transforms.encode(waves)
+        half = self.separator.autocast(features.device.type)
+        with torch.inference_mode(), half:
+            depths = self.separator.anytime(features, frames, last)
+            next(depths)  # skip the splitter's output
+        for depth in range(1, last + 1):
+            # entered for each step, because a generator would leave its caller in these modes
+            with torch.inference_mode():
+                with half:
+                    spectra = next(depths)
+                items = zip(*spectra, frames.tolist(), waves, scales, strict=True)
+                estimates = [
+                    self._transforms.decode(torch.stack(speakers)[:, :length], len(wave), scale)
+                    for *speakers, length, wave, scale in items
+                ]
+            yield depth, [estimate.cpu().numpy() for estimate in estimates]
+
+
+def _as_list(mixtures: Mixtures) -> list[Tensor]:
+    """Return mixtures as a list of waveforms (n,), checked."""
+    refuse_path(mixtures)
+    if isinstance(mixtures, Tensor | np.ndarray) and mixtures.ndim != 2:
+        raise TisdissError(f"mixtures must be (batch, samples); got {tuple(mixtures.shape)}")
+    waves = [as_tensor(wave) for wave in mixtures]
+    for index, wave in enumerate(waves):
+        if wave.dim() != 1 or len(wave) == 0:
+            raise TisdissError(
+                f"mixture {index} must be one channel with samples; got {tuple(wave.shape)}"
+            )
+        if not wave.isfinite().all():
+            raise TisdissError(f"mixture {index} holds samples that are not finite numbers")
+    if not waves:
+        raise TisdissError("mixtures must not be empty; got an empty list or batch")
+    return waves
+
+
+def _scaled(
+    scale: Scale, waves: Sequence[Tensor], estimates: Sequence[np.ndarray]
+) -> list[np.ndarray]:
+    """Return the estimates (j, n) of mixtures (n,), scaled as ``scale`` says."""
+    pairs = zip(waves, estimates, strict=True)
+    return [rescale(scale, wave.cpu().numpy(), estimate) for wave, estimate in pairs]

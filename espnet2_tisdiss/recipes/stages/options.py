@@ -141,8 +141,10 @@ class Foreign:
 UPLOAD = (
     "models are not uploaded from here; stage 11 leaves a zip archive in the experiment's folder"
 )
-RECOGNITION = ("asr_exp", "lm_exp", "nlsyms_txt", "inference_lm", "inference_asr_model")
-RECOGNITION += ("inference_asr_tag", "inference_asr_config", "inference_asr_args")
+RECOGNITION = (
+    *("asr_exp", "lm_exp", "nlsyms_txt", "inference_lm", "inference_asr_model"),
+    *("inference_asr_tag", "inference_asr_config", "inference_asr_args"),
+)
 FOREIGN = {
     "lang": Foreign(),
     "feats_type": Foreign("raw", "only raw audio is prepared"),
@@ -228,8 +230,8 @@ def parse(words: Sequence[str]) -> dict[str, str] | None:
         if not equals:
             if not left:
                 raise OptionError(f"--{name} lacks its value")
-            words = name in FOREIGN or options()[name].kind == "words"
-            if left[0].startswith("--") and not words:
+            takes_options = name in FOREIGN or options()[name].kind == "words"
+            if left[0].startswith("--") and not takes_options:
                 raise OptionError(f"--{name} lacks its value (next is {left[0]})")
             value = left.pop(0)
         if name in FOREIGN:

@@ -26,7 +26,8 @@ from scaling_report import sample_rate
 
 from espnet2_tisdiss.atomic import write_atomically
 from espnet2_tisdiss.errors import TisdissError
-from espnet2_tisdiss.recipes.stages import draw_training, write_results
+from espnet2_tisdiss.recipes.stages import draw_training
+from espnet2_tisdiss.recipes.stages.model_cost import build_model, cost_by_depth, count_parameters
 from espnet2_tisdiss.recipes.tools.grow_model import grow_model
 from espnet2_tisdiss.user_files import read_yaml
 
@@ -149,10 +150,10 @@ def report(names: Sequence[str]) -> str:
     for name in names:
         config = read_yaml(EXP / name / "config.yaml")
         deepest = str(config["separator_conf"]["reconstructor_repeat_times"])
-        parts = write_results.build_model(config, {})
-        cost = write_results.cost_by_depth(parts, sample_rate(config), [deepest])[deepest]
+        parts = build_model(config, {})
+        cost = cost_by_depth(parts, sample_rate(config), [deepest])[deepest]
         found = validated(EXP / name)
-        row = [name, CANDIDATES[name].meaning, f"{write_results.count_parameters(parts):.2f}"]
+        row = [name, CANDIDATES[name].meaning, f"{count_parameters(parts):.2f}"]
         row += [f"{cost:.2f}", f"{seconds_a_step(EXP / name):.2f}"]
         rows.append([*row, *(f"{found[n]:.2f}" if n in found else "" for n in depths)])
     header = ["candidate", "what differs", "M parameters", "GMAC/s", "s a step"]

@@ -18,7 +18,8 @@ from scaling_variants import TRAINED_AT, VARIANTS, VARIED, Run, Variant
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.evaluate.pictures import new_figure, png
 from espnet2_tisdiss.network.config import TISDiSSConfig
-from espnet2_tisdiss.recipes.stages import write_results
+from espnet2_tisdiss.recipes.stages import set_results
+from espnet2_tisdiss.recipes.stages.model_cost import build_model, cost_by_depth, count_parameters
 from espnet2_tisdiss.user_files import read_yaml
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def read_gains(folder: Path) -> dict[int, dict[str, float]]:
     path = folder / "RESULTS.csv"
     gains: dict[int, dict[str, float]] = {}
     try:
-        for name, depths in write_results.read_gains(path).items():
+        for name, depths in set_results.read_gains(path).items():
             for n_re, scores in depths.items():
                 of_depth = gains.setdefault(int(n_re), {})
                 of_depth |= {f"{name}/{utterance}": gain for utterance, gain in scores.items()}
@@ -150,19 +151,19 @@ def quality_table(outcomes: Sequence[Outcome]) -> str:
     """Return SI-SNRi of every model by N_re, its best depth bold; the last row is the cost."""
     depths = sorted({n_re for outcome in outcomes for n_re in outcome.depths})
     header = ["model", "trained at", "seeds", "M parameters", *(f"N_re {n}" for n in depths)]
-    parts = {one.variant.name: write_results.build_model(one.config, {}) for one in outcomes}
+    parts = {one.variant.name: build_model(one.config, {}) for one in outcomes}
     rows = []
     for outcome in outcomes:
         cells = {n_re: _cell(outcome.by_seed(n_re)) for n_re in outcome.depths}
         if not outcome.variant.one_depth:
             cells[outcome.best] = f"**{cells[outcome.best]}**"
         row = [outcome.variant.name, str(outcome.variant.n_re), ", ".join(map(str, outcome.gains))]
-        row.append(f"{write_results.count_parameters(parts[outcome.variant.name]):.2f}")
+        row.append(f"{count_parameters(parts[outcome.variant.name]):.2f}")
         rows.append([*row, *(cells.get(n_re, "") for n_re in depths)])
     shared = next((one for one in outcomes if not one.variant.one_depth), None)
     if shared is not None:
         of_shared, labels = parts[shared.variant.name], [str(n_re) for n_re in depths]
-        cost = write_results.cost_by_depth(of_shared, sample_rate(shared.config), labels)
+        cost = cost_by_depth(of_shared, sample_rate(shared.config), labels)
         rows.append(["GMAC/s", "", "", "", *(f"{cost[str(n_re)]:.2f}" for n_re in depths)])
     return table(header, rows)
 

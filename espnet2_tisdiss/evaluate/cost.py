@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import psutil
 import torch
@@ -36,17 +36,21 @@ def parameters(module: nn.Module) -> int:
     return sum(p.numel() for p in module.parameters())
 
 
-def build_parts(config: Mapping[str, Any]) -> tuple["AbsEncoder", TISDiSSSeparator]:
-    """Build the encoder and the TISDiSS separator of an ESPnet configuration.
+class Parts(NamedTuple):
+    """What the cost of a model is counted on."""
+
+    encoder: "AbsEncoder"
+    separator: TISDiSSSeparator
+
+
+def build_parts(config: Mapping[str, Any]) -> Parts:
+    """Build the encoder and the TISDiSS separator of an ESPnet configuration, with random weights.
 
     Args:
         config: content of an ESPnet ``config.yaml``.
-
-    Returns:
-        The encoder and the separator, with random weights.
     """
     encoder = build_encoder(config["encoder"], config["encoder_conf"])
-    return encoder, TISDiSSSeparator(encoder.output_dim, **config["separator_conf"])
+    return Parts(encoder, TISDiSSSeparator(encoder.output_dim, **config["separator_conf"]))
 
 
 class CostCounter:

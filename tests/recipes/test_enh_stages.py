@@ -18,7 +18,7 @@ from recipe_folder import REPOSITORY, Recipe, living_processes, make_recipe
 
 from espnet2_tisdiss.lists import read_scp
 from espnet2_tisdiss.recipes.stages.join_scores import read_scores
-from espnet2_tisdiss.recipes.stages.write_results import read_set
+from espnet2_tisdiss.recipes.stages.set_results import read_set
 
 EXP = Path("exp/enh_tiny_raw")
 

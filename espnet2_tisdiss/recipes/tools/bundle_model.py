@@ -34,7 +34,8 @@ from espnet2_tisdiss.pretrained.bundled import EXAMPLE, MODEL_FILE, MODELS
 from espnet2_tisdiss.pretrained.finding import CONFIG, find_model, read_weights
 from espnet2_tisdiss.recipes.program import run_main
 from espnet2_tisdiss.recipes.signals import read_signal, write_signal
-from espnet2_tisdiss.recipes.stages import draw_training, write_results
+from espnet2_tisdiss.recipes.stages import draw_training, set_results
+from espnet2_tisdiss.recipes.stages.result_tables import PAIRS
 from espnet2_tisdiss.user_files import read_yaml
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ def read_gains(path: Path, test_sets: Sequence[str], about: About) -> list[Gains
         TisdissError: there is no such table, or it or ``about`` lacks one of the sets.
     """
     try:
-        read = write_results.read_gains(path)
+        read = set_results.read_gains(path)
     except FileNotFoundError:
         raise TisdissError(f"{path}: no such file; stage 8 of the recipe writes it") from None
     tables = {
@@ -288,7 +289,7 @@ def detail_table(gains: Gains, depths: Sequence[int]) -> str:
     """Return a set's improvements by sex, its median and the share of mixtures made worse."""
     pairs = {
         pair: [key for key in gains.by_depth[depths[0]] if key.startswith(f"{pair}_")]
-        for pair in write_results.PAIRS
+        for pair in PAIRS
     }
     pairs = {pair: keys for pair, keys in pairs.items() if keys}
     rows = []
@@ -298,7 +299,7 @@ def detail_table(gains: Gains, depths: Sequence[int]) -> str:
         means = [np.mean([by_mixture[key] for key in keys]) for keys in pairs.values()]
         numbers = (f"{value:.2f}" for value in (*means, np.median(values)))
         rows.append([str(n_re), *numbers, f"{np.mean(np.less(values, 0)):.0%}"])
-    header = ["N_re", *(write_results.PAIRS[pair] for pair in pairs), "median", "made worse"]
+    header = ["N_re", *(PAIRS[pair] for pair in pairs), "median", "made worse"]
     return markdown_table(header, rows, compact=True)
 
 

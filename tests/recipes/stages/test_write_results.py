@@ -15,15 +15,14 @@ from espnet2_tisdiss.evaluate import cost
 from espnet2_tisdiss.lists import write_scp
 from espnet2_tisdiss.recipes.stages import write_results
 from espnet2_tisdiss.recipes.stages.join_scores import METRICS, join_scores, read_scores
-from espnet2_tisdiss.recipes.stages.write_results import (
-    build_model,
-    cost_by_depth,
+from espnet2_tisdiss.recipes.stages.model_cost import build_model, cost_by_depth
+from espnet2_tisdiss.recipes.stages.result_tables import (
     depth_table,
     depth_tables,
     file_table,
     pair_table,
-    read_set,
 )
+from espnet2_tisdiss.recipes.stages.set_results import read_set
 
 
 def plant(folder: Path, scores: dict[str, dict[str, tuple[float, float]]]) -> None:

@@ -16,7 +16,8 @@ from espnet2_tisdiss.lists import read_scp
 from espnet2_tisdiss.pretrained import bundled
 from espnet2_tisdiss.pretrained.finding import find_model
 from espnet2_tisdiss.recipes.stages.join_scores import METRICS
-from espnet2_tisdiss.recipes.stages.write_results import Scored, SetResults, write_report
+from espnet2_tisdiss.recipes.stages.set_results import Scored, SetResults
+from espnet2_tisdiss.recipes.stages.write_results import write_report
 from espnet2_tisdiss.recipes.tools.bundle_model import bundle, get_parser
 
 # of the three mixtures of make_data_dir, at N_re 1 and 2

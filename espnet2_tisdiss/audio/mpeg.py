@@ -85,9 +85,10 @@ def parts(data: mmap, may_begin_late: bool = False) -> list[Part]:
         may_begin_late: look for frames beyond what is no frame at the start.
     """
     found: list[Part] = []
-    position: int | None = _after_tags(data, 0)
-    if not _begins(data, position):
-        position = _resync(data, position, _FRAMES_IN_A_ROW) if may_begin_late else None
+    start = _after_tags(data, 0)
+    position: int | None = start
+    if not _begins(data, start):
+        position = _resync(data, start, _FRAMES_IN_A_ROW) if may_begin_late else None
     is_after_damage = False
     while position is not None:
         frame = _frame(data, position)

@@ -329,7 +329,7 @@ need_gpus() {
 find_gpus() {
     (($1 == 0)) || "${python}" -c \
         'import sys, torch; sys.exit(torch.cuda.device_count() < int(sys.argv[1]))' "$1" ||
-        die "$2: PyTorch finds no such number of GPUs here; $3"
+        die "$2: PyTorch does not find that many GPUs here; $3"
 }
 
 main() {

@@ -1,4 +1,4 @@
-"""Kaldi-style data directories: read, check and write what belongs together.
+"""Read, check and write Kaldi-style data directories.
 
 A data directory holds ``wav.scp spk1.scp ... utt2spk spk2utt``: lists with the same keys.
 """
@@ -13,7 +13,7 @@ from espnet2_tisdiss.lists import Source, byte_order, read_scp, read_sources, wr
 # which list holds which signal of a two-speaker mixture
 LIST_OF_SIGNAL = {"mix": "wav.scp", "s1": "spk1.scp", "s2": "spk2.scp"}
 
-# which kind of active levels mixtures are made with, where it is not the published one
+# holds the kind of active levels of the mixtures where it is not the published one
 LEVELS_LIST = "utt2levels"
 MEASURED_LEVELS = "measured"
 
@@ -25,7 +25,7 @@ def listed_path(path: Path, recipe: Path) -> str:
 
 
 def write_speakers(folder: str | Path, utt2spk: Mapping[str, str]) -> None:
-    """Write ``utt2spk`` and the ``spk2utt`` that belongs to it into ``folder``."""
+    """Write ``utt2spk`` and the matching ``spk2utt`` into ``folder``."""
     spk2utt: dict[str, list[str]] = {}
     for utterance in sorted(utt2spk, key=byte_order):
         spk2utt.setdefault(utt2spk[utterance], []).append(utterance)
@@ -34,7 +34,7 @@ def write_speakers(folder: str | Path, utt2spk: Mapping[str, str]) -> None:
 
 
 def copy_lists(paths: Iterable[Path], out_dir: Path, keys: Collection[str]) -> None:
-    """Copy the entries for ``keys`` of several lists; ``utt2spk`` brings its ``spk2utt`` along.
+    """Copy the entries for ``keys`` of several lists; with ``utt2spk`` goes its ``spk2utt``.
 
     Raises:
         TisdissError: a list is unusable or lacks one of the keys.

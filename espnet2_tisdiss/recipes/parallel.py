@@ -1,4 +1,4 @@
-"""Apply a function to many items in worker processes, with progress and a prompt stop."""
+"""Apply a function to many items in worker processes, with progress and a prompt interrupt."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def map_in_processes[Item, Result](
     Raises:
         TisdissError: a worker process was killed.
 
-    Closing the generator early drops the items that were not begun.
+    Closing the generator early drops the items that have not started.
     """
     with Progress(len(items), label) as progress:
         if nj == 1 or len(items) < 2:
@@ -50,7 +50,7 @@ def map_in_processes[Item, Result](
                 progress.reach(done)
         except BrokenProcessPool:
             raise TisdissError(
-                f"{label}: a process was killed; is memory short? Try fewer (--nj)"
+                f"{label}: a process was killed, possibly out of memory; try fewer (--nj)"
             ) from None
         finally:
             pool.shutdown(cancel_futures=True)
@@ -58,7 +58,7 @@ def map_in_processes[Item, Result](
 
 @contextmanager
 def _interrupts_ignored() -> Iterator[None]:
-    """Ignore Ctrl-C; processes started meanwhile ignore it for good: their parent stops them."""
+    """Ignore Ctrl-C; processes started in the block always do, because their parent stops them."""
     previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         yield

@@ -1,4 +1,4 @@
-"""What the recipes' command-line programs share: their ends, and the types of their options."""
+"""What the recipes' command-line programs share: exit codes, error messages and option types."""
 
 import argparse
 import signal
@@ -12,7 +12,7 @@ from espnet2_tisdiss.errors import TisdissError
 
 
 def run_main(program: str, main: Callable[[], None]) -> int:
-    """Run a program so that an expected failure is text, not a traceback.
+    """Run a program and print expected errors without a traceback.
 
     An error of the package or a refused file is printed on stderr, each line after the program's
     name. SIGTERM is handled like Ctrl-C, so that temporary files are removed.
@@ -33,12 +33,12 @@ def run_main(program: str, main: Callable[[], None]) -> int:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    signal.signal(number, signal.SIG_IGN)  # the clean-up itself is not to be interrupted
+    signal.signal(number, signal.SIG_IGN)  # the clean-up must not be interrupted
     raise KeyboardInterrupt
 
 
 def positive(text: str) -> int:
-    """Read a number of 1 or more from the command line: a type for argparse."""
+    """Parse a number of 1 or more; a type for argparse."""
     number = whole_number(text)
     if not number:
         raise argparse.ArgumentTypeError(
@@ -48,5 +48,5 @@ def positive(text: str) -> int:
 
 
 def absolute_path(text: str) -> Path:
-    """Read a path from the command line, absolute: a type for argparse."""
+    """Return a path made absolute; a type for argparse."""
     return Path(text).absolute()

@@ -1,4 +1,4 @@
-"""Progress of long work on stderr: a bar on a terminal, a line now and then anywhere else."""
+"""Progress on stderr: a bar on a terminal, otherwise a line from time to time."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ LINE_EVERY_S = 30.0
 
 
 class Progress:
-    """Counts finished items out of a known total and tells the time left.
+    """Counts finished items of a known total and estimates the time left.
 
     Args:
-        total: number of items in all.
-        label: what is being done, put before the counts.
+        total: number of items.
+        label: name of the work, shown before the counts.
         unit: name of one item.
     """
 
@@ -50,7 +50,7 @@ class Progress:
             self._write_line()
 
     def reach(self, done: int) -> None:
-        """Say that ``done`` items (counted from the start) are finished."""
+        """Report that ``done`` items, counted from the start, are finished."""
         step, self.done = done - self.done, done
         if self._bar is not None:
             self._bar.update(step)

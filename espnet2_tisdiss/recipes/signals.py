@@ -1,6 +1,6 @@
 """Read single-channel audio for a data directory and refuse what cannot be trained on.
 
-Every refusal is a ``TisdissError`` of one line that names the file and the cause.
+Every error is a ``TisdissError`` of one line that names the file and the cause.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def check_rate(path: Path, found: int, rate: int) -> None:
 
 
 def is_whole(path: Path, rate: int, frames: int) -> bool:
-    """Whether an audio file is there with this rate (Hz) and number of samples."""
+    """Return whether an audio file exists with this rate (Hz) and number of samples."""
     try:
         info = probe(path)
     except AudioError:

@@ -42,9 +42,9 @@ LOG_LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \(enh\.sh\) ")
         (["--train_set", "../tr"], "--train_set '../tr': expected the name of a set"),
         (["--test_sets", ""], "--test_sets is missing"),
         (["--enh_config", "conf/none.yaml"], "--enh_config conf/none.yaml: no such file"),
-        (["--num_nodes", "2"], "--num_nodes 2: only one machine is driven from here"),
+        (["--num_nodes", "2"], "--num_nodes 2: only one machine is supported"),
         (["--python", "no-such-python"], "--python no-such-python: no such program"),
-        (["--ngpu", "99"], "--ngpu 99: PyTorch finds no such number of GPUs here; give --ngpu 0"),
+        (["--ngpu", "99"], "--ngpu 99: PyTorch does not find that many GPUs here; give --ngpu 0"),
     ],
 )
 def test_a_bad_option_is_one_line(recipe: Recipe, options: list[str], message: str) -> None:
@@ -63,7 +63,7 @@ def test_separating_without_the_gpu_asked_for_is_told_at_the_start(
     done = recipe.run("--gpu_inference", "true")
     assert done.returncode == 1 and not (recipe.folder / "dump").exists()
     (line,) = done.stderr.splitlines()
-    assert "--gpu_inference true: PyTorch finds no such number of GPUs here; leave it out" in line
+    assert "--gpu_inference true: PyTorch does not find that many GPUs here; leave it out" in line
     recipe.stage(1, 1, "--gpu_inference", "true")
 
 

@@ -1,6 +1,6 @@
-"""Check an inference configuration before the jobs start, and that the model has a depth to choose.
+"""Check an inference configuration and the chosen depths before the jobs start.
 
-Finds what ESPnet would end with a traceback, and depths asked of a separator that has none.
+Finds errors that ESPnet would report with a traceback, and depths for a separator without any.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ def check_inference_config(path: Path) -> dict[str, Any]:
     """Read an inference configuration.
 
     Raises:
-        TisdissError: the file is no mapping, is empty, or names something that ESPnet does not let
-            it change.
+        TisdissError: the file is not a mapping, is empty, or has a key that ESPnet does not let it
+            change.
     """
     changes = read_yaml(path)
     if not changes:

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Check a training configuration before hours go into it.
+"""Check a training configuration before hours of training.
 
-Finds what ESPnet would pass over in silence or end with a traceback: a separator that refuses its
-options, a criterion for one depth only, another sample rate than the data's, segments of another
-length than they are, mixtures that cannot be drawn, and initial weights that do not fit the model.
+Finds errors that ESPnet would ignore or report with a traceback: wrong options of the separator, a
+criterion for a single depth, a sample rate other than the data's, segments that ESPnet would round,
+mixtures that cannot be drawn, and initial weights that do not fit the model.
 
 With dynamic mixing, ESPnet mixes complete utterances, so the segments that a configuration asks for
-(speech_segment) are cut from the mixtures. ESPnet uses utterances that are no longer than that only
-as the further speakers of a mixture.
+(speech_segment) are cut from the mixtures. ESPnet uses utterances that are not longer only as the
+second or a further speaker of a mixture.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from espnet2_tisdiss.recipes.program import run_main
 
 
 def training_options(config: Path, enh_args: Sequence[str]) -> argparse.Namespace:
-    """Read the options that enh_train has with a configuration and options that come after it."""
+    """Return the options of enh_train for a configuration and the options that follow it."""
     command = ["--config", str(config), "--output_dir", "none", *enh_args]
     return ResumableTask.get_parser().parse_args(command)
 
@@ -43,7 +43,7 @@ def build(options: argparse.Namespace) -> AbsESPnetModel:
     """Build the model as enh_train would.
 
     Raises:
-        TisdissError: an option of the model is refused.
+        TisdissError: an option of the model is wrong.
     """
     try:
         return ResumableTask.build_model(options)
@@ -52,7 +52,7 @@ def build(options: argparse.Namespace) -> AbsESPnetModel:
 
 
 def check_model(model: AbsESPnetModel, fs: int) -> None:
-    """Check what a TISDiSS needs of the rest of the configuration.
+    """Check what TISDiSS requires of the rest of the configuration.
 
     Args:
         model: the model to be trained.
@@ -64,11 +64,11 @@ def check_model(model: AbsESPnetModel, fs: int) -> None:
     separator = model.separator
     if not isinstance(separator, TISDiSSSeparator):
         return
-    told = separator.config.sample_rate
-    if told != fs:
-        # inference brings recordings to this rate, and the bands are placed for it
+    rate = separator.config.sample_rate
+    if rate != fs:
+        # inference resamples recordings to this rate, and the bands are placed for it
         raise TisdissError(
-            f"the model is for {told} Hz, but the data has {fs} Hz: set sample_rate in "
+            f"the model is for {rate} Hz, but the data has {fs} Hz: set sample_rate in "
             f"separator_conf, or add --fit_args '--separator_conf sample_rate={fs}'"
         )
 
@@ -76,31 +76,30 @@ def check_model(model: AbsESPnetModel, fs: int) -> None:
 def check_segments(options: argparse.Namespace) -> None:
     """Check that training takes the segments and batches that the configuration asks for.
 
-    Dynamic mixing takes both as they are written. Batches that will be smaller are told.
+    Dynamic mixing takes both as they are. Batches that will be smaller are logged.
 
     Raises:
         TisdissError: ESPnet would take segments of another length.
     """
     if not options.speech_segment or options.preprocessor != "enh":
         return
-    step = options.sample_rate  # of the preprocessor, whatever the data's is
+    step = options.sample_rate  # the preprocessor's rate, which does not depend on the data
     if options.speech_segment % step:
         raise TisdissError(
-            f"{options.config}: speech_segment {options.speech_segment}: ESPnet takes whole "
-            f"multiples of {step} samples alone; write "
+            f"{options.config}: speech_segment {options.speech_segment}: ESPnet takes only "
+            f"multiples of {step} samples; write "
             f"{max(1, round(options.speech_segment / step)) * step}"
         )
     if options.batch_type == "folded" and options.iterator_type == "sequence":
         print(
-            f"{options.config}: batch_type folded goes by the length of whole mixtures, so batches "
-            f"of long ones have fewer than {options.batch_size} segments; sorted always has as "
-            "many",
+            f"{options.config}: batch_type folded counts the length of mixtures, so batches of "
+            f"long ones have fewer than {options.batch_size} segments; batch_type sorted does not",
             file=sys.stderr,
         )
 
 
 def check_mixing(options: argparse.Namespace, fs: int) -> None:
-    """Check a training on mixtures that it makes itself, and the depths of its epochs.
+    """Check the options of mixtures made during training, and the schedule of depths.
 
     Args:
         options: of enh_train.
@@ -151,13 +150,13 @@ def check_weights(model: AbsESPnetModel, weights: Path) -> None:
             name for name in own.keys() & found.keys() if own[name] != found[name]
         },
     }
-    told = [f"{what}: {abbreviated(names)}" for what, names in problems.items() if names]
-    if told:
-        raise TisdissError(f"--init_param {weights} does not fit the model: {'; '.join(told)}")
+    found = [f"{what}: {abbreviated(names)}" for what, names in problems.items() if names]
+    if found:
+        raise TisdissError(f"--init_param {weights} does not fit the model: {'; '.join(found)}")
 
 
 def segment_length(options: argparse.Namespace) -> int:
-    """Return how many samples of a mixture a training takes, given the options of enh_train.
+    """Return the length in samples of a training's segments, given the options of enh_train.
 
     Raises:
         TisdissError: the configuration does not say.
@@ -171,7 +170,7 @@ def segment_length(options: argparse.Namespace) -> int:
 
 
 def check_singles(folder: Path, ref_num: int, segment: int) -> None:
-    """Check that there are speakers enough and utterances longer than a segment.
+    """Check that there are enough speakers, and utterances longer than a segment.
 
     Args:
         folder: formatted data directory of single utterances.
@@ -196,16 +195,16 @@ def check_singles(folder: Path, ref_num: int, segment: int) -> None:
     if usable < len(lengths):
         print(
             f"{folder}: {len(lengths) - usable} of {len(lengths)} utterances are no longer than a "
-            f"segment of {segment} samples: they are only heard as second or further speakers",
+            f"segment of {segment} samples: they are used only as second or further speakers",
             file=sys.stderr,
         )
 
 
 def check_gpus(ngpu: int) -> None:
-    """Check that PyTorch finds as many GPUs as the training is to use."""
+    """Check that PyTorch finds the GPUs that the training will use."""
     if ngpu > torch.cuda.device_count():
         raise TisdissError(
-            f"--ngpu {ngpu}: PyTorch finds no such number of GPUs here; give --ngpu 0 to use the "
+            f"--ngpu {ngpu}: PyTorch does not find that many GPUs here; give --ngpu 0 to use the "
             "CPU"
         )
 
@@ -231,7 +230,7 @@ def main() -> None:
     model = build(options)
     check_model(model, args.fs)
     for weights in options.init_param:
-        # file:source:target takes parts on purpose; a file alone is the complete model
+        # file:source:target selects parts; a file alone is the complete model
         if ":" not in weights:
             check_weights(model, Path(weights))
 

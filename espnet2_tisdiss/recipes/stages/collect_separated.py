@@ -1,4 +1,4 @@
-"""Keep what inference has finished, list what is left to do, and put the results in place.
+"""Keep what inference has finished, list what is missing, and collect the results.
 
 Inference jobs write ``<work>/jobs/<n>/out/<part>/wavs/<speaker>/<utterance>.wav`` (or another
 format); a part is what a run makes at one depth. ``todo`` moves the utterances that are complete
@@ -48,12 +48,12 @@ def salvage(work: Path, lengths: dict[str, int], num_spk: int) -> None:
 
 def finished(work: Path, part: str, num_spk: int) -> set[str]:
     """Name the utterances that are finished for a part, in this run and in earlier ones."""
-    # All files of an utterance are moved one after the other: the last speaker's tells.
+    # an utterance's files are moved in the order of the speakers: the last one completes it
     return {wav.stem for wav in (work / "kept" / part / str(num_spk)).glob("*")}
 
 
 def todo(work: Path, data_dir: Path, num_spk: int, parts: Sequence[str]) -> int:
-    """Write ``<work>/todo.scp`` with the mixtures that a part lacks; give their number."""
+    """Write ``<work>/todo.scp`` with the mixtures that a part lacks; return their number."""
     mixtures = read_scp(data_dir / "wav.scp")
     salvage(work, _lengths(data_dir), num_spk)
     done = set.intersection(*(finished(work, part, num_spk) for part in parts))
@@ -63,7 +63,7 @@ def todo(work: Path, data_dir: Path, num_spk: int, parts: Sequence[str]) -> int:
 
 
 def collect(work: Path, data_dir: Path, num_spk: int, part: str, folder: Path) -> int:
-    """Put a part's separated files and their lists into ``folder``; give their number.
+    """Put a part's separated files and their lists into ``folder``; return their number.
 
     ``work`` is removed once nothing is kept there for another part.
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Show how a training went: SI-SNR in dB by step and depth, from the experiment's checkpoint.
 
-Written are a picture and a table of the means of each epoch: of the validation set at every depth
+Writes a picture, and a table of the means of each epoch: of the validation set at every depth
 that was validated (``valid_every_depth``; otherwise the deepest), and of the training mixtures at
 the deepest. Vertical lines show where the depth of the training changes.
 """

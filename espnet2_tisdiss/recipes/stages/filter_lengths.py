@@ -21,7 +21,7 @@ def filter_lengths(
 
     Args:
         data_dir: a directory made by format_audio (it has ``utt2num_samples``).
-        out_dir: data directory to make; appears when it is whole.
+        out_dir: data directory to make; it appears when complete.
         rate: samples per second.
         min_duration_s: shortest duration kept, in seconds.
         max_duration_s: longest duration kept, in seconds.

@@ -1,8 +1,7 @@
-"""Run a training with its output in a log, and tell its progress from ESPnet's log lines.
+"""Run a training with its output in a log, and show the progress that ESPnet logs.
 
-A line is written for each epoch, with the losses and the time left; in between, a terminal shows
-a bar and anything else gets a line now and then.  The log is appended to, so a resumed training
-keeps what was there.
+A line is written for each epoch, with the losses and the time left; in between, a terminal shows a
+bar, and elsewhere a line is written from time to time. A resumed training appends to the log.
 """
 
 from __future__ import annotations
@@ -34,10 +33,10 @@ LOSS = re.compile(r"\[(train|valid)\] (?:[^\[]*, )?loss=([^,\s]+)")
 
 @dataclass
 class TrainingLog:
-    """What ESPnet's log has told so far.
+    """State of a training, read from ESPnet's log.
 
     Attributes:
-        config: the experiment's config.yaml, for the batches in an epoch; may not be there yet.
+        config: the experiment's config.yaml, for the batches in an epoch; it may not exist yet.
         skipped: steps without a finite loss and gradient since the start.
     """
 
@@ -53,7 +52,7 @@ class TrainingLog:
     _began: float = field(default=0.0)
 
     def feed(self, line: str, now: float) -> str | None:
-        """Take in a log line at time ``now`` (seconds); give the text to show for an epoch."""
+        """Process a log line at time ``now`` (seconds); return the text of an epoch, if any."""
         if match := SAMPLER.search(line):
             self._sampled = int(match[1])
         elif match := STARTED.search(line):
@@ -90,7 +89,7 @@ class TrainingLog:
         return f", {self.skipped} steps skipped" if self.skipped else ""
 
     def within_epoch(self, now: float) -> str:
-        """Text about the epoch under way."""
+        """Return the text for the current epoch."""
         text = f"epoch {self.epoch}/{self.max_epoch}"
         if self.batch:
             total = f" of {self.batches}" if self.batches else ""
@@ -104,7 +103,7 @@ class TrainingLog:
 
     @property
     def epochs_done(self) -> float | None:
-        """Epochs finished, with the share of the one under way, or None if that is unknown."""
+        """Epochs finished, with the share of the current one; None: unknown."""
         share = self.batch / self.batches if self.batches else 0.0
         return self.epoch - 1 + min(share, 1.0) if self.epoch else None
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Check the audio of a data directory and bring it to one rate and format (stage 3).
+"""Check the audio of a data directory and convert it to one rate and format (stage 3).
 
 A file that already is single-channel, at the right rate and in the right format stays where it
 is. Any other, and segments, entries of archives and outputs of commands, are written below the
@@ -38,14 +38,14 @@ MAX_PROBLEMS = 10
 
 @dataclass(frozen=True)
 class Format:
-    """What every audio file shall be.
+    """Form that every audio file must have.
 
     Attributes:
         rate: samples per second.
         audio_format: "wav" or "flac".
         resample: convert files of another rate rather than refuse them.
         ref_channel: channel to take of files with several; None refuses them.
-        allow_silence: accept an all-zero signal (and tell) rather than refuse it.
+        allow_silence: accept an all-zero signal with a warning rather than refuse it.
     """
 
     rate: int
@@ -70,7 +70,7 @@ class Utterance:
 
 @dataclass
 class Outcome:
-    """What became of one utterance: problems, or the paths and the number of samples."""
+    """Result of one utterance: problems, or the paths and the number of samples."""
 
     key: str
     problems: list[str] = field(default_factory=list)

@@ -1,7 +1,6 @@
 """Steps that are done once: the facts their results depend on, and the markers that record them.
 
-A marker is a JSON file, fact -> value. A step is done if its marker holds the facts of now and
-neither more nor fewer.
+A marker is a JSON file, fact -> value. A step is done if its marker has exactly the current facts.
 """
 
 from __future__ import annotations
@@ -127,7 +126,7 @@ def listed(names: Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class Step:
-    """Work that is done once, and again when what it depends on has changed.
+    """Work that is done once, and again when its facts have changed.
 
     Attributes:
         what: its name in messages.

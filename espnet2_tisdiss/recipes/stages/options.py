@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """The options of local/enh.sh: reads its command line and prints it as shell assignments.
 
-It needs Python's standard library alone and is run as a file, so that --help and a wrong option are
-answered at once and before anything is installed.
+It uses only the standard library and runs as a file, so that --help and errors in options are
+immediate and need no installation.
 """
 
 from __future__ import annotations
@@ -78,24 +78,24 @@ skip_train | false | bool | leave out stages 5 and 6
 skip_eval | false | bool | leave out stages 7 and 8
 skip_packing | false | bool | leave out stage 11
 ngpu | 1 | number | GPUs for training; 0 trains on the CPU
-num_nodes | 1 | count | machines for training; only 1 is driven from here
+num_nodes | 1 | count | machines for training; only 1 is supported
 nj | 4 | count | processes for preparing data, statistics and scoring
 inference_nj | | maybe | processes for inference; --nj of them, or 1 with --gpu_inference true
 gpu_inference | false | bool | separate on the GPU, which the processes of --inference_nj share
 python | python3 | word | Python interpreter with espnet and espnet2_tisdiss
 dumpdir | dump | path | folder of formatted data
 expdir | exp | path | folder of experiments
-local_data_opts | | words | options handed to local/data.sh
+local_data_opts | | words | options passed to local/data.sh
 train_set | | name | training set, a folder of data/
 valid_set | | name | validation set
 test_sets | | names | test sets, separated by spaces
 ref_num | 2 | count | number of speakers in a mixture
 use_noise_ref | false | bool | train with noise1.scp as well
-noise_type_num | 1 | count | with --use_noise_ref: noise1.scp to so many
+noise_type_num | 1 | count | with --use_noise_ref: number of noise lists, from noise1.scp
 use_dereverb_ref | false | bool | train with dereverb1.scp, dereverb2.scp, ... as well
-dereverb_ref_num | | maybe | with --use_dereverb_ref: so many of them; one for each speaker
+dereverb_ref_num | | maybe | with --use_dereverb_ref: number of them; one for each speaker
 dynamic_mixing | false | bool | train on new mixtures of the training set's single utterances
-dynamic_mixing_gain_db | 2.5 | decibel | up to so much louder or softer each, at random
+dynamic_mixing_gain_db | 2.5 | decibel | largest random gain of each, up or down
 fs | 8k | rate | sample rate of all data, e.g. 8k or 8000
 audio_format | wav | format | wav or flac
 run_commands | false | bool | run the commands in lists of audio; only for lists that you trust
@@ -105,20 +105,20 @@ speed_perturb_factors | | factors | speeds of the training data, e.g. "0.9 1.0 1
 min_wav_duration | 0.1 | seconds | shorter training and validation mixtures are dropped
 max_wav_duration | 20 | seconds | longer training and validation mixtures are dropped
 enh_config | | word | training configuration, conf/....yaml
-enh_args | | words | options handed to enh_train, e.g. "--max_epoch 2"
+enh_args | | words | options passed to enh_train, e.g. "--max_epoch 2"
 fit_args | | words | fit enh_config to the data; before enh_args, not in the experiment's name
 enh_speech_fold_length | | maybe | fold_length in hundreds of samples; ten seconds otherwise
 enh_tag | | word | name of the experiment; made from enh_config otherwise
 enh_exp | | word | folder of the experiment; <expdir>/enh_<enh_tag> otherwise
 init_param | | words | weights to start from: a file, whose path may hold spaces, or several
 inference_model | valid.loss.ave.pth | path | weights for inference, a file of the experiment
-inference_tag | | tag | begins the names of separations; made from inference_enh_config otherwise
+inference_tag | | tag | prefix of the names of separations; made from inference_enh_config otherwise
 inference_enh_config | | word | inference configuration, conf/....yaml
-inference_args | --normalize_output_wav true | words | options handed to enh_inference
+inference_args | --normalize_output_wav true | words | options passed to enh_inference
 n_re | | counts | reconstructor repetitions at inference, e.g. "1 2 3 6 8"
 eval_valid_set | false | bool | separate and score the validation set too, as ESPnet's enh.sh does
 scoring_protocol | STOI SDR SAR SIR SI_SNR | metrics | metrics to list in the results
-scoring_opts | | words | options handed to enh_scoring, e.g. "--use_pesq true"
+scoring_opts | | words | options passed to enh_scoring, e.g. "--use_pesq true"
 """
 
 # ESPnet's names of options that have another one here
@@ -204,13 +204,13 @@ def help_text() -> str:
 
 
 def parse(words: Sequence[str]) -> dict[str, str] | None:
-    """Read a command line; of an option that is there twice, the last value counts.
+    """Parse a command line; of a repeated option, the last value counts.
 
     Returns:
         Option -> value, of all options; None if help is asked for.
 
     Raises:
-        OptionError: a word is no option, or an option has no value, or one that does not suit it.
+        OptionError: a word is not an option, or an option has no value or a wrong one.
     """
     values = {name: option.default for name, option in options().items()}
     left = list(words)
@@ -267,7 +267,7 @@ def check(name: str, value: str) -> None:
 
 
 def check_together(values: Mapping[str, str]) -> None:
-    """Check what options need of each other, and that configurations are there.
+    """Check that options are consistent and that configurations exist.
 
     Raises:
         OptionError: an option is missing, or two contradict each other.
@@ -277,7 +277,7 @@ def check_together(values: Mapping[str, str]) -> None:
             raise OptionError(f"--{name} is missing")
     if values["num_nodes"] != "1":
         raise OptionError(
-            f"--num_nodes {values['num_nodes']}: only one machine is driven from here; "
+            f"--num_nodes {values['num_nodes']}: only one machine is supported; "
             "for several give enh_train its --dist_* options yourself"
         )
     if int(values["stage"]) > int(values["stop_stage"]):
@@ -290,7 +290,7 @@ def check_together(values: Mapping[str, str]) -> None:
     for name in ("enh_config", "inference_enh_config"):
         if values[name] and not Path(values[name]).is_file():
             raise OptionError(f"--{name} {values[name]}: no such file")
-    if "6" in stages(values):  # before the hours that the data may take
+    if "6" in stages(values):  # before data preparation, which may take hours
         for weights in initial_weights(values["init_param"]):
             if not Path(weights.partition(":")[0]).is_file():
                 raise OptionError(f"--init_param {weights}: no such file")
@@ -306,7 +306,7 @@ def stages(values: Mapping[str, str]) -> list[str]:
 
 
 def complete(values: Mapping[str, str]) -> dict[str, str]:
-    """Return the values with those that follow from others."""
+    """Return the values with those that are derived from others."""
     filled = dict(values)
     if not values["inference_nj"]:
         filled["inference_nj"] = "1" if values["gpu_inference"] == "true" else values["nj"]
@@ -319,14 +319,14 @@ def complete(values: Mapping[str, str]) -> dict[str, str]:
 
 
 def ways(values: Mapping[str, str]) -> str:
-    """Return what is added to names of trainings on other data than the training set's own."""
+    """Return the suffix of the names of trainings on changed data."""
     perturbed = "_sp" if values["speed_perturb_factors"].strip() else ""
     return perturbed + ("_dm" if values["dynamic_mixing"] == "true" else "")
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """The options, and the names of sets, lists and folders that follow from them."""
+    """The options, and the names of sets, lists and folders derived from them."""
 
     opt: Mapping[str, str]  # option -> value, of all options
     stages: list[str]  # numbers of the stages to run
@@ -344,14 +344,14 @@ class Recipe:
     test_lists: list[str]
 
     def separation(self, test_set: str, n_re: str = "") -> str:
-        """Return what the separation of a test set and its folder are called."""
+        """Return the name of a test set's separation and of its folder."""
         config = Path(self.opt["inference_enh_config"]).name.removesuffix(".yaml")
         name = self.opt["inference_tag"] or config or "enhanced"
         return f"{name}_re{n_re}_{test_set}" if n_re else f"{name}_{test_set}"
 
 
 def name_all(values: Mapping[str, str]) -> Recipe:
-    """Return what follows from the options."""
+    """Derive the names from the options."""
     rate = re.sub("k$", "000", values["fs"])
     rate_name = re.sub("000$", "k", rate)
     speakers = range(1, int(values["ref_num"]) + 1)
@@ -397,7 +397,7 @@ def initial_weights(text: str) -> list[str]:
 
 
 def assignments(recipe: Recipe) -> str:
-    """Return shell code that sets opt and what follows from it, and hands opt on to programs."""
+    """Return shell code that sets opt and what is derived from it, and exports opt."""
     opt = recipe.opt
     lines = [f"opt=({' '.join(f'[{name}]={quote(value)}' for name, value in opt.items())})"]
     for variable, value in vars(recipe).items():
@@ -409,7 +409,7 @@ def assignments(recipe: Recipe) -> str:
 
 
 def handed_on() -> Recipe:
-    """Return what a program was handed on by enh.sh."""
+    """Return the options that enh.sh exported."""
     return name_all(json.loads(os.environ[ENVIRONMENT]))
 
 

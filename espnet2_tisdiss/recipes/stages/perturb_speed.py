@@ -38,7 +38,7 @@ class Job:
 
 
 def perturb_file(job: Job) -> str | None:
-    """Make one file; give the problem as a line, or None."""
+    """Make one file; return the problem as a line, or None."""
     try:
         signal = read_signal(job.source, job.ref_channel)
         samples, subtype = signal.samples, signal.subtype
@@ -55,7 +55,7 @@ def perturb_file(job: Job) -> str | None:
 
 
 def perturbed_name(name: str, factor: str) -> str:
-    """Name of an utterance or a speaker at a speed; the original name at speed 1."""
+    """Return the name of an utterance or a speaker at a speed; the original name at speed 1."""
     return name if Decimal(factor) == 1 else f"sp{factor}-{name}"
 
 
@@ -72,7 +72,7 @@ def perturb_data_dir(
 
     Args:
         data_dir: data directory to read.
-        out_dir: data directory to make; appears when it is whole.
+        out_dir: data directory to make; it appears when complete.
         lists: scp lists, the mixture's first.
         factors: speeds as text, e.g. ``["0.9", "1.0", "1.1"]``.
         nj: number of processes.

@@ -1,8 +1,8 @@
 """Split key lists, run one process for each part, and show the progress of all of them.
 
 The work folder holds <n>/keys1, <n>/out, and <n>/done once that process has succeeded; the logs are
-<logs>.<n>.log. When the same plan runs again, only the jobs run that are not done; any other plan
-starts from an empty work folder.
+<logs>.<n>.log. When the same plan runs again, only unfinished jobs run; another plan starts with an
+empty work folder.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def split(keys: list[str], parts: int) -> list[list[str]]:
 
 
 def fill(command: Sequence[str], places: Mapping[str, str | Path | Sequence[str]]) -> list[str]:
-    """Put values in the places of {name}; several values take the place of a complete word."""
+    """Replace {name} by its value; several values replace a complete word."""
     filled: list[str] = []
     for word in command:
         several = places.get(word[1:-1]) if word[:1] + word[-1:] == "{}" else None
@@ -90,7 +90,7 @@ def fill(command: Sequence[str], places: Mapping[str, str | Path | Sequence[str]
 
 
 def prepare(plan: Plan) -> list[Job]:
-    """Lay out the work folder, or take up what an earlier run of the same plan left in it.
+    """Prepare the work folder, or continue in that of an earlier run of the same plan.
 
     Raises:
         TisdissError: a key list is empty.
@@ -156,7 +156,7 @@ def run_jobs(plan: Plan) -> None:
     """Run the jobs.
 
     Raises:
-        TisdissError: jobs failed; a line for each names its log, the log's last lines follow.
+        TisdissError: jobs failed; a line for each names its log, followed by the log's last lines.
     """
     jobs = prepare(plan)
     threads = max(1, (os.cpu_count() or 1) // len(jobs))

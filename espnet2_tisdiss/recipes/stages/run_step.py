@@ -1,7 +1,7 @@
-"""Do a step of local/enh.sh, unless it is done: check what it needs, run its command, record it.
+"""Run a step of local/enh.sh unless it is done: check its needs, run its command, write its marker.
 
 Called by enh.sh as ``run_step STAGE STEP [ARGUMENT]... -- COMMAND...``; the driver's options come
-in an environment variable. In the command, names in braces stand for what is known only now.
+in an environment variable. In the command, names in braces stand for values known only now.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def prepare_statistics(recipe: Recipe, command: list[str]) -> None:
 
 
 def train(recipe: Recipe, command: list[str]) -> None:
-    """Stage 6: train, or go on with a training that began with the same facts."""
+    """Stage 6: train, or resume a training that began with the same facts."""
     step, begun, exp = steps.training(recipe), steps.beginning(recipe), Path(recipe.exp)
 
     def begin_and_train() -> None:

@@ -44,13 +44,13 @@ def options(recipe: Recipe, *names: str) -> list[Fact]:
 
 
 def signals(folder: Path) -> Fact:
-    """Return the fact which utterances and signals a formatted set holds, wherever they lie."""
+    """Return the fact of the utterances and signals of a formatted set, wherever its files are."""
     return contents(f"the data of {folder}", folder, "utt2*", "silent_utts")
 
 
 def data_preparation(recipe: Recipe) -> Step:
     """Stage 1; each training set has its own marker."""
-    # how many processes work changes nothing that they make
+    # the number of processes does not change the result
     words = re.sub(r"(^| )--nj[ =]\S+", "", " ".join(recipe.opt["local_data_opts"].split()))
     facts = [option("local_data_opts", words)]
     made_by, places = Path("local/data.sh"), Path("db.sh")
@@ -146,7 +146,7 @@ def statistics(recipe: Recipe) -> Step:
 
 
 def beginning(recipe: Recipe) -> Step:
-    """What a training begins with; how long it goes on may change on the way, nothing else may."""
+    """What a training begins with; only its length may change later."""
     kept = re.sub(r"--(max_epoch|patience)[ =]+\S+ *", "", recipe.opt["enh_args"])
     weights = (path.partition(":") for path in recipe.init)
     init = [f"{digest(Path(file))}{colon}{parts}" for file, colon, parts in weights]

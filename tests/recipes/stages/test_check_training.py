@@ -73,7 +73,7 @@ def test_a_model_for_another_rate_is_refused(config) -> None:
 def test_gpus_that_do_not_exist_are_refused(monkeypatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     check_gpus(1)
-    with pytest.raises(TisdissError, match="^--ngpu 2: PyTorch finds no such number of GPUs here"):
+    with pytest.raises(TisdissError, match="^--ngpu 2: PyTorch does not find that many GPUs here"):
         check_gpus(2)
 
 
@@ -83,7 +83,7 @@ def test_segments_of_another_length_than_they_say_are_refused(config, given, bet
     with pytest.raises(TisdissError) as error:
         check_segments(options(path))
     assert str(error.value) == (
-        f"{path}: speech_segment {given}: ESPnet takes whole multiples of 8000 samples alone; "
+        f"{path}: speech_segment {given}: ESPnet takes only multiples of 8000 samples; "
         f"write {better}"
     )
     check_segments(options(path, "--speech_segment", str(better)))
@@ -94,8 +94,8 @@ def test_segments_of_another_length_than_they_say_are_refused(config, given, bet
 def test_a_batch_type_that_makes_batches_smaller_is_told(config, capsys) -> None:
     path = config(batch_type="folded")
     check_segments(options(path))
-    told = "batch_type folded goes by the length of whole mixtures, so batches of long ones have "
-    assert f"{path}: {told}fewer than 2 segments" in capsys.readouterr().err
+    text = "batch_type folded counts the length of mixtures, so batches of long ones have "
+    assert f"{path}: {text}fewer than 2 segments" in capsys.readouterr().err
     check_segments(options(path, "--batch_type", "sorted"))
     check_segments(options(config(batch_type="folded", speech_segment=None)))
     assert capsys.readouterr().err == ""

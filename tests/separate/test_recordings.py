@@ -228,7 +228,7 @@ def test_depths_are_sorted():
 
 @pytest.fixture
 def low_and_high(espnet_model) -> SeparateSpeech:
-    """A complete TISDiSS whose weights are set so that it parts the voices below and above 2 kHz."""
+    """A complete TISDiSS whose weights are set so that it splits voices at 2 kHz."""
     options = {"band_split": [33, 32], "mask": True, "spk_spliter_type": "conv2d"}
     _, config, weights = espnet_model(separator_conf={**TINY, **options})
     separate = SeparateSpeech(config, weights)

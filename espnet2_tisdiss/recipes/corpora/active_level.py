@@ -1,4 +1,4 @@
-"""Active speech level after ITU-T P.56, method B: how loud speech is while somebody speaks.
+"""Active speech level after ITU-T P.56, method B: the level while somebody speaks.
 
 The envelope of the signal (rectified, then two first-order low passes) is compared with many
 thresholds.  A sample is active at a threshold when the envelope reaches it there or has done so
@@ -7,8 +7,8 @@ threshold that lies the margin below that level.
 
 The signal first passes the 200 Hz high pass of the VOICEBOX toolbox, whose ``activlev`` measured
 WSJ0-2mix's published levels: rumble and hum do not count as speech.  Published levels are linear
-powers, as this module gives them.  VOICEBOX interpolates between thresholds that are 3 dB apart:
-expect agreement within 0.1 dB, not to the digit.
+powers, as this module returns them.  VOICEBOX interpolates between thresholds that are 3 dB apart:
+the two agree within 0.1 dB, not exactly.
 Axis letter: n sample.
 """
 
@@ -35,7 +35,7 @@ STOP_DB = 50
 
 @dataclass(frozen=True)
 class ActiveLevel:
-    """What was measured.
+    """A measured level.
 
     Attributes:
         power: mean square of the filtered signal while it is active, in the signal's unit squared.

@@ -1,8 +1,8 @@
-"""From the finished files of a corpus to data directories: checked first, then written.
+"""Check the finished files of a corpus, then write its data directories.
 
 A preparation describes its sets as :class:`DataSet` and calls :func:`make_data_dirs`, which refuses
-whatever is not the corpus that the set's name promises: a wrong number of mixtures, speakers in
-both training and test, files of unequal length, references that are not the mixture's.
+sets that differ from the published corpus: a wrong number of mixtures, speakers in both training
+and test, files of unequal length, mixtures that are not the sum of their references.
 Axis letter: n sample.
 """
 
@@ -49,7 +49,7 @@ class DataSet:
     Attributes:
         name: its folder below ``data``.
         entries: its mixtures.
-        known_count: how many mixtures the whole corpus has there; None if that is not known.
+        known_count: number of mixtures that the complete corpus has there; None if unknown.
         marks: list name -> what it says of every mixture. The stages keep such a list if its name
             begins with ``utt2``.
     """
@@ -62,12 +62,12 @@ class DataSet:
 
 @dataclass(frozen=True)
 class AudioCheck:
-    """What the audio of every mixture has to fulfil.
+    """Requirements on the audio of every mixture.
 
     Attributes:
         rate: sample rate in Hz.
-        addends: the lists whose signals add up to the first list's; empty for no such check. Of
-            entries with one file alone none is asked.
+        addends: the lists whose signals add up to the first list's; empty: no such check. Entries
+            with a single file are not checked.
         channel: the channel (from 0) that is compared; None refuses files with several.
         tolerance: largest difference of mixture and sum, in steps of 16 bits.
     """
@@ -91,7 +91,7 @@ def make_data_dirs(
     Args:
         data: folder for the data directories.
         sets: what to make.
-        audio: what the files have to fulfil.
+        audio: requirements on the files.
         nj: number of processes.
         allow_subset: accept fewer mixtures than the corpus has.
         test_sets: names of the sets whose speakers may be in no other one.
@@ -100,7 +100,7 @@ def make_data_dirs(
         Number of samples by set.
 
     Raises:
-        TisdissError: something is not as it should be; nothing is written then.
+        TisdissError: a check fails; then nothing is written.
     """
     check_plan(sets, test_sets, allow_subset)
     entries = [entry for part in sets for entry in part.entries]
@@ -112,15 +112,15 @@ def make_data_dirs(
 
 
 def check_plan(sets: Sequence[DataSet], test_sets: Collection[str], allow_subset: bool) -> None:
-    """Check what can be checked before any audio is there: counts, keys and speakers.
+    """Check what needs no audio: counts, keys and speakers.
 
     Args:
-        sets: what is to be made.
+        sets: what will be made.
         test_sets: names of the sets whose speakers may be in no other one.
         allow_subset: accept fewer mixtures than the corpus has.
 
     Raises:
-        TisdissError: something is not as it should be.
+        TisdissError: a check fails.
     """
     for part in sets:
         check_count(part, allow_subset)
@@ -216,7 +216,7 @@ def check_sum(
         tolerance: in steps of 16 bits.
 
     Raises:
-        TisdissError: they do not, or a file cannot be read whole.
+        TisdissError: they do not, or a file cannot be read completely.
     """
     paths = (mixture, *addends)
     signals = [read_signal(str(path), channel, CHANNEL_ADVICE) for path in paths]
@@ -236,7 +236,7 @@ def check_sum(
 
 
 def write_data_dir(folder: Path, part: DataSet) -> None:
-    """Write the lists of a set, sorted in byte order; an older folder is replaced when they are."""
+    """Write the lists of a set, sorted in byte order; an older folder is replaced at the end."""
     with replacing_folder(folder) as temporary:
         for name in part.entries[0].files:
             write_scp(

@@ -1,7 +1,7 @@
-"""The files of a corpus: where it is, reading its audio, writing ours, and many of them at once.
+"""The files of a corpus: find it, read its audio, write ours, and process many files at once.
 
-What the data preparations of the benchmarks share; :mod:`.data_sets` turns the finished files into
-data directories.  Every failure is a ``TisdissError`` of one line that names the file.
+The data preparations of the benchmarks share this; :mod:`.data_sets` turns the finished files into
+data directories. Every error is a ``TisdissError`` of one line that names the file.
 Axis letter: n sample.
 """
 
@@ -34,11 +34,11 @@ Version = Literal["min", "max"]
 
 
 class StorageError(TisdissError):
-    """A file could not be written; what else is to be written would fail in the same way."""
+    """A file could not be written; further ones would fail in the same way."""
 
 
 def location(given: Path | None, option: str, variable: str) -> Path | None:
-    """Return the folder that an option or else a variable of db.sh or the environment names.
+    """Return the folder that an option names, or else a variable of db.sh or the environment.
 
     Args:
         given: the option's value.
@@ -86,7 +86,7 @@ def fetch(target: Path, url: str, advice: str) -> Path:
     Args:
         target: where the file is kept.
         url: where it comes from.
-        advice: how else the file can be given, e.g. ``give the folder of the lists with --lists``.
+        advice: another way to provide the file, e.g. ``give the folder of the lists with --lists``.
 
     Raises:
         TisdissError: it cannot be downloaded.
@@ -110,13 +110,13 @@ def require_package(module: str, who: str, name: str, distribution: str) -> None
     """Check that a Python package is installed.
 
     Args:
-        module: that it is imported as.
+        module: name that it is imported by.
         who: needs it, in words.
-        name: of what is needed.
-        distribution: that pip installs.
+        name: what is needed, in words.
+        distribution: name that pip installs it by.
 
     Raises:
-        TisdissError: it is not; the message says what to install.
+        TisdissError: it is not installed; the message says what to install.
     """
     if find_spec(module) is None:
         raise TisdissError(
@@ -137,8 +137,8 @@ def read_source(path: Path, rate: int, channel: int | None = None) -> np.ndarray
         float64 of shape (n,); full scale of integer formats is 1.
 
     Raises:
-        TisdissError: no such file, not audio, truncated, at another rate, or a sample that is no
-            finite number.
+        TisdissError: no such file, not audio, truncated, at another rate, or a sample is not
+            finite.
     """
     signal = read_signal(str(path), channel, CHANNEL_ADVICE)
     check_rate(path, signal.rate, rate)
@@ -173,7 +173,7 @@ def to_rate(samples: np.ndarray, rate: int, wanted: int) -> np.ndarray:
 
 
 def frames_at(frames: int, rate: int, wanted: int) -> int:
-    """Return how many samples :func:`to_rate` makes of ``frames``."""
+    """Return the number of samples that :func:`to_rate` makes of ``frames``."""
     return -(-frames * wanted // rate)
 
 
@@ -211,7 +211,7 @@ def write_audio(path: Path, samples: np.ndarray, rate: int) -> None:
 def do_all[Item, Result](
     function: Callable[[Item], Result], items: Sequence[Item], nj: int, label: str
 ) -> list[Result]:
-    """Apply a function to all items, whatever becomes of some of them.
+    """Apply a function to all items, even if it fails for some.
 
     Args:
         function: a picklable function (module level, or a partial of one).

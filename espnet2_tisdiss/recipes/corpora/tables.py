@@ -12,10 +12,10 @@ def read_table(path: Path, columns: Sequence[str]) -> list[tuple[str, dict[str, 
 
     Args:
         path: the table.
-        columns: columns that it has to have, with a value in every row.
+        columns: required columns, with a value in every row.
 
     Returns:
-        Place (the file and the number of the line) and column -> value, of every row.
+        For every row its place (file and line number) and column -> value.
 
     Raises:
         TisdissError: the table cannot be read, lacks a column or a value, or a row has more values

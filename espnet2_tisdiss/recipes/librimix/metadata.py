@@ -28,7 +28,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Mixture:
-    """One row of the metadata: the utterances, one a speaker, and the noise."""
+    """One row of the metadata: the utterances, one for each speaker, and the noise."""
 
     name: str
     sources: tuple[Part, ...]

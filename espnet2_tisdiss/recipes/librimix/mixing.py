@@ -1,7 +1,7 @@
 """Make LibriMix's signals: from LibriSpeech, WHAM!'s noise and the metadata to 16-bit files.
 
-All is computed in 32-bit floating point and brought to 16 bits by soundfile, as the public scripts
-do, so that files agree to the bit.
+Samples are computed in 32-bit floating point and converted to 16 bits by soundfile, as in the
+public scripts, so that the files are equal bit for bit.
 Axis letter: n sample.
 """
 
@@ -29,7 +29,7 @@ from espnet2_tisdiss.recipes.librimix.tree import SUBSETS, Task
 from espnet2_tisdiss.recipes.signals import frames_of, is_whole
 
 RATE = 16000  # of LibriSpeech and of WHAM!'s noise
-# Noises of the training set at other speeds, which LibriMix keeps beside the originals.
+# noises of the training set at other speeds, which LibriMix stores beside the originals
 PERTURBED = re.compile(r"(?P<original>.+)sp(?P<speed>08|12)")
 SPEEDS = {"08": 0.8, "12": 1.2}
 
@@ -53,7 +53,7 @@ class Maker:
     name: str
 
     def __call__(self, mixture: Mixture) -> int:
-        """Make the files of a mixture that are not there; give its length in samples.
+        """Make the missing files of a mixture; return its length in samples.
 
         Raises:
             TisdissError: a file cannot be used or written.
@@ -152,10 +152,10 @@ def to_16_bits(samples: np.ndarray) -> np.ndarray:
 def read_noise(wham_noise: Path, name: str, length: int) -> np.ndarray:
     """Read the first channel of a noise, extended or cut to ``length`` samples (n,) at 16 kHz.
 
-    A noise at another speed that is not there is made from its original.
+    A missing noise at another speed is made from its original.
 
     Raises:
-        TisdissError: the file is not there or not usable.
+        TisdissError: the file is missing or not usable.
     """
     path = wham_noise / name
     perturbed = PERTURBED.fullmatch(path.stem)

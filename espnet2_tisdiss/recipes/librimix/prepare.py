@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Data directories of LibriMix: from a tree that is there, or one that is made for it (stage 1).
+"""Prepare the data directories of LibriMix from an existing tree or a new one (stage 1).
 
-Only what is asked for is made, and not again what is finished, so that an interrupted run is
-simply started again.  Where the corpora are: db.sh.
+Only the requested sets are made. Finished files are kept, so that an interrupted run can be
+repeated. db.sh names the folders of the corpora.
 """
 
 import argparse
@@ -52,10 +52,10 @@ def prepare(args: argparse.Namespace) -> None:
     """Make the data directories of a training, the validation and the test set.
 
     Raises:
-        TisdissError: something is missing or not as it should be.
+        TisdissError: something is missing or wrong.
     """
     task = Task(args.num_spk, args.condition, RATES[args.fs], args.min_or_max)
-    names = ("dev", "test", args.train_set)  # the small ones first: they show soon what is wrong
+    names = ("dev", "test", args.train_set)  # the small ones first: they show errors soon
     if args.dynamic_mixing and task.noisy:
         raise TisdissError(f"--dynamic_mixing mixes speakers alone: not for {task.condition}")
     if tree := location(args.librimix, "--librimix", "LIBRIMIX"):
@@ -77,7 +77,7 @@ def prepare(args: argparse.Namespace) -> None:
 
 
 def make_mixtures(task: Task, names: Sequence[str], args: argparse.Namespace) -> list[DataSet]:
-    """Make the mixtures of the sets below ``args.output``, where they are not there.
+    """Make the missing mixtures of the sets below ``args.output``.
 
     Raises:
         TisdissError: a corpus, a table or a file is missing or not usable.
@@ -94,7 +94,7 @@ def make_mixtures(task: Task, names: Sequence[str], args: argparse.Namespace) ->
     sets = args.output / task.folder
     mixtures = {name: [mixture.name for mixture in metadata[name]] for name in names}
     parts = _describe(task, sets, mixtures, args.suffix)
-    # before hours of work, not only after them
+    # before hours of work
     check_plan(parts, [f"test{args.suffix}"], args.allow_subset)
     for name in names:
         maker = Maker(task, librispeech, wham_noise, sets, name)
@@ -134,15 +134,15 @@ def write_singles(task: Task, train: DataSet, name: str, args: argparse.Namespac
 
 
 def make_unpadded(folder: Path, rate: int, single: Entry) -> Entry:
-    """Write a source without its padding, of which training would take silent segments.
+    """Write a source without its padding, from which training would take silent segments.
 
     Args:
-        folder: for the file, which stays where it is there and whole.
+        folder: folder of the file; a complete one is kept.
         rate: in Hz.
         single: the source.
 
     Returns:
-        The same with the new file.
+        ``single`` with the new file.
 
     Raises:
         TisdissError: the source is silent, or the file cannot be written.
@@ -186,7 +186,7 @@ def get_parser() -> argparse.ArgumentParser:
         type=absolute_path,
         metavar="DIR",
         default="downloads",
-        help="for what is made [downloads]",
+        help="folder for the mixtures [downloads]",
     )
     add("--train_set", choices=("train-360", "train-100"), default="train-360")
     add("--num_spk", type=int, choices=KNOWN_COUNTS, default=2, help="Libri2Mix or Libri3Mix")

@@ -2,7 +2,7 @@
 
 The tree is ``Libri<N>Mix/wav<rate>/<min or max>/<set>/<signal>/<mixture_ID>.wav``; the signals are
 ``s1 s2 [s3]``, ``noise`` and the conditions ``mix_clean``, ``mix_both`` and ``mix_single``.  Beside
-the sets, ``metadata/mixture_<set>_<condition>.csv`` tells the files with absolute paths.
+the sets, ``metadata/mixture_<set>_<condition>.csv`` lists the files with absolute paths.
 """
 
 import csv
@@ -32,7 +32,7 @@ KNOWN_COUNTS = {
 
 @dataclass(frozen=True)
 class Task:
-    """Which of LibriMix's mixtures are wanted.
+    """A version of LibriMix's mixtures.
 
     Attributes:
         num_spk: number of speakers: 2 for Libri2Mix, 3 for Libri3Mix.
@@ -121,7 +121,7 @@ def find_sets(root: Path, task: Task, names: Sequence[str]) -> Path:
 def mixtures_in_tree(sets: Path, task: Task, name: str) -> list[str]:
     """Return the IDs of a set's mixtures: those of its table, or else of its files.
 
-    The table's paths are those of the machine that made the tree, and are not looked at.
+    The table's paths are those of the machine that made the tree, and are ignored.
 
     Raises:
         TisdissError: the table is unusable.

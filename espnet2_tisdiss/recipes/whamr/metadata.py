@@ -153,7 +153,7 @@ def read_levels(path: Path) -> dict[str, tuple[tuple[float, float], float, float
         Mixture -> (gain of each source, of both, of the noise, start of the speech).
 
     Raises:
-        TisdissError: the file is missing, or is not what it should be.
+        TisdissError: the file is missing or malformed.
     """
     columns = ("utterance_id", SOURCE_GAINS, SPEECH_GAIN, NOISE_GAIN, SPEECH_START)
     if not path.is_file():
@@ -197,7 +197,7 @@ def _read_array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
 
 
 class _ArrayUnpickler(pickle.Unpickler):
-    """Admits nothing but what makes up an array of numpy, all of it harmless."""
+    """Accepts only the parts of numpy arrays, which are harmless."""
 
     ADMITTED = (
         ("numpy.core.multiarray", "_reconstruct"),
@@ -208,7 +208,7 @@ class _ArrayUnpickler(pickle.Unpickler):
     )
 
     def find_class(self, module: str, name: str) -> Any:
-        """Return a function or class that the pickle names, if it may."""
+        """Return a function or class that the pickle names, if allowed."""
         # numpy 2 calls its core _core
         if (module.replace("numpy._core", "numpy.core"), name) not in self.ADMITTED:
             raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no array needs")

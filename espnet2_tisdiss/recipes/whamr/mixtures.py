@@ -1,4 +1,4 @@
-"""WHAMR!'s files, made of WSJ0, wham_noise and the metadata: the formula, and the making.
+"""Make WHAMR!'s files from WSJ0, wham_noise and the metadata.
 
 Axis letters: n sample, c channel (left, right).
 """
@@ -63,10 +63,10 @@ def _noise_start(mixture: Mixture) -> int:
 
 
 def make_mixture(task: Task, job: Job) -> None:
-    """Make the files that the task needs of a mixture, unless all are there and whole.
+    """Make the files of a mixture that the task needs, unless all exist and are complete.
 
     Raises:
-        TisdissError: a file that it is made of cannot be used, or one cannot be written.
+        TisdissError: one of its sources cannot be used, or a file cannot be written.
     """
     frames = count_frames(job)
     paths = {sig: signal_path(job.folder, sig, job.mixture.name) for sig in task.lists.values()}
@@ -88,11 +88,11 @@ def make_mixture(task: Task, job: Job) -> None:
 def make_signals(
     mixture: Mixture, sources: list[np.ndarray], noise: np.ndarray, frames: int
 ) -> dict[str, np.ndarray]:
-    """Make what a mixture consists of.
+    """Return the signals that a mixture consists of.
 
-    An utterance is heard through the room, and without its reflections; both are scaled by one
-    factor, which gives the latter's left channel the energy of the dry utterance at its level.
-    Energies are those of the whole signals, before they are cut to the shorter utterance.
+    An utterance is made with the room's reflections and without; both are scaled by one factor,
+    which gives the latter's left channel the energy of the dry utterance at its level.
+    Energies are those of the complete signals, before they are cut to the shorter utterance.
 
     Args:
         mixture: how it is made.
@@ -121,5 +121,5 @@ def make_signals(
 
 
 def _convolve(source: np.ndarray, responses: list[np.ndarray]) -> np.ndarray:
-    """Convolve (n,) with a response for each channel: (n, c), as long as the longest gives."""
+    """Convolve (n,) with a response for each channel: (n, c), as long as the longest result."""
     return np.stack(fit([fftconvolve(source, response) for response in responses], "max"), axis=1)

@@ -1,8 +1,7 @@
 """Prepare WHAMR! and its data directories: stage 1 of the recipe.
 
 An existing tree is used as it is.  Otherwise the files are made from WSJ0, wham_noise and the
-WHAMR! scripts' tables; what is finished is not made again, so an interrupted run is simply
-repeated.
+WHAMR! scripts' tables; finished files are kept, so an interrupted run can be repeated.
 """
 
 import argparse
@@ -35,10 +34,10 @@ def prepare(args: argparse.Namespace) -> str:
     """Make everything that the options ask for.
 
     Returns:
-        A line that says what there is now.
+        A line about what was made.
 
     Raises:
-        TisdissError: something is missing or not as it should be.
+        TisdissError: something is missing or wrong.
     """
     rate = RATES[args.fs]
     task = Task(args.mixture, args.reference, rate, args.min_or_max)
@@ -88,7 +87,7 @@ def make_tree(task: Task, args: argparse.Namespace) -> list[DataSet]:
         data_set(folder / split, task, split, [mixture.name for mixture in members])
         for split, members in mixtures.items()
     ]
-    # before hours of work, not only after them
+    # before hours of work
     check_plan(sets, [task.set_name(TEST_SPLIT)], args.allow_subset)
     make_files(task, mixtures, wsj0, noise, folder, args.out, args.nj)
     return sets

@@ -1,4 +1,4 @@
-"""The tree of WHAMR! and its data directories: which file is which list's.
+"""The tree of WHAMR! and its data directories: which signal belongs to which list.
 
 A tree is ``wav<8k,16k>/<min,max>/<tr,cv,tt>/<signal>/<mixture>.wav``, two-channel files of 32-bit
 floating point.  Signals are the sources (``s1_anechoic``, ``s1_reverb``, ...), the ``noise`` and
@@ -25,7 +25,7 @@ SPEAKER_LENGTH = 3  # of an utterance's name: 01xo031a is speaker 01x's
 
 @dataclass(frozen=True)
 class Task:
-    """What is separated into what.
+    """Input and targets of the separation.
 
     Attributes:
         mixture: the input, one of MIXTURES.
@@ -73,7 +73,7 @@ class Task:
 
     @property
     def audio(self) -> AudioCheck:
-        """What the files have to fulfil: the mixture is the sum of what it was made of."""
+        """Requirements on the files: the mixture is the sum of its parts."""
         sources = "reverb" if self.room == "reverb" else "dereverb"
         addends = (f"{sources}1.scp", f"{sources}2.scp", *(["noise1.scp"] if self.noisy else []))
         return AudioCheck(self.rate, addends, LEFT)
@@ -109,7 +109,7 @@ def list_mixtures(folder: Path, task: Task) -> list[str]:
         task: what is wanted of it.
 
     Raises:
-        TisdissError: a folder that the task needs is not there.
+        TisdissError: a folder that the task needs is missing.
     """
     for signal in task.lists.values():
         if not (folder / signal).is_dir():
@@ -122,13 +122,13 @@ def data_set(folder: Path, task: Task, split: str, names: Sequence[str]) -> Data
     """Describe a split's data directory.
 
     Args:
-        folder: the split's folder in the tree; its files need not be there yet.
+        folder: the split's folder in the tree; its files need not exist yet.
         task: what is separated into what.
         split: tr, cv or tt.
         names: the mixtures, ``<utt1>_<snr1>_<utt2>_<snr2>``.
 
     Raises:
-        TisdissError: a name is not such a one.
+        TisdissError: a name has another form.
     """
     entries = []
     for name in names:

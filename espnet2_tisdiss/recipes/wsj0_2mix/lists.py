@@ -1,7 +1,7 @@
 """WSJ0-2mix's lists: which utterances are mixed at which level, and how loud each of them is.
 
 A line of ``mix_2_spk_<tr,cv,tt>.txt`` is ``path1 level1 path2 level2`` (three pairs in
-``mix_3_spk_*``), levels in dB.  Its texts, as they stand there, make the mixture's name.
+``mix_3_spk_*``), levels in dB.  The mixture's name consists of these texts.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -70,7 +70,7 @@ def find_list(split: str, num_spk: int, given: Path | None, kept: Path, url: str
         url: address of the folder to download from.
 
     Raises:
-        TisdissError: it is not there, or cannot be downloaded.
+        TisdissError: it is missing, or cannot be downloaded.
     """
     name = f"mix_{num_spk}_spk_{split}.txt"
     if given is None:
@@ -125,7 +125,7 @@ def _is_number(text: str) -> bool:
 
 
 def mixture_of_name(path: Path, num_spk: int) -> Mixture:
-    """Tell from the name of a mixture's file what is in it.
+    """Return the mixture that the name of its file describes.
 
     Raises:
         TisdissError: the name is not ``<utt1>_<level1>_<utt2>_<level2>.wav``.
@@ -148,7 +148,7 @@ def find_levels(lists: Path, kept: Path, url: str) -> Path:
         url: address of the lists' folder to download from.
 
     Raises:
-        TisdissError: they are not there, and cannot be downloaded.
+        TisdissError: they are missing, and cannot be downloaded.
     """
     downloaded = kept / LEVELS_FOLDER
     for folder in (lists / LEVELS_FOLDER, lists, downloaded):
@@ -192,7 +192,7 @@ def pick_powers(
 
 
 def all_sources(lists: Iterable[Sequence[Mixture]]) -> dict[str, str]:
-    """Return every utterance of some lists once, with its path there, in the order of the names."""
+    """Return each utterance of some lists once, with its path there, sorted by name."""
     found = {
         utterance: source
         for mixtures in lists

@@ -1,4 +1,4 @@
-"""WSJ0-2mix's files: the formula, making them, and the tree that they are in.
+"""WSJ0-2mix's files: the formula of a mixture, writing the files, and their tree.
 
 A tree is ``<N>speakers/wav<8k,16k>/<min,max>/<tr,cv,tt>/<mix,s1,s2,...>/<mixture>.wav``.
 Axis letter: n sample.
@@ -37,9 +37,9 @@ class Kind:
     Attributes:
         num_spk: speakers in a mixture.
         rate: sample rate in Hz.
-        version: how lengths are met.
+        version: min cuts to the shortest utterance, max pads to the longest.
         precision: of the arithmetic before the mixing: float64 as in the original, or float32 as
-            in pywsj0-mix, whose files then come out to the bit.
+            in pywsj0-mix, whose files are then equal bit for bit.
     """
 
     num_spk: int
@@ -106,7 +106,7 @@ def mix(
     Args:
         sources: the utterances, (n,) each, at the mixture's rate.
         powers: their active levels, as linear powers.
-        levels_db: the levels they shall have.
+        levels_db: their levels in the mixture.
         version: min cuts to the shortest, max pads to the longest.
 
     Returns:
@@ -123,7 +123,7 @@ def mix(
 
 
 def make_mixture(kind: Kind, job: Job) -> None:
-    """Make the files of a mixture, unless all of them are there and whole.
+    """Make the files of a mixture, unless all of them exist and are complete.
 
     Raises:
         TisdissError: an utterance cannot be used, or a file cannot be written.
@@ -151,9 +151,9 @@ def find_tree(root: Path, kind: Kind) -> Path:
     parts = kind.folder.parts
     for start in range(len(parts) + 1):
         folder = root.joinpath(*parts[start:])
-        # the folder itself may be given, but then its name has to be right
+        # the folder itself may be given, if its name is right
         if (folder / "tt" / "mix").is_dir() and folder.parts[-1] == kind.version:
-            # a folder below wav8k or wav16k does not tell; one header does, before all are read
+            # the folder's name does not show the rate; a header does, before all are read
             if first := next((folder / "tt" / "mix").glob("[!.]*.wav"), None):
                 frames_of(first, kind.rate)
             return folder

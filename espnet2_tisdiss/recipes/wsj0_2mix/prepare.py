@@ -1,7 +1,7 @@
 """Prepare WSJ0-2mix (or -3mix) and its data directories: stage 1 of the recipe.
 
 An existing tree is used as it is.  Otherwise the mixtures are made from WSJ0 and the mixing lists;
-what is finished is not made again, so an interrupted run is simply repeated.
+finished files are kept, so an interrupted run can be repeated.
 """
 
 import argparse
@@ -62,7 +62,7 @@ PUBLISHED = "published"
 
 @dataclass(frozen=True)
 class Corpus:
-    """What the data directories are made of.
+    """Content of the data directories.
 
     Attributes:
         sets: the mixtures that are wanted.
@@ -81,10 +81,10 @@ def prepare(args: argparse.Namespace) -> str:
     """Make everything that the options ask for.
 
     Returns:
-        A line that says what there is now.
+        A line about what was made.
 
     Raises:
-        TisdissError: something is missing or not as it should be.
+        TisdissError: something is missing or wrong.
     """
     precision: Precision = "float32" if args.as_pywsj0_mix else "float64"
     kind = Kind(args.num_spk, RATES[args.fs], args.min_or_max, precision)
@@ -116,7 +116,7 @@ def wanted_splits(args: argparse.Namespace) -> list[str]:
 def plan_sets(
     folder: Path, kind: Kind, mixtures: Mapping[str, Sequence[Mixture]], args: argparse.Namespace
 ) -> list[DataSet]:
-    """Describe the mixtures' data directories; all splits are checked, before hours of work.
+    """Describe the mixtures' data directories; all splits are checked before hours of work.
 
     Args:
         folder: the tree's folder of this version.
@@ -128,7 +128,7 @@ def plan_sets(
         Those that are wanted.
 
     Raises:
-        TisdissError: a split is not what it should be.
+        TisdissError: a split is wrong.
     """
     marks = {LEVELS_LIST: MEASURED_LEVELS} if args.measure_levels else {}
     sets = {
@@ -142,7 +142,7 @@ def use_tree(tree: Path, kind: Kind, args: argparse.Namespace) -> Corpus:
     """Describe an existing tree.
 
     Raises:
-        TisdissError: it lacks the version that is wanted, or is no such tree.
+        TisdissError: it lacks the requested version, or is not such a tree.
     """
     folder = find_tree(tree, kind)
     mixtures = {split: read_tree(folder, split, kind.num_spk) for split in SPLITS}
@@ -201,7 +201,7 @@ def levels_kind(args: argparse.Namespace) -> str:
 
 
 def settle_way(out: Path, way: Mapping[str, str]) -> None:
-    """Note how the files in ``out`` are made; a later run has to make them in the same way.
+    """Record how the files in ``out`` are made; a later run must make them in the same way.
 
     Raises:
         TisdissError: the files there were made in another way.
@@ -222,8 +222,8 @@ def settle_powers(
 ) -> dict[str, float]:
     """Take the published active levels or, without any, measure them.
 
-    What is taken is noted in ``out``, and a later run has to take the same: mixtures of two kinds
-    of levels would look alike.
+    The levels are recorded in ``out``, and a later run must use the same ones: mixtures of two
+    kinds of levels would look alike.
 
     Args:
         files: utterance -> its file.
@@ -261,11 +261,11 @@ def mixture_set(
     """Describe the data directory of a split.
 
     Args:
-        folder: the split's folder in the tree; its files need not be there yet.
+        folder: the split's folder in the tree; its files need not exist yet.
         kind: the version.
         split: tr, cv or tt.
         mixtures: its mixtures.
-        marks: what lists say of all of them.
+        marks: lists with one value for all of them.
     """
     lists = ("wav.scp", *(f"spk{number}.scp" for number in range(1, kind.num_spk + 1)))
     entries = []
@@ -280,8 +280,7 @@ def single_set(corpus: Corpus, kind: Kind, args: argparse.Namespace) -> DataSet:
     """Make the single utterances of training and describe their data directory.
 
     Raises:
-        TisdissError: an utterance is unusable, or a file cannot be
-            written.
+        TisdissError: an utterance is unusable, or a file cannot be written.
     """
     name = kind.set_name("tr_single")
     targets = {utt: args.out / "singles" / name / f"{utt}.wav" for utt in corpus.singles}

@@ -37,7 +37,7 @@ class Single:
         source: the file that it is in.
         rate: that file's sample rate in Hz.
         target: the file to write.
-        power: its active level, as a linear power, where that is known.
+        power: its active level, as a linear power, where known.
     """
 
     source: Path
@@ -49,7 +49,7 @@ class Single:
 def longest_sources(
     folder: Path, kind: Kind, mixtures: Sequence[Mixture], nj: int
 ) -> dict[str, Path]:
-    """Find for every utterance of a tree the longest of the sources that were made of it.
+    """Find the longest source made from each utterance of a tree.
 
     Args:
         folder: the split's folder in the tree.
@@ -76,7 +76,7 @@ def longest_sources(
 
 
 def make_single(rate: int, single: Single) -> None:
-    """Write an utterance at the level that all of them have, unless it is there and whole.
+    """Write an utterance at the common level, unless the file exists and is complete.
 
     The zeros that a tree's version max pads a source with are left out: training would take
     segments of silence.

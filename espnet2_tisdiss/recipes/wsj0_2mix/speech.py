@@ -1,4 +1,4 @@
-"""WSJ0's utterances: where they are, made of the discs' sphere files where necessary, how loud."""
+"""WSJ0's utterances: find them, convert the discs' sphere files, measure their levels."""
 
 import shutil
 import subprocess
@@ -43,7 +43,7 @@ def find_utterances(root: Path, sources: Mapping[str, str], kept: Path, nj: int)
     found = index_files(path for paths in folders.values() for path in paths)
     wavs = {name: path for name, path in found.items() if name.suffix == WAV}
     if wavs:
-        # a wav file that is missing is named as it would stand beside the others
+        # a missing wav file gets the name that it would have beside the others
         homes = {name.parts[0]: path.parents[1] for name, path in sorted(wavs.items())}
         return {
             utterance: wavs.get(name) or homes.get(name.parts[0], root).joinpath(*name.parts[1:])

@@ -37,6 +37,13 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
+def data_parser(description: str) -> argparse.ArgumentParser:
+    """Return the parser of a data preparation, without its options."""
+    return argparse.ArgumentParser(
+        prog="local/data.sh", description=f"{description} An interrupted run can be repeated."
+    )
+
+
 def positive(text: str) -> int:
     """Parse a number of 1 or more; a type for argparse."""
     number = whole_number(text)

@@ -42,7 +42,7 @@ from espnet2_tisdiss.recipes.librimix.tree import (
     mixtures_in_tree,
     write_mixture_table,
 )
-from espnet2_tisdiss.recipes.program import absolute_path, run_main
+from espnet2_tisdiss.recipes.program import absolute_path, data_parser, run_main
 from espnet2_tisdiss.recipes.signals import is_whole
 
 UTTERANCE = re.compile(r"(\d+)-\d+-\d+")
@@ -175,7 +175,7 @@ def _entry(task: Task, sets: Path, name: str, mixture: str) -> Entry:
 
 def get_parser() -> argparse.ArgumentParser:
     """Build the command line."""
-    parser = argparse.ArgumentParser(prog="local/data.sh", description=__doc__)
+    parser = data_parser("Make the data directories of LibriMix, and its missing files.")
     add = parser.add_argument
     add("--librimix", type=Path, metavar="DIR", help="a LibriMix tree, used as it is (LIBRIMIX)")
     add("--librispeech", type=Path, metavar="DIR", help="folder of LibriSpeech (LIBRISPEECH)")

@@ -65,7 +65,7 @@ def check_speakers(by_set: Mapping[str, Sequence[Mixture]]) -> None:
     """Check that keys are unique, no speaker is in two splits and none is mixed with itself.
 
     Raises:
-        TisdissError: one of these does not hold.
+        TisdissError: a check fails.
     """
     split_of_speaker: dict[str, str] = {}
     for name, members in by_set.items():

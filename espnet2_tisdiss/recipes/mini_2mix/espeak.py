@@ -1,9 +1,9 @@
-"""One espeak-ng engine in a process of its own: requests on stdin, samples on stdout.
+"""An espeak-ng engine in a separate process: requests on stdin, samples on stdout.
 
 espeak-ng keeps state from one utterance to the next (noise, flutter and oscillator phases), so
-the same text sounds slightly different each time.  A fresh process for every voice makes a voice
-depend on nothing but its own requests, and confines the library, which is not thread-safe.  It
-needs only Python's standard library, so that it starts in some hundredths of a second.
+the same text sounds slightly different each time.  With a new process for every voice, its samples
+depend only on its own requests; it also confines the library, which is not thread-safe. It needs
+only Python's standard library and so starts in some hundredths of a second.
 
 The first line on stdin is a JSON object with ``library`` and ``data`` (paths), ``voice``,
 ``pitch``, ``range`` and ``rate``; each line after that is a JSON string to be spoken.  The answer

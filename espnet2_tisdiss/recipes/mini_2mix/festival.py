@@ -1,7 +1,7 @@
-"""The voices of the festival command, an engine that is heard in a test set only.
+"""The voices of the festival command, which speak in one test set only.
 
-Left out are the voices that are the same people as flite's, and those that do not run as they are
-packaged.  A voice of another language reads sentences of its own language.
+Voices of the same people as flite's are left out, and those that do not run as packaged. A voice of
+another language reads sentences of that language.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ VOICES = MappingProxyType(
     }
 )
 
-# What the voices of a language read their text in.
+# encoding of the text for the voices of a language
 ENCODINGS = MappingProxyType(
     {
         "en": "ascii",

@@ -1,10 +1,10 @@
-"""The voices of the flite command: four people, and versions of them that sound like others.
+"""The voices of the flite command: four people, and versions that sound like other people.
 
 They join the training voices only, so that the speakers of validation and test are the same whether
 flite is installed or not.  (At the full size their rooms and noises are not: babble is of training
-voices, and what is drawn for it shifts what is drawn next.)  A version has a mean pitch, a rate and
-a length of the vocal tract of its own.  The length is changed by playing the samples faster or
-slower, pitch and rate being chosen so that they come out as wanted.
+voices, and what is drawn for it shifts what is drawn next.)  A version has its mean pitch, rate and
+length of the vocal tract. The length is changed by playing the samples faster or slower, with pitch
+and rate chosen to compensate for it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from espnet2_tisdiss.recipes.mini_2mix.voices import Speak, Voice
 
 VOICES = ("awb", "kal", "rms", "slt")
 
-# Mean pitch of the versions, in hertz; rms does not heed the option: its pitch follows the tract.
+# Mean pitch of the versions, in hertz; rms ignores the option: its pitch follows the tract.
 PITCHES = MappingProxyType({"awb": (90.0, 190.0), "kal": (80.0, 180.0), "slt": (125.0, 260.0)})
 # In percent of the voice's own: long for low versions and short for high ones, give or take.
 TRACT_BY_PITCH, TRACT_SPREAD = 6.0, 6.0
@@ -45,8 +45,8 @@ def installed() -> list[str]:
 def plan_voices(names: Sequence[str], versions: int, seed: int) -> list[Voice]:
     """Describe the speakers that are made of these voices of flite, all for training.
 
-    A single version is the voice as it is.  Several lie apart in pitch, each in a part of the
-    range of its own.
+    A single version is the voice as it is. Several are spread over the range of pitch, each in a
+    different part of it.
     """
     rng = Random(f"{seed}/flite")
     cast = []

@@ -36,7 +36,7 @@ def wsj0_name(set_name: str) -> str:
 
 
 def signal_paths(corpus: Path, mixture: Mixture) -> dict[str, Path]:
-    """Return where the mixture and its sources are kept, by the names in ``SIGNALS``."""
+    """Return the files of the mixture and its sources, by the names in ``SIGNALS``."""
     folder = corpus / "wav8k" / "min" / wsj0_name(mixture.set_name)
     return {signal: folder / signal / f"{mixture.name}.wav" for signal in SIGNALS}
 
@@ -86,7 +86,7 @@ def _snr_db(speech: np.ndarray, noise: np.ndarray) -> float:
 
 
 def make_mixture(corpus: Path, mixture: Mixture) -> None:
-    """Make the three files of a mixture from its utterances, unless they are there already.
+    """Make the three files of a mixture from its utterances, unless they exist.
 
     The sources are as they reach the microphone: in a room, with its echoes.
     """

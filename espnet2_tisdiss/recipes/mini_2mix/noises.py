@@ -77,7 +77,7 @@ def _crackle(length: int, rng: np.random.Generator, _babble: Sequence[np.ndarray
 
 
 def _babble(length: int, rng: np.random.Generator, babble: Sequence[np.ndarray]) -> np.ndarray:
-    """Many voices at once, equally loud, each begun somewhere."""
+    """Many voices at once, equally loud, each started at a random place."""
     total = np.zeros(length)
     for speech in babble:
         started = np.roll(speech, rng.integers(len(speech)))

@@ -27,7 +27,7 @@ WSJ0_SPLIT = MappingProxyType({"train": "tr", "valid": "cv", "test": "tt"})
 
 @dataclass(frozen=True)
 class Condition:
-    """What is done to a mixture: speakers put into a room, noise added."""
+    """Condition of a mixture: with or without a room, with or without noise."""
 
     reverberant: bool = False
     noisy: bool = False
@@ -55,7 +55,7 @@ class MixtureSet:
 
 
 def split_of_set(name: str) -> str:
-    """Tell the split of a set: ``test`` of ``test_noisy``."""
+    """Return the split of a set: ``test`` of ``test_noisy``."""
     return name.partition("_")[0]
 
 
@@ -80,13 +80,13 @@ class Size:
 
     @property
     def sets(self) -> tuple[MixtureSet, ...]:
-        """Every set, those of training and validation first."""
+        """All sets, those of training and validation first."""
         learning = (MixtureSet(split, self.conditions) for split in ("train", "valid"))
         return (*learning, *self.test_sets)
 
     @property
     def optional_engines(self) -> tuple[str, ...]:
-        """The engines that take part where they are installed."""
+        """The engines that are used where they are installed."""
         heard = {engine for mixture_set in self.sets for engine in mixture_set.engines}
         return tuple(engine for engine in ("flite", "festival") if engine in heard)
 
@@ -133,7 +133,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Noise:
-    """Kinds of noise (see noises.py), their level, and who babbles."""
+    """Kinds of noise (see noises.py), their level, and the utterances of the babble."""
 
     kinds: tuple[str, ...]
     snr_db: float  # speech of both speakers to noise
@@ -180,7 +180,7 @@ class Mixture:
 
 @dataclass(frozen=True)
 class Plan:
-    """All that is to be made: the voices, what each of them has to say, and the mixtures."""
+    """A planned corpus: the voices, the utterances of each, and the mixtures."""
 
     size: Size
     voices: tuple[Voice, ...]
@@ -224,7 +224,7 @@ def make_plan(size: Size, seed: int, flite: Sequence[str], festival: Sequence[st
 
 
 def made_sets(size: Size, festival: Sequence[str]) -> list[MixtureSet]:
-    """Return the sets that can be made: two voices are needed for those of festival alone."""
+    """Return the sets that can be made: a set of festival alone needs two voices."""
     return [s for s in size.sets if s.engines != ("festival",) or len(festival) >= 2]
 
 
@@ -307,7 +307,7 @@ def _draw_place(split: str, rng: Random) -> Place:
 
 
 def _draw_noise(mixture: Mixture, training: dict[str, list[str]], seed: int, rng: Random) -> Noise:
-    """Draw one kind of noise, or, once in so many times, two of them mixed."""
+    """Draw one kind of noise, or sometimes a mixture of two."""
     number = 2 if rng.random() < 1 / (len(noises.KINDS) + 1) else 1
     kinds = tuple(rng.sample(list(noises.KINDS), number))
     babble: list[tuple[str, str]] = []

@@ -1,8 +1,7 @@
 """Make the mini_2mix corpus: two-speaker mixtures of synthesised speech, and its data directories.
 
-Run by ``local/data.sh`` from the recipe folder.  What is finished is not made again, so an
-interrupted run is simply started again; the same size and seed give the same files however many
-processes make them.
+Run by ``local/data.sh`` from the recipe folder.  Finished files are kept, so an interrupted run can
+be repeated. The same size and seed give the same files with any number of processes.
 """
 
 from __future__ import annotations
@@ -31,13 +30,13 @@ from espnet2_tisdiss.recipes.mini_2mix.rooms import make_room, require_rooms
 from espnet2_tisdiss.recipes.mini_2mix.speech_files import SAMPLE_RATE
 from espnet2_tisdiss.recipes.mini_2mix.synthesis import require_espeak, speak_utterances
 from espnet2_tisdiss.recipes.parallel import map_in_processes
-from espnet2_tisdiss.recipes.program import positive, run_main
+from espnet2_tisdiss.recipes.program import data_parser, positive, run_main
 from espnet2_tisdiss.user_files import read_json
 
-# To be raised whenever the same size and seed begin to give other files than before.
+# increased whenever the same size and seed give other files than before
 RECIPE_VERSION = 1
 
-# Those that take part where they are installed.
+# used where they are installed
 ENGINES = MappingProxyType({"flite": flite, "festival": festival})
 
 
@@ -50,10 +49,10 @@ def make_corpus(
     ``suffix`` is added to their names.
 
     Returns:
-        A line that says what there is now, and one for each engine that is missing.
+        A line about what was made, and one for each missing engine.
 
     Raises:
-        TisdissError: the folder holds another corpus, or something could not be made.
+        TisdissError: the folder holds another corpus, or a file could not be made.
     """
     require_espeak()
     engines = open_corpus(corpus, size, seed)
@@ -90,15 +89,15 @@ def test_set_names(corpus: Path, size: Size, seed: int, suffix: str) -> list[str
 
 
 def installed_engines(size: Size) -> dict[str, list[str]]:
-    """Ask each engine that may take part for its voices."""
+    """Ask each engine that may be used for its voices."""
     return {name: ENGINES[name].installed() for name in size.optional_engines}
 
 
 def open_corpus(corpus: Path, size: Size, seed: int) -> dict[str, list[str]]:
-    """Note in the folder which corpus it holds, or check that it is this one.
+    """Record in the folder which corpus it holds, or check that it is this one.
 
     Returns:
-        The voices of flite and festival that take part, which is settled when the folder is new.
+        The voices of flite and festival that are used; they are chosen when the folder is new.
 
     Raises:
         TisdissError: the folder holds another corpus, or was begun with voices that are gone.
@@ -120,7 +119,7 @@ def open_corpus(corpus: Path, size: Size, seed: int) -> dict[str, list[str]]:
 
 
 def settled_engines(corpus: Path, size: Size, seed: int) -> dict[str, list[str]] | None:
-    """Read which voices of flite and festival take part in a corpus; ``None`` if it is new.
+    """Read which voices of flite and festival a corpus uses; ``None`` if it is new.
 
     Raises:
         TisdissError: the folder holds another corpus.
@@ -154,13 +153,13 @@ def _words(identity: Mapping[str, object]) -> str:
 
 
 def fill_corpus(plan: Plan, corpus: Path, seed: int, processes: int) -> float:
-    """Make and check everything in the corpus folder that is not there yet.
+    """Make and check everything that is missing in the corpus folder.
 
     Returns:
         Seconds of mixtures.
 
     Raises:
-        TisdissError: something could not be made, or a file does not pass its check.
+        TisdissError: a file could not be made, or fails its check.
     """
     speak = partial(speak_utterances, corpus, size=plan.size, seed=seed)
     turns = [(voice, plan.utterances[voice.speaker]) for voice in plan.voices]
@@ -182,13 +181,11 @@ def fill_corpus(plan: Plan, corpus: Path, seed: int, processes: int) -> float:
 
 
 def _parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="local/data.sh",
-        description="Make a two-speaker corpus of synthesised speech and its data directories "
-        "data/train, data/valid and data/test (full: several test sets). A run that was "
-        "interrupted is simply repeated.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    parser = data_parser(
+        "Make a two-speaker corpus of synthesised speech and its data directories data/train, "
+        "data/valid and data/test (full: several test sets)."
     )
+    parser.formatter_class = argparse.ArgumentDefaultsHelpFormatter
     sizes = "; ".join(
         f"{name}: {size.voices} voices, {size.train} / {size.valid} / "
         f"{' + '.join([str(size.test)] * len(size.test_sets))} mixtures"

@@ -1,6 +1,6 @@
 """A bank of rooms: impulse responses from several places of a room to its microphone.
 
-Each is made once per corpus and used by many mixtures; the splits have rooms of their own.
+Each is made once per corpus and used by many mixtures; the splits share no rooms.
 Axis letter: n sample.
 """
 
@@ -35,7 +35,7 @@ def _room_path(corpus: Path, name: str) -> Path:
 
 
 def make_room(corpus: Path, name: str, seed: int) -> None:
-    """Make the impulse responses of a room, unless they are there already."""
+    """Make the impulse responses of a room, unless they exist."""
     path = _room_path(corpus, name)
     if path.exists():
         return
@@ -47,10 +47,10 @@ def make_room(corpus: Path, name: str, seed: int) -> None:
 def read_responses(corpus: Path, name: str) -> np.ndarray:
     """Read the impulse responses of a room, shape (POSITIONS, n), float32.
 
-    Each begins with its direct sound, so that what it is applied to is not delayed.
+    Each begins with its direct sound, so that it does not delay the speech.
 
     Raises:
-        TisdissError: the file is missing or not whole.
+        TisdissError: the file is missing or incomplete.
     """
     path = _room_path(corpus, name)
     try:

@@ -1,4 +1,4 @@
-"""English sentences from a small seeded grammar, so that every voice has plenty to say.
+"""English sentences from a small seeded grammar, enough for every voice.
 
 The sentences are statements, questions, requests, lists and numbers about everyday things.  They
 need not be true, only pronounceable: the words were chosen to cover the sounds of English.
@@ -195,7 +195,7 @@ def sentence(rng: Random) -> str:
 
 
 def split_of(text: str) -> str:
-    """Tell the split (``train``, ``valid`` or ``test``) in which this text may be spoken.
+    """Return the split (``train``, ``valid`` or ``test``) in which this text may be spoken.
 
     A fixed function of the text: 80 % of the sentences belong to training, 10 % to each other.
     """

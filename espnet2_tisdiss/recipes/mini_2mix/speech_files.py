@@ -1,4 +1,4 @@
-"""The corpus's audio files: mono, 8 kHz, 16-bit, never half-written."""
+"""The corpus's audio files: mono, 8 kHz, 16-bit, renamed when complete."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ SAMPLE_RATE = 8000
 
 
 def write_speech(path: Path, signal: np.ndarray) -> None:
-    """Write ``signal``, shape (n,), int16 or float within +-1, and rename it when it is whole.
+    """Write ``signal``, shape (n,), int16 or float within +-1; the file is renamed when complete.
 
-    libsndfile makes 16 bits of float: ``corpus_files.write_audio`` would keep it as it is.
+    libsndfile converts float to 16 bits; ``corpora.files.write_audio`` would write float.
 
     Raises:
         TisdissError: the file cannot be written.
@@ -45,5 +45,5 @@ def read_speech(path: Path) -> np.ndarray:
 
 
 def unusable(path: Path, reason: str) -> TisdissError:
-    """Return the error that names a bad file and says how it is made anew."""
+    """Return the error that names a bad file and says how to make it again."""
     return TisdissError(f"{path}: {reason}: remove this file and run again")

@@ -1,4 +1,4 @@
-"""Speak the utterances of a voice: from its sentences to trimmed 8 kHz files."""
+"""Speak the utterances of a voice: draw sentences, write trimmed 8 kHz files."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from espnet2_tisdiss.recipes.mini_2mix.sentences import sentence, split_of
 from espnet2_tisdiss.recipes.mini_2mix.speech_files import SAMPLE_RATE, write_speech
 from espnet2_tisdiss.recipes.mini_2mix.voices import ENGLISH, Speak, Voice
 
-# Sentences spoken in vain, too short or too long, for each that is wanted, before giving up.
+# sentences in a row that may be too short or too long before the voice fails
 PATIENCE = 200
 # Utterances are stored with this peak, so that 16 bits are used well and never overflow.
 PEAK = 0.9
 
 
 def utterance_path(corpus: Path, speaker: str, utterance: str) -> Path:
-    """Return where an utterance is kept."""
+    """Return the file of an utterance."""
     return corpus / "utterances" / speaker / f"{utterance}.wav"
 
 
@@ -46,8 +46,8 @@ def speak_utterances(
 ) -> dict[str, str]:
     """Let a voice speak as many sentences as there are names of utterances beside it in ``turn``.
 
-    The voice draws sentences of its split and keeps those that last as long as ``size`` asks.  A
-    voice whose files are all there is not heard again; otherwise all of it is made anew, since
+    The voice draws sentences of its split and keeps those of the length that ``size`` asks for. A
+    voice is skipped if all of its files exist; otherwise all of them are made again, since
     the engine's samples depend on what it spoke before.
 
     Returns:
@@ -67,7 +67,7 @@ def speak_utterances(
     said = {}
     with _engine(voice) as speak:
         fitting = _fitting_utterances(voice, speak, size, Random(f"{seed}/{voice.speaker}"))
-        # Not strict: there are always more sentences than are wanted.
+        # not strict: there are always more sentences than needed
         for name, (words, signal) in zip(utterances, fitting, strict=False):
             write_speech(files[name], signal)
             said[name] = words
@@ -121,7 +121,7 @@ def _engine(voice: Voice) -> AbstractContextManager[Speak]:
 @contextmanager
 def _espeak(voice: Voice) -> Iterator[Speak]:
     """Run an espeak-ng process (see espeak.py) for one voice."""
-    import espeakng_loader  # here: require_espeak() says more kindly that it is missing
+    import espeakng_loader  # here, because require_espeak() reports that it is missing
 
     settings = {
         "library": str(espeakng_loader.get_library_path()),

@@ -1,4 +1,4 @@
-"""The voices of the corpus: who they are, how they differ, and which split each belongs to.
+"""The voices of the corpus: speakers, their differences, and the split of each.
 
 A voice of the espeak-ng engine is an accent, a variant (a set of formants: a vocal tract), a
 pitch, a pitch range and a speaking rate.  Accents that are not English read the same English
@@ -32,8 +32,8 @@ ENGLISH_ACCENTS = (
 )
 OTHER_ACCENTS = ("ca", "cs", "de", "es", "fi", "fr", "hr", "id", "it", "nl", "pl", "pt-br", "sv")
 
-# Variants that sound like a person, told apart by the formants they set; left out are whispers,
-# croaks, robots, strong echoes, and those whose long-term spectrum equals that of one listed here.
+# Variants that sound like different people, by their formants. Left out are whispers, croaks,
+# robots, strong echoes, and those whose long-term spectrum equals that of one listed here.
 # At the engine's middle pitch the low ones speak at about 75 to 150 Hz, the high ones at 180 to
 # 270 Hz.
 # fmt: off
@@ -68,7 +68,7 @@ class Voice:
 
     For espeak-ng ``pitch`` and ``pitch_range`` are on the engine's scale, 0 to 99, and ``rate`` is
     words a minute; for flite ``pitch`` is hertz and ``rate`` the duration in percent of the voice's
-    own.  0 leaves what the engine does by itself.
+    own.  0: the engine's default.
     """
 
     speaker: str
@@ -83,7 +83,7 @@ class Voice:
 
     @property
     def person(self) -> str:
-        """Whose voice it is: the versions of a voice of flite are one person."""
+        """The person: the versions of a voice of flite are one person."""
         return f"flite {self.variant}" if self.engine == "flite" else self.speaker
 
     @property
@@ -95,8 +95,8 @@ class Voice:
 def plan_voices(count: int, seed: int) -> list[Voice]:
     """Choose ``count`` espeak-ng voices, half of them low and half high, and their splits.
 
-    No accent and variant come together twice, and voices with the same variant are spread over
-    the pitch range, each in a part of its own, so that no two voices are nearly the same.
+    No accent and variant come together twice, and voices with the same variant are spread over the
+    pitch range, each in a different part, so that no two voices are nearly the same.
     """
     rng = Random(f"{seed}/voices")
     groups = [
@@ -156,7 +156,7 @@ def _accents(count: int, rng: Random) -> list[str]:
 def write_voices(path: Path, voices: list[Voice]) -> None:
     """Write the table of voices, tab-separated, with a header line.
 
-    The column ``tract`` is there if a voice has another than its own.
+    The column ``tract`` is present if a voice's tract was changed.
     """
     names = [field.name for field in fields(Voice)]
     if all(voice.tract == OWN_TRACT for voice in voices):

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Put a recipe's trained model into the package: espnet2_tisdiss/models/NAME.
 
-Run it in the recipe's folder, where the paths of its data directories start. Written are the
-weights alone, a configuration without paths, a model card and RESULTS.md with the figures of the
+Run it in the recipe's folder, where the paths of its data directories start. It writes the weights
+alone, a configuration without paths, a model card and RESULTS.md with the figures of the
 experiment, the curve of its training if draw_training has drawn it, an example to try it with, and
 conf/finetune_NAME.yaml, which trains the model on.
 """
@@ -47,19 +47,19 @@ EXAMPLE_SECONDS = 6.0  # so that the three files stay below 600 kB
 EXAMPLE_NAME = "two_voices"
 RESULTS = "RESULTS.md"
 
-# of a configuration: what belongs to the machine and the data that a training ran with
+# options of a configuration that describe the machine and the data of a training
 LOCAL = re.compile(
     r"(output_dir|.*_shape_file|.*_data_path_and_name_and_type|fold_length|utt2spk|.*_scp"
     r"|init_param|pretrain_path|num_workers|dist_.*|multiprocessing_distributed|.*wandb.*"
     r"|dynamic_mixing.*|iterator_type|chunk_length|chunk_shift_ratio|valid_iterator_type|resume)"
 )
-# what ESPnet's command line adds, or this package's for its own training, and no model needs
+# what the command line of ESPnet or this package adds, and no model needs
 DROPPED = (
     *("config", "print_config", "ngpu", "required", "distributed"),
     *("mixing_conf", "cpu_processes", "depth_schedule", "valid_every_depth"),
     "max_skipped_steps",
 )
-# what makes a model; the rest of a configuration is how it is trained
+# options of the model; the rest of a configuration describes its training
 MODEL_KEYS = (
     *("encoder", "encoder_conf", "decoder", "decoder_conf", "separator", "separator_conf"),
     *("model_conf", "criterions", "num_spk"),
@@ -310,7 +310,7 @@ def _wrapped(text: str) -> str:
 def copy_curve(exp: Path, folder: Path) -> str:
     """Copy the training's curve, picture and table; return the card's section about it.
 
-    Nothing is copied and the section is empty for an experiment that has none.
+    If the experiment has none, nothing is copied and the section is empty.
     """
     names = (draw_training.PICTURE, draw_training.TABLE)
     if not all((exp / name).is_file() for name in names):

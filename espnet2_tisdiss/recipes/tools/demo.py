@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Separate the package's example with the package's model at several depths, and show what it does.
+"""Separate the package's example with the package's model at several depths, and show the result.
 
 The separated files, the sources and a picture of spectrograms go to a folder; a table shows quality
 and speed by depth.

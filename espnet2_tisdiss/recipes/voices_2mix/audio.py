@@ -1,4 +1,4 @@
-"""From an audio file to speech of the bank: one channel, 16 kHz, without the silence at its ends.
+"""Read audio files for the bank: one channel, 16 kHz, without silence at the ends.
 
 Axis letter: n sample.
 """
@@ -18,7 +18,7 @@ from espnet2_tisdiss.recipes.corpora.files import quantise
 from espnet2_tisdiss.recipes.voices_2mix.tables import Part, Recording
 
 RATE = 16000
-PEAK = 0.9  # the bank notes the level of what it holds, so a gain changes nothing
+PEAK = 0.9  # the bank stores the level of each utterance, so a gain changes nothing
 
 # Leading and trailing frames so far below the louder ones are silence, but for a margin.
 FRAME_SECONDS = 0.025
@@ -26,7 +26,7 @@ LOUD_PERCENTILE = 95
 SILENCE_DB = 30.0
 MARGIN_SECONDS = 0.1
 MIN_SECONDS = 0.1
-# Words that are joined have a pause between them.
+# pause between joined words
 PAUSE_SECONDS = (0.02, 0.25)
 
 # A training reads all of an utterance or noise for the few seconds that it mixes: longer ones
@@ -49,7 +49,7 @@ def decode_speech(recording: Recording, allow_narrow_band: bool) -> np.ndarray:
 
     Raises:
         TisdissError: a file cannot be used; the message names it and the cause.
-        AudioError: it cannot be read; likewise.
+        AudioError: a file cannot be read; likewise.
     """
     pauses = Random(recording.name)
     joined: list[np.ndarray] = []
@@ -118,7 +118,7 @@ def cut_noise(samples: np.ndarray) -> list[np.ndarray]:
 
 
 def cut(samples: np.ndarray) -> list[np.ndarray]:
-    """Cut a long recording into pieces at its pauses; drop those in which nobody speaks.
+    """Cut a long recording into pieces at its pauses; drop those without speech.
 
     Args:
         samples: int16 (n,) at 16 kHz.

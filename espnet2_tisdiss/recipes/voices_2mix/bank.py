@@ -1,7 +1,7 @@
-"""The packed bank of a corpus: decode what is listed, draw the rooms, write it all.
+"""The packed bank of a corpus: decode the listed recordings, draw the rooms, write the bank.
 
-What is decoded is kept, a file each, until the bank is whole, so that a run that was interrupted or
-that ended with unusable files goes on where it was.
+Decoded recordings are kept, a file each, until the bank is complete, so that a run that was
+interrupted or found unusable files continues where it ended.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ TAIL_DB = 60.0
 
 @dataclass(frozen=True)
 class Material:
-    """What goes into a bank, and the faults that were found when it was listed.
+    """Content of a bank, and the faults found while listing it.
 
     ``room_count`` rooms are drawn from ``seed``.
     """
@@ -56,7 +56,7 @@ def fill_bank(
 
     Args:
         corpus: folder of the corpus.
-        material: what goes into it.
+        material: its content.
         processes: number of processes; the bank does not depend on it.
         skip_bad: leave out what cannot be used.
         allow_narrow_band: take files below 16 kHz.
@@ -65,8 +65,8 @@ def fill_bank(
         A remark on what was left out, if anything was.
 
     Raises:
-        TisdissError: something cannot be used and is not to be skipped, or a split has fewer than
-            two speakers left. What can be used is decoded all the same.
+        TisdissError: a recording cannot be used and is not skipped, or a split has fewer than two
+            speakers left. All usable recordings are decoded first.
     """
     work = corpus / "decoded"
     work.mkdir(parents=True, exist_ok=True)
@@ -111,7 +111,7 @@ def _report_faults(path: Path, faults: Sequence[str], skip_bad: bool) -> list[st
         "\n".join(
             [
                 *shown,
-                f"{len(faults)} recordings cannot be used, listed in {path}: mend them and run "
+                f"{len(faults)} recordings cannot be used, listed in {path}: correct them and run "
                 "again, which goes on from here, or leave them out with --skip_bad",
             ]
         )
@@ -123,7 +123,7 @@ def _report_faults(path: Path, faults: Sequence[str], skip_bad: bool) -> list[st
 
 @dataclass(frozen=True)
 class _Decoded:
-    """Where the samples of something are, or why there are none."""
+    """Where the samples of a source are, or why there are none."""
 
     path: Path | None = None
     fault: str | None = None
@@ -131,7 +131,7 @@ class _Decoded:
 
 @dataclass(frozen=True)
 class _Source:
-    """Files, what identifies what is read of them, and how to read it."""
+    """Files, a key for the part of them that is read, and how to read it."""
 
     files: Sequence[Path]
     key: str
@@ -150,7 +150,7 @@ def _noise(noise: tuple[str, Path]) -> _Source:
 
 
 def _decode(work: Path, allow_narrow_band: bool, source: _Source) -> _Decoded:
-    """Decode a source to a file of its own, unless it is there; what has changed is read again.
+    """Decode a source to a file, unless that exists; a changed source is read again.
 
     Raises:
         OSError: the result cannot be written; then nothing else can.
@@ -207,7 +207,7 @@ def _noises(noises: Sequence[tuple[str, Path]]) -> Iterator[tuple[Noise, np.ndar
 
 
 def _draw_room(work: Path, seed: int, number: int) -> Path:
-    """Compute the impulse responses of a room to a file, unless it is there."""
+    """Compute the impulse responses of a room to a file, unless it exists."""
     path = work / f"room{number:04d}.npy"
     if not path.exists():
         responses = impulse_responses(Random(f"{seed}/rooms/{number}"), RATE)

@@ -1,8 +1,7 @@
 """Pack recordings of single speakers for training on their mixtures, and make the fixed sets.
 
-Run by ``local/data.sh`` from the recipe folder.  What is finished is not made again, so an
-interrupted run is simply started again; the same recordings, size and seed give the same files
-however many processes make them.
+Run by ``local/data.sh`` from the recipe folder.  Finished files are kept, so an interrupted run can
+be repeated. The same recordings, size and seed give the same files with any number of processes.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.locks import holding
 from espnet2_tisdiss.mixing.bank import SPLITS, Bank
 from espnet2_tisdiss.recipes.corpora.files import location, require_package
-from espnet2_tisdiss.recipes.program import positive, run_main
+from espnet2_tisdiss.recipes.program import data_parser, positive, run_main
 from espnet2_tisdiss.recipes.voices_2mix.bank import Material, fill_bank
 from espnet2_tisdiss.recipes.voices_2mix.public_voices import list_public
 from espnet2_tisdiss.recipes.voices_2mix.sets import make_data_dir, make_sets
@@ -36,13 +35,13 @@ from espnet2_tisdiss.recipes.voices_2mix.tables import (
 )
 from espnet2_tisdiss.user_files import read_json
 
-# To be raised whenever the same recordings, size and seed begin to give other files than before.
+# increased whenever the same recordings, size and seed give other files than before
 RECIPE_VERSION = 1
 
 
 @dataclass(frozen=True)
 class Sources:
-    """Where the recordings are, and which of them are taken."""
+    """The folders of the recordings, and which recordings are used."""
 
     voices: Path | None = None
     public: Path | None = None
@@ -68,10 +67,10 @@ def make_voices(
     ``suffix`` is added to their names.
 
     Returns:
-        A line that says what there is now, and remarks, a line each.
+        A line about what was made, and remarks, a line each.
 
     Raises:
-        TisdissError: the folder holds another corpus, or something could not be made.
+        TisdissError: the folder holds another corpus, or a file could not be made.
     """
     require_package("pyroomacoustics", "the rooms", "pyroomacoustics", "pyroomacoustics")
     listing = _list(sources)
@@ -116,7 +115,7 @@ def _list_noises(folder: Path | None, remarks: list[str]) -> list[tuple[str, Pat
 
 
 def _remarks(recordings: Sequence[Recording], noises: Sequence) -> list[str]:
-    """Say what the recordings lack that a user may not expect."""
+    """Return remarks on what the recordings lack."""
     remarks = []
     sex = {recording.speaker: recording.sex for recording in recordings}
     if unknown := sum(value == "?" for value in sex.values()):
@@ -130,7 +129,7 @@ def _remarks(recordings: Sequence[Recording], noises: Sequence) -> list[str]:
 
 
 def _summary(bank: Path) -> str:
-    """Say how much a bank holds."""
+    """Return the size of a bank in words."""
     splits = [Bank(bank, split) for split in SPLITS]
     said = [u for split in splits for speaker in split.speakers for u in speaker.utterances]
     counts = " / ".join(str(len(split.speakers)) for split in splits)
@@ -147,10 +146,10 @@ def _summary(bank: Path) -> str:
 def open_corpus(
     corpus: Path, size: Size, seed: int, recordings: Sequence[Recording], noises: Sequence[str]
 ) -> bool:
-    """Note in the folder which corpus it holds, or check that it is this one.
+    """Record in the folder which corpus it holds, or check that it is this one.
 
-    A corpus whose bank is not finished may be begun anew with other recordings: those that could
-    not be used have been mended or removed.
+    While its bank is unfinished, a corpus may restart with other recordings: unusable ones may have
+    been corrected or removed.
 
     Returns:
         Whether its bank is finished.
@@ -158,7 +157,7 @@ def open_corpus(
     Raises:
         TisdissError: the folder holds another corpus.
     """
-    # the folder that they are in does not matter
+    # their folder does not matter
     rows = [repr((replace(r, parts=()), [(p.start, p.stop) for p in r.parts])) for r in recordings]
     identity = {
         "size": size.name,
@@ -182,7 +181,7 @@ def open_corpus(
 
 
 def finished_corpus(corpus: Path) -> dict[str, object]:
-    """Read what a corpus was made of; empty unless its bank is finished.
+    """Read the record of a corpus; empty unless its bank is finished.
 
     Raises:
         TisdissError: the note cannot be read.
@@ -200,7 +199,7 @@ def finished_corpus(corpus: Path) -> dict[str, object]:
 
 
 def _words(name: str, found: object, wanted: object) -> str:
-    """Say how a corpus differs from the one that is wanted."""
+    """Return how a corpus differs from the requested one."""
     if name == "noises":
         return "noise" if not wanted else "other noise" if found else "no noise"
     if name == "recordings":
@@ -211,7 +210,7 @@ def _words(name: str, found: object, wanted: object) -> str:
 def plan(size: Size, seed: int, sources: Sources, corpus: Path, suffix: str) -> str:
     """Return the names of the test sets and, in a second line, options for enh_train.
 
-    They are those of the corpus that is there or would be made; nothing is made.
+    They are those of the existing corpus, or of the one that would be made; nothing is made.
     """
     found = finished_corpus(corpus)
     has_noise = bool(found["noises"] if found else sources.noise)
@@ -224,13 +223,11 @@ def plan(size: Size, seed: int, sources: Sources, corpus: Path, suffix: str) -> 
 
 
 def _parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="local/data.sh",
-        description="Pack recordings of single speakers into downloads/voices_<size>_<seed>/bank, "
-        "and make the validation and test sets and their data directories. A run that was "
-        "interrupted is simply repeated.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    parser = data_parser(
+        "Pack recordings of single speakers into downloads/voices_<size>_<seed>/bank, and make the "
+        "validation and test sets and their data directories."
     )
+    parser.formatter_class = argparse.ArgumentDefaultsHelpFormatter
     parser.add_argument("--voices", type=Path, help="recordings by speaker, or utterances.tsv")
     parser.add_argument("--public", type=Path, help="public data sets; see the README")
     parser.add_argument("--noise", type=Path, help="recordings of noise; none: no noisy mixtures")

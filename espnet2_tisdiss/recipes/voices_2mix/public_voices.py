@@ -1,6 +1,6 @@
-"""Where the listed recordings are in the public data sets as their owners publish them.
+"""Find the listed recordings in the public data sets, in the layout of their publishers.
 
-``public_voices.tsv`` lists them by the names that they have there; the README says whose they are.
+``public_voices.tsv`` lists them by their names there; the README names the data sets.
 """
 
 from __future__ import annotations
@@ -138,5 +138,5 @@ def _recording(root: Path, row: dict[str, str]) -> Recording:
 
 
 def _missing(recording: Recording) -> Path | None:
-    """Return the first of a recording's files that is not there."""
+    """Return the first of a recording's files that is missing."""
     return next((part.path for part in recording.parts if not part.path.is_file()), None)

@@ -59,12 +59,12 @@ class FixedSet:
 
 
 def make_sets(corpus: Path, sets: Sequence[FixedSet], seed: int, processes: int) -> list[Path]:
-    """Make the mixtures of sets, but for sets that are there.
+    """Make the mixtures of the sets that do not exist.
 
     Args:
         corpus: folder of the corpus, with its bank.
         sets: what to make.
-        seed: of what is drawn.
+        seed: of the random draws.
         processes: number of processes.
 
     Returns:
@@ -72,7 +72,7 @@ def make_sets(corpus: Path, sets: Sequence[FixedSet], seed: int, processes: int)
         ``scenes.tsv``.
 
     Raises:
-        TisdissError: a speaker says next to nothing.
+        TisdissError: a speaker has almost no speech.
     """
     folders = {fixed_set: corpus / "sets" / fixed_set.name for fixed_set in sets}
     # the table of scenes comes last
@@ -150,7 +150,7 @@ def make_data_dir(folder: Path, data: Path, recipe: Path) -> int:
 
     Args:
         folder: the set's folder.
-        data: the data directory; one that is there is replaced.
+        data: the data directory; an existing one is replaced.
         recipe: paths inside this folder are written relative to it, other ones absolute.
 
     Returns:

@@ -12,10 +12,10 @@ from espnet2_tisdiss.recipes.voices_2mix.tables import Recording, hash_of, shuff
 
 @dataclass(frozen=True)
 class Size:
-    """How much to make.
+    """A size of the corpus.
 
-    ``speakers`` of training, validation and test, and ``recordings`` of each of them, are taken at
-    most; ``rooms`` are drawn. The sets hold ``mixtures`` of ``seconds`` each.
+    ``speakers`` are the largest numbers for training, validation and test, ``recordings`` that of
+    each speaker; ``rooms`` are drawn. The sets hold ``mixtures`` of ``seconds`` each.
     """
 
     name: str
@@ -28,7 +28,7 @@ class Size:
     test_by_condition: bool = True
 
     def sets(self, has_noise: bool) -> list[FixedSet]:
-        """Return the fixed sets: those of test by condition or, like validation, one of all."""
+        """Return the fixed sets: test sets by condition or, as for validation, one set of all."""
         conditions = tuple(c for c in CONDITIONS if has_noise or c != "noisy")
         tests = {"test": conditions}
         if self.test_by_condition:

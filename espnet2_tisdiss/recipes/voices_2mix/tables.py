@@ -1,4 +1,4 @@
-"""Which recordings there are and whose: the two layouts of a folder, and the splits of speakers."""
+"""List recordings and their speakers: the two layouts of a folder, and the splits of speakers."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class Part:
 
 @dataclass(frozen=True)
 class Recording:
-    """What one speaker says, in one file or in several that are joined.
+    """Speech of one speaker, in one file or in several that are joined.
 
-    ``name`` is unique, and so is ``speaker``; the split is empty until it is settled.
+    ``name`` is unique, and so is ``speaker``; the split is empty until it is assigned.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Recording:
 
 @dataclass
 class Listing:
-    """Recordings in the order of their names, a line for each that is no use, and remarks."""
+    """Recordings in the order of their names, a line for each unusable one, and remarks."""
 
     recordings: list[Recording]
     faults: list[str] = field(default_factory=list)
@@ -114,12 +114,12 @@ def read_rows(table: Path, needed: Sequence[str]) -> Iterator[tuple[str, dict[st
 
 
 def speaker_facts(row: Mapping[str, str]) -> tuple[str, str, float]:
-    """Return sex, split and signal-to-noise ratio of a row; what it lacks is ``?``, empty and NaN.
+    """Return sex, split and signal-to-noise ratio of a row; missing ones are ``?``, empty and NaN.
 
     Raises:
         ValueError: one of them cannot be understood.
     """
-    # F* is a guess; a guess may be wrong and does no harm
+    # F* is a guess; a wrong one does no harm
     sex = row.get("sex", "").strip().removesuffix("*").lower()
     if sex not in SEXES:
         raise ValueError(f"sex is {row['sex']!r}, not F, M or ?")
@@ -204,7 +204,7 @@ def audio_files(folder: Path, remarks: list[str]) -> list[Path]:
 
 
 def _read_sexes(table: Path, faults: list[str]) -> dict[str, str]:
-    """Read the sex of each speaker, where the table is there."""
+    """Read the sex of each speaker, if the table exists."""
     sexes: dict[str, str] = {}
     if not table.is_file():
         return sexes
@@ -222,7 +222,7 @@ def _read_sexes(table: Path, faults: list[str]) -> dict[str, str]:
 def shuffled_speakers(recordings: Iterable[Recording], seed: int) -> list[str]:
     """Order the speakers by a hash of their names, the sexes evenly mixed.
 
-    So the first ones of the list have the sexes in about the same shares as all.
+    So any first part of the list has the sexes in about the same shares as all.
     """
     sex = {recording.speaker: recording.sex for recording in recordings}
     ordered = sorted(sex, key=lambda speaker: hash_of(f"{seed}/{speaker}"))

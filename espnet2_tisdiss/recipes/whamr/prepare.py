@@ -15,7 +15,7 @@ from espnet2_tisdiss.locks import holding
 from espnet2_tisdiss.recipes.corpora.data_sets import DataSet, check_plan, make_data_dirs
 from espnet2_tisdiss.recipes.corpora.files import do_all, find_root, location, require_package
 from espnet2_tisdiss.recipes.corpora.options import RATES, add_version_options
-from espnet2_tisdiss.recipes.program import absolute_path, run_main
+from espnet2_tisdiss.recipes.program import absolute_path, data_parser, run_main
 from espnet2_tisdiss.recipes.whamr.metadata import Mixture, read_split
 from espnet2_tisdiss.recipes.whamr.tree import (
     MIXTURES,
@@ -149,11 +149,9 @@ def make_files(
 
 def get_parser() -> argparse.ArgumentParser:
     """Build the command line."""
-    parser = argparse.ArgumentParser(
-        prog="local/data.sh",
-        description="Make the data directories data/{tr,cv,tt}_mix_both_reverb_min_8k of WHAMR!, "
-        "and its files where they are not there already. A run that was interrupted is simply "
-        "repeated.",
+    parser = data_parser(
+        "Make the data directories data/{tr,cv,tt}_mix_both_reverb_min_8k of WHAMR!, and its "
+        "missing files."
     )
     parser.add_argument("--corpus", type=Path, help="existing WHAMR! [WHAMR of db.sh]")
     parser.add_argument("--wsj0", type=Path, help="WSJ0, to make it from [WSJ0 of db.sh]")

@@ -24,7 +24,7 @@ from espnet2_tisdiss.recipes.corpora.data_sets import (
 from espnet2_tisdiss.recipes.corpora.files import do_all, find_root, location
 from espnet2_tisdiss.recipes.corpora.options import RATES, add_version_options
 from espnet2_tisdiss.recipes.data_directories import LEVELS_LIST, MEASURED_LEVELS
-from espnet2_tisdiss.recipes.program import absolute_path, run_main
+from espnet2_tisdiss.recipes.program import absolute_path, data_parser, run_main
 from espnet2_tisdiss.recipes.signals import frames_of
 from espnet2_tisdiss.recipes.wsj0_2mix.lists import (
     KNOWN_COUNTS,
@@ -294,11 +294,9 @@ def single_set(corpus: Corpus, kind: Kind, args: argparse.Namespace) -> DataSet:
 
 def get_parser() -> argparse.ArgumentParser:
     """Build the command line."""
-    parser = argparse.ArgumentParser(
-        prog="local/data.sh",
-        description="Make the data directories data/{tr,cv,tt}_<min,max>_<8k,16k> of WSJ0-2mix "
-        "(data/tr_3spk_... of WSJ0-3mix), and its files where they are not there already. "
-        "A run that was interrupted is simply repeated.",
+    parser = data_parser(
+        "Make the data directories data/{tr,cv,tt}_<min,max>_<8k,16k> of WSJ0-2mix "
+        "(data/tr_3spk_... of WSJ0-3mix), and its missing files."
     )
     parser.add_argument("--corpus", type=Path, help="existing WSJ0-2mix [WSJ0_2MIX of db.sh]")
     parser.add_argument("--wsj0", type=Path, help="WSJ0, to make it from [WSJ0 of db.sh]")

@@ -12,10 +12,10 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 readonly here
 readonly tools=espnet2_tisdiss.recipes.stages
 readonly commands=espnet2_tisdiss.bin
-# Mixtures of so many seconds halve a batch of batch_type folded.
+# with batch_type folded, mixtures of this length in seconds halve the batch
 readonly fold_seconds=10
 
-# What read_options sets: all options, and what follows from them.
+# set by read_options: all options, and what is derived from them
 declare -A opt
 python='' rate='' train='' valid='' exp='' stats='' raw=''
 stages=() tests=() depths=() init=() train_lists=() valid_lists=() test_lists=()
@@ -63,10 +63,10 @@ named_python() {
 # ---------------------------------------------------------------------------------------------
 # Running programs
 
-# run COMMAND...: run it to its end; if it fails, with its own message, so does this script
+# run COMMAND...: run a command that reports its own errors; exit if it fails
 run() {
     local status=0
-    # Its own process group, so that an interrupt can reach everything that it started.
+    # a separate process group, so that an interrupt reaches everything that it started
     set -m
     "$@" </dev/null &
     child=$!
@@ -83,7 +83,7 @@ step() {
     run "${python}" -m "${tools}.run_step" "${stage}" "$@"
 }
 
-# interrupt EXIT_CODE: stop everything that runs
+# interrupt EXIT_CODE: stop all processes and exit
 interrupt() {
     trap '' INT TERM HUP
     log "stopping"
@@ -91,7 +91,7 @@ interrupt() {
         kill -TERM -- "-${child}" 2>/dev/null || true
         wait "${child}" 2>/dev/null || true
     fi
-    log "interrupted; finished work is kept, the same command goes on from here"
+    log "interrupted; finished work is kept: run the same command to continue"
     exit "$1"
 }
 
@@ -153,20 +153,20 @@ stage_4() {
 stage_5() {
     local data_options=()
     enh_train_data
-    # One utterance a batch, one log line a batch: so the log shows how far a job is.
+    # one utterance per batch and one log line per batch, so that the log shows the progress
     step statistics -- "${python}" -m "${commands}.enh_train" --config "${opt[enh_config]}" \
         --collect_stats true --batch_type folded --batch_size 1 --log_interval 1 --ngpu 0 \
         "${data_options[@]}" --train_shape_file '{keys1}' --valid_shape_file '{keys2}' \
         --output_dir '{out}'
 }
 
-# enh_train_data: put the options that name training and validation data into data_options
+# enh_train_data: set data_options to the options that name training and validation data
 enh_train_data() {
     local list
     for list in "${train_lists[@]}"; do
         add_data train "${train}" "${list}" "$(signal_name "${list}")"
     done
-    # Dynamic mixing replaces it; ESPnet asks for it all the same.
+    # dynamic mixing replaces it, but ESPnet requires it
     [[ ${opt[dynamic_mixing]} == false ]] || add_data train "${train}" wav.scp speech_ref1
     for list in "${valid_lists[@]}"; do
         add_data valid "${valid}" "${list}" "$(signal_name "${list}")"
@@ -203,7 +203,7 @@ stage_6() {
         --output_dir "${exp}" "${options[@]}"
 }
 
-# shape_options: put the options by which ESPnet makes batches, the mixtures' lengths, into shapes.
+# shape_options: set shapes to the options with the mixtures' lengths, by which ESPnet makes batches.
 # Uses stage_6's extra.
 shape_options() {
     local list fold=$((fold_seconds * rate))
@@ -213,20 +213,19 @@ shape_options() {
     done
     for list in "${valid_lists[@]}"; do
         shapes+=(--valid_shape_file "${stats}/valid/$(signal_name "${list}")_shape")
-        # ESPnet takes one for each list, and would take those of --enh_args besides these.
+        # ESPnet takes one for each list, and would add those of --enh_args to these
         [[ " ${extra[*]}" == *" --fold_length"* ]] ||
             shapes+=(--fold_length "${fold}")
     done
 }
 
-# mixing_options: add to stage_6's options those with which ESPnet mixes single utterances anew in
-# every epoch
+# mixing_options: add to stage_6's options those for new mixtures of single utterances in every epoch
 mixing_options() {
     local word
     options+=(--preprocessor dynamic_mixing --dynamic_mixing true
         --utt2spk "${raw}/${train}/utt2spk" --iterator_type chunk --chunk_length '{segment}'
         --chunk_shift_ratio 1.0 --valid_iterator_type sequence)
-    # The first utterance of a mixture comes as speech_mix, which inference has, too.
+    # the first utterance of a mixture is speech_mix, as at inference
     for word in source_scp_name=wav.scp mixture_source_name=speech_mix \
         "ref_num=${opt[ref_num]}" "dynamic_mixing_gain_db=${opt[dynamic_mixing_gain_db]}"; do
         options+=(--preprocessor_conf "${word}")
@@ -313,8 +312,7 @@ stage_13() {
 
 # ---------------------------------------------------------------------------------------------
 
-# need_gpus: refuse to begin with hours of data preparation if the GPUs are missing that training or
-# inference asks for
+# need_gpus: check that the GPUs of training and inference exist, before hours of data preparation
 need_gpus() {
     local wanted=" ${stages[*]} "
     stage=6
@@ -325,7 +323,7 @@ need_gpus() {
         find_gpus 1 "--gpu_inference true" "leave it out to separate on the CPU"
 }
 
-# find_gpus NUMBER OPTION ADVICE: refuse to go on without so many GPUs, which the option asks for
+# find_gpus NUMBER OPTION ADVICE: exit unless the number of GPUs that the option asks for exists
 find_gpus() {
     (($1 == 0)) || "${python}" -c \
         'import sys, torch; sys.exit(torch.cuda.device_count() < int(sys.argv[1]))' "$1" ||
@@ -346,7 +344,7 @@ main() {
         log "took $(((SECONDS - began) / 60)) min $(((SECONDS - began) % 60)) s"
     done
     stage=
-    log "all stages asked for are done"
+    log "all requested stages are done"
 }
 
 main "$@"

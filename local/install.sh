@@ -6,7 +6,7 @@ usage() {
     cat <<'USAGE'
 Usage: local/install.sh
 Makes .venv at the top of the repository: the versions pinned in requirements.txt, and this
-package, editable. Run again after an interruption or a change, it mends what is there.
+package, editable. Run it again after an interruption or a change to complete .venv.
 
 Environment:
   PYTHON   interpreter to use (default: the first Python 3.12 or 3.13 found)
@@ -59,7 +59,7 @@ main() {
         fail "pip could not install requirements.txt: its message is above; then run the same again"
     .venv/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable . ||
         fail "pip could not install this package: its message is above; then run the same again"
-    # only now is the environment taken for complete
+    # marks the environment as complete
     touch .venv/complete
 }
 

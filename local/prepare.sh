@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Prepare a corpus: prepare.sh RECIPE_FOLDER CORPUS OPTION...
-# A recipe's local/data.sh calls this with its recipe's folder, whose db.sh tells where the corpora
-# are, and the corpus's package in espnet2_tisdiss/recipes.
+# A recipe's local/data.sh calls this with its recipe's folder, whose db.sh names the folders of
+# the corpora, and the corpus's package in espnet2_tisdiss/recipes.
 set -euo pipefail
 
 repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -20,7 +20,7 @@ if [[ -f ${recipe}/db.sh ]]; then
     source "${recipe}/db.sh"
 fi
 export PYTHONPATH="${repository}${PYTHONPATH:+:${PYTHONPATH}}"
-# The work is split over processes (--nj), not over threads.
+# processes (--nj) share the work, not threads
 export OMP_NUM_THREADS=1
 
 exec "${python}" -m "espnet2_tisdiss.recipes.${corpus}.prepare" "$@"

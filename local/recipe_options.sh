@@ -1,8 +1,8 @@
 # shellcheck shell=bash
-# What the run.sh of all recipes share; run.sh sources this from its own folder.
+# Shared by the run.sh of all recipes, which source this from their folders.
 #
 # A recipe adds its own options to own, with their defaults, defines usage, which prints their help,
-# calls read_options "$@", check for each option with fixed values, and at last run_stages.
+# calls read_options "$@", check for each option with fixed values, and finally run_stages.
 
 cores=$(getconf _NPROCESSORS_ONLN)
 python=../../../.venv/bin/python
@@ -10,7 +10,7 @@ python=../../../.venv/bin/python
 
 # Options that run.sh reads: these in all recipes.
 declare -A own=([nj]=${cores} [enh_config]='' [local_data_opts]='')
-# Options that are handed on to local/enh.sh as they are.
+# Options that are passed to local/enh.sh unchanged.
 options=()
 
 die() {
@@ -29,8 +29,7 @@ END
     ../../../local/enh.sh --python "${python}" --help
 }
 
-# read_options WORD...: put the values of the recipe's options into own, all others, with their values,
-# into options
+# read_options WORD...: store the values of the recipe's options in own, all other words in options
 read_options() {
     local name taken
     while (($# > 0)); do
@@ -38,7 +37,7 @@ read_options() {
         name=${1#--}
         name=${name%%=*}
         name=${name//-/_} # as ESPnet's scripts take them
-        # Every option has one value, which may itself look like an option; enh.sh tells that one lacks.
+        # every option has one value, which may look like an option; enh.sh reports a missing one
         taken=1
         [[ ! $1 =~ ^--[^=]+$ ]] || taken=2
         if [[ ! $1 =~ ^--[a-z_-]+(=|$) || -z ${own[${name}]+set} ]]; then
@@ -54,7 +53,7 @@ read_options() {
     [[ -z ${own[fs]+set} ]] || own[fs]=${own[fs]/%000/k}
 }
 
-# check NAME VALUE...: refuse an option that has none of these (two or more) values
+# check NAME VALUE...: exit unless an option has one of these (two or more) values
 check() {
     local name=$1 value listed
     shift
@@ -65,8 +64,8 @@ check() {
     die "--${name} ${own[${name}]}: must be ${listed%, } or ${!#}"
 }
 
-# fit_configuration NUM_SPK: put what fits a published configuration (2 speakers, 8 kHz) to the
-# recipe's data into fit_args; a configuration that the user names is left as it is
+# fit_configuration NUM_SPK: set fit_args to the options that fit a published configuration
+# (2 speakers, 8 kHz) to the recipe's data; a configuration that the user names is not changed
 fit_configuration() {
     local num_spk=$1 part
     fit_args=
@@ -81,7 +80,7 @@ fit_configuration() {
     fit_args=${fit_args# }
 }
 
-# run_stages CONFIG DATA_OPTS OPTION...: become local/enh.sh, with CONFIG unless --enh_config names
+# run_stages CONFIG DATA_OPTS OPTION...: exec local/enh.sh, with CONFIG unless --enh_config names
 # another; the recipe's DATA_OPTS for local/data.sh are followed by those of --local_data_opts, the
 # recipe's other options by those of the command line, of which the last counts
 run_stages() {

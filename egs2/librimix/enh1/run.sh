@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Separation of LibriMix's mixtures of read English speech; the README tells what is needed.
+# Separation of LibriMix's mixtures of read English speech; the README lists the requirements.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 # shellcheck source-path=SCRIPTDIR source=../../../local/recipe_options.sh
@@ -19,9 +19,9 @@ Usage: ./run.sh [option] ... [option of local/enh.sh] ...
   --dynamic_mixing true|false                  train on new mixtures of the training set's sources
                                                in every epoch; mix_clean only (default: false)
 
-Where the corpora are: db.sh. The data are data/{train-360,dev,test} for the defaults; anything but
+db.sh names the folders of the corpora. The data are data/{train-360,dev,test} for the defaults; anything but
 2 speakers, mix_clean, 8k and min is in their names, e.g. data/test_mix_both_16k_max, and experiments
-on other training data than train-360 go to a folder of their own, e.g. exp/train-100/enh_*.
+with other training data than train-360 have a separate folder, e.g. exp/train-100/enh_*.
 The default configuration is fitted to --num_spk, --condition and --fs; one that --enh_config names is
 used as it is, unless --fit_args fits it.
 USAGE

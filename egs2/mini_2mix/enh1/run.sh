@@ -9,13 +9,13 @@ usage() {
     cat <<'USAGE'
 Usage: ./run.sh [--size tiny|quick|default|full] [--seed N] [option of local/enh.sh] ...
 
-  --size tiny      every stage in about two minutes: a test, its model has learnt nothing
+  --size tiny      every stage in about two minutes: a test, whose model has learnt nothing
   --size quick     a demonstration in about ten minutes
   --size default   a model that separates unseen voices, in about an hour on two cores
   --size full      more voices of three engines, rooms and noise, four test sets; trains for hours
-  --seed N         of the corpus (default: 0)
+  --seed N         seed of the corpus (default: 0)
 
-Sizes and seeds do not mix: data, dump and exp hold a folder for each. Results go to
+Each size and seed has separate folders in data, dump and exp. Results go to
 exp/<size>_<seed>/enh_*/RESULTS.md.
 USAGE
 }
@@ -27,8 +27,8 @@ check size tiny quick default full
 [[ ${own[seed]} =~ ^[0-9]+$ ]] || die "--seed ${own[seed]}: must be a whole number"
 corpus=${own[size]}_${own[seed]}
 data_opts="--size ${own[size]} --seed ${own[seed]} --suffix _${corpus}"
-# which test sets there are depends on the engines that are installed; a folder with another corpus,
-# such as one made by an older version of the recipe, is refused
+# the test sets depend on the installed engines; a folder with another corpus, such as that of an older
+# version of the recipe, is an error
 read -r -a words <<<"${data_opts} ${own[local_data_opts]}"
 test_sets=$(PYTHON=${python} ./local/data.sh "${words[@]}" --list_test_sets)
 case ${own[size]} in

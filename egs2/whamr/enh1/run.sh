@@ -15,12 +15,11 @@ Usage: ./run.sh [--mixture NAME] [--reference anechoic|reverb] [option of local/
   --reference WHICH    targets: anechoic, or reverb: separate and denoise only [anechoic]
   --fs 8k|16k          sample rate; 16k needs an existing tree [8k]
   --min_or_max WHICH   version of the corpus, min or max; max needs an existing tree [min]
-  --local_data_opts "--allow_subset --corpus DIR ..."  options of local/data.sh, which see
+  --local_data_opts "--allow_subset --corpus DIR ..."  options of local/data.sh; see its --help
 
 Set the corpus's folder in db.sh or the environment (WHAMR, or WSJ0, WHAM_NOISE and WHAMR_SCRIPTS).
 The default configuration is fitted to --fs; one that --enh_config names is used as it is, unless
---fit_args fits it. Experiments on anything but mix_both_reverb, anechoic, min, 8k are in a folder of
-their own, exp/<which>.
+--fit_args fits it. Experiments on anything but mix_both_reverb, anechoic, min, 8k are in exp/<which>.
 USAGE
 }
 

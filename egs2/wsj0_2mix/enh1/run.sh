@@ -13,11 +13,11 @@ Usage: ./run.sh [--num_spk 2|3] [--fs 8k|16k] [--min_or_max min|max] [option of 
   --fs 8k|16k            sample rate [8k]
   --min_or_max WHICH     cut mixtures to the shortest speaker, or pad to the longest [min]
   --dynamic_mixing true  train on new mixtures of single utterances in every epoch [false]
-  --local_data_opts "--allow_subset --corpus DIR ..."  options of local/data.sh, which see
+  --local_data_opts "--allow_subset --corpus DIR ..."  options of local/data.sh; see its --help
 
 Set the corpus's folder in db.sh or the environment (WSJ0_2MIX, or WSJ0). The default configuration
 is fitted to --num_spk and --fs; one that --enh_config names is used as it is, unless --fit_args fits
-it. Experiments that are not of two speakers, min, 8k are in a folder of their own, exp/<which>.
+it. Experiments on anything but two speakers, min, 8k are in exp/<which>.
 USAGE
 }
 

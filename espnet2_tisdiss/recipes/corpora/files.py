@@ -233,10 +233,12 @@ def do_all[Item, Result](
         if isinstance(outcome, _Done):
             results.append(outcome.result)
             continue
-        problems.append(str(outcome))
-        if isinstance(outcome, StorageError):
+        problems.append(outcome.problem)
+        if outcome.ends_all:
             outcomes.close()
-            raise TisdissError(f"{outcome}; correct that and run again to continue from here")
+            raise TisdissError(
+                f"{outcome.problem}; correct that and run again to continue from here"
+            )
     if problems:
         lines = problems[:MAX_PROBLEMS]
         if more := len(problems) - len(lines):
@@ -251,15 +253,23 @@ def do_all[Item, Result](
 
 @dataclass(frozen=True)
 class _Done[Result]:
-    """The result of an item; an item that failed has its error instead."""
+    """The result of an item."""
 
     result: Result
 
 
+@dataclass(frozen=True)
+class _Failed:
+    """The error of an item, and whether all further items would fail, too."""
+
+    problem: str
+    ends_all: bool
+
+
 def _attempt[Item, Result](
     function: Callable[[Item], Result], item: Item
-) -> _Done[Result] | TisdissError | OSError:
+) -> _Done[Result] | _Failed:
     try:
         return _Done(function(item))
     except (TisdissError, OSError) as error:
-        return error
+        return _Failed(str(error), isinstance(error, StorageError))

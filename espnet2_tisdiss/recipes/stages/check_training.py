@@ -150,9 +150,9 @@ def check_weights(model: AbsESPnetModel, weights: Path) -> None:
             name for name in own.keys() & found.keys() if own[name] != found[name]
         },
     }
-    found = [f"{what}: {abbreviated(names)}" for what, names in problems.items() if names]
-    if found:
-        raise TisdissError(f"--init_param {weights} does not fit the model: {'; '.join(found)}")
+    lines = [f"{what}: {abbreviated(names)}" for what, names in problems.items() if names]
+    if lines:
+        raise TisdissError(f"--init_param {weights} does not fit the model: {'; '.join(lines)}")
 
 
 def segment_length(options: argparse.Namespace) -> int:

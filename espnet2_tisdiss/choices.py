@@ -9,6 +9,9 @@ CHANNELS: tuple[Channel, ...] = get_args(Channel)
 Scale = Literal["estimate", "peak", "level", "mixture"]
 SCALES: tuple[Scale, ...] = get_args(Scale)
 DEFAULT_SCALE: Scale = "level"
+# precision of the computation; "auto": the model's, where the device has it
+Dtype = Literal["auto", "float32", "float64", "bfloat16", "float16"]
+DTYPES: tuple[Dtype, ...] = get_args(Dtype)
 # what to do if an output file exists
 Existing = Literal["refuse", "skip", "overwrite"]
 EXISTING: tuple[Existing, ...] = get_args(Existing)

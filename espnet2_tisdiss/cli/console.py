@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import typer
 from rich.console import Console
@@ -29,7 +29,7 @@ from rich.table import Table
 from rich.text import Text
 
 from espnet2_tisdiss.checks import whole_number
-from espnet2_tisdiss.choices import MOST_AT_ONCE, MOST_N_RE, RATES, OutputRate
+from espnet2_tisdiss.choices import MOST_AT_ONCE, MOST_N_RE, RATES, Dtype, OutputRate
 from espnet2_tisdiss.errors import TisdissError, first_line
 from espnet2_tisdiss.pretrained.bundled import DEFAULT_MODEL, TRAINED_ON, bundled_models
 
@@ -52,7 +52,6 @@ ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", **_MODEL)]
 DeviceOption = Annotated[
     str, typer.Option(help="cpu, cuda, cuda:1, mps, or auto: a GPU if available.")
 ]
-Dtype = Literal["auto", "float32", "float64", "bfloat16", "float16"]
 DtypeOption = Annotated[
     Dtype,
     typer.Option(

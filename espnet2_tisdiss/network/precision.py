@@ -1,14 +1,12 @@
 """Half precision, where the device has instructions for it."""
 
 import logging
-from typing import Literal, get_args
 
 import torch
 
 from espnet2_tisdiss.checks import check_choice
+from espnet2_tisdiss.choices import DTYPES, Dtype
 
-Dtype = Literal["auto", "float32", "float64", "bfloat16", "float16"]
-DTYPES: tuple[Dtype, ...] = get_args(Dtype)
 HALF_TYPES = (torch.float16, torch.bfloat16)
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from espnet2_tisdiss.checks import check_integer, check_n_re
-from espnet2_tisdiss.choices import RATES
+from espnet2_tisdiss.choices import RATES, Dtype
 from espnet2_tisdiss.errors import OptionError, TisdissError
 from espnet2_tisdiss.lazy_espnet import espnet_module
 from espnet2_tisdiss.network.assembly import (
@@ -22,7 +22,7 @@ from espnet2_tisdiss.network.assembly import (
     check_fit,
     check_parts,
 )
-from espnet2_tisdiss.network.precision import Dtype, half_precision
+from espnet2_tisdiss.network.precision import half_precision
 from espnet2_tisdiss.network.separator import TISDiSSSeparator, WeightsError, refuse_mismatch
 from espnet2_tisdiss.pretrained.bundled import DEFAULT_MODEL
 from espnet2_tisdiss.pretrained.finding import (

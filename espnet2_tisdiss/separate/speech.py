@@ -18,10 +18,9 @@ from torch.nn.functional import pad
 from espnet2_tisdiss.audio.channels import take_channels
 from espnet2_tisdiss.audio.reading import probe, read_blocks
 from espnet2_tisdiss.checks import check_integer, check_number
-from espnet2_tisdiss.choices import RATES, Channel
+from espnet2_tisdiss.choices import RATES, Channel, Dtype
 from espnet2_tisdiss.errors import OptionError, TisdissError
 from espnet2_tisdiss.lazy_espnet import espnet_module
-from espnet2_tisdiss.network.precision import Dtype
 from espnet2_tisdiss.network.separator import depth_of_call
 from espnet2_tisdiss.separate.arrays import as_tensor, refuse_path
 from espnet2_tisdiss.separate.depths import DepthSeparator

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from empty_files import touch
 
 from espnet2_tisdiss import TisdissError
 from espnet2_tisdiss.audio.folders import audio_files, each_once, walk
@@ -12,12 +13,6 @@ from espnet2_tisdiss.audio.folders import audio_files, each_once, walk
 @pytest.fixture(autouse=True)
 def _here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-
-
-def touch(*names):
-    for name in names:
-        Path(name).parent.mkdir(parents=True, exist_ok=True)
-        Path(name).touch()
 
 
 def found(*args, **kwargs):

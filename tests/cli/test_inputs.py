@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from empty_files import touch
 
 from espnet2_tisdiss import TisdissError
 from espnet2_tisdiss.cli.inputs import find_inputs, without_separated
@@ -16,12 +17,6 @@ PATTERN = "{name}_spk{speaker}"
 @pytest.fixture(autouse=True)
 def _here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-
-
-def touch(*names):
-    for name in names:
-        Path(name).parent.mkdir(parents=True, exist_ok=True)
-        Path(name).touch()
 
 
 def find_files(sources, out, **options):

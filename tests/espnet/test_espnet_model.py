@@ -63,7 +63,7 @@ def test_segment_wise(espnet_model):
     np.testing.assert_allclose(output[:, :, :3900], first[:, :, :3900], rtol=0.3, atol=0.1)
 
 
-@pytest.mark.parametrize("length", [65, 100, 127, 128, 129, 8001, 160_000])
+@pytest.mark.parametrize("length", [65, 100, 127, 128, 129, 8001, 16_000])
 def test_odd_and_tiny_lengths(espnet_model, length):
     # 65 samples: shorter than one window of 128, and the least that ESPnet's STFT can pad
     _, config, weights = espnet_model()

@@ -14,6 +14,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +48,7 @@ def main(argv: list[str] | None = None) -> None:
         for _ in range(args.repeats):
             for name, root in versions.items():
                 shutil.rmtree(Path(folder, "out"), ignore_errors=True)
-                seconds, _ = seconds_of(lambda root=root: _run(command, folder, root))
+                seconds, _ = seconds_of(partial(_run, command, folder, root))
                 times[name].append(seconds)
     this, other = times.values()
     rows = [[name, f"{statistics.median(values):.1f}"] for name, values in times.items()]

@@ -186,7 +186,8 @@ def _files_section(recordings: Sequence[Separated]) -> list[str]:
 
 def _about(folder: Path) -> list[str]:
     """Return versions and configuration."""
-    facts = [["folder", folder.resolve()], ["written", f"{datetime.now().astimezone():%F %T %z}"]]
+    facts: list[list[object]] = [["folder", folder.resolve()]]
+    facts += [["written", f"{datetime.now().astimezone():%F %T %z}"]]
     facts += [["Python", platform.python_version()]]
     facts += [[name, _version(name)] for name in PACKAGES]
     parts = [heading("Versions"), table(["", "when the report was written"], facts)]

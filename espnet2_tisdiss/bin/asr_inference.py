@@ -22,11 +22,10 @@ from espnet2.fileio.datadir_writer import DatadirWriter
 from espnet2.legacy.nets.pytorch_backend.transformer.subsampling import TooShortUttError
 from espnet2.legacy.utils.cli_utils import get_commandline_args
 from espnet2.tasks.enh_s2t import EnhS2TTask
-from espnet2.torch_utils.set_all_random_seed import set_all_random_seed
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from espnet2_tisdiss.checks import as_list, check_n_re
+from espnet2_tisdiss.bin.depths import begin, check_depths
 from espnet2_tisdiss.errors import OptionError, TisdissError
 from espnet2_tisdiss.network.assembly import check_fit, check_parts
 from espnet2_tisdiss.network.separator import TISDiSSSeparator
@@ -70,15 +69,12 @@ def main(cmd: Sequence[str] | None = None) -> None:
 
 
 def check_options(args: argparse.Namespace) -> None:
-    """Sort ``args.n_re``, remove duplicates, and check the options that depend on it.
+    """Check the options that depend on ``args.n_re``, and bring that into order.
 
     Raises:
         TisdissError: a value is out of range, or an option cannot be combined with ``--n_re``.
     """
-    try:
-        args.n_re = sorted({check_n_re("--n_re", depth) for depth in as_list(args.n_re)})
-    except ValueError as error:
-        raise TisdissError(str(error)) from None
+    check_depths(args)
     for option in REFUSED:
         if getattr(args, option):
             raise TisdissError(f"--{option} cannot be combined with --n_re")
@@ -86,8 +82,6 @@ def check_options(args: argparse.Namespace) -> None:
         raise TisdissError(
             f"--batch_size {args.batch_size}: ESPnet takes one mixture at a time; give 1"
         )
-    if args.ngpu > 1:
-        raise TisdissError(f"--ngpu {args.ngpu}: a process uses one GPU at most; give 0 or 1")
 
 
 def recognise_at_depths(args: argparse.Namespace) -> None:
@@ -96,11 +90,7 @@ def recognise_at_depths(args: argparse.Namespace) -> None:
     Raises:
         TisdissError: the model is not a joint model with a TISDiSS.
     """
-    logging.basicConfig(
-        level=args.log_level,
-        format="%(asctime)s (%(module)s:%(lineno)d) %(levelname)s: %(message)s",
-    )
-    set_all_random_seed(args.seed)
+    begin(args)
     recogniser = build_recogniser(args)
     with ExitStack() as stack:
         writers = {

@@ -20,7 +20,6 @@ from espnet2.bin import enh_inference
 from espnet2.fileio.sound_scp import SoundScpWriter
 from espnet2.legacy.utils.cli_utils import get_commandline_args
 from espnet2.tasks.enh import EnhancementTask
-from espnet2.torch_utils.set_all_random_seed import set_all_random_seed
 from espnet2.utils.types import str2bool
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -28,7 +27,7 @@ from torch.utils.data import DataLoader
 from espnet2_tisdiss import SeparateSpeech
 from espnet2_tisdiss.audio.archive_writing import ArchiveWriter
 from espnet2_tisdiss.audio.rumble import without_rumble
-from espnet2_tisdiss.checks import as_list, check_integer, check_n_re
+from espnet2_tisdiss.bin.depths import begin, check_depths
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.locks import holding
 
@@ -81,24 +80,18 @@ def main(cmd: Sequence[str] | None = None) -> None:
 
 
 def check_options(args: argparse.Namespace) -> None:
-    """Sort ``args.n_re``, remove duplicates, and check the options that depend on it.
+    """Check the options that depend on ``args.n_re``, and bring that into order.
 
     Raises:
         TisdissError: a value is out of range, or an option cannot be combined with ``--n_re``.
     """
-    try:
-        args.n_re = sorted({check_n_re("--n_re", depth) for depth in as_list(args.n_re)})
-        check_integer("--batch_size", args.batch_size, 1)
-    except ValueError as error:
-        raise TisdissError(str(error)) from None
+    check_depths(args)
     if args.segment_size is not None or args.hop_size is not None:
         raise TisdissError("--segment_size and --hop_size cannot be combined with --n_re")
     if args.output_format == "ark" and find_spec("kaldiio") is None:
         raise TisdissError(
             "--output_format ark needs kaldiio: pip install 'espnet2_tisdiss[recipes]'"
         )
-    if args.ngpu > 1:
-        raise TisdissError(f"--ngpu {args.ngpu}: a process uses one GPU at most; give 0 or 1")
 
 
 def separate_at_depths(args: argparse.Namespace) -> None:
@@ -108,11 +101,7 @@ def separate_at_depths(args: argparse.Namespace) -> None:
         TisdissError: the model is not a TISDiSS model, or a mixture cannot be separated, such as
             one of several channels without ``--ref_channel``.
     """
-    logging.basicConfig(
-        level=args.log_level,
-        format="%(asctime)s (%(module)s:%(lineno)d) %(levelname)s: %(message)s",
-    )
-    set_all_random_seed(args.seed)
+    begin(args)
     model = build_model(args)
     with open_writers(args, model.num_spk) as writers:
         for keys, batch in load_data(args, model):

@@ -53,12 +53,12 @@ class Result:
 
 
 def read_reports(paths: Iterable[Path]) -> dict[str, Result]:
-    """Return the results by promise.
+    """Return the results by promise; a test's later report replaces its earlier one.
 
     Raises:
         TisdissError: a report cannot be read.
     """
-    results: dict[str, Result] = {}
+    tests: dict[tuple[str, str], tuple[str, ElementTree.Element]] = {}
     for path in paths:
         try:
             suites = ElementTree.parse(path).getroot().iter("testsuite")
@@ -67,7 +67,10 @@ def read_reports(paths: Iterable[Path]) -> dict[str, Result]:
         for suite in suites:
             date = suite.get("timestamp", "")[:10]
             for case in suite.iter("testcase"):
-                _add(results, case, date)
+                tests[case.get("classname", ""), case.get("name", "")] = date, case
+    results: dict[str, Result] = {}
+    for date, case in tests.values():
+        _add(results, case, date)
     return results
 
 
@@ -75,7 +78,7 @@ def _add(results: dict[str, Result], case: ElementTree.Element, date: str) -> No
     """Add a test's outcome to the results of the promises that it names."""
     properties = [(each.get("name"), each.get("value", "")) for each in case.iter("property")]
     cases = sum(int(value) for name, value in properties if name == "cases") or 1
-    for name in (value for key, value in properties if key == "promise"):
+    for name in dict.fromkeys(value for key, value in properties if key == "promise"):
         result = results.setdefault(name, Result(date))
         if case.find("skipped") is not None:
             continue

@@ -44,6 +44,13 @@ def test_each_promise_has_its_cases_and_its_result(tmp_path: Path) -> None:
     assert reliability.recorded(page)["first promise"] == ("41", "kept (2026-01-02)")
 
 
+def test_a_later_report_of_a_test_replaces_the_earlier(tmp_path: Path) -> None:
+    for name, text in (("old", REPORT), ("new", REPORT.replace('<failure message="no"/>', ""))):
+        (tmp_path / name).write_text(text)
+    found = reliability.read_reports([tmp_path / "old", tmp_path / "new"])
+    assert (found["second"].failed, found["first"].cases) == ([], 41)
+
+
 def test_what_is_no_report_is_refused(tmp_path: Path) -> None:
     (tmp_path / "report.xml").write_text("<cut")
     with pytest.raises(TisdissError, match="report.xml: not a report of pytest --junitxml: "):

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Protocol
 
 STOP_WITHIN_S = 10.0
 LAST_LINES = 5
@@ -23,6 +24,26 @@ def exit_with_parent() -> None:
         os._exit(1)
 
     threading.Thread(target=wait, daemon=True).start()
+
+
+class Process(Protocol):
+    """What is used of a process, here or elsewhere."""
+
+    @property
+    def returncode(self) -> int | Any:
+        """Exit code; None while it runs."""
+
+    def poll(self) -> int | None:
+        """Return the exit code, or None while it runs."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for the end."""
+
+    def terminate(self) -> None:
+        """Ask it to end."""
+
+    def kill(self) -> None:
+        """End it."""
 
 
 class LogTail:
@@ -44,7 +65,7 @@ class LogTail:
         self._file.close()
 
 
-def stop(processes: Sequence[subprocess.Popen]) -> None:
+def stop(processes: Sequence[Process]) -> None:
     """Terminate those that still run; kill what has not ended ten seconds later."""
     alive = [process for process in processes if process.poll() is None]
     for process in alive:
@@ -58,7 +79,7 @@ def stop(processes: Sequence[subprocess.Popen]) -> None:
             process.wait()
 
 
-def failure(what: str, process: subprocess.Popen[bytes], log: Path) -> str:
+def failure(what: str, process: Process, log: Path) -> str:
     """Say that a process failed: one line with its log's path, then the log's last lines."""
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     # Neither blank lines nor the ^^^^ below the lines of a traceback

@@ -335,6 +335,10 @@ main() {
     read_options "$@"
     export PYTHON=${python} PYTHONUNBUFFERED=1
     export PYTHONPATH=${here%/*}${PYTHONPATH:+:${PYTHONPATH}}
+    if [[ ${opt[backend]} == dask ]]; then
+        TISDISS_PARALLEL_CONFIG=$(realpath -- "${opt[parallel_config]}")
+        export TISDISS_PARALLEL_CONFIG
+    fi
     trap 'interrupt 130' INT
     trap 'interrupt 143' TERM HUP
     need_gpus

@@ -13,6 +13,7 @@ LAYERS = [
         "atomic",
         "lists",
         "processes",
+        "cluster",
         "lazy_espnet",
         "choices",
         "user_files",

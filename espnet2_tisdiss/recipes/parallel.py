@@ -9,9 +9,12 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 
+from espnet2_tisdiss.cluster import configured, map_in_order
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.processes import exit_with_parent
 from espnet2_tisdiss.recipes.progress import Progress
+
+MAX_SHARE = 32
 
 
 def map_in_processes[Item, Result](
@@ -19,10 +22,13 @@ def map_in_processes[Item, Result](
 ) -> Generator[Result, None, None]:
     """Yield ``function(item)`` in the order of ``items``.
 
+    The processes are those of this machine, or of the cluster that the environment names; see
+    :mod:`espnet2_tisdiss.cluster`.
+
     Args:
         function: a picklable function (module level, or a partial of one).
         items: picklable arguments.
-        nj: number of worker processes; 1 works in this process.
+        nj: number of worker processes; 1 works in this process. A cluster has its own number.
         label: shown with the progress.
 
     Raises:
@@ -30,7 +36,15 @@ def map_in_processes[Item, Result](
 
     Closing the generator early drops the items that have not started.
     """
+    cluster = configured()
     with Progress(len(items), label) as progress:
+        if cluster is not None:
+            size = share_size(len(items), cluster.workers)
+            results = map_in_order(cluster, function, items, size, label)
+            for done, result in enumerate(results, start=1):
+                yield result
+                progress.reach(done)
+            return
         if nj == 1 or len(items) < 2:
             for done, item in enumerate(items, start=1):
                 yield function(item)
@@ -42,9 +56,8 @@ def map_in_processes[Item, Result](
             min(nj, len(items)), mp_context=context, initializer=exit_with_parent
         )
         try:
-            chunk = max(1, min(32, len(items) // (4 * nj)))
             with _interrupts_ignored():
-                results = pool.map(function, items, chunksize=chunk)
+                results = pool.map(function, items, chunksize=share_size(len(items), nj))
             for done, result in enumerate(results, start=1):
                 yield result
                 progress.reach(done)
@@ -54,6 +67,11 @@ def map_in_processes[Item, Result](
             ) from None
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def share_size(items: int, workers: int) -> int:
+    """Return how many items a worker gets at a time: few enough that all end together."""
+    return max(1, min(MAX_SHARE, items // (4 * workers)))
 
 
 @contextmanager

@@ -42,7 +42,7 @@ LOG_LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \(enh\.sh\) ")
         (["--train_set", "../tr"], "--train_set '../tr': expected the name of a set"),
         (["--test_sets", ""], "--test_sets is missing"),
         (["--enh_config", "conf/none.yaml"], "--enh_config conf/none.yaml: no such file"),
-        (["--num_nodes", "2"], "--num_nodes 2: only one machine is supported"),
+        (["--num_nodes", "2"], "--num_nodes 2: needs --dist_launcher slurm"),
         (["--python", "no-such-python"], "--python no-such-python: no such program"),
         (["--ngpu", "99"], "--ngpu 99: PyTorch does not find that many GPUs here; give --ngpu 0"),
     ],

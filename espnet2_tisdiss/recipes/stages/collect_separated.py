@@ -35,13 +35,17 @@ def salvage(work: Path, lengths: dict[str, int], num_spk: int) -> None:
     """
     speakers = [str(number) for number in range(1, num_spk + 1)]
     for wavs in sorted(work.glob("jobs/*/out/*/wavs")):
+        # a process that has succeeded has written complete files: they are not opened here
+        succeeded = (wavs.parents[2] / "done").is_file()
         kept = work / "kept" / wavs.parent.name
         for speaker in speakers:
             (kept / speaker).mkdir(parents=True, exist_ok=True)
         for first in sorted((wavs / "1").iterdir()):
             made = [wavs / speaker / first.name for speaker in speakers]
             length = lengths.get(first.stem)
-            if length is not None and all(has_length(wav, length) for wav in made):
+            if length is None:
+                continue
+            if all(wav.is_file() if succeeded else has_length(wav, length) for wav in made):
                 for wav, speaker in zip(made, speakers, strict=True):
                     wav.replace(kept / speaker / first.name)
 

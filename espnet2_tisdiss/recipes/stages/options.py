@@ -59,6 +59,8 @@ KINDS = {
     "factors": Kind(r"(0\.0*[1-9]|[1-9][0-9]*(\.|$))[0-9]*", "a speed such as 0.9", several=True),
     "bool": Kind("true|false", "true or false"),
     "rate": Kind("[1-9][0-9]{0,2}k|[1-9][0-9]{3,5}", "a rate such as 8k or 16000"),
+    "backend": Kind("local|dask", "local or dask"),
+    "launcher": Kind("(slurm|torchrun)?", "slurm or torchrun"),
     "format": Kind("wav|flac", "wav or flac (lists may name archives, but none are written)"),
     "path": Kind("[^,]+", "a name without commas"),
     "name": Kind(SET, "the name of a set"),
@@ -77,11 +79,14 @@ skip_data_prep | false | bool | leave out stages 1 to 4
 skip_train | false | bool | leave out stages 5 and 6
 skip_eval | false | bool | leave out stages 7 and 8
 skip_packing | false | bool | leave out stage 11
-ngpu | 1 | number | GPUs for training; 0 trains on the CPU
-num_nodes | 1 | count | machines for training; only 1 is supported
+ngpu | 1 | number | GPUs for training, of each machine; 0 trains on the CPU
+num_nodes | 1 | count | machines for training, with a launcher
+dist_launcher | | launcher | slurm, in an allocation, or torchrun, on every machine
 nj | 4 | count | processes for preparing data, statistics and scoring
 inference_nj | | maybe | processes for inference; --nj of them, or 1 with --gpu_inference true
 gpu_inference | false | bool | separate on the GPU, which the processes of --inference_nj share
+backend | local | backend | where stages 1 to 3, 5, 7 and 8 work: local, or dask for a cluster
+parallel_config | | word | with --backend dask: ESPnet's parallel configuration of the cluster
 python | python3 | word | Python interpreter with espnet and espnet2_tisdiss
 dumpdir | dump | path | folder of formatted data
 expdir | exp | path | folder of experiments
@@ -275,10 +280,15 @@ def check_together(values: Mapping[str, str]) -> None:
     for name in ("train_set", "valid_set", "test_sets"):
         if not values[name]:
             raise OptionError(f"--{name} is missing")
-    if values["num_nodes"] != "1":
+    if values["num_nodes"] != "1" and not values["dist_launcher"]:
         raise OptionError(
-            f"--num_nodes {values['num_nodes']}: only one machine is supported; "
-            "for several give enh_train its --dist_* options yourself"
+            f"--num_nodes {values['num_nodes']}: needs --dist_launcher slurm, within an allocation "
+            "of so many machines, or --dist_launcher torchrun, the same command on every machine"
+        )
+    if is_helper(values) and stages(values) != ["6"]:
+        raise OptionError(
+            f"NODE_RANK={node_rank()}: only training runs on several machines: give this one "
+            "--stage 6 --stop_stage 6"
         )
     if int(values["stage"]) > int(values["stop_stage"]):
         raise OptionError(
@@ -287,13 +297,26 @@ def check_together(values: Mapping[str, str]) -> None:
     trained = not {"5", "6"}.isdisjoint(stages(values))
     if not values["enh_config"] and (trained or not (values["enh_tag"] or values["enh_exp"])):
         raise OptionError("--enh_config is missing")
-    for name in ("enh_config", "inference_enh_config"):
+    if values["backend"] == "dask" and not values["parallel_config"]:
+        raise OptionError("--backend dask: needs --parallel_config, see docs/scaling-out.md")
+    for name in ("enh_config", "inference_enh_config", "parallel_config"):
         if values[name] and not Path(values[name]).is_file():
             raise OptionError(f"--{name} {values[name]}: no such file")
     if "6" in stages(values):  # before data preparation, which may take hours
         for weights in initial_weights(values["init_param"]):
             if not Path(weights.partition(":")[0]).is_file():
                 raise OptionError(f"--init_param {weights}: no such file")
+
+
+def node_rank(environment: Mapping[str, str] = os.environ) -> str:
+    """Return the number of this machine, from 0, among those of a training by torchrun."""
+    return environment.get("NODE_RANK", "0")
+
+
+def is_helper(values: Mapping[str, str]) -> bool:
+    """Return whether this machine helps another one, the first, with its training."""
+    several = values["num_nodes"] != "1" and values["dist_launcher"] == "torchrun"
+    return several and node_rank() != "0"
 
 
 def stages(values: Mapping[str, str]) -> list[str]:

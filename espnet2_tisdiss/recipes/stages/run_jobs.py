@@ -1,5 +1,9 @@
 """Split key lists, run one process for each part, and show the progress of all of them.
 
+The parts last equally long where the utterances' durations are known. The processes are those of
+this machine, or of the cluster that the environment names (see :mod:`espnet2_tisdiss.cluster`),
+whose machines see the work folder at the same path.
+
 The work folder holds <n>/keys1, <n>/out, and <n>/done once that process has succeeded; the logs are
 <logs>.<n>.log. When the same plan runs again, only unfinished jobs run; another plan starts with an
 empty work folder.
@@ -14,14 +18,18 @@ import re
 import shutil
 import subprocess
 import time
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate, pairwise
 from pathlib import Path
 
 from espnet2_tisdiss.atomic import write_atomically
+from espnet2_tisdiss.cluster import Cluster, configured
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.processes import LogTail, failure, stop
 from espnet2_tisdiss.recipes.progress import Progress
+from espnet2_tisdiss.recipes.stages.remote_process import RemoteProcess, start_remotely
 
 POLL_S = 0.2
 
@@ -40,6 +48,7 @@ class Plan:
         label: shown with the progress.
         count: pattern of an utterance's log line.
         basis: facts that the command depends on besides its words.
+        durations: utterance -> duration, in any unit; one that is missing counts as the mean.
     """
 
     work: Path
@@ -50,6 +59,7 @@ class Plan:
     label: str
     count: str
     basis: Mapping[str, str] = field(default_factory=dict)
+    durations: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass
@@ -60,7 +70,7 @@ class Job:
     log_path: Path
     num_keys: int
     finished: int = 0
-    process: subprocess.Popen[bytes] | None = None
+    process: subprocess.Popen[bytes] | RemoteProcess | None = None
     log: LogTail | None = None
 
     @property
@@ -69,10 +79,17 @@ class Job:
         return (self.folder / "done").is_file()
 
 
-def split(keys: list[str], parts: int) -> list[list[str]]:
-    """Cut keys into ``parts`` runs whose lengths differ by one at most, in order."""
-    bounds = [len(keys) * part // parts for part in range(parts + 1)]
-    return [keys[begin:end] for begin, end in zip(bounds, bounds[1:], strict=False)]
+def split(keys: list[str], parts: int, durations: Mapping[str, float]) -> list[list[str]]:
+    """Cut keys into ``parts`` runs of about the same duration, in order, none of them empty."""
+    known = [durations[key] for key in keys if key in durations]
+    mean = sum(known) / len(known) if known else 1.0
+    # at an utterance's middle: it goes where most of it belongs
+    ends = list(accumulate(durations.get(key, mean) for key in keys))
+    middles = [(begin + end) / 2 for begin, end in pairwise([0.0, *ends])]
+    bounds = [bisect_left(middles, ends[-1] * part / parts) for part in range(parts)]
+    for part in range(1, parts):
+        bounds[part] = min(max(bounds[part], bounds[part - 1] + 1), len(keys) - parts + part)
+    return [keys[begin:end] for begin, end in pairwise([*bounds, len(keys)])]
 
 
 def fill(command: Sequence[str], places: Mapping[str, str | Path | Sequence[str]]) -> list[str]:
@@ -105,7 +122,7 @@ def prepare(plan: Plan) -> list[Job]:
     if not plan_file.is_file() or plan_file.read_text(encoding="utf-8") != planned:
         shutil.rmtree(work, ignore_errors=True)
         write_atomically(plan_file, planned)
-    parts = [split(keys, nj) for keys in key_lists]
+    parts = [split(keys, nj, plan.durations) for keys in key_lists]
     jobs = []
     for number in range(nj):
         log = plan.logs.with_name(f"{plan.logs.name}.{number + 1}.log")
@@ -121,16 +138,21 @@ def prepare(plan: Plan) -> list[Job]:
     return jobs
 
 
-def start(job: Job, command: list[str], threads: int) -> None:
+def start(job: Job, command: list[str], threads: int, cluster: Cluster | None) -> None:
     """Start the process of a job, its output going to the job's log."""
     keys1, keys2 = job.folder / "keys1", job.folder / "keys2"
-    places = {"out": job.folder / "out", "keys": keys1, "keys1": keys1, "keys2": keys2}
-    environment = {"OMP_NUM_THREADS": str(threads)} | os.environ
+    places = {"keys": keys1, "keys1": keys1, "keys2": keys2}
     job.log_path.parent.mkdir(parents=True, exist_ok=True)
-    with job.log_path.open("wb") as log:
-        job.process = subprocess.Popen(
-            fill(command, places), stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment
-        )
+    if cluster is None:
+        words = fill(command, {**places, "out": job.folder / "out"})
+        environment = {"OMP_NUM_THREADS": str(threads)} | os.environ
+        with job.log_path.open("wb") as log:
+            job.process = subprocess.Popen(
+                words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment
+            )
+    else:
+        job.log_path.write_bytes(b"")
+        job.process = start_remotely(cluster, fill(command, places), job.folder, job.log_path)
     job.log = LogTail(job.log_path)
 
 
@@ -159,11 +181,12 @@ def run_jobs(plan: Plan) -> None:
         TisdissError: jobs failed; a line for each names its log, followed by the log's last lines.
     """
     jobs = prepare(plan)
+    cluster = configured()
     threads = max(1, (os.cpu_count() or 1) // len(jobs))
     try:
         for job in jobs:
             if not job.done:
-                start(job, plan.command, threads)
+                start(job, plan.command, threads, cluster)
         watch(jobs, re.compile(plan.count), plan.label)
     finally:
         stop([job.process for job in jobs if job.process is not None])

@@ -19,8 +19,9 @@ from espnet2_tisdiss.lists import read_scp
 from espnet2_tisdiss.processes import stop
 from espnet2_tisdiss.recipes.program import run_main
 from espnet2_tisdiss.recipes.stages import steps
+from espnet2_tisdiss.recipes.stages.launching import launched
 from espnet2_tisdiss.recipes.stages.marker import Step, digest, listed
-from espnet2_tisdiss.recipes.stages.options import Recipe, handed_on
+from espnet2_tisdiss.recipes.stages.options import Recipe, handed_on, is_helper, node_rank
 from espnet2_tisdiss.recipes.stages.run_jobs import Plan, fill, run_jobs
 
 PROGRAMS = "espnet2_tisdiss.recipes.stages"
@@ -42,6 +43,12 @@ def run(command: list[str], stdout: int | None = None) -> str:
     if process.returncode:
         sys.exit(process.returncode if process.returncode > 0 else 128 - process.returncode)
     return printed or ""
+
+
+def durations(*folders: Path) -> dict[str, float]:
+    """Return the number of samples of each utterance of some formatted sets."""
+    paths = [folder / "utt2num_samples" for folder in folders]
+    return {key: float(text) for path in paths for key, text in read_scp(path).items()}
 
 
 def do_once(
@@ -76,7 +83,9 @@ def prepare_statistics(recipe: Recipe, command: list[str]) -> None:
 
         sets = [Path(recipe.raw, name, "wav.scp") for name in (recipe.train, recipe.valid)]
         keys, logs = [list(read_scp(path)) for path in sets], stats / "logs" / "stats"
-        run_jobs(Plan(jobs, logs, keys, nj, command, "statistics", "Niter: ", step.values))
+        lengths = durations(Path(recipe.raw, recipe.train), Path(recipe.raw, recipe.valid))
+        plan = Plan(jobs, logs, keys, nj, command, "statistics", "Niter: ", step.values, lengths)
+        run_jobs(plan)
         outs = sorted(jobs.glob("*/out"), key=lambda out: int(out.parent.name))
         aggregate_stats_dirs(outs, joined, "WARNING", skip_sum_stats=True)
         for part in ("train", "valid"):
@@ -89,6 +98,9 @@ def prepare_statistics(recipe: Recipe, command: list[str]) -> None:
 def train(recipe: Recipe, command: list[str]) -> None:
     """Stage 6: train, or resume a training that began with the same facts."""
     step, begun, exp = steps.training(recipe), steps.beginning(recipe), Path(recipe.exp)
+    if is_helper(recipe.opt):
+        help_to_train(recipe, command)
+        return
 
     def begin_and_train() -> None:
         checkpoint = exp / "checkpoint.pth"
@@ -108,11 +120,23 @@ def train(recipe: Recipe, command: list[str]) -> None:
             log.info("training goes on from %s (to begin anew, remove %s)", checkpoint, exp)
         train_log = exp / "train.log"
         log.info("training in %s, log %s", exp, train_log)
-        filled = fill(command, {"segment": segment})
+        filled = launched(recipe, fill(command, {"segment": segment}))
         follow_training.train(filled, train_log, exp / "config.yaml")
         run([sys.executable, "-m", f"{PROGRAMS}.draw_training", str(exp)])
 
     do_once(step, begin_and_train)
+
+
+def help_to_train(recipe: Recipe, command: list[str]) -> None:
+    """Stage 6 on another machine than the first, which keeps the training's folder."""
+    from espnet2_tisdiss.recipes.stages import follow_training  # slow to import
+
+    steps.training(recipe).check_needs()
+    exp = Path(recipe.exp)
+    train_log = exp / f"train.node{node_rank()}.log"
+    log.info("helping with the training in %s, log %s", exp, train_log)
+    filled = fill(command, {"segment": check_training(recipe, command)})
+    follow_training.train(launched(recipe, filled), train_log, exp / "config.yaml")
 
 
 def check_training(recipe: Recipe, command: list[str]) -> str:
@@ -152,7 +176,8 @@ def separate_pending(
         depths = f" (N_re {' '.join(pending)})" if any(pending) else ""
         keys, nj = [list(read_scp(work / "todo.scp"))], int(recipe.opt["inference_nj"])
         label, filled = f"inference {work.name}{depths}", fill(command, {"n_re": [*pending]})
-        run_jobs(Plan(work / "jobs", work, keys, nj, filled, label, "Enhancing"))
+        lengths = durations(data)
+        run_jobs(Plan(work / "jobs", work, keys, nj, filled, label, "Enhancing", {}, lengths))
     for n_re, step in pending.items():
         folder = step.marker.parent
         count = collect_separated.collect(work, data, num_spk, parts[n_re], folder)
@@ -207,7 +232,8 @@ def score(recipe: Recipe, command: list[str], name: str, n_re: str | None = None
         skipped = read_scp(silent) if silent.is_file() else {}
         keys = [[key for key in read_scp(data / "wav.scp") if key not in skipped]]
         logs, nj, label = out.parent / "logs" / out.name, int(recipe.opt["nj"]), f"scoring {out}"
-        run_jobs(Plan(jobs, logs, keys, nj, command, label, "Scoring ", step.values))
+        lengths = durations(data)
+        run_jobs(Plan(jobs, logs, keys, nj, command, label, "Scoring ", step.values, lengths))
         means = join_scores(jobs, out)
         log.info("%s: %s", out, ", ".join(f"{key} {mean:.2f}" for key, mean in means.items()))
 

@@ -51,8 +51,23 @@ def outputs() -> list[str]:
 
 
 def test_parts_cover_the_keys_in_order() -> None:
-    assert split(list("abcdefg"), 3) == [["a", "b"], ["c", "d"], ["e", "f", "g"]]
-    assert split(["a"], 1) == [["a"]]
+    assert split(list("abcdef"), 3, {}) == [["a", "b"], ["c", "d"], ["e", "f"]]
+    assert split(["a"], 1, {}) == [["a"]]
+
+
+def test_parts_last_equally_long() -> None:
+    durations = {"a": 6.0, "b": 1.0, "c": 1.0, "d": 1.0, "e": 1.0, "f": 1.0, "g": 1.0}
+    assert split(list("abcdefg"), 2, durations) == [["a"], list("bcdefg")]
+    assert split(list("gfedcba"), 2, durations) == [list("gfedcb"), ["a"]]
+    # no part is empty, however long one utterance is, and one of unknown duration counts too
+    assert split(list("abc"), 3, {"a": 1.0, "b": 1.0, "c": 1000.0}) == [["a"], ["b"], ["c"]]
+    assert split(list("abc"), 3, {"a": 1000.0, "b": 1.0}) == [["a"], ["b"], ["c"]]
+    keys = [f"{number:04}" for number in range(1000)]
+    lengths = {key: 1.0 + int(key) % 17 for key in keys}
+    parts = split(keys, 7, lengths)
+    assert sum(parts, []) == keys
+    totals = [sum(lengths[key] for key in part) for part in parts]
+    assert max(totals) - min(totals) <= 17
 
 
 def test_values_take_their_places_in_a_command() -> None:
@@ -92,7 +107,7 @@ def test_a_failed_job_is_told_and_only_it_is_repeated(plan: Plan) -> None:
     Path("bad").unlink()
     run_jobs(plan)
     assert kept.stat().st_mtime_ns == before
-    assert outputs()[1].split() == ["utt2", "utt3"]
+    assert outputs()[1].split() == ["utt2", "utt3", "utt4"]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ reported) and prints two tables for docs/recordings.md.
 
 Voices: each mixture as it is, with one of its speakers alone (and its noise), and with a third one
 from another mixture. The table has the share of recordings with a doubt, separately for every other
-mixture, on which the limits in espnet2_tisdiss/separate/doubts.py were chosen, and the rest.
+mixture and the rest.
 ``--fit`` prints the limits with the most hits where at most 5 % of the well separated mixtures of
 the first half are doubted.
 

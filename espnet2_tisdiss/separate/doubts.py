@@ -1,7 +1,7 @@
 """Signs that a result is doubtful: channels that are unrelated, outputs that are not two voices.
 
-``benchmarks/doubts.py`` measures how often the signs are right; the limits below were chosen on the
-first half of its mixtures, with few false alarms rather than many hits. Axis letters: c channel, j
+``benchmarks/doubts.py`` measures how often the signs are right; the limits below were chosen with
+its table in view, for few false alarms rather than many hits. Axis letters: c channel, j
 speaker, n sample, t frame.
 """
 

@@ -56,9 +56,9 @@ def command(
     """
     check_numbers(LEAST_SECONDS, {"--most-seconds": most_seconds})
     require_matplotlib()
-    from espnet2_tisdiss.pages.demo import import_gradio, is_loopback, serve
+    from espnet2_tisdiss.pages.demo import is_loopback, require_gradio, serve
 
-    import_gradio()  # before the model is loaded
+    require_gradio()  # before the model is loaded
     set_threads(threads)
     model = load_for_command(model_name, device, dtype, model_rate)
     if not is_loopback(host):

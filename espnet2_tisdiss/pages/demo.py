@@ -1,5 +1,6 @@
 """The page to listen on, built with Gradio, and its server."""
 
+import importlib.util
 import os
 import socket
 import tempfile
@@ -145,17 +146,28 @@ def build(model: "SeparateSpeech", most_seconds: float) -> Any:
     return blocks
 
 
+def require_gradio() -> None:
+    """Check that Gradio is installed, without importing it.
+
+    Raises:
+        TisdissError: it is not.
+    """
+    if importlib.util.find_spec("gradio") is None:
+        raise TisdissError("the page needs Gradio: pip install 'espnet2_tisdiss[demo]'")
+
+
 def import_gradio() -> Any:
     """Return the module gradio, told to ask no other server.
+
+    It takes the folder of its uploads when it is imported, so :func:`serve` names one before.
 
     Raises:
         TisdissError: it is not installed.
     """
+    require_gradio()
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    try:
-        import gradio
-    except ImportError:
-        raise TisdissError("the page needs Gradio: pip install 'espnet2_tisdiss[demo]'") from None
+    import gradio
+
     return gradio
 
 

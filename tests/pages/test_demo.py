@@ -1,5 +1,6 @@
 """The page to listen on: what it shows, and a real browser that uses it."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -90,7 +91,7 @@ def test_only_this_machine_by_default():
 
 
 def test_without_gradio_it_is_one_line(monkeypatch):
-    monkeypatch.setitem(sys.modules, "gradio", None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(TisdissError, match=r"pip install 'espnet2_tisdiss\[demo\]'"):
         import_gradio()
 
@@ -113,10 +114,12 @@ def page(tmp_path):
     if CHROMIUM is None:
         pytest.skip("no Chromium found")
     command = [sys.executable, "-u", "-m", "espnet2_tisdiss.cli", "demo", "-m", "mini"]
+    (tmp_path / "temporary").mkdir()
     server = subprocess.Popen(
         [*command, "--port", "0", "--most-seconds", "20", "--most-mb", "1"],
         stdout=subprocess.PIPE,
         stderr=(tmp_path / "stderr").open("w"),
+        env={**os.environ, "TMPDIR": str(tmp_path / "temporary")},
         text=True,
     )
     try:
@@ -135,6 +138,7 @@ def page(tmp_path):
     finally:
         server.terminate()
         server.wait(60)
+    assert list((tmp_path / "temporary").iterdir()) == []  # nothing of a user is kept
 
 
 def sounds(page):

@@ -541,6 +541,7 @@ def gradient(separator: TISDiSSSeparator, x: torch.Tensor) -> tuple[torch.Tensor
     return estimates.detach(), torch.cat([grad.flatten() for grad in grads])
 
 
+@pytest.mark.promise("numerics")
 @pytest.mark.skipif(
     half_precision("bfloat16", "cpu") is None, reason="the CPU does not compute in bfloat16"
 )

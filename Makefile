@@ -45,11 +45,12 @@ site: .venv/pages  ## build the documentation site into build/site
 archives: .venv/pages  ## build the source archive and the wheel into dist/
 	$(BIN)/python -m build
 
-docs: .venv/complete  ## regenerate docs/configurations.md and the import diagram of docs/architecture.md
+docs: .venv/complete  ## regenerate docs/configurations.md, docs/licences.md and the import diagram of docs/architecture.md
 	$(BIN)/python -m espnet2_tisdiss.recipes.tools.model_table \
 		conf/train_*.yaml egs2/*/enh1/conf/train_*.yaml \
 		--output docs/configurations.md
 	$(BIN)/python benchmarks/draw_imports.py --page docs/architecture.md
+	$(BIN)/python benchmarks/licences.py --page docs/licences.md
 
 benchmarks: .venv/complete  ## measure speed and memory for docs/performance.md (30 min)
 	set -e; for script in speed training separators growth startup; do \
@@ -62,9 +63,13 @@ reliability: .venv/complete  ## test what docs/reliability.md promises and write
 	-$(BIN)/python -m pytest -m promise --junitxml=build/reliability.xml
 	$(BIN)/python benchmarks/reliability.py build/reliability.xml --page docs/reliability.md
 
-lock: .venv/complete  ## pin the installed versions in requirements.txt
-	$(BIN)/python local/lock.py > requirements.new
-	mv requirements.new requirements.txt
+# what requirements-pages.txt has
+PAGES_ONLY = $(addprefix --no-emit-package ,playwright pyee greenlet build pyproject-hooks)
+
+lock: .venv/complete  ## pin what setup.py needs and requirements.txt lacks, with the hashes of all files
+	$(BIN)/uv pip compile setup.py --extra train --extra recipes --extra dev $(PAGES_ONLY) \
+		--universal --python-version 3.12 --generate-hashes --no-annotate \
+		--custom-compile-command "make lock" --quiet --output-file requirements.txt
 
 clean:  ## remove .venv; the recipes' output stays
 	rm -rf .venv

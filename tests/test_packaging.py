@@ -74,11 +74,30 @@ def pins(*names):
     found = {}
     for name in names:
         for line in (REPOSITORY / name).read_text().splitlines():
-            if not line.startswith("#"):
-                pin = Requirement(line)
+            if line[0] not in "# ":
+                pin = Requirement(line.rstrip(" \\"))
                 assert re.fullmatch(r"==[^*]+", str(pin.specifier)), line
                 found[canonicalize_name(pin.name)] = pin
     return found
+
+
+def test_every_pin_has_the_hashes_of_its_files():
+    text = (REPOSITORY / "requirements.txt").read_text()
+    hashes = re.findall(
+        r"^\S.*\\\n((?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)", text, re.MULTILINE
+    )
+    assert len(hashes) == len(pins("requirements.txt")) > 100
+    assert "://" not in text  # whoever installs chooses where from
+
+
+def test_the_page_of_licences_lists_every_pin():
+    lines = (REPOSITORY / "docs/licences.md").read_text().splitlines()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if "|" in line]
+    assert [row[:2] for row in rows[2:]] == [
+        [pin.name, str(pin.specifier).removeprefix("==")]
+        for pin in pins("requirements.txt").values()
+    ]
+    assert all(row[2] for row in rows)
 
 
 def test_environment_has_the_pinned_versions():

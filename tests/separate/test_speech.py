@@ -182,7 +182,7 @@ def test_a_wrong_argument_is_no_broken_model(espnet_model):
     for options in ({"dtype": "int8"}, {"n_re": -1}, {"sample_rate": "8k"}, {"nre": 4}):
         with pytest.raises((ValueError, TypeError), match=next(iter(options))) as caught:
             SeparateSpeech.from_pretrained(weights, **options)
-        assert not isinstance(caught.value, TisdissError)
+        assert "cannot be loaded" not in str(caught.value)
     with pytest.raises(TisdissError, match=r"either a model \(mini\) or its model_file, not"):
         SeparateSpeech.from_pretrained("mini", model_file=weights)
 

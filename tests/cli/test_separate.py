@@ -247,11 +247,11 @@ def test_a_time_is_reported_beside_what_was_allowed(model, separate):
     write("a.wav", noise(20000))  # 2.5 s in three chunks of 1 s
     chunked = ["--chunk", "1", "--overwrite"]
     _, out, lines = separate("a.wav", *chunked, "--rtf", "1e-9")
-    assert "a_spk1.wav and 1 more: 2.5 s, N_re 1" in lines
+    assert re.search(r"a_spk1.wav and 1 more: 2.5 s, .*N_re 1$", lines, re.MULTILINE)
     reached = "with one repetition; a smaller model or faster device is needed\n"
     assert re.search(rf"^RTF [0-9.e-]+, --rtf 1e-09: not reached {reached}", lines, re.MULTILINE)
     _, out, lines = separate("a.wav", *chunked, "--seconds", "1e6")
-    assert "2.5 s, N_re 3" in lines
+    assert re.search("2.5 s, .*N_re 3$", lines, re.MULTILINE)
     assert re.search(r"^[0-9.e-]+ s, --seconds 1e\+06$", lines, re.MULTILINE)
     _, out, _ = separate("a.wav", *chunked, "--rtf", "0", "--jobs", "2", "--json")
     (file,) = json.loads(out)["files"]

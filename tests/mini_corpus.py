@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from recipe_folder import REPOSITORY
+from recipe_folder import REPOSITORY, files_of_runs
 
 from espnet2_tisdiss.recipes.mini_2mix.speech_files import SAMPLE_RATE
 
@@ -81,8 +81,8 @@ def use_engines(monkeypatch: object, folder: Path, flite: str, festival: str) ->
 
 
 def contents(folder: Path) -> dict[Path, bytes]:
-    """Every file below a folder, by its path there."""
-    return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    """Every file below a folder except lock files, by its path there."""
+    return {path.relative_to(folder): path.read_bytes() for path in files_of_runs(folder)}
 
 
 def table(path: Path) -> list[dict[str, str]]:

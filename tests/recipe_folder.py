@@ -10,7 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
@@ -172,12 +172,16 @@ class Recipe:
         return done.stderr
 
     def state(self) -> dict[str, tuple[int, int]]:
-        """Size and time of change of every file."""
+        """Size and time of change of every file except lock files."""
         return {
             str(path.relative_to(self.folder)): (path.stat().st_size, path.stat().st_mtime_ns)
-            for path in self.folder.rglob("*")
-            if path.is_file()
+            for path in files_of_runs(self.folder)
         }
+
+
+def files_of_runs(folder: Path) -> Iterator[Path]:
+    """All files below a folder, except lock files, which every run writes."""
+    return (p for p in folder.rglob("*") if p.is_file() and p.suffix != ".lock")
 
 
 def make_recipe(folder: Path) -> Recipe:

@@ -266,7 +266,7 @@ def test_an_interrupted_training_stops_and_goes_on(trained: Recipe) -> None:
     log = trained.stage(6, 6, "--enh_tag", "interrupted", "--enh_args", "--max_epoch 1")
     assert "training goes on from exp/enh_interrupted/checkpoint.pth" in log
     told = (exp / "train.log").read_text()
-    warning = "was incomplete (renamed to checkpoint.pth.broken): resuming from the previous epoch"
+    warning = "was damaged (renamed to checkpoint.pth.broken): resuming from the previous epoch"
     assert warning in told
     assert "The training was resumed using" in told
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from recipe_folder import TINY_CONFIG, copy_recipe, prepare_here
+from recipe_folder import TINY_CONFIG, copy_recipe, files_of_runs, prepare_here
 from scipy.signal import resample_poly
 
 from espnet2_tisdiss.errors import TisdissError
@@ -173,11 +173,7 @@ def problem(done: subprocess.CompletedProcess[str]) -> str:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files_of_runs(folder)}
 
 
 # --- what is made -----------------------------------------------------------------------------

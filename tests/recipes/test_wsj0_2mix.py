@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 import yaml
-from recipe_folder import REPOSITORY, TINY_CONFIG, copy_recipe
+from recipe_folder import REPOSITORY, TINY_CONFIG, copy_recipe, files_of_runs
 from scipy.signal import resample_poly
 
 from espnet2_tisdiss.errors import TisdissError
@@ -134,11 +134,7 @@ def mini(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Mini:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in folder.rglob("*")
-        if path.is_file()
-    }
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files_of_runs(folder)}
 
 
 def stated_formula(

@@ -78,15 +78,16 @@ def make_voices(
     check_splits(recordings)
     noises = _list_noises(sources.noise, listing.remarks)
     remarks = [*listing.remarks, *_remarks(recordings, noises)]
-    if not open_corpus(corpus, size, seed, recordings, [name for name, _ in noises]):
-        material = Material(recordings, noises, size.rooms, seed, listing.faults)
-        remarks += fill_bank(
-            corpus, material, processes, sources.skip_bad, sources.allow_narrow_band
-        )
-    counts = []
-    for folder in make_sets(corpus, size.sets(bool(noises)), seed, processes):
-        target = data / f"{folder.name}{suffix}"
-        counts.append(f"{target} {make_data_dir(folder, target, recipe)}")
+    with holding(data), holding(corpus):
+        if not open_corpus(corpus, size, seed, recordings, [name for name, _ in noises]):
+            material = Material(recordings, noises, size.rooms, seed, listing.faults)
+            remarks += fill_bank(
+                corpus, material, processes, sources.skip_bad, sources.allow_narrow_band
+            )
+        counts = []
+        for folder in make_sets(corpus, size.sets(bool(noises)), seed, processes):
+            target = data / f"{folder.name}{suffix}"
+            counts.append(f"{target} {make_data_dir(folder, target, recipe)}")
     return "\n".join([f"{corpus}: {_summary(corpus / 'bank')} ({', '.join(counts)})", *remarks])
 
 
@@ -266,8 +267,7 @@ def main() -> None:
         print(plan(size, args.seed, sources, corpus, args.suffix))
         return
     made = (corpus, Path("data"), recipe, args.nj, args.suffix)
-    with holding("data"), holding(corpus):
-        print(make_voices(size, args.seed, sources, *made))
+    print(make_voices(size, args.seed, sources, *made))
 
 
 if __name__ == "__main__":

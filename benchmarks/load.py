@@ -171,9 +171,9 @@ def short_files(model: Path, folder: Path, files: int) -> list[list[str]]:
     inputs.mkdir()
     for index in range(files):
         make_noise(inputs / f"{index}.wav", 0.3 + 0.1 * (index % 5), index)
-    whole = Separation(model, inputs, folder / "whole")
-    whole.follow()
-    whole.check(0)
+    unbroken = Separation(model, inputs, folder / "unbroken")
+    unbroken.follow()
+    unbroken.check(0)
     stopped = Separation(model, inputs, folder / "stopped", "--jobs", "2")
     stopped.follow(lambda done: done >= files // 4)
     workers = psutil.Process(stopped.process.pid).children()
@@ -186,8 +186,8 @@ def short_files(model: Path, folder: Path, files: int) -> list[list[str]]:
     resumed = Separation(model, inputs, folder / "stopped", "--jobs", "2", "--skip-existing")
     resumed.follow()
     resumed.check(0)
-    compare(whole.out, resumed.out, 2 * files)
-    use = whole.usage
+    compare(unbroken.out, resumed.out, 2 * files)
+    use = unbroken.usage
     return [
         ["files in one run", str(files)],
         ["files per second, first and last tenth", pair(use.speed(0, 0.1), use.speed(0.9, 1))],

@@ -34,6 +34,23 @@ def parser(description: str) -> argparse.ArgumentParser:
     return result
 
 
+def mixtures_parser(description: str) -> argparse.ArgumentParser:
+    """Return a command-line parser with a model, a data set, and how much of it to separate."""
+    result = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    result.add_argument("model", help="as for tisdiss separate -m")
+    result.add_argument("data", help="data directory or corpus folder")
+    result.add_argument("--limit", type=count, default=20, help="mixtures [%(default)s]")
+    result.add_argument("--n-re", type=count, help="repetitions [as trained]")
+    return result
+
+
+def spread[T](items: Sequence[T], limit: int) -> Sequence[T]:
+    """Return at most ``limit`` items, evenly spread."""
+    return items[:: -(-len(items) // limit)]
+
+
 def count(text: str) -> int:
     """Read a number of 1 or more from the command line: a type for argparse."""
     if not text.isdecimal() or int(text) < 1:

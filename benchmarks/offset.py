@@ -7,10 +7,8 @@ the mean SI-SNRi of the estimates in dB, as a table for docs/recordings.md. Leve
 full scale. Axis letters: j speaker, n sample.
 """
 
-import argparse
-
 import numpy as np
-from measuring import count, run_main
+from measuring import mixtures_parser, run_main, spread
 
 from espnet2_tisdiss import SeparateSpeech
 from espnet2_tisdiss.evaluate.by_depth import find_mixtures, improvement, read_signals
@@ -22,18 +20,12 @@ RUMBLE_HZ = 8.0
 
 def main(argv: list[str] | None = None) -> None:
     """Run the benchmark and print its table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("model", help="as for tisdiss separate -m")
-    parser.add_argument("data", help="data directory or corpus folder")
-    parser.add_argument("--limit", type=count, default=20, help="mixtures [%(default)s]")
-    parser.add_argument("--n-re", type=count, help="repetitions [as trained]")
+    parser = mixtures_parser(__doc__)
     args = parser.parse_args(argv)
     model = SeparateSpeech.from_pretrained(args.model)
     mixtures = find_mixtures(args.data, model.num_spk)
     rows: dict[str, list[list[float]]] = {}
-    for mixture in mixtures[:: -(-len(mixtures) // args.limit)]:
+    for mixture in spread(mixtures, args.limit):
         signals = read_signals((mixture.path, *mixture.references), model.sample_rate)
         time = np.arange(signals.shape[1]) / model.sample_rate
         wave = np.sin(2 * np.pi * RUMBLE_HZ * time)

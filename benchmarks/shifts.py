@@ -7,12 +7,11 @@ prints mean SI-SNRi in dB, and time relative to the first number, as a table for
 docs/separating.md.
 """
 
-import argparse
 import sys
 from functools import partial
 
 import numpy as np
-from measuring import count, run_main, seconds_of
+from measuring import count, mixtures_parser, run_main, seconds_of, spread
 from results import table
 
 from espnet2_tisdiss import SeparateSpeech
@@ -21,20 +20,14 @@ from espnet2_tisdiss.evaluate.by_depth import find_mixtures, improvement, read_s
 
 def main(argv: list[str] | None = None) -> None:
     """Run the benchmark and print its table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("model", help="as for tisdiss separate -m")
-    parser.add_argument("data", help="data directory or corpus folder")
-    parser.add_argument("--limit", type=count, default=20, help="mixtures [%(default)s]")
-    parser.add_argument("--n-re", type=count, help="repetitions [as trained]")
+    parser = mixtures_parser(__doc__)
     parser.add_argument("--shifts", type=count, nargs="+", default=[1, 2, 4], help="[1 2 4]")
     args = parser.parse_args(argv)
     model = SeparateSpeech.from_pretrained(args.model, n_re=args.n_re)
     mixtures = find_mixtures(args.data, model.num_spk)
     gains: dict[int, list[float]] = {shifts: [] for shifts in args.shifts}
     times = dict.fromkeys(args.shifts, 0.0)
-    for mixture in mixtures[:: -(-len(mixtures) // args.limit)]:
+    for mixture in spread(mixtures, args.limit):
         signals = read_signals((mixture.path, *mixture.references), model.sample_rate)
         separate = partial(model.recording, signals[0], model.sample_rate)
         separate()  # the first of each length is slower

@@ -60,10 +60,10 @@ def _link(pages: list[_Page], size: int) -> Link:
         for serial in last
     )
     cut = max(page.stop for page in pages) > size
-    whole = [page.stop for page in pages if page.stop <= size]
+    complete = [page.stop for page in pages if page.stop <= size]
     return Link(
         pages[0].start,
-        max(whole, default=pages[0].start),
+        max(complete, default=pages[0].start),
         cut or gaps,
         all(page.flags & _LAST for page in last.values()),
     )

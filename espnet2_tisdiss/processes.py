@@ -1,16 +1,50 @@
-"""Worker processes: how they exit with their parent or are stopped, and their logs."""
+"""Processes: how they are interrupted, exit with their parent or are stopped, and their logs."""
 
 import multiprocessing
 import os
+import signal
 import subprocess
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from types import FrameType
+from typing import Any, Protocol, Self
 
 STOP_WITHIN_S = 10.0
 LAST_LINES = 5
+
+
+class Interruption:
+    """Signals that interrupt this process: at once, and otherwise at the next check.
+
+    Python prints and drops an exception that a signal raises in a destructor or in a callback from
+    C, such as those that read a file for libsndfile.
+    """
+
+    def __init__(self) -> None:
+        self._has_come = False
+
+    @classmethod
+    @contextmanager
+    def caught(cls, *numbers: signal.Signals) -> Iterator[Self]:
+        """Raise KeyboardInterrupt when one of the signals comes in the block."""
+        interruption = cls()
+        with ExitStack() as stack:
+            for number in numbers:
+                stack.callback(signal.signal, number, signal.getsignal(number))
+                signal.signal(number, interruption._come)
+            yield interruption
+
+    def check(self) -> None:
+        """Raise KeyboardInterrupt if a signal has come."""
+        if self._has_come:
+            raise KeyboardInterrupt
+
+    def _come(self, number: int, frame: FrameType | None) -> None:
+        self._has_come = True
+        raise KeyboardInterrupt
 
 
 def exit_with_parent() -> None:

@@ -2,11 +2,14 @@
 
 Memory use is bounded by the block. A file that cannot be read raises an :class:`AudioError` of one
 line. As in libsndfile, a frame is one sample of every channel. Axis letters: c channel, n sample.
+
+Close a generator of blocks that you leave before its end: the garbage collector closes the file,
+too, but drops what is raised meanwhile, such as the KeyboardInterrupt of a Ctrl-C.
 """
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,7 +82,7 @@ def read_blocks(
     channel: Channel = "mean",
     block_seconds: float = BLOCK_SECONDS,
     on_notice: OnNotice | None = None,
-) -> Iterator[np.ndarray]:
+) -> Generator[np.ndarray, None, None]:
     """Yield a file's samples from start to end, whatever its header states.
 
     Args:
@@ -100,11 +103,12 @@ def read_blocks(
     """
     check_choice("channel", channel, CHANNELS)
     done = 0
-    for rate, frames in _frames(path, block_seconds, "float32", on_notice):
-        block = take_channels(frames.T, channel)
-        _check_finite(path, block, done, rate)
-        done += block.shape[1]
-        yield block
+    with closing(_frames(path, block_seconds, "float32", on_notice)) as blocks:
+        for rate, frames in blocks:
+            block = take_channels(frames.T, channel)
+            _check_finite(path, block, done, rate)
+            done += block.shape[1]
+            yield block
 
 
 def read_samples(path: str | Path, first: int = 0, last: int | None = None) -> np.ndarray:
@@ -119,17 +123,18 @@ def read_samples(path: str | Path, first: int = 0, last: int | None = None) -> n
         AudioError: as for :func:`read_blocks`, except that samples may be NaN or infinite.
     """
     blocks, start = [], 0
-    for _, block in _frames(path, BLOCK_SECONDS, "float64", None):
-        blocks.append(block[max(0, first - start) : None if last is None else last - start])
-        start += len(block)
-        if last is not None and start >= last:
-            break
+    with closing(_frames(path, BLOCK_SECONDS, "float64", None)) as found:
+        for _, block in found:
+            blocks.append(block[max(0, first - start) : None if last is None else last - start])
+            start += len(block)
+            if last is not None and start >= last:
+                break
     return np.concatenate(blocks)
 
 
 def _frames(
     path: str | Path, block_seconds: float, dtype: str, on_notice: OnNotice | None
-) -> Iterator[tuple[int, np.ndarray]]:
+) -> Generator[tuple[int, np.ndarray], None, None]:
     """Yield the rate and the samples (n, c) of each block."""
     with _opened(path) as decoder:
         passed = _pass_on(path, decoder, 0, on_notice)

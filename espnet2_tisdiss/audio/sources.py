@@ -8,8 +8,8 @@ import math
 import subprocess
 import tempfile
 from collections import deque
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -51,34 +51,38 @@ class OpenSource:
 
     def blocks(
         self, channel: Channel = "mean", on_notice: OnNotice | None = None
-    ) -> Iterator[np.ndarray]:
+    ) -> Generator[np.ndarray, None, None]:
         """Yield the samples of the stretch, as :func:`~.reading.read_blocks` does."""
         if self.shared is not None:
-            blocks = self.shared.blocks(self.first, channel, on_notice)
+            numbered = self.shared.blocks(self.first, channel, on_notice)
         else:
-            blocks = _numbered(read_blocks(self.path, channel, on_notice=on_notice))
-        for start, block in blocks:
-            stop = None if self.last is None else self.last - start
-            part = block[:, max(0, self.first - start) : stop]
-            if part.shape[1]:
-                yield part
-            if self.last is not None and start + block.shape[1] >= self.last:
-                return
+            numbered = _numbered(read_blocks(self.path, channel, on_notice=on_notice))
+        with closing(numbered) as blocks:
+            for start, block in blocks:
+                stop = None if self.last is None else self.last - start
+                part = block[:, max(0, self.first - start) : stop]
+                if part.shape[1]:
+                    yield part
+                if self.last is not None and start + block.shape[1] >= self.last:
+                    return
 
 
-def _numbered(blocks: Iterator[np.ndarray]) -> Iterator[tuple[int, np.ndarray]]:
+def _numbered(
+    found: Generator[np.ndarray, None, None],
+) -> Generator[tuple[int, np.ndarray], None, None]:
     """Yield blocks (c, n) with the number of their first sample."""
     start = 0
-    for block in blocks:
-        yield start, block
-        start += block.shape[1]
+    with closing(found) as blocks:
+        for block in blocks:
+            yield start, block
+            start += block.shape[1]
 
 
 class SharedBlocks:
     """The samples of a file for stretches of it, which mostly follow each other.
 
     A stretch is read on from the one before, so that a long file is decoded once, not once for each
-    stretch. Only a stretch that begins before the blocks at hand starts again.
+    stretch. Only a stretch that begins before the blocks at hand starts again. Close it in the end.
 
     Args:
         path: the file.
@@ -87,17 +91,18 @@ class SharedBlocks:
     def __init__(self, path: Path):
         self._path = path
         self._channel: Channel = "mean"
-        self._blocks: Iterator[tuple[int, np.ndarray]] | None = None
+        self._blocks: Generator[tuple[int, np.ndarray], None, None] | None = None
         # stretches may overlap; blocks of some seconds, so that memory stays bounded
         self._held: deque[tuple[int, np.ndarray]] = deque(maxlen=HELD_BLOCKS)
         self._notices: list[Notice] = []
 
     def blocks(
         self, first: int, channel: Channel, on_notice: OnNotice | None
-    ) -> Iterator[tuple[int, np.ndarray]]:
+    ) -> Generator[tuple[int, np.ndarray], None, None]:
         """Yield blocks with the number of their first sample, from that with ``first`` on."""
         reached = bool(self._held) and self._held[0][0] <= first
         if self._blocks is None or channel != self._channel or not reached:
+            self.close()
             self._held.clear()
             self._notices.clear()
             read = read_blocks(self._path, channel, on_notice=self._notices.append)
@@ -112,6 +117,11 @@ class SharedBlocks:
             if start + block.shape[1] > first:
                 yield start, block
         self._pass_on(passed, on_notice)
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._blocks is not None:
+            self._blocks.close()
 
     def _next(self) -> tuple[int, np.ndarray] | None:
         """Return the next block, which is held, too; None at the end."""
@@ -179,7 +189,9 @@ class SourceReader:
             path = self._stack.enter_context(as_file(source, folder))
             self._notices = []
             self._info = probe(path, self._notices.append)
-            self._shared = SharedBlocks(path) if source.is_stretch else None
+            self._shared = None
+            if source.is_stretch:
+                self._shared = self._stack.enter_context(closing(SharedBlocks(path)))
             self._path, self._text = path, source.text
         for notice in self._notices:
             if on_notice is not None:

@@ -3,6 +3,7 @@
 import contextlib
 import math
 import os
+import signal
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,6 +57,7 @@ from espnet2_tisdiss.cli.separate_options import (
 )
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.pretrained.bundled import DEFAULT_MODEL
+from espnet2_tisdiss.processes import Interruption
 
 if TYPE_CHECKING:  # importing PyTorch takes seconds
     from espnet2_tisdiss.separate.budget import TimeBudget
@@ -170,8 +172,17 @@ def command(
     total = sum(map(sum, durations.values()))
     label = f"{len(inputs)} file{'s' * (len(inputs) != 1)}"
     report = SeparationReport(model.sample_rate, options)
-    with report.printed_at_end(as_json), AudioProgress.shown(total, label) as progress:
-        results = _separated(model, loading, inputs, options, jobs, budget, progress.advance)
+    with (
+        report.printed_at_end(as_json),
+        Interruption.caught(signal.SIGINT, signal.SIGTERM) as interruption,
+        AudioProgress.shown(total, label) as progress,
+    ):
+
+        def advance(seconds: float) -> None:
+            interruption.check()
+            progress.advance(seconds)
+
+        results = _separated(model, loading, inputs, options, jobs, budget, advance)
         with contextlib.closing(results):
             for result in results:
                 progress.print(report.add(result), STYLES[result.status])

@@ -6,7 +6,8 @@ they are complete. Axis letters: j speaker, n sample.
 
 import logging
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 
 import numpy as np
 
@@ -26,7 +27,7 @@ def separate_files(
     options: FileOptions,
     budget: TimeBudget | None = None,
     on_progress: Callable[[float], None] = lambda seconds: None,
-) -> Iterator[FileResult]:
+) -> Generator[FileResult, None, None]:
     """Separate files, one after the other; chunks of several may share a batch.
 
     Args:
@@ -42,19 +43,19 @@ def separate_files(
     """
     recordings: list[RecordingFile] = []  # open ones; several when they share a batch
     try:
-        steps = _steps(model, inputs, options, recordings)
-        for pieces, ended in _batches(steps, options.batch_size):
-            for piece, estimates, n_re in _separated(model, pieces, options, budget):
-                with piece.recording.failing_alone():
-                    piece.recording.join(piece, estimates, n_re)
-                    on_progress(piece.recording.advance(piece.seconds))
-            for recording in ended:
-                with recording.failing_alone():
-                    recording.write()
-                recordings.remove(recording)
-                recording.close()
-                on_progress(recording.advance(math.inf))
-                yield recording.result
+        with closing(_steps(model, inputs, options, recordings)) as steps:
+            for pieces, ended in _batches(steps, options.batch_size):
+                for piece, estimates, n_re in _separated(model, pieces, options, budget):
+                    with piece.recording.failing_alone():
+                        piece.recording.join(piece, estimates, n_re)
+                        on_progress(piece.recording.advance(piece.seconds))
+                for recording in ended:
+                    with recording.failing_alone():
+                        recording.write()
+                    recordings.remove(recording)
+                    recording.close()
+                    on_progress(recording.advance(math.inf))
+                    yield recording.result
     finally:
         for recording in recordings:
             recording.close()
@@ -65,7 +66,7 @@ def _steps(
     inputs: Sequence[InputFile],
     options: FileOptions,
     recordings: list[RecordingFile],
-) -> Iterator[Piece | RecordingFile]:
+) -> Generator[Piece | RecordingFile, None, None]:
     """Yield the pieces of each file, then the file itself; a file that fails ends there."""
     with SourceReader() as reader:
         for item in inputs:

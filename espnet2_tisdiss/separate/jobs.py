@@ -8,11 +8,12 @@ import itertools
 import multiprocessing
 import signal
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
+from espnet2_tisdiss.processes import Interruption
 from espnet2_tisdiss.separate.budget import TimeBudget
 from espnet2_tisdiss.separate.files import separate_files
 from espnet2_tisdiss.separate.inputs import InputFile
@@ -31,7 +32,7 @@ def separate_in_jobs(
     threads: int,
     budget: TimeBudget | None = None,
     on_progress: Callable[[float], None] = lambda seconds: None,
-) -> Iterator[FileResult]:
+) -> Generator[FileResult, None, None]:
     """Separate files as :func:`~espnet2_tisdiss.separate.files.separate_files`, in processes.
 
     Args:
@@ -177,18 +178,24 @@ def _work(
 ) -> None:
     """Separate shares of files until an empty one comes; runs in the worker process."""
     # the end by a signal or of the parent process needs no traceback
-    with suppress(KeyboardInterrupt, EOFError, ConnectionError):
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # KeyboardInterrupt
+    with (
+        suppress(KeyboardInterrupt, EOFError, ConnectionError),
+        Interruption.caught(signal.SIGTERM) as interruption,
+    ):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         import torch
 
         from espnet2_tisdiss.separate.speech import SeparateSpeech
 
+        def send(message: FileResult | float | str) -> None:
+            interruption.check()
+            connection.send(message)
+
         torch.set_num_threads(threads)
         loaded = SeparateSpeech.from_pretrained(**model)
-        connection.send("ready")
+        send("ready")
         while share := connection.recv():
-            for result in separate_files(loaded, share, options, budget, connection.send):
-                connection.send(result)
-            connection.send("ready")
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # no unfinished file is left
+            with closing(separate_files(loaded, share, options, budget, send)) as results:
+                for result in results:
+                    send(result)
+            send("ready")

@@ -6,8 +6,8 @@ n sample.
 
 import functools
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -109,7 +109,7 @@ class RecordingFile:
         self._audio: OpenSource | None = None
         self._reported = 0.0
 
-    def pieces(self, reader: SourceReader) -> Iterator[Piece]:
+    def pieces(self, reader: SourceReader) -> Generator[Piece, None, None]:
         """Yield the chunks of all channels; none if the file is skipped.
 
         Args:
@@ -132,15 +132,16 @@ class RecordingFile:
         powers = None
         if audio.info.channels > 1 and choice in ("mean", "each"):
             powers = channel_powers(self.result.rate)
-        for block in audio.blocks("each" if powers else choice, self._note):
-            frames += block.shape[1]
-            if powers is not None:
-                powers.push(block)
-                block = take_channels(block, choice)
-            for channel, samples in zip(self._channels, block, strict=True):
-                yield from self._cut(channel, channel.track.read(samples))
-            if self.result.status == "failed":
-                return
+        with closing(audio.blocks("each" if powers else choice, self._note)) as blocks:
+            for block in blocks:
+                frames += block.shape[1]
+                if powers is not None:
+                    powers.push(block)
+                    block = take_channels(block, choice)
+                for channel, samples in zip(self._channels, block, strict=True):
+                    yield from self._cut(channel, channel.track.read(samples))
+                if self.result.status == "failed":
+                    return
         self.result.seconds = frames / self.result.rate
         if powers is not None and (doubt := doubt_of_channels(powers)):
             self.result.notices.append(doubt)

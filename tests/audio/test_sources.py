@@ -10,8 +10,10 @@ import pytest
 import soundfile
 
 from espnet2_tisdiss.audio import sources
-from espnet2_tisdiss.audio.reading import read_blocks
+from espnet2_tisdiss.audio.decoding import SndfileDecoder
+from espnet2_tisdiss.audio.reading import AudioInfo, read_blocks, read_samples
 from espnet2_tisdiss.audio.sources import (
+    OpenSource,
     SharedBlocks,
     SourceReader,
     as_file,
@@ -148,3 +150,58 @@ def test_a_fault_does_not_hide_later_stretches(tmp_path):
             audio = reader.open(Source(str(tmp_path / "a.wav"), start, start + 2))
             with pytest.raises(AudioError, match="at 7.000") if is_faulty else nullcontext():
                 assert sum(block.shape[1] for block in audio.blocks()) == 2 * RATE
+
+
+def interrupt_at_close(monkeypatch):
+    """Let a Ctrl-C arrive whenever a file is closed."""
+
+    def close(decoder):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(SndfileDecoder, "close", close)
+
+
+def leave(blocks):
+    with closing(blocks):
+        next(blocks)
+
+
+def of_source(path, last=None):
+    return OpenSource(Path(path), AudioInfo(RATE, 1, 0, "", ""), 0, last).blocks()
+
+
+def leave_shared(path):
+    with closing(SharedBlocks(path)) as shared:
+        leave(shared.blocks(0, "mean", None))
+
+
+def begin_shared_again(path):
+    shared = SharedBlocks(path)
+    for channel in ("left", "right"):
+        leave(shared.blocks(0, channel, None))
+
+
+@pytest.mark.promise("interrupted")
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda path: leave(read_blocks(path)),
+        lambda path: read_samples(path, 0, 100),
+        lambda path: leave(of_source(path)),
+        lambda path: list(of_source(path, last=100)),
+        leave_shared,
+        begin_shared_again,
+    ],
+)
+def test_an_interruption_while_an_unread_file_is_closed_is_not_lost(recording, monkeypatch, read):
+    interrupt_at_close(monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        read(recording[0])
+
+
+def test_a_reader_closes_what_stretches_share(recording, monkeypatch):
+    with SourceReader() as reader:
+        leave(reader.open(Source(recording[0], 0.5, 1)).blocks())
+        interrupt_at_close(monkeypatch)
+        with pytest.raises(KeyboardInterrupt):
+            reader.open(Source("none.wav"))

@@ -5,6 +5,7 @@ import pytest
 import soundfile
 
 from espnet2_tisdiss import SeparateSpeech, TisdissError
+from espnet2_tisdiss.audio.decoding import SndfileDecoder
 from espnet2_tisdiss.audio.rumble import without_rumble
 from espnet2_tisdiss.audio.writing import OutputFormat
 from espnet2_tisdiss.separate.files import separate_files
@@ -280,3 +281,20 @@ def test_a_pattern_makes_folders(model, record, tmp_path):
     (result,) = separate_files(model, [record()], options(pattern="{name}/{n_re}-{speaker}"))
     assert result.outputs == [tmp_path / "out" / "a" / f"2-{j}.wav" for j in (1, 2)]
     assert all(soundfile.info(path).frames == RATE for path in result.outputs)
+
+
+@pytest.mark.promise("interrupted")
+@pytest.mark.parametrize("cause", ["failed", "left"])
+def test_an_interruption_while_an_unread_file_is_closed_is_not_lost(
+    model, record, monkeypatch, cause
+):
+    def on_progress(seconds):
+        def close(decoder):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(SndfileDecoder, "close", close)  # when the file is open
+        raise TisdissError("failed") if cause == "failed" else RuntimeError
+
+    results = separate_files(model, [record(length=20 * RATE)], options(), on_progress=on_progress)
+    with pytest.raises(KeyboardInterrupt):
+        next(results)

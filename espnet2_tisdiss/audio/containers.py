@@ -1,17 +1,21 @@
 """The length stated in the header of a container, compared with the file.
 
 libsndfile believes a header that states too little, and reads a file that ends too early as
-complete. The fields that state the length are corrected while the file is read.
+complete. The fields that state the length are corrected while the file is read. Of joined files it
+reads the first alone.
 """
 
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from mmap import mmap
 
-from espnet2_tisdiss.audio.layouts import PADDING, Layout, layout_of
+from espnet2_tisdiss.audio.layouts import PADDING, Data, Layout, layout_of
 
 _ASF_FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
+# beginnings of containers that may follow one of their kind
+_JOINABLE = (b"RIFF", b"RIFX", b"RF64", b"BW64", b"FORM", b"riff", b"caff", b".snd", b"NIST")
 _TAGS = (b"TAG", b"ID3", b"APETAGEX", b"LYRICSBEGIN")
 
 
@@ -25,6 +29,7 @@ class Finding:
         start: bytes before the samples.
         replaced: position -> bytes that correct the header.
         stop: end of the samples in the file, without an incomplete block; None: as stated.
+        following: where another recording begins; None: there is no other.
     """
 
     stated: int | None
@@ -32,9 +37,66 @@ class Finding:
     start: int = 0
     replaced: Mapping[int, bytes] = field(default_factory=dict)
     stop: int | None = None
+    following: int | None = None
+
+    def moved(self, by: int) -> "Finding":
+        """Return it with positions in a file in which the recording begins at ``by``."""
+        replaced = {position + by: content for position, content in self.replaced.items()}
+        stop, following = (None if one is None else one + by for one in (self.stop, self.following))
+        return replace(self, replaced=replaced, stop=stop, following=following)
 
 
-def compare(data: mmap) -> Finding | None:
+@dataclass(frozen=True)
+class Part:
+    """A recording in a file.
+
+    Attributes:
+        start: its first byte.
+        stop: the byte after its last one.
+        finding: what it holds, with positions in the file; None: its container is not known here.
+    """
+
+    start: int
+    stop: int
+    finding: Finding | None
+
+
+def recordings(data: mmap) -> list[Part]:
+    """Return the recordings that a file holds; joined files hold several."""
+    starts = _mp4_starts(data)
+    if len(starts) > 1:
+        return [Part(*ends, None) for ends in pairwise([*starts, len(data)])]
+    parts: list[Part] = []
+    start: int | None = 0
+    with memoryview(data) as whole:
+        while start is not None:
+            with whole[start:] as rest:
+                finding = compare(rest)
+            if finding is not None:
+                finding = finding.moved(start)
+            following = None if finding is None else finding.following
+            parts.append(Part(start, following or len(data), finding))
+            start = following
+    return parts
+
+
+def _mp4_starts(data: Data) -> list[int]:
+    """Return where the mp4 files in a file begin."""
+    starts: list[int] = []
+    position = 0
+    while data[4:8] == b"ftyp" and position + 8 <= len(data):
+        if data[position + 4 : position + 8] == b"ftyp":
+            starts.append(position)
+        size = int.from_bytes(data[position : position + 4])
+        if size == 1:
+            size = int.from_bytes(data[position + 8 : position + 16])
+        if size < 8:
+            break
+        position += size
+    return starts
+
+
+def compare(data: Data) -> Finding | None:
     """Compare a file with its header; None for containers without a stated length."""
     try:
         layout = layout_of(data)
@@ -51,6 +113,8 @@ def compare(data: mmap) -> Finding | None:
     if stated is not None and stated > found + 1:
         return _corrected(layout, stated, found)
     chunks, length = layout.chunks, stated or 0
+    if stated is not None and (following := _following(data, layout, end)):
+        return Finding(length, length, following=following)
     if _is_padding(data, end) or (chunks and chunks.ends_well(data, end + -length % chunks.align)):
         return Finding(length, length)
     return _corrected(layout, stated, found)
@@ -62,10 +126,23 @@ def _corrected(layout: Layout, stated: int | None, found: int) -> Finding:
     return Finding(stated, found, layout.start, replaced, layout.start + complete)
 
 
-def _is_padding(data: mmap, end: int) -> bool:
+def _following(data: Data, layout: Layout, end: int) -> int | None:
+    """Return where a recording in the same container begins after the samples; None: nowhere."""
+    begin = bytes(data[:4])
+    if begin not in _JOINABLE:
+        return None
+    positions = [end]
+    if chunks := layout.chunks:
+        width = struct.calcsize(chunks.header)
+        walk = chunks.walk(data, end + -(end - layout.start) % chunks.align)
+        positions += [start - width for _, start, _ in walk]
+    return next((one for one in positions if data[one : one + 4] == begin), None)
+
+
+def _is_padding(data: Data, end: int) -> bool:
     """Return whether what follows the samples is short, a tag, or zeros."""
     rest = len(data) - end
-    if rest <= PADDING or data[end : end + 16].startswith(_TAGS):
+    if rest <= PADDING or bytes(data[end : end + 16]).startswith(_TAGS):
         return True
     return rest < 2**16 and not any(data[end:])
 

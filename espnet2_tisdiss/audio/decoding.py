@@ -4,175 +4,23 @@ libsndfile reads most formats, FFmpeg the others and damaged files. The header i
 file first: containers, Ogg streams and MPEG frames each have a module.
 """
 
-import os
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO
 
-import numpy as np
 import soundfile
 
 from espnet2_tisdiss.audio import flac, mpeg, ogg
-from espnet2_tisdiss.audio.containers import Finding, compare, stated_file_size
+from espnet2_tisdiss.audio.containers import Finding, Part, recordings, stated_file_size
+from espnet2_tisdiss.audio.decoders import Chain, Decoder, SndfileDecoder
 from espnet2_tisdiss.audio.ffmpeg import FfmpegDecoder
 from espnet2_tisdiss.audio.notices import Notice, left_over, missing
-from espnet2_tisdiss.audio.resampling import Resampler
 from espnet2_tisdiss.audio.views import View
 from espnet2_tisdiss.errors import AudioError
 
 # libsndfile reads files of these names as MPEG audio if nothing else fits, and prints complaints
 _MPEG_SUFFIXES = (".mp3", ".mp2", ".mp1", ".mpga", ".m2a")
-# libsndfile's number of frames if the header does not state one
-_UNKNOWN_FRAMES = 2**63 - 1
-
-
-class Decoder(Protocol):
-    """Samples of a file from start to end.
-
-    Attributes:
-        rate, channels, subtype, container: as in :class:`~.reading.AudioInfo`.
-        frames: samples of each channel; None: unknown.
-        slack: seconds by which ``frames`` may be off in a file that is complete.
-        notices: differences between the file and its header that were noticed so far.
-    """
-
-    rate: int
-    channels: int
-    frames: int | None
-    subtype: str
-    container: str
-    slack: float
-    notices: list[Notice]
-
-    def read(self, frames: int, dtype: str) -> np.ndarray:
-        """Return the next samples (n, c), n <= ``frames``; none at the end."""
-
-    def close(self) -> None:
-        """Close the file."""
-
-
-class SndfileDecoder:
-    """Decode with libsndfile; with FFmpeg from the first error on.
-
-    Args:
-        path: the file.
-        view: opens what to read of it; None: all.
-    """
-
-    slack = 0.0
-
-    def __init__(self, path: str | Path, view: Callable[[], View] | None = None):
-        self._path, self._open_view, self._done = path, view, 0
-        self._view = None if view is None else view()
-        try:
-            self._file = soundfile.SoundFile(self._view or os.fsencode(path))
-        except BaseException:
-            if self._view is not None:
-                self._view.close()
-            raise
-        self._other: FfmpegDecoder | None = None
-        self.rate, self.channels = self._file.samplerate, self._file.channels
-        self.subtype, self.container = self._file.subtype, self._file.format
-        self.frames = None if self._file.frames == _UNKNOWN_FRAMES else self._file.frames
-        self.notices: list[Notice] = []
-
-    def read(self, frames: int, dtype: str = "float32") -> np.ndarray:
-        """Return the next samples (n, c), n <= ``frames``; none at the end."""
-        if self._other is None:
-            if self._done == self.frames:  # quicker than libsndfile's answer
-                return np.empty((0, self.channels), dtype)
-            try:
-                block = self._file.read(frames, dtype=dtype, always_2d=True)
-            except soundfile.LibsndfileError:
-                self._other = self._continued()
-            else:
-                self._done += len(block)
-                return block
-        return self._other.read(frames, dtype)
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
-        if self._view is not None:
-            self._view.close()
-        if self._other is not None:
-            self._other.close()
-
-    def _continued(self) -> FfmpegDecoder:
-        """Continue with FFmpeg, which finds the next undamaged samples."""
-        view = View(self._path) if self._open_view is None else self._open_view()
-        other = FfmpegDecoder(str(self._path), view, skip=self._done)
-        other.frames = self.frames
-        # FFmpeg's notices are those of the file
-        self.notices = other.notices
-        return other
-
-
-class Chain:
-    """Recordings one after the other, at the first one's rate and number of channels.
-
-    Args:
-        openers: functions that open the decoders.
-        frames: samples of each channel of all, where this is known; None: unknown.
-    """
-
-    def __init__(self, openers: Sequence[Callable[[], Decoder]], frames: int | None):
-        self._openers = list(openers[1:])
-        self._decoder = first = openers[0]()
-        self.rate, self.channels, self.frames = first.rate, first.channels, frames
-        self.subtype, self.container = first.subtype, first.container
-        self.slack = first.slack * len(openers)
-        self.notices = list(first.notices)
-        if self._openers:
-            text = f"holds {len(openers)} recordings, which are read one after the other"
-            self.notices.append(Notice(text, is_loss=False))
-        self._resampler: Resampler | None = None
-
-    def read(self, frames: int, dtype: str = "float32") -> np.ndarray:
-        """Return the next samples (n, c); none at the end."""
-        while True:
-            block = self._decoder.read(frames, dtype)
-            if len(block):
-                alike = self._alike(block)
-                if len(alike):
-                    return alike
-                continue
-            self._note()
-            rest = self._finished(dtype)
-            if self._openers:
-                self._decoder.close()
-                self._decoder = self._openers.pop(0)()
-                if self._decoder.rate != self.rate:
-                    self._resampler = Resampler(self._decoder.rate, self.rate, self.channels)
-            elif not len(rest):
-                return rest
-            if len(rest):
-                return rest
-
-    def close(self) -> None:
-        """Close the file."""
-        self._decoder.close()
-
-    def _note(self) -> None:
-        self.notices += [one for one in self._decoder.notices if one not in self.notices]
-
-    def _alike(self, block: np.ndarray) -> np.ndarray:
-        if block.shape[1] != self.channels:
-            if block.shape[1] > 1:
-                block = block.mean(axis=1, keepdims=True)
-            block = block.repeat(self.channels, axis=1)
-        if self._resampler is not None:
-            return self._resampler.push(block.T).T
-        return block
-
-    def _finished(self, dtype: str) -> np.ndarray:
-        """Return the samples that the resampler still holds."""
-        resampler, self._resampler = self._resampler, None
-        if resampler is None:
-            return np.empty((0, self.channels), dtype)
-        return resampler.finish().T.astype(dtype)
 
 
 def open_decoder(path: str | Path, file: BinaryIO) -> Decoder:
@@ -192,19 +40,18 @@ def open_decoder(path: str | Path, file: BinaryIO) -> Decoder:
         is_mpeg = data[0] == 0xFF and data[1:2] >= b"\xe0"
         is_named = Path(path).suffix.lower() in _MPEG_SUFFIXES
         if is_mpeg or is_named or data[:3] == b"ID3":
-            parts = mpeg.parts(data, may_begin_late=not is_mpeg)
-            if parts:
-                return _open_mpeg(path, parts)
+            streams = mpeg.parts(data, may_begin_late=not is_mpeg)
+            if streams:
+                return _open_mpeg(path, streams)
             if is_mpeg:  # such as AAC, to which libsndfile prints complaints
                 return FfmpegDecoder(str(path), View(path))
         if data[:4] == b"fLaC":
             return _open_flac(path, flac.parts(data))
-        finding, actual = compare(data), len(data)
+        parts, actual = recordings(data), len(data)
+        finding = parts[0].finding
         size = stated_file_size(data) if finding is None else None
-    if finding is not None and finding.stop is not None:
-        decoder = _open_any(path, _view(path, 0, finding.stop, finding.replaced))
-        decoder.notices.append(_difference(finding, decoder))
-        return decoder
+    if len(parts) > 1 or (finding is not None and finding.stop is not None):
+        return _open_parts(path, parts)
     cut = None if size is None or size <= actual + 1 else _bytes(actual, size)
     try:
         # libsndfile looks at the suffix of a path only
@@ -253,12 +100,53 @@ def _difference(finding: Finding, decoder: Decoder) -> Notice:
     return Notice(f"{text}, {seconds:.3f} of {stated:.3f} s", is_loss=True)
 
 
+def _open_parts(path: str | Path, parts: Sequence[Part]) -> Decoder:
+    """Open the recordings in a file, or the only one, whose header is wrong about its content."""
+    openers = []
+    for part in parts:
+        finding = part.finding or Finding(None, 0)
+        view = _view(path, part.start, finding.stop or part.stop, finding.replaced)
+        openers.append(_opener(path, view, finding if finding.stop is not None else None))
+    return _joined(openers)
+
+
+def _opener(
+    path: str | Path, view: Callable[[], View], wrong: Finding | None = None
+) -> Callable[[], Decoder]:
+    """Return a function that opens a part of a file, whose header may be wrong."""
+
+    def open_part() -> Decoder:
+        decoder = _open_any(path, view)
+        if wrong is not None:
+            decoder.notices.append(_difference(wrong, decoder))
+        return decoder
+
+    return open_part
+
+
+def _joined(openers: Sequence[Callable[[], Decoder]]) -> Decoder:
+    """Open recordings to be read one after the other, or the only one."""
+    if len(openers) == 1:
+        return openers[0]()
+    total: float | None = 0.0
+    rate, notices = 0, []
+    for opener in openers:
+        decoder = opener()
+        decoder.close()
+        rate = rate or decoder.rate
+        notices += decoder.notices
+        if total is not None:
+            total = None if decoder.frames is None else total + decoder.frames * rate / decoder.rate
+    chain = Chain(openers, None if total is None else round(total))
+    chain.notices += [notice for notice in notices if notice not in chain.notices]
+    return chain
+
+
 def _open_ogg(path: str | Path, links: list[ogg.Link]) -> Decoder:
     decoder = _open_any(path)
     if len(links) > 1 and isinstance(decoder, SndfileDecoder):
         decoder.close()
-        views = [_view(path, link.start, link.stop) for link in links]
-        decoder = _chain(path, views)
+        decoder = _joined([_opener(path, _view(path, link.start, link.stop)) for link in links])
     if any(link.ends_inside for link in links):
         decoder.notices.append(Notice("truncated: pages are missing or incomplete", is_loss=True))
     elif not all(link.has_end for link in links):
@@ -266,33 +154,19 @@ def _open_ogg(path: str | Path, links: list[ogg.Link]) -> Decoder:
     return decoder
 
 
-def _chain(path: str | Path, views: list[Callable[[], View]]) -> Chain:
-    """Open joined files that libsndfile reads."""
-    openers = [partial(SndfileDecoder, path, view) for view in views]
-    total, rate = 0.0, 0
-    for opener in openers:
-        decoder = opener()
-        decoder.close()
-        if decoder.frames is None:
-            return Chain(openers, None)
-        rate = rate or decoder.rate
-        total += decoder.frames * rate / decoder.rate
-    return Chain(openers, round(total))
-
-
 def _open_flac(path: str | Path, parts: list[flac.Part]) -> Decoder:
     if len(parts) == 1 and parts[0].found in (parts[0].stated, None):
         return _open_any(path)
     if not any(part.found is None or part.found for part in parts):
         raise AudioError(f"{path}: truncated: holds no complete frame; replace it")
-    views = [_view(path, part.start, part.stop, part.corrected()) for part in parts]
-    decoder = _open_any(path, views[0]) if len(parts) == 1 else _chain(path, views)
-    decoder.notices += [
-        _difference(Finding(part.stated or None, part.found), decoder)
-        for part in parts
-        if part.found is not None and part.found != part.stated
-    ]
-    return decoder
+    openers = []
+    for part in parts:
+        wrong = None
+        if part.found not in (part.stated, None):
+            wrong = Finding(part.stated or None, part.found)
+        view = _view(path, part.start, part.stop, part.corrected())
+        openers.append(_opener(path, view, wrong))
+    return _joined(openers)
 
 
 def _open_mpeg(path: str | Path, parts: list[mpeg.Part]) -> Decoder:

@@ -11,6 +11,7 @@ from espnet2_tisdiss.errors import AudioError
 
 if TYPE_CHECKING:
     from av.audio.frame import AudioFrame
+    from av.packet import Packet
 
 # containers of recordings. Not those that name other files or addresses, which FFmpeg would open.
 _CONTAINERS = (
@@ -105,7 +106,7 @@ class FfmpegDecoder:
     def measure(self) -> int:
         """Return the samples of each channel by the time stamps, without decoding; then close."""
         end = 0.0
-        for packet in self._input.demux(self._stream):
+        for packet in self._packets():
             if packet.pts is not None:
                 end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
         return round(end * self.rate)
@@ -122,11 +123,11 @@ class FfmpegDecoder:
         """Yield the decoded samples (n, c); n > 0."""
         import av
 
-        for packet in self._input.demux(self._stream):
+        for packet in self._packets():
             self._is_cut = packet.is_corrupt
             try:
                 decoded = packet.decode()
-            except av.FFmpegError:
+            except (av.FFmpegError, ValueError):  # ValueError: the codec is unknown
                 self._damaged += 1
                 continue
             for frame in decoded:
@@ -140,6 +141,15 @@ class FfmpegDecoder:
             plural = "s" * (self._damaged > 1)
             text = f"left out {self._damaged} damaged packet{plural}"
             self.notices.append(Notice(text, is_loss=True))
+
+    def _packets(self) -> Iterator["Packet"]:
+        """Yield the packets of the track up to the end, or to what is no packet."""
+        import av
+
+        try:
+            yield from self._input.demux(self._stream)
+        except av.FFmpegError:
+            self.notices.append(Notice("what follows is damaged and was not read", is_loss=True))
 
     def _uniform(self, frame: "AudioFrame") -> list["AudioFrame"]:
         """Return a frame at the first one's rate and channels, which some streams change."""

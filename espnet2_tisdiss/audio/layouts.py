@@ -10,6 +10,7 @@ from mmap import mmap
 # sizes that programs write which do not know the length yet: 0, all ones, or about 2 GiB
 _OPEN_32 = (range(1), range(0x7FFFE000, 0x80000101), range(0xFFFFF000, 2**32))
 _OPEN_64 = (range(1), range(2**63 - 2**12, 2**64))
+Data = mmap | memoryview
 # more than this after the samples is not only padding
 PADDING = 16
 
@@ -30,11 +31,11 @@ class Size:
     unit: int = 1
     more: int = 0
 
-    def read(self, data: mmap) -> int:
+    def read(self, data: Data) -> int:
         """Return the bytes of samples that it states."""
         return struct.unpack_from(self.code, data, self.position)[0] * self.unit - self.more
 
-    def is_open(self, data: mmap) -> bool:
+    def is_open(self, data: Data) -> bool:
         """Return whether it states that the length is unknown."""
         value = struct.unpack_from(self.code, data, self.position)[0]
         opens = _OPEN_64 if struct.calcsize(self.code) == 8 else _OPEN_32
@@ -61,7 +62,7 @@ class Chunks:
     align: int = 2
     inclusive: bool = False
 
-    def walk(self, data: mmap, position: int) -> Iterator[tuple[bytes, int, int]]:
+    def walk(self, data: Data, position: int) -> Iterator[tuple[bytes, int, int]]:
         """Yield name, start and size of each chunk from a position on, also a cut one."""
         width = struct.calcsize(self.header)
         while position + width <= len(data):
@@ -72,7 +73,7 @@ class Chunks:
                 return
             position += width + size + -size % self.align
 
-    def ends_well(self, data: mmap, position: int) -> bool:
+    def ends_well(self, data: Data, position: int) -> bool:
         """Return whether from a position on there are only chunks with names of letters."""
         end = position
         for name, start, size in self.walk(data, position):
@@ -99,7 +100,7 @@ class Layout:
     block: int = 1
 
 
-def _riff(data: mmap) -> Layout | None:
+def _riff(data: Data) -> Layout | None:
     """WAV, RF64 and BW64, and the big-endian RIFX."""
     order = ">" if data[:4] == b"RIFX" else "<"
     chunks, wide, block = Chunks(f"{order}4sI"), None, 1
@@ -116,7 +117,7 @@ def _riff(data: mmap) -> Layout | None:
     return None
 
 
-def _form(data: mmap) -> Layout | None:
+def _form(data: Data) -> Layout | None:
     """AIFF, AIFC, and the Amiga's 8SVX and 16SV."""
     chunks = Chunks(">4sI")
     for name, start, _ in chunks.walk(data, 12):
@@ -128,7 +129,7 @@ def _form(data: mmap) -> Layout | None:
     return None
 
 
-def _w64(data: mmap) -> Layout | None:
+def _w64(data: Data) -> Layout | None:
     chunks, block = Chunks("<16sQ", align=8, inclusive=True), 1
     for name, start, _ in chunks.walk(data, 40):
         if name[:4] == b"fmt ":
@@ -138,7 +139,7 @@ def _w64(data: mmap) -> Layout | None:
     return None
 
 
-def _caf(data: mmap) -> Layout | None:
+def _caf(data: Data) -> Layout | None:
     chunks = Chunks(">4sq", align=1)
     for name, start, size in chunks.walk(data, 8):
         if name == b"data":
@@ -147,17 +148,17 @@ def _caf(data: mmap) -> Layout | None:
     return None
 
 
-def _au(data: mmap) -> Layout:
+def _au(data: Data) -> Layout:
     order = ">" if data[:4] == b".snd" else "<"
     return Layout(struct.unpack_from(f"{order}I", data, 4)[0], [Size(8, f"{order}I")])
 
 
-def _avr(data: mmap) -> Layout:
+def _avr(data: Data) -> Layout:
     stereo, bits = struct.unpack_from(">HH", data, 12)
     return Layout(128, [Size(26, ">I", unit=(2 if stereo else 1) * bits // 8)])
 
 
-def _voc(data: mmap) -> Layout | None:
+def _voc(data: Data) -> Layout | None:
     position = struct.unpack_from("<H", data, 20)[0]
     head = {1: 2, 9: 12}  # bytes before the samples, by type of block
     kind = data[position]
@@ -171,10 +172,10 @@ def _voc(data: mmap) -> Layout | None:
 class _Size24(Size):
     """A size of three bytes."""
 
-    def read(self, data: mmap) -> int:
+    def read(self, data: Data) -> int:
         return int.from_bytes(data[self.position : self.position + 3], "little") - self.more
 
-    def is_open(self, data: mmap) -> bool:
+    def is_open(self, data: Data) -> bool:
         return self.read(data) <= 0
 
     def write(self, length: int) -> bytes:
@@ -184,7 +185,7 @@ class _Size24(Size):
 class _VocBlocks(Chunks):
     """The blocks of VOC files."""
 
-    def ends_well(self, data: mmap, position: int) -> bool:
+    def ends_well(self, data: Data, position: int) -> bool:
         while position < len(data):
             kind = data[position]
             if kind == 0:
@@ -195,7 +196,7 @@ class _VocBlocks(Chunks):
         return position == len(data)
 
 
-def _nist(data: mmap) -> Layout | None:
+def _nist(data: Data) -> Layout | None:
     start = int(data[8:16])
     header = data[16:start]
     count, channels, width = (
@@ -211,10 +212,10 @@ def _nist(data: mmap) -> Layout | None:
 class _Digits(Size):
     """A number of samples in decimal digits."""
 
-    def read(self, data: mmap) -> int:
+    def read(self, data: Data) -> int:
         return int(struct.unpack_from(self.code, data, self.position)[0]) * self.unit
 
-    def is_open(self, data: mmap) -> bool:
+    def is_open(self, data: Data) -> bool:
         return self.read(data) == 0
 
     def write(self, length: int) -> bytes:
@@ -223,7 +224,7 @@ class _Digits(Size):
         return b"%0*d" % (width, min(length // self.unit, 10**width - 1))
 
 
-def _mat4(data: mmap) -> Layout | None:
+def _mat4(data: Data) -> Layout | None:
     """The second of two matrices holds the samples; the first is the rate."""
     order = ">" if data[2:4] == b"\x03\xe8" else "<"
     position = 20 + 11 + 8
@@ -232,42 +233,42 @@ def _mat4(data: mmap) -> Layout | None:
     return Layout(position + 20 + name, [Size(position + 8, f"{order}I", unit=rows * width)])
 
 
-def _mat5(data: mmap) -> Layout | None:
-    name = data.find(b"wavedata", 128, 1024)
-    if name < 0:
+def _mat5(data: Data) -> Layout | None:
+    name = re.search(b"wavedata", data[128:1024])
+    if name is None:
         return None
     order = ">" if data[126:128] == b"MI" else "<"
-    start = name + 16  # after the type and size of the samples
+    start = 128 + name.start() + 16  # after the type and size of the samples
     outer = 136 + struct.unpack_from(f"{order}I", data, 132)[0]
     sizes = [Size(start - 4, f"{order}I"), Size(outer + 4, f"{order}I", more=start - outer - 8)]
     return Layout(start, sizes)
 
 
-def _mpc2k(data: mmap) -> Layout:
+def _mpc2k(data: Data) -> Layout:
     unit = 4 if data[21] else 2
     return Layout(42, [Size(position, "<I", unit=unit) for position in (30, 26, 34)])
 
 
-def _wve(data: mmap) -> Layout:
+def _wve(data: Data) -> Layout:
     return Layout(32, [Size(18, ">I")])
 
 
-def _htk(data: mmap) -> Layout:
+def _htk(data: Data) -> Layout:
     return Layout(12, [Size(0, ">I", unit=2)])
 
 
-def _sds(data: mmap) -> Layout:
+def _sds(data: Data) -> Layout:
     return Layout(21, [_Packets(10, "3s", 60 if data[6] < 14 else 40 if data[6] < 21 else 30)])
 
 
 class _Packets(Size):
     """A number of samples in three bytes of 7 bits; packets of 127 bytes hold ``unit`` each."""
 
-    def read(self, data: mmap) -> int:
+    def read(self, data: Data) -> int:
         low, middle, high = data[self.position : self.position + 3]
         return -(-(low + (middle << 7) + (high << 14)) // self.unit) * 127
 
-    def is_open(self, data: mmap) -> bool:
+    def is_open(self, data: Data) -> bool:
         return self.read(data) == 0
 
     def write(self, length: int) -> bytes:
@@ -276,7 +277,7 @@ class _Packets(Size):
 
 
 # beginning of a file -> its parser
-_PARSERS: dict[bytes, Callable[[mmap], Layout | None]] = {
+_PARSERS: dict[bytes, Callable[[Data], Layout | None]] = {
     rb"(RIFF|RIFX|RF64|BW64).{4}WAVE": _riff,
     rb"FORM": _form,
     rb"riff\x2e\x91\xcf\x11": _w64,
@@ -294,7 +295,7 @@ _PARSERS: dict[bytes, Callable[[mmap], Layout | None]] = {
 }
 
 
-def layout_of(data: mmap) -> Layout | None:
+def layout_of(data: Data) -> Layout | None:
     """Return where the samples of a file lie; None for a container that is not known here."""
     head = data[:32]
     for magic, parse in _PARSERS.items():

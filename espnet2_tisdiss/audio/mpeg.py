@@ -155,7 +155,9 @@ def _after_tags(data: mmap, position: int) -> int:
             size = 0
             for byte in head[6:10]:
                 size = size << 7 | byte & 127
-            position += 10 + size + (10 if head[5] & 16 else 0)
+            tag = 10 + size + (10 if head[5] & 16 else 0)
+            # a size beyond the file is wrong: the frames are looked for
+            position += tag if position + tag <= len(data) else 10
         elif head[:3] == b"TAG":
             position += 128
         elif head[:8] == b"APETAGEX" and len(head) == 32:

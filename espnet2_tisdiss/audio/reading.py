@@ -18,7 +18,8 @@ from typing import BinaryIO
 import numpy as np
 
 from espnet2_tisdiss.audio.channels import take_channels
-from espnet2_tisdiss.audio.decoding import Decoder, open_decoder
+from espnet2_tisdiss.audio.decoders import Decoder
+from espnet2_tisdiss.audio.decoding import open_decoder
 from espnet2_tisdiss.audio.ffmpeg import FfmpegDecoder
 from espnet2_tisdiss.audio.notices import OnNotice, left_over, missing
 from espnet2_tisdiss.audio.views import View

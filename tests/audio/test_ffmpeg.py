@@ -112,6 +112,30 @@ def test_cut_files(tmp_path, tone):
             list(read_blocks(path))
 
 
+def test_joined_files(tmp_path, tone):
+    for name, options in [("a.m4a", {}), ("a.mp4", {"movflags": "frag_keyframe+empty_moov"})]:
+        path = encode(tmp_path / name, ["aac"], tone, **options)
+        samples, _ = read(path)
+        path.write_bytes(2 * path.read_bytes())
+        both, notices = read(path)
+        assert notices == ["holds 2 recordings, which are read one after the other"]
+        np.testing.assert_array_equal(both, np.tile(samples, 2))
+
+
+def test_what_ffmpeg_cannot_take_apart(tmp_path, tone):
+    path = encode(tmp_path / "a.wv", ["wavpack"], tone)
+    path.write_bytes(2 * path.read_bytes())
+    samples, notices = read(path)
+    assert len(samples) == FRAMES
+    assert notices == ["what follows is damaged and was not read"]
+    soundfile.write(tmp_path / "a.wav", tone, RATE)
+    content = bytearray((tmp_path / "a.wav").read_bytes())
+    content[22] = 0  # channels
+    (tmp_path / "a.wav").write_bytes(content)
+    with pytest.raises(AudioError, match="no sample can be decoded; replace or convert it"):
+        probe(tmp_path / "a.wav")
+
+
 def test_index_at_the_end_of_a_cut_file(tmp_path, tone):
     path = encode(tmp_path / "a.m4a", ["aac"], tone)
     path.write_bytes(path.read_bytes()[:-3000])

@@ -102,6 +102,41 @@ def test_wrong_length_in_the_header(tmp_path, tone, container, subtype, stated):
     assert notice.is_loss == (stated == "too large")
 
 
+@pytest.mark.parametrize(
+    "container", ["WAV", "WAVEX", "RF64", "RIFX", "AIFF", "SVX", "W64", "CAF", "AU", "NIST"]
+)
+def test_joined_files(tmp_path, tone, container):
+    """The header of the first one states its length only, and the last one may be cut."""
+    path, is_riffx = tmp_path / "a.audio", container == "RIFX"
+    options = {"endian": "BIG"} if is_riffx else {}
+    container = "WAV" if is_riffx else container
+    soundfile.write(path, tone, RATE, "PCM_16", format=container, **options)
+    content, intact = path.read_bytes(), lossless(path)
+    path.write_bytes(3 * content)
+    samples, notices = read(path)
+    assert [notice.text for notice in notices] == [
+        "holds 3 recordings, which are read one after the other"
+    ]
+    np.testing.assert_array_equal(samples, np.tile(intact, 3))
+    assert probe(path).frames == 3 * FRAMES
+    path.write_bytes(content + content[: len(content) // 2])
+    samples, notices = read(path)
+    np.testing.assert_array_equal(samples, np.tile(intact, 2)[: len(samples)])
+    assert 1.4 * FRAMES < len(samples) < 1.5 * FRAMES
+    (text,) = losses(notices)
+    assert text.startswith("truncated: only ") and text.endswith(" of 2.000 s")
+
+
+def test_chunks_between_joined_files(tmp_path, tone):
+    path = tmp_path / "a.wav"
+    soundfile.write(path, tone[:1001], RATE, "PCM_U8")
+    content = path.read_bytes()
+    for rest in (b"", b"LIST" + struct.pack("<I", 6) + b"INFOab"):
+        path.write_bytes(2 * (content + rest))
+        samples, notices = read(path)
+        assert (len(samples), losses(notices), len(notices)) == (2002, [], 1)
+
+
 @pytest.mark.parametrize("size", [0, 36, 44, 60, 32_044 - 16, 32_044, 32_052, 2**32 - 1])
 @pytest.mark.parametrize("data", [None, 0, 0x7FFFF000, 2**32 - 1])
 def test_wav_sizes(tmp_path, tone, size, data):
@@ -247,6 +282,27 @@ def test_an_mp3_with_something_else_inside_is_one_recording(tmp_path, tone, dama
     assert len(samples) == pytest.approx(share * FRAMES, abs=0.15 * FRAMES)
     assert all("recordings" not in notice.text for notice in notices)
     assert [one.startswith(text) for one in losses(notices)][:1] == [True] * (text is not None)
+
+
+def test_an_mp3_with_a_tag_longer_than_the_file(tmp_path, tone):
+    path = tmp_path / "a.mp3"
+    content, intact = encoded(path, tone, 1)
+    path.write_bytes(b"ID3\x04\0\0\x7f\x7f\x7f\x7f" + content)
+    samples, notices = read(path)
+    assert (len(samples), notices) == (len(intact), [])
+
+
+def test_mpeg_audio_in_a_wav_is_whole(tmp_path, tone):
+    """The number of samples in its header counts the encoder's delay."""
+    path = tmp_path / "a.wav"
+    with av.open(str(path), "w") as output:
+        track = output.add_stream("libmp3lame", rate=16_000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(np.tile(tone, 3)[None], "fltp", "mono")
+        frame.sample_rate = 16_000
+        output.mux(track.encode(frame))
+        output.mux(track.encode(None))
+    samples, notices = read(path)
+    assert notices == [] and abs(len(samples) - 3 * FRAMES) < 4 * 1152
 
 
 @pytest.mark.parametrize("start", [b"", b"\xff\xfb\x90\x64", b"\xff\xf1", b"ID3"])

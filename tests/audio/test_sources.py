@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from espnet2_tisdiss.audio import sources
-from espnet2_tisdiss.audio.decoding import SndfileDecoder
+from espnet2_tisdiss.audio.decoders import SndfileDecoder
 from espnet2_tisdiss.audio.reading import AudioInfo, read_blocks, read_samples
 from espnet2_tisdiss.audio.sources import (
     OpenSource,

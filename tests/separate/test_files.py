@@ -5,7 +5,7 @@ import pytest
 import soundfile
 
 from espnet2_tisdiss import SeparateSpeech, TisdissError
-from espnet2_tisdiss.audio.decoding import SndfileDecoder
+from espnet2_tisdiss.audio.decoders import SndfileDecoder
 from espnet2_tisdiss.audio.rumble import without_rumble
 from espnet2_tisdiss.audio.writing import OutputFormat
 from espnet2_tisdiss.separate.files import separate_files

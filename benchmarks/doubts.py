@@ -24,7 +24,8 @@ from measuring import count, run_main
 from results import table
 
 from espnet2_tisdiss import SeparateSpeech
-from espnet2_tisdiss.evaluate.by_depth import find_mixtures, improvement, read_signals
+from espnet2_tisdiss.evaluate.by_depth import improvement
+from espnet2_tisdiss.evaluate.mixtures import find_mixtures, read_signals
 from espnet2_tisdiss.separate.doubts import (
     ALIKE,
     WEAK_DB,

@@ -19,7 +19,8 @@ from scipy.stats import bootstrap
 
 from espnet2_tisdiss import SeparateSpeech
 from espnet2_tisdiss.errors import TisdissError
-from espnet2_tisdiss.evaluate.by_depth import find_mixtures, score_mixtures
+from espnet2_tisdiss.evaluate.by_depth import score_mixtures
+from espnet2_tisdiss.evaluate.mixtures import find_mixtures
 
 SECTION = "finetuning"
 

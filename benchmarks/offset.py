@@ -11,7 +11,8 @@ import numpy as np
 from measuring import mixtures_parser, run_main, spread
 
 from espnet2_tisdiss import SeparateSpeech
-from espnet2_tisdiss.evaluate.by_depth import find_mixtures, improvement, read_signals
+from espnet2_tisdiss.evaluate.by_depth import improvement
+from espnet2_tisdiss.evaluate.mixtures import find_mixtures, read_signals
 
 OFFSETS = (0, 1, 3, 10)
 RUMBLES = (1, 3, 10)

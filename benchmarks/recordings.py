@@ -28,7 +28,8 @@ from results import check_page, record, table
 
 from espnet2_tisdiss.atomic import write_atomically
 from espnet2_tisdiss.errors import TisdissError
-from espnet2_tisdiss.evaluate.by_depth import LIMIT_DB, EvalMixture, find_mixtures
+from espnet2_tisdiss.evaluate.by_depth import LIMIT_DB
+from espnet2_tisdiss.evaluate.mixtures import EvalMixture, find_mixtures
 from espnet2_tisdiss.evaluate.pictures import draw_spectrograms
 from espnet2_tisdiss.recipes.signals import read_signal, write_signal
 

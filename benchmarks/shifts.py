@@ -15,7 +15,8 @@ from measuring import count, mixtures_parser, run_main, seconds_of, spread
 from results import table
 
 from espnet2_tisdiss import SeparateSpeech
-from espnet2_tisdiss.evaluate.by_depth import find_mixtures, improvement, read_signals
+from espnet2_tisdiss.evaluate.by_depth import improvement
+from espnet2_tisdiss.evaluate.mixtures import find_mixtures, read_signals
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -41,7 +41,9 @@ from espnet2_tisdiss.evaluate.pictures import (
 from espnet2_tisdiss.pretrained.bundled import DEFAULT_MODEL, bundled_models
 
 if TYPE_CHECKING:  # importing PyTorch takes seconds
-    from espnet2_tisdiss.evaluate.by_depth import DepthResult, EvalMixture, MixtureScores
+    from espnet2_tisdiss.evaluate.by_depth import MixtureScores
+    from espnet2_tisdiss.evaluate.means import DepthResult
+    from espnet2_tisdiss.evaluate.mixtures import EvalMixture
     from espnet2_tisdiss.separate.speech import SeparateSpeech
 
 EXAMPLES = """
@@ -130,7 +132,8 @@ def command(
     done = [result for result in scored if result.status == "done"]
     if not done:
         raise TisdissError(f"{data}: no mixture could be scored; the first: {scored[0].reason}")
-    from espnet2_tisdiss.evaluate.by_depth import best_depth, count_cost, enough_depth, summarise
+    from espnet2_tisdiss.evaluate.cost import count_cost
+    from espnet2_tisdiss.evaluate.means import best_depth, enough_depth, summarise
 
     results = summarise(done, count_cost(model, depths))
     about = {
@@ -178,7 +181,7 @@ def _mixtures(
     data: Path, model: "SeparateSpeech", limit: int | None, resample: bool, run_commands: bool
 ) -> list["EvalMixture"]:
     """Return the mixtures of a data set with their lengths, ``limit`` at most."""
-    from espnet2_tisdiss.evaluate.by_depth import find_mixtures, with_length
+    from espnet2_tisdiss.evaluate.mixtures import find_mixtures, with_length
 
     mixtures = find_mixtures(data, model.num_spk, run_commands)
     if limit is not None and limit < len(mixtures):
@@ -246,8 +249,8 @@ def _about(
 
 def _print(results: Sequence["DepthResult"], about: dict[str, Any]) -> None:
     """Print the figures as a table."""
-    from espnet2_tisdiss.evaluate.by_depth import ENOUGH_DB
     from espnet2_tisdiss.evaluate.cost import COUNTED_SECONDS
+    from espnet2_tisdiss.evaluate.means import ENOUGH_DB
 
     others = {
         "left out (silent)": len(about["left_out"]),

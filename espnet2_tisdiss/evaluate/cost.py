@@ -117,6 +117,12 @@ class CostCounter:
         return counter.get_total_flops() / 2 / self.seconds
 
 
+def count_cost(model: "SeparateSpeech", depths: Sequence[int]) -> dict[int, float]:
+    """Return the multiply-adds per second of audio by depth, counted on ``COUNTED_SECONDS``."""
+    counter = CostCounter(model.enh_model.encoder, model.separator, model.sample_rate)
+    return {n_re: counter.macs_per_s(n_re) for n_re in depths}
+
+
 class PeakMemory:
     """Context manager that measures the peak memory in use, above the level at entry.
 

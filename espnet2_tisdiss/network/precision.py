@@ -1,6 +1,7 @@
 """Half precision, where the device has instructions for it."""
 
 import logging
+from functools import cache
 
 import torch
 
@@ -41,6 +42,12 @@ def half_precision(dtype: Dtype, device: str) -> torch.dtype | None:
         return getattr(torch, dtype)
     logging.warning("%s has no %s instructions; float32 is used", device, dtype)
     return None
+
+
+@cache
+def training_precision(dtype: Dtype, device_type: str) -> torch.dtype | None:
+    """Return what :func:`half_precision` does; cached, so that it warns once and not every step."""
+    return half_precision(dtype, device_type)
 
 
 def _has_instructions(dtype: Dtype, device_type: str) -> bool:

@@ -9,10 +9,8 @@ Axis letters: b batch, j speaker, h feature channel, t frame, f frequency bin or
 
 import logging
 from collections import OrderedDict, deque
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from contextvars import ContextVar
-from functools import cache
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -20,14 +18,22 @@ from espnet2.enh.separator.abs_separator import AbsSeparator
 from torch import Tensor, nn
 from torch_complex.tensor import ComplexTensor
 
-from espnet2_tisdiss.checks import abbreviated, check_integer, check_n_re
+from espnet2_tisdiss.checks import check_integer, check_n_re
 from espnet2_tisdiss.network.blocks.block import ReconstructorBlock, RepeatResidual, SeparatorBlock
 from espnet2_tisdiss.network.blocks.frontend import GlobalNorm
 from espnet2_tisdiss.network.blocks.locoformer import recomputed
 from espnet2_tisdiss.network.blocks.splitter import Splitter, zero_padding
-from espnet2_tisdiss.network.config import TISDiSSConfig, TrainingDtype
+from espnet2_tisdiss.network.config import TISDiSSConfig
+from espnet2_tisdiss.network.depth import n_re_of_call
 from espnet2_tisdiss.network.front_ends import build_front_end
-from espnet2_tisdiss.network.precision import half_precision
+from espnet2_tisdiss.network.inputs import checked_input, valid_frames
+from espnet2_tisdiss.network.precision import training_precision
+from espnet2_tisdiss.network.supervision import (
+    reconstructor_steps,
+    separator_steps,
+    supervised_depths,
+)
+from espnet2_tisdiss.network.weights import check_names
 
 
 class TISDiSSSeparator(AbsSeparator):
@@ -96,83 +102,6 @@ class TISDiSSSeparator(AbsSeparator):
         self.every_depth = False
         self._has_logged_depths = False
 
-    def _set_gradients(self) -> None:
-        """Give a gradient only to what runs: distributed training would wait for the others.
-
-        Published checkpoints store the weights of all, so what never runs is there, too.
-        """
-        config = self.config
-        has_streams = config.reconstructor_n_layers * self._repeat_times > 0
-        self.reconstructor_blocks.requires_grad_(has_streams)
-        if config.repeat_residual_module:
-            is_repeated = config.encoder_n_layers * config.encoder_repeat_times > 1
-            in_streams = has_streams and config.reconstructor_residual and config.compression == 1
-            self.concat_block.requires_grad_(is_repeated or in_streams)
-        if config.reconstructor_residual and config.compression > 1:
-            self.compress_conv.requires_grad_(has_streams)
-            self.reconstructor_concat_block.requires_grad_(has_streams)
-
-    @property
-    def num_spk(self) -> int:
-        """Number of speakers j."""
-        return self.config.num_spk
-
-    @property
-    def reconstructor_repeat_times(self) -> int:
-        """N_re, the depth of the next call: an integer >= 0, which may be set at any time.
-
-        0 returns the splitter's output. No parameter depends on the depth; ``config`` keeps the
-        depth of construction. Within :func:`depth_of_call` this is the depth given there.
-
-        Raises:
-            ValueError: set to anything else.
-        """
-        n_re = _depth_of_call.get()
-        return self._repeat_times if n_re is None else n_re
-
-    @reconstructor_repeat_times.setter
-    def reconstructor_repeat_times(self, value: int) -> None:
-        self._repeat_times = check_n_re("reconstructor_repeat_times", value, 0)
-        if not self.config.reconstructor_repeat_times:
-            self._set_gradients()
-
-    @property
-    def supervised_depths(self) -> int:
-        """Number of depths whose estimates :meth:`forward` returns in training mode."""
-        steps = self._reconstructor_steps()
-        if self.config.encoder_decoder:
-            splits = sum(self._separator_steps())
-        else:
-            splits = int(self.config.spliter_loss or not steps)
-        return splits + sum(steps)
-
-    def _load_from_state_dict(
-        self, state_dict: Mapping[str, Tensor], prefix: str, *args: Any
-    ) -> None:
-        """Load weights as PyTorch does, but require all names to match.
-
-        ESPnet loads with strict=False, which would silently skip weights that do not match.
-        (PyTorch refuses other shapes in any case.)
-
-        Raises:
-            WeightsError: names are missing or unknown.
-        """
-        found = {name for name in state_dict if name.startswith(prefix)}
-        names = {prefix + name for name in self.state_dict()}
-        refuse_mismatch(names - found, found - names)
-        super()._load_from_state_dict(state_dict, prefix, *args)
-
-    def compile_blocks(self) -> None:
-        """Fuse the separator and reconstructor blocks by ``torch.compile`` from now on.
-
-        The blocks do nearly all of the work. Repetitions share them, so they are compiled once for
-        all depths. Results change by rounding only; state dicts do not change.
-        """
-        if not self.is_compiled:
-            for block in (*self.encoder_blocks, *self.reconstructor_blocks):
-                block.compile()
-        self.is_compiled = True
-
     def forward(
         self,
         input: Tensor | ComplexTensor,
@@ -203,38 +132,6 @@ class TISDiSSSeparator(AbsSeparator):
                 self.compile_blocks()
         with self.autocast(input.device.type):
             return self._estimates(self._checked(input, ilens), ilens), ilens, OrderedDict()
-
-    def _log_depths(self) -> None:
-        """Say once which losses a training needs: ESPnet's end in a bare assertion, (2, 6)."""
-        depths = self.supervised_depths
-        if depths > 1 and not self._has_logged_depths:
-            logging.info(
-                "the separator returns %d estimates in training, of %d depths for %d speakers; "
-                "criterions need 'wrapper: multi_depth_pit'",
-                depths * self.num_spk,
-                depths,
-                self.num_spk,
-            )
-        self._has_logged_depths = True
-
-    def autocast(self, device_type: str) -> AbstractContextManager:
-        """Return an autocast context for ``half_dtype``, or in training ``training_dtype``."""
-        half_dtype = self.half_dtype
-        if self.training and half_dtype is None:
-            half_dtype = _training_dtype(self.config.training_dtype, device_type)
-        return nullcontext() if half_dtype is None else torch.autocast(device_type, half_dtype)
-
-    def _estimates(self, mixture: Tensor, ilens: Tensor | None) -> list[Tensor]:
-        """Return the spectra of :meth:`forward`."""
-        embedded, frames = self._embed(mixture, ilens)
-        depths: Iterable[Tensor] = self._streams(embedded, frames)
-        if not (self.training or self.every_depth):
-            depths = deque(depths, maxlen=1)  # the last one; frees each before the next
-        return [
-            estimate
-            for streams in depths
-            for estimate in self._project(streams, frames, mixture).unbind(1)
-        ]
 
     def anytime(
         self,
@@ -269,28 +166,23 @@ class TISDiSSSeparator(AbsSeparator):
             if step % self.config.reconstructor_n_layers == 0:
                 yield list(self._project(streams, frames, mixture).unbind(1))
 
+    # --- from the mixture to the estimates
+
+    def _estimates(self, mixture: Tensor, ilens: Tensor | None) -> list[Tensor]:
+        """Return the spectra of :meth:`forward`."""
+        embedded, frames = self._embed(mixture, ilens)
+        depths: Iterable[Tensor] = self._streams(embedded, frames)
+        if not (self.training or self.every_depth):
+            depths = deque(depths, maxlen=1)  # the last one; frees each before the next
+        return [
+            estimate
+            for streams in depths
+            for estimate in self._project(streams, frames, mixture).unbind(1)
+        ]
+
     def _checked(self, input: Tensor | ComplexTensor, ilens: Tensor | None) -> Tensor:
         """Check ``input`` and return it as a tensor (b, t, f)."""
-        if isinstance(input, ComplexTensor):
-            input = torch.complex(input.real, input.imag)
-        if torch.is_complex(input) == (self.config.segment_size is not None):
-            raise TypeError(
-                "TISDiSS needs a complex spectrum (encoder: stft), or with segment_size real "
-                f"features (encoder: conv); got {input.dtype}"
-            )
-        if input.dim() == 4 and input.shape[2] == 1:
-            input = input.squeeze(2)
-        if input.dim() != 3 or input.shape[2] != self.input_dim or not input.numel():
-            raise ValueError(
-                f"TISDiSS needs single-channel features (batch, frames, {self.input_dim}) or "
-                f"(batch, frames, 1, {self.input_dim}); got {tuple(input.shape)}"
-            )
-        # ESPnet's normalize_variance divides digital silence by its deviation, 0. An item that is
-        # NaN in all valid frames is separated as silence; other NaNs stay, to show a broken input.
-        is_nan = input.isnan().all(2)  # (b, t)
-        if ilens is not None:
-            is_nan |= ~_frame_mask(ilens, input)
-        return input.masked_fill(is_nan.all(1)[:, None, None], 0)
+        return checked_input(input, ilens, self.input_dim, self.config.segment_size is not None)
 
     def _embed(self, mixture: Tensor, ilens: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Return the feature map (b, t, f, h) of ``mixture`` (b, t, f) and its mask.
@@ -298,18 +190,28 @@ class TISDiSSSeparator(AbsSeparator):
         The mask (b, t) refers to the map's axis t and is false at padding; None: no padding.
         """
         features = torch.view_as_real(mixture) if mixture.is_complex() else mixture
-        return self.conv(features, _valid_frames(ilens, mixture))
+        return self.conv(features, valid_frames(ilens, mixture))
 
     def _streams(self, embedded: Tensor, frames: Tensor | None) -> Iterator[Tensor]:
         """Yield the streams (b, j, t, f, h) at every supervised depth, shallow first."""
         for split, supervised in self._splits(embedded, frames):
             if supervised:
                 yield split
-        steps = self._reconstructor_steps()
-        layers = self._reconstruct(split, embedded, frames, self.reconstructor_repeat_times)
+        n_re = self.reconstructor_repeat_times
+        steps = reconstructor_steps(self.config, n_re)
+        layers = self._reconstruct(split, embedded, frames, n_re)
         for supervised, streams in zip(steps, layers, strict=True):
             if supervised:
                 yield streams
+
+    def _separate(self, x: Tensor, frames: Tensor | None) -> Iterator[tuple[Tensor, bool]]:
+        """Yield the mixture's stream after each separator layer, and whether it is supervised."""
+        config, mixture = self.config, x
+        for step, is_supervised in enumerate(separator_steps(config)):
+            if step and config.repeat_residual_module:
+                x = self.concat_block(x, mixture)
+            x = self._run(self.encoder_blocks[step % config.encoder_n_layers], x, frames)
+            yield x, is_supervised
 
     def _splits(self, embedded: Tensor, frames: Tensor | None) -> Iterator[tuple[Tensor, bool]]:
         """Yield each split of the mixture's stream, and whether it is supervised.
@@ -322,45 +224,8 @@ class TISDiSSSeparator(AbsSeparator):
             if config.encoder_decoder and supervised:
                 yield self._run(self.spk_spliter, x, frames), True
         if not config.encoder_decoder:
-            is_output = not self._reconstructor_steps()
+            is_output = not reconstructor_steps(config, self.reconstructor_repeat_times)
             yield self._run(self.spk_spliter, x, frames), config.spliter_loss or is_output
-
-    def _run(self, part: nn.Module, x: Tensor, frames: Tensor | None) -> Tensor:
-        """Return ``part(x, frames)``, recomputed in the backward if ``checkpoint`` says so."""
-        keeps_all = self.config.checkpoint == "none"
-        if self.is_compiled:
-            # each memory format would be compiled again, and a block copies its input anyway
-            x = x.contiguous()
-        # with "block", blocks recompute their paths one by one; the splitter has none
-        keeps_all |= self.config.checkpoint == "block" and part is not self.spk_spliter
-        return (part if keeps_all else recomputed(part))(x, frames)
-
-    def _separate(self, x: Tensor, frames: Tensor | None) -> Iterator[tuple[Tensor, bool]]:
-        """Yield the mixture's stream after each separator layer, and whether it is supervised."""
-        config, mixture = self.config, x
-        for step, is_supervised in enumerate(self._separator_steps()):
-            if step and config.repeat_residual_module:
-                x = self.concat_block(x, mixture)
-            x = self._run(self.encoder_blocks[step % config.encoder_n_layers], x, frames)
-            yield x, is_supervised
-
-    def _separator_steps(self) -> list[bool]:
-        """Return for each separator step whether its output may be supervised."""
-        return _supervised_steps(
-            self.config.encoder_n_layers,
-            self.config.encoder_repeat_times,
-            self.config.encoder_multi_decoder,
-            self.config.encoder_n_layers_multi_decoder,
-        )
-
-    def _reconstructor_steps(self) -> list[bool]:
-        """Return for each reconstructor step whether its output is supervised."""
-        return _supervised_steps(
-            self.config.reconstructor_n_layers,
-            self.reconstructor_repeat_times,
-            self.config.reconstructor_multi_decoder,
-            self.config.reconstructor_n_layers_multi_decoder,
-        )
 
     def _reconstruct(
         self, x: Tensor, mixture: Tensor, frames: Tensor | None, repeat_times: int
@@ -404,83 +269,104 @@ class TISDiSSSeparator(AbsSeparator):
         estimate = estimate.unflatten(0, (-1, self.num_spk))
         return estimate * mixture.unsqueeze(1) if self.config.mask else estimate
 
+    def _run(self, part: nn.Module, x: Tensor, frames: Tensor | None) -> Tensor:
+        """Return ``part(x, frames)``, recomputed in the backward if ``checkpoint`` says so."""
+        keeps_all = self.config.checkpoint == "none"
+        if self.is_compiled:
+            # each memory format would be compiled again, and a block copies its input anyway
+            x = x.contiguous()
+        # with "block", blocks recompute their paths one by one; the splitter has none
+        keeps_all |= self.config.checkpoint == "block" and part is not self.spk_spliter
+        return (part if keeps_all else recomputed(part))(x, frames)
 
-# a context variable, since threads may use different depths
-_depth_of_call: ContextVar[int | None] = ContextVar("depth_of_call", default=None)
+    # --- the depth
 
+    @property
+    def num_spk(self) -> int:
+        """Number of speakers j."""
+        return self.config.num_spk
 
-@contextmanager
-def depth_of_call(n_re: int | None) -> Iterator[None]:
-    """Set the depth of all separators that this thread runs within the block.
+    @property
+    def reconstructor_repeat_times(self) -> int:
+        """N_re, the depth of the next call: an integer >= 0, which may be set at any time.
 
-    Args:
-        n_re: repetitions, >= 0; None: each separator's own ``reconstructor_repeat_times``.
+        0 returns the splitter's output. No parameter depends on the depth; ``config`` keeps the
+        depth of construction. Within :func:`depth_of_call` this is the depth given there.
 
-    Raises:
-        ValueError: ``n_re`` is not an integer >= 0.
-    """
-    if n_re is not None:
-        check_n_re("n_re", n_re, 0)
-    token = _depth_of_call.set(n_re)
-    try:
-        yield
-    finally:
-        _depth_of_call.reset(token)
+        Raises:
+            ValueError: set to anything else.
+        """
+        n_re = n_re_of_call.get()
+        return self._repeat_times if n_re is None else n_re
 
+    @reconstructor_repeat_times.setter
+    def reconstructor_repeat_times(self, value: int) -> None:
+        self._repeat_times = check_n_re("reconstructor_repeat_times", value, 0)
+        if not self.config.reconstructor_repeat_times:
+            self._set_gradients()
 
-class WeightsError(RuntimeError):
-    """Weights do not fit the separator; a RuntimeError, as PyTorch raises for other shapes."""
+    @property
+    def supervised_depths(self) -> int:
+        """Number of depths whose estimates :meth:`forward` returns in training mode."""
+        return supervised_depths(self.config, self.reconstructor_repeat_times)
 
+    # --- training and loading
 
-def refuse_mismatch(missing: Collection[str], left_over: Collection[str]) -> None:
-    """Refuse weights whose names differ from the separator's.
+    def _set_gradients(self) -> None:
+        """Give a gradient only to what runs: distributed training would wait for the others.
 
-    Raises:
-        WeightsError: there are any; the message lists them.
-    """
-    if missing or left_over:
-        raise WeightsError(
-            "the weights do not fit this TISDiSS configuration; "
-            f"missing: {abbreviated(missing) or 'none'}; "
-            f"left over: {abbreviated(left_over) or 'none'}"
-        )
+        Published checkpoints store the weights of all, so what never runs is there, too.
+        """
+        config = self.config
+        has_streams = config.reconstructor_n_layers * self._repeat_times > 0
+        self.reconstructor_blocks.requires_grad_(has_streams)
+        if config.repeat_residual_module:
+            is_repeated = config.encoder_n_layers * config.encoder_repeat_times > 1
+            in_streams = has_streams and config.reconstructor_residual and config.compression == 1
+            self.concat_block.requires_grad_(is_repeated or in_streams)
+        if config.reconstructor_residual and config.compression > 1:
+            self.compress_conv.requires_grad_(has_streams)
+            self.reconstructor_concat_block.requires_grad_(has_streams)
 
+    def _load_from_state_dict(
+        self, state_dict: Mapping[str, Tensor], prefix: str, *args: Any
+    ) -> None:
+        """Load weights as PyTorch does, but require all names to match, also with strict=False.
 
-@cache
-def _training_dtype(dtype: TrainingDtype, device_type: str) -> torch.dtype | None:
-    """Return what :func:`half_precision` does, cached so that it warns once and not every step."""
-    return half_precision(dtype, device_type)
+        Raises:
+            WeightsError: names are missing or unknown.
+        """
+        found = [name for name in state_dict if name.startswith(prefix)]
+        check_names([prefix + name for name in self.state_dict()], found)
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
+    def compile_blocks(self) -> None:
+        """Fuse the separator and reconstructor blocks by ``torch.compile`` from now on.
 
-def _supervised_steps(
-    n_layers: int, repeat_times: int, every_repeat: bool, every_layer: bool
-) -> list[bool]:
-    """Return for each layer application, in order, whether its output is supervised.
+        The blocks do nearly all of the work. Repetitions share them, so they are compiled once for
+        all depths. Results change by rounding only; state dicts do not change.
+        """
+        if not self.is_compiled:
+            for block in (*self.encoder_blocks, *self.reconstructor_blocks):
+                block.compile()
+        self.is_compiled = True
 
-    Supervised are the end of the last repetition and, with ``every_repeat``, of the others; with
-    ``every_layer`` also the other layers of these repetitions.
-    """
-    return [
-        (every_repeat or repeat == repeat_times - 1) and (every_layer or layer == n_layers - 1)
-        for repeat in range(repeat_times)
-        for layer in range(n_layers)
-    ]
+    def autocast(self, device_type: str) -> AbstractContextManager:
+        """Return an autocast context for ``half_dtype``, or in training ``training_dtype``."""
+        half_dtype = self.half_dtype
+        if self.training and half_dtype is None:
+            half_dtype = training_precision(self.config.training_dtype, device_type)
+        return nullcontext() if half_dtype is None else torch.autocast(device_type, half_dtype)
 
-
-def _valid_frames(ilens: Tensor | None, mixture: Tensor) -> Tensor | None:
-    """Return (b, t), false at padded frames of ``mixture`` (b, t, f), or None without padding.
-
-    Reading lengths from a GPU synchronises once a call; attention without a mask is worth it. Pass
-    CPU lengths or None to avoid it (CUDA graphs).
-    """
-    n_frames = mixture.shape[1]
-    if ilens is None or bool((ilens >= n_frames).all()):
-        return None
-    return _frame_mask(ilens, mixture)
-
-
-def _frame_mask(ilens: Tensor, mixture: Tensor) -> Tensor:
-    """Return (b, t), true at the first ``ilens`` (b,) frames of each item of ``mixture``."""
-    # a blocking copy would wait for all work queued on the GPU
-    ilens = ilens.to(mixture.device, non_blocking=True)
-    return torch.arange(mixture.shape[1], device=mixture.device) < ilens[:, None]
+    def _log_depths(self) -> None:
+        """Say once which losses a training needs: ESPnet's end in a bare assertion, (2, 6)."""
+        depths = self.supervised_depths
+        if depths > 1 and not self._has_logged_depths:
+            logging.info(
+                "the separator returns %d estimates in training, of %d depths for %d speakers; "
+                "criterions need 'wrapper: multi_depth_pit'",
+                depths * self.num_spk,
+                depths,
+                self.num_spk,
+            )
+        self._has_logged_depths = True

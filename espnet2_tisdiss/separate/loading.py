@@ -23,7 +23,8 @@ from espnet2_tisdiss.network.assembly import (
     check_parts,
 )
 from espnet2_tisdiss.network.precision import half_precision
-from espnet2_tisdiss.network.separator import TISDiSSSeparator, WeightsError, refuse_mismatch
+from espnet2_tisdiss.network.separator import TISDiSSSeparator
+from espnet2_tisdiss.network.weights import WeightsError, check_names
 from espnet2_tisdiss.pretrained.bundled import DEFAULT_MODEL
 from espnet2_tisdiss.pretrained.finding import (
     CONFIG,
@@ -186,9 +187,8 @@ class LoadedModel:
             raise TisdissError("a TISDiSS model with always_forward_in_48k is not supported")
         if weights is not None:
             # ESPnet loads the weights that match and ignores the others
-            found = {name.removeprefix(prefix) for name in weights if name.startswith(prefix)}
-            names = self.enh_model.state_dict().keys()
-            refuse_mismatch(names - found, found - names)
+            found = [name.removeprefix(prefix) for name in weights if name.startswith(prefix)]
+            check_names(self.enh_model.state_dict(), found)
 
     def _rate(self, chosen: int | None) -> int:
         """Return the model's sample rate, chosen or configured, after comparing the two."""

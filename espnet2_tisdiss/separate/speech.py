@@ -21,7 +21,7 @@ from espnet2_tisdiss.checks import check_integer, check_number
 from espnet2_tisdiss.choices import RATES, Channel, Dtype
 from espnet2_tisdiss.errors import OptionError, TisdissError
 from espnet2_tisdiss.lazy_espnet import espnet_module
-from espnet2_tisdiss.network.separator import depth_of_call
+from espnet2_tisdiss.network.depth import depth_of_call
 from espnet2_tisdiss.separate.arrays import as_tensor, refuse_path
 from espnet2_tisdiss.separate.depths import DepthSeparator
 from espnet2_tisdiss.separate.doubts import (

@@ -8,7 +8,7 @@ import recordings
 import soundfile
 
 from espnet2_tisdiss.errors import TisdissError
-from espnet2_tisdiss.evaluate.by_depth import EvalMixture, find_mixtures
+from espnet2_tisdiss.evaluate.mixtures import EvalMixture, find_mixtures
 
 RATE = 16000
 

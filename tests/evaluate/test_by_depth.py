@@ -15,17 +15,12 @@ from espnet2.enh.loss.wrappers.pit_solver import PITSolver
 from espnet2_tisdiss import SeparateSpeech, TisdissError
 from espnet2_tisdiss.audio.noise import speech_shaped_noise
 from espnet2_tisdiss.audio.rumble import without_rumble
-from espnet2_tisdiss.evaluate.by_depth import (
-    DepthResult,
+from espnet2_tisdiss.evaluate.by_depth import MixtureScores, Score, score_mixtures
+from espnet2_tisdiss.evaluate.means import DepthResult, best_depth, enough_depth, summarise
+from espnet2_tisdiss.evaluate.mixtures import (
     EvalMixture,
-    MixtureScores,
-    Score,
-    best_depth,
-    enough_depth,
     find_mixtures,
     read_signals,
-    score_mixtures,
-    summarise,
     with_length,
 )
 from espnet2_tisdiss.separate.protocol import Estimate

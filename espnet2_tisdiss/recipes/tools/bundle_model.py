@@ -249,8 +249,7 @@ def check_scored(exp: Path, results: str, weights: Path) -> None:
 
 def model_card(name: str, model: SeparateSpeech, all_gains: Sequence[Gains], about: About) -> str:
     """Return the model card: local/model_card.md, filled in."""
-    from espnet2_tisdiss.evaluate.by_depth import count_cost
-    from espnet2_tisdiss.evaluate.cost import parameters
+    from espnet2_tisdiss.evaluate.cost import count_cost, parameters
 
     depths = sorted(set.intersection(*(set(gains.by_depth) for gains in all_gains)))
     cost = count_cost(model, depths)

@@ -26,14 +26,10 @@ from espnet2_tisdiss.cli.console import (
     require_folder,
 )
 from espnet2_tisdiss.errors import TisdissError
-from espnet2_tisdiss.evaluate.by_depth import (
-    EvalMixture,
-    Score,
-    count_cost,
-    find_mixtures,
-    score_mixtures,
-)
+from espnet2_tisdiss.evaluate.by_depth import Score, score_mixtures
 from espnet2_tisdiss.evaluate.conditions import Conditions
+from espnet2_tisdiss.evaluate.cost import count_cost
+from espnet2_tisdiss.evaluate.mixtures import EvalMixture, find_mixtures
 from espnet2_tisdiss.evaluate.pictures import draw_spectrograms
 from espnet2_tisdiss.pretrained.bundled import DEFAULT_MODEL, example
 from espnet2_tisdiss.recipes.program import run_main

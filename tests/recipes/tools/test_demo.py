@@ -10,7 +10,8 @@ import soundfile
 from matplotlib import image
 
 from espnet2_tisdiss import SeparateSpeech, TisdissError
-from espnet2_tisdiss.evaluate.by_depth import find_mixtures, score_mixtures
+from espnet2_tisdiss.evaluate.by_depth import score_mixtures
+from espnet2_tisdiss.evaluate.mixtures import find_mixtures
 from espnet2_tisdiss.pretrained.bundled import example
 from espnet2_tisdiss.recipes.tools.demo import DEPTHS, demonstrate
 from espnet2_tisdiss.separate.loudness import rescale

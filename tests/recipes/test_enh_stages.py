@@ -21,6 +21,8 @@ from espnet2_tisdiss.recipes.stages.join_scores import read_scores
 from espnet2_tisdiss.recipes.stages.set_results import read_set
 
 EXP = Path("exp/enh_tiny_raw")
+# one process, where several prove nothing more: each takes seconds to import ESPnet
+SEPARATION = ("--stage", "7", "--stop_stage", "7", "--inference_nj", "1")
 
 
 @pytest.fixture(scope="module")
@@ -124,9 +126,14 @@ def test_another_depth_and_configuration_leave_the_others_alone(trained: Recipe)
     config = trained.folder / "conf" / "deep.yaml"
     config.write_text("separator_conf: {reconstructor_repeat_times: 3}\n")
     before = trained.state()
-    trained.stage(7, 7, "--inference_enh_config", "conf/deep.yaml")
-    trained.stage(7, 7, "--inference_enh_config", "conf/deep.yaml", "--n_re", "1 2")
-    log = trained.stage(7, 7, "--n_re", "1 2 3")
+    for options in (
+        ("--inference_enh_config", "conf/deep.yaml"),
+        ("--inference_enh_config", "conf/deep.yaml", "--n_re", "1 2"),
+        ("--n_re", "1 2 3"),
+    ):
+        done = trained.run(*SEPARATION, *options)
+        assert done.returncode == 0, done.stderr
+    log = done.stderr
     assert log.count("already done") == 2
     run = trained.folder / EXP / "inference/enhanced_test.1.log"
     assert re.search(r"--n_re 2 (?!\d)", run.read_text())
@@ -147,7 +154,8 @@ def test_lost_results_are_made_again(trained: Recipe) -> None:
     lost = trained.folder / EXP / "enhanced_re1_test/wavs/1/spk0-test0.wav"
     content = lost.read_bytes()
     lost.unlink()
-    assert "enhanced_re1_test: changed since it was done" in trained.stage(7, 7, "--n_re", "1")
+    done = trained.run(*SEPARATION, "--n_re", "1")
+    assert "enhanced_re1_test: changed since it was done" in done.stderr
     assert lost.read_bytes() == content
 
 
@@ -167,10 +175,10 @@ def test_a_changed_test_set_is_checked_before_inference(trained: Recipe) -> None
 def test_failing_inference_names_its_log(trained: Recipe) -> None:
     (trained.folder / EXP / "broken.pth").write_bytes(b"not weights")
     options = ("--inference_model", "broken.pth", "--n_re", "7")
-    done = trained.run("--stage", "7", "--stop_stage", "7", *options)
+    done = trained.run(*SEPARATION, *options)
     assert done.returncode == 1
     log = EXP / "inference/enhanced_test.1.log"
-    failed = "inference enhanced_test (N_re 7): job 1 of 2 failed (exit code 1)"
+    failed = "inference enhanced_test (N_re 7): job 1 of 1 failed (exit code 1)"
     assert f"{failed}; its log is {log}" in done.stderr
     assert (trained.folder / log).is_file()
     assert not (trained.folder / EXP / "enhanced_re7_test").exists()
@@ -202,30 +210,40 @@ def test_a_training_is_not_resumed_as_another(trained: Recipe) -> None:
     assert trained.state().keys() == before.keys()
 
 
-def test_training_goes_deeper_from_trained_weights(trained: Recipe, tmp_path: Path) -> None:
-    deeper = ["--enh_args", "--separator_conf reconstructor_repeat_times=4 --max_epoch 1"]
-    deeper += ["--enh_tag", "deeper", "--init_param"]
-    weights = tmp_path / "my weights" / "trained.pth"
-    weights.parent.mkdir()
-    shutil.copy(trained.folder / EXP / "valid.loss.ave.pth", weights)
-    clone = tmp_path / "my clone"
-    clone.mkdir()
+@pytest.fixture(scope="module")
+def deeper(trained: Recipe, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """A deeper training from trained weights: its folder, and its options but for --fit_args.
+
+    It is run by a clone of the repository in a folder with a space in its name.
+    """
+    folder = tmp_path_factory.mktemp("my clone")
     for shared in ("local", "espnet2_tisdiss"):
-        (clone / shared).symlink_to(REPOSITORY / shared)
-    Recipe(trained.folder, clone / "local" / "enh.sh").stage(6, 6, *deeper, str(weights))
-    log = (trained.folder / "exp/enh_deeper/train.log").read_text()
+        (folder / shared).symlink_to(REPOSITORY / shared)
+    weights = folder / "my weights.pth"
+    shutil.copy(trained.folder / EXP / "valid.loss.ave.pth", weights)
+    options = ["--enh_args", "--max_epoch 1 --separator_conf reconstructor_repeat_times=4"]
+    options += ["--init_param", str(weights)]
+    clone = Recipe(trained.folder, folder / "local" / "enh.sh")
+    clone.stage(6, 6, *options, "--fit_args", "--max_epoch 3 --batch_size 3")
+    name = "enh_tiny_raw_max_epoch1_separator_confreconstructor_repeat_times4"
+    return trained.folder / "exp" / name, options
+
+
+def test_training_goes_deeper_from_trained_weights(deeper: tuple[Path, list[str]]) -> None:
+    exp, (*_, weights) = deeper
+    log = (exp / "train.log").read_text()
     assert "si_snr_loss_depth-4=" in log
     assert f"Loading pretrained params from {weights}" in log
 
 
-def test_what_fits_the_data_is_not_in_the_name(trained: Recipe) -> None:
-    options = ("--enh_args", "--max_epoch 1 --batch_size 2", "--fit_args")
-    trained.stage(6, 6, *options, "--separator_conf emb_dim=16 --batch_size 4")
-    exp = trained.folder / "exp/enh_tiny_raw_max_epoch1_batch_size2"
+def test_what_fits_the_data_is_not_in_the_name(
+    trained: Recipe, deeper: tuple[Path, list[str]]
+) -> None:
+    exp, options = deeper
     config = yaml.safe_load((exp / "config.yaml").read_text())
-    assert config["separator_conf"]["emb_dim"] == 16
-    assert config["batch_size"] == 2  # --enh_args has the last word
-    fit = ("--separator_conf emb_dim=24",)
+    assert config["batch_size"] == 3
+    assert config["max_epoch"] == 1  # --enh_args has the last word
+    fit = ("--fit_args", "--batch_size 4")
     done = trained.run("--stage", "6", "--stop_stage", "6", *options, *fit)
     assert "holds a training that began otherwise (--fit_args): name this one" in done.stderr
 
@@ -275,7 +293,7 @@ def test_an_interrupted_inference_stops_and_goes_on(trained: Recipe) -> None:
     exp = trained.folder / EXP
     for path in exp.glob("inference/*.log"):  # of earlier runs
         path.unlink()
-    process = trained.start("--stage", "7", "--stop_stage", "7", "--n_re", "4 5")
+    process = trained.start(*SEPARATION, "--n_re", "4 5")
     while not (exp / "inference/enhanced_test.1.log").exists():
         assert process.poll() is None
         time.sleep(0.02)
@@ -291,8 +309,9 @@ def test_an_interrupted_inference_stops_and_goes_on(trained: Recipe) -> None:
         path = work / f"kept/re{n_re}/{speaker}/spk0-test0.wav"
         path.parent.mkdir(parents=True, exist_ok=True)
         soundfile.write(path, planted, 8000)
-    trained.stage(7, 7, "--n_re", "4 5")
-    logs = "".join(path.read_text() for path in exp.glob("inference/enhanced_test.*.log"))
+    done = trained.run(*SEPARATION, "--n_re", "4 5")
+    assert done.returncode == 0, done.stderr
+    logs = (exp / "inference/enhanced_test.1.log").read_text()
     assert sorted(re.findall("Enhancing (.*)", logs)) == ["spk1-test1", "spk2-test2"]
     for n_re in (4, 5):
         waves = read_separated(exp / f"enhanced_re{n_re}_test", 1)

@@ -16,6 +16,8 @@ from espnet2_tisdiss.network.precision import half_precision
 from espnet2_tisdiss.pretrained.bundled import example
 from espnet2_tisdiss.separate.loudness import rescale
 
+SAMPLES = 2000  # of a mixture: 31.25 hops
+
 
 @pytest.fixture
 def separate(espnet_model) -> SeparateSpeech:
@@ -25,13 +27,13 @@ def separate(espnet_model) -> SeparateSpeech:
 
 @pytest.fixture
 def mixture() -> np.ndarray:
-    return (np.random.randn(3, 6000) * [[0.1], [1.0], [0.01]]).astype(np.float32)
+    return (np.random.randn(3, SAMPLES) * [[0.1], [1.0], [0.01]]).astype(np.float32)
 
 
 def test_is_a_drop_in_for_espnets_class(espnet_model, mixture):
     _, config, weights = espnet_model()
-    mixture = mixture[:, : 93 * 64]  # of whole hops, which are not padded
-    for options in ({}, {"segment_size": 0.4, "hop_size": 0.2}, {"normalize_output_wav": True}):
+    mixture = mixture[:, : 31 * 64]  # of whole hops, which are not padded
+    for options in ({}, {"segment_size": 0.08, "hop_size": 0.04}, {"normalize_output_wav": True}):
         stock = enh_inference.SeparateSpeech(config, weights, **options)
         ours = SeparateSpeech(config, weights, **options)
         for speech in (mixture, torch.from_numpy(mixture)):
@@ -44,8 +46,8 @@ def test_takes_espnets_arguments_by_position_and_its_inference_config(
     _, config, weights = espnet_model()
     deeper = tmp_path / "inference.yaml"
     deeper.write_text("separator_conf: {reconstructor_repeat_times: 4}")
-    mixture = mixture[:, : 93 * 64]
-    arguments = (config, weights, deeper, 0.4, 0.2, False, False, None, True, "cpu", "float64")
+    mixture = mixture[:, : 31 * 64]
+    arguments = (config, weights, deeper, 0.08, 0.04, False, False, None, True, "cpu", "float64")
     stock = enh_inference.SeparateSpeech(*arguments)
     ours = SeparateSpeech(*arguments)
     np.testing.assert_array_equal(ours(mixture), stock(mixture))
@@ -67,7 +69,7 @@ def test_depth_per_call_and_per_instance(espnet_model, mixture):
 def test_calls_of_several_threads_have_depths_of_their_own(separate, mixture):
     alone = {n_re: separate(mixture, n_re=n_re) for n_re in (1, 6)}
     with ThreadPoolExecutor(2) as pool:
-        depths = [1, 6] * 6
+        depths = [1, 6] * 3
         found = list(pool.map(lambda n_re: separate(mixture, n_re=n_re), depths))
     for n_re, waves in zip(depths, found, strict=True):
         np.testing.assert_array_equal(waves, alone[n_re])
@@ -123,7 +125,7 @@ def test_no_estimate_ends_in_a_click():
 def test_a_learned_encoders_last_samples_are_separated(espnet_model, mixture):
     _, config, weights = espnet_model(**LEARNED_ENCODER)
     separate = SeparateSpeech(config, weights)
-    for length in (5993, 5999, 6000):  # of strides of 8, with kernels of 16
+    for length in (1993, 1999, 2000):  # of strides of 8, with kernels of 16
         (wave,) = separate.batch([mixture[0, :length]], scale="estimate")
         assert wave.shape == (2, length) and np.abs(wave[:, -1]).min() > 0
 
@@ -158,7 +160,7 @@ def test_no_model_at_all_is_told(separate):
 def test_estimates_are_as_loud_as_wanted(separate, mixture, scale):
     raw, *_ = separate.batch(mixture, 2, scale="estimate")
     expected = rescale(scale, mixture[0], raw)
-    assert expected.shape == (2, 6000)
+    assert expected.shape == (2, SAMPLES)
     of_default = {} if scale == "level" else {"scale": scale}
     found = {
         "depths": separate.depths(mixture, [2], **of_default)[2],
@@ -328,7 +330,7 @@ def test_from_pretrained_takes_files(espnet_model, mixture):
     np.testing.assert_array_equal(built(mixture), SeparateSpeech(config, weights)(mixture, n_re=1))
 
 
-LENGTHS = (6000, 90, 1, 4111, 3999, 64, 129)  # shorter than the window of 128, too
+LENGTHS = (2000, 90, 1, 1411, 1333, 64, 129)  # shorter than the window of 128, too
 
 
 def waves_of(lengths) -> list[np.ndarray]:
@@ -466,7 +468,7 @@ def test_the_first_part_of_a_joint_model(mixture, tmp_path, monkeypatch):
     torch.save(model.state_dict(), files[1])
     stock = enh_inference.SeparateSpeech(*files, enh_s2t_task=True)
     ours = SeparateSpeech(*files, enh_s2t_task=True)
-    mixture = mixture[:, : 93 * 64]
+    mixture = mixture[:, : 31 * 64]
     np.testing.assert_array_equal(ours(mixture), stock(mixture))
     assert ours.within(mixture, 1e6, n_re=3).n_re.tolist() == [3] * len(mixture)
     weights = {

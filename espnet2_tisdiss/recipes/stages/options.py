@@ -71,60 +71,8 @@ KINDS = {
     "words": Kind(None),  # options of another program, which may look like ours
 }
 
-# name | default | kind | meaning
-TABLE = """\
-stage | 1 | stage | first stage to run
-stop_stage | 13 | count | last stage to run
-skip_data_prep | false | bool | leave out stages 1 to 4
-skip_train | false | bool | leave out stages 5 and 6
-skip_eval | false | bool | leave out stages 7 and 8
-skip_packing | false | bool | leave out stage 11
-ngpu | 1 | number | GPUs for training, of each machine; 0 trains on the CPU
-num_nodes | 1 | count | machines for training, with a launcher
-dist_launcher | | launcher | slurm, in an allocation, or torchrun, on every machine
-nj | 4 | count | processes for preparing data, statistics and scoring
-inference_nj | | maybe | processes for inference; --nj of them, or 1 with --gpu_inference true
-gpu_inference | false | bool | separate on the GPU, which the processes of --inference_nj share
-backend | local | backend | where stages 1 to 3, 5, 7 and 8 work: local, or dask for a cluster
-parallel_config | | word | with --backend dask: ESPnet's parallel configuration of the cluster
-python | python3 | word | Python interpreter with espnet and espnet2_tisdiss
-dumpdir | dump | path | folder of formatted data
-expdir | exp | path | folder of experiments
-local_data_opts | | words | options passed to local/data.sh
-train_set | | name | training set, a folder of data/
-valid_set | | name | validation set
-test_sets | | names | test sets, separated by spaces
-ref_num | 2 | count | number of speakers in a mixture
-use_noise_ref | false | bool | train with noise1.scp as well
-noise_type_num | 1 | count | with --use_noise_ref: number of noise lists, from noise1.scp
-use_dereverb_ref | false | bool | train with dereverb1.scp, dereverb2.scp, ... as well
-dereverb_ref_num | | maybe | with --use_dereverb_ref: number of them; one for each speaker
-dynamic_mixing | false | bool | train on new mixtures of the training set's single utterances
-dynamic_mixing_gain_db | 2.5 | decibel | largest random gain of each, up or down
-fs | 8k | rate | sample rate of all data, e.g. 8k or 8000
-audio_format | wav | format | wav or flac
-run_commands | false | bool | run the commands in lists of audio; only for lists that you trust
-resample | false | bool | convert files of another rate rather than refuse them
-ref_channel | | index | channel (from 0) to take of files with several
-speed_perturb_factors | | factors | speeds of the training data, e.g. "0.9 1.0 1.1"
-min_wav_duration | 0.1 | seconds | shorter training and validation mixtures are dropped
-max_wav_duration | 20 | seconds | longer training and validation mixtures are dropped
-enh_config | | word | training configuration, conf/....yaml
-enh_args | | words | options passed to enh_train, e.g. "--max_epoch 2"
-fit_args | | words | fit enh_config to the data; before enh_args, not in the experiment's name
-enh_speech_fold_length | | maybe | fold_length in hundreds of samples; ten seconds otherwise
-enh_tag | | word | name of the experiment; made from enh_config otherwise
-enh_exp | | word | folder of the experiment; <expdir>/enh_<enh_tag> otherwise
-init_param | | words | weights to start from: a file, whose path may hold spaces, or several
-inference_model | valid.loss.ave.pth | path | weights for inference, a file of the experiment
-inference_tag | | tag | prefix of the names of separations; made from inference_enh_config otherwise
-inference_enh_config | | word | inference configuration, conf/....yaml
-inference_args | --normalize_output_wav true | words | options passed to enh_inference
-n_re | | counts | reconstructor repetitions at inference, e.g. "1 2 3 6 8"
-eval_valid_set | false | bool | separate and score the validation set too, as ESPnet's enh.sh does
-scoring_protocol | STOI SDR SAR SIR SI_SNR | metrics | metrics to list in the results
-scoring_opts | | words | options passed to enh_scoring, e.g. "--use_pesq true"
-"""
+# name, default, kind and meaning of each option
+TABLE = Path(__file__).with_name("options.tsv")
 
 # ESPnet's names of options that have another one here
 ALIASES = {"spk_num": "ref_num"}
@@ -185,8 +133,9 @@ class Option:
 @cache
 def options() -> dict[str, Option]:
     """Return the options by their names."""
-    rows = ([cell.strip() for cell in row.split("|")] for row in TABLE.splitlines())
-    return {name: Option(name, *rest) for name, *rest in rows}
+    _, *rows = TABLE.read_text(encoding="utf-8").splitlines()
+    listed = (Option(*row.split("\t")) for row in rows)
+    return {option.name: option for option in listed}
 
 
 HELP = """\
@@ -343,8 +292,12 @@ def complete(values: Mapping[str, str]) -> dict[str, str]:
 
 def ways(values: Mapping[str, str]) -> str:
     """Return the suffix of the names of trainings on changed data."""
-    perturbed = "_sp" if values["speed_perturb_factors"].strip() else ""
-    return perturbed + ("_dm" if values["dynamic_mixing"] == "true" else "")
+    return perturbed(values) + ("_dm" if values["dynamic_mixing"] == "true" else "")
+
+
+def perturbed(values: Mapping[str, str]) -> str:
+    """Return the suffix of the names of what stage 2 makes."""
+    return "_sp" if values["speed_perturb_factors"].strip() else ""
 
 
 @dataclass(frozen=True)
@@ -386,12 +339,11 @@ def name_all(values: Mapping[str, str]) -> Recipe:
     if values["use_dereverb_ref"] == "true":
         clean = range(1, int(values["dereverb_ref_num"] or values["ref_num"]) + 1)
         valid_lists += [f"dereverb{number}.scp" for number in clean]
-    perturbed = "_sp" if values["speed_perturb_factors"].strip() else ""
     return Recipe(
         opt=values,
         stages=stages(values),
         rate=rate,
-        train=values["train_set"] + perturbed,
+        train=values["train_set"] + perturbed(values),
         valid=values["valid_set"],
         tests=evaluated_sets(values),
         depths=[str(depth) for depth in sorted(set(map(int, values["n_re"].split())))] or [""],

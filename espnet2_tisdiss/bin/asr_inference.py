@@ -9,7 +9,6 @@ Axis letter: n sample.
 import argparse
 import inspect
 import logging
-import sys
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -20,12 +19,11 @@ from espnet2.bin import asr_inference
 from espnet2.bin.asr_inference import Speech2Text
 from espnet2.fileio.datadir_writer import DatadirWriter
 from espnet2.legacy.nets.pytorch_backend.transformer.subsampling import TooShortUttError
-from espnet2.legacy.utils.cli_utils import get_commandline_args
 from espnet2.tasks.enh_s2t import EnhS2TTask
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from espnet2_tisdiss.bin.depths import begin, check_depths
+from espnet2_tisdiss.bin.commands import add_depths, run_at_depths, run_locked
 from espnet2_tisdiss.errors import OptionError, TisdissError
 from espnet2_tisdiss.network.assembly import check_fit, check_parts
 from espnet2_tisdiss.network.separator import TISDiSSSeparator
@@ -42,14 +40,10 @@ Hypotheses = list[Any]  # ESPnet's n best hypotheses of one speaker
 def get_parser() -> argparse.ArgumentParser:
     """Return ESPnet's parser with the option ``--n_re`` added."""
     parser = asr_inference.get_parser()
-    group = parser.add_argument_group("Depth related")
-    group.add_argument(
-        "--n_re",
-        type=int,
-        nargs="+",
-        metavar="N",
-        help="Recognise a joint model's speakers at each of these numbers of reconstructor "
-        "repetitions in one run; the results go to <output_dir>/re<N>",
+    add_depths(
+        parser,
+        "Recognise a joint model's speakers at each of these numbers of reconstructor repetitions "
+        "in one run; the results go to <output_dir>/re<N>",
     )
     return parser
 
@@ -58,23 +52,17 @@ def main(cmd: Sequence[str] | None = None) -> None:
     """Run the command with the options of the command line, or of ``cmd``."""
     args = get_parser().parse_args(cmd)
     if args.n_re is None:
-        asr_inference.main(cmd)
-        return
-    sys.stderr.write(f"{get_commandline_args()}\n")
-    try:
-        check_options(args)
-        recognise_at_depths(args)
-    except TisdissError as error:
-        sys.exit(f"asr_inference: {error}")
+        run_locked("asr_inference", args.output_dir, lambda: asr_inference.main(cmd))
+    else:
+        run_at_depths("asr_inference", args, check_options, recognise_at_depths)
 
 
 def check_options(args: argparse.Namespace) -> None:
-    """Check the options that depend on ``args.n_re``, and bring that into order.
+    """Check the options that depend on ``--n_re``.
 
     Raises:
-        TisdissError: a value is out of range, or an option cannot be combined with ``--n_re``.
+        TisdissError: an option cannot be combined with ``--n_re``.
     """
-    check_depths(args)
     for option in REFUSED:
         if getattr(args, option):
             raise TisdissError(f"--{option} cannot be combined with --n_re")
@@ -90,7 +78,6 @@ def recognise_at_depths(args: argparse.Namespace) -> None:
     Raises:
         TisdissError: the model is not a joint model with a TISDiSS.
     """
-    begin(args)
     recogniser = build_recogniser(args)
     with ExitStack() as stack:
         writers = {

@@ -8,7 +8,6 @@ Axis letters: b batch, j speaker, c channel, n sample.
 
 import argparse
 import logging
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
@@ -18,7 +17,6 @@ import numpy as np
 import torch
 from espnet2.bin import enh_inference
 from espnet2.fileio.sound_scp import SoundScpWriter
-from espnet2.legacy.utils.cli_utils import get_commandline_args
 from espnet2.tasks.enh import EnhancementTask
 from espnet2.utils.types import str2bool
 from torch import Tensor
@@ -27,9 +25,8 @@ from torch.utils.data import DataLoader
 from espnet2_tisdiss import SeparateSpeech
 from espnet2_tisdiss.audio.archive_writing import ArchiveWriter
 from espnet2_tisdiss.audio.rumble import without_rumble
-from espnet2_tisdiss.bin.depths import begin, check_depths
+from espnet2_tisdiss.bin.commands import add_depths, run_at_depths, run_locked
 from espnet2_tisdiss.errors import TisdissError
-from espnet2_tisdiss.locks import holding
 
 PEAK = 0.9  # peak of normalised files, as in ESPnet
 
@@ -39,14 +36,10 @@ Writers = dict[int, list[SoundScpWriter | ArchiveWriter]]  # depth -> one writer
 def get_parser() -> argparse.ArgumentParser:
     """Return ESPnet's parser with the option ``--n_re`` added."""
     parser = enh_inference.get_parser()
-    group = parser.add_argument_group("Depth related")
-    group.add_argument(
-        "--n_re",
-        type=int,
-        nargs="+",
-        metavar="N",
-        help="Separate at each of these numbers of reconstructor repetitions in one run; the "
-        "results go to <output_dir>/re<N>, with --output_format ark as one archive per speaker",
+    group = add_depths(
+        parser,
+        "Separate at each of these numbers of reconstructor repetitions in one run; the results "
+        "go to <output_dir>/re<N>, with --output_format ark as one archive per speaker",
     )
     group.add_argument(
         "--remove_rumble",
@@ -62,30 +55,20 @@ def main(cmd: Sequence[str] | None = None) -> None:
     """Run the command with the options of the command line, or of ``cmd``."""
     parser = get_parser()
     args = parser.parse_args(cmd)
-    if args.n_re is None:
-        if args.remove_rumble:
-            parser.error("--remove_rumble needs --n_re")
-    else:
-        print(get_commandline_args(), file=sys.stderr)
-    try:
-        if args.n_re is not None:
-            check_options(args)
-        with holding(args.output_dir):
-            if args.n_re is None:
-                enh_inference.main(cmd)
-            else:
-                separate_at_depths(args)
-    except TisdissError as error:
-        sys.exit(f"enh_inference: {error}")
+    if args.n_re is not None:
+        run_at_depths("enh_inference", args, check_options, separate_at_depths)
+        return
+    if args.remove_rumble:
+        parser.error("--remove_rumble needs --n_re")
+    run_locked("enh_inference", args.output_dir, lambda: enh_inference.main(cmd))
 
 
 def check_options(args: argparse.Namespace) -> None:
-    """Check the options that depend on ``args.n_re``, and bring that into order.
+    """Check the options that depend on ``--n_re``.
 
     Raises:
-        TisdissError: a value is out of range, or an option cannot be combined with ``--n_re``.
+        TisdissError: an option cannot be combined with ``--n_re``, or lacks its library.
     """
-    check_depths(args)
     if args.segment_size is not None or args.hop_size is not None:
         raise TisdissError("--segment_size and --hop_size cannot be combined with --n_re")
     if args.output_format == "ark" and find_spec("kaldiio") is None:
@@ -101,7 +84,6 @@ def separate_at_depths(args: argparse.Namespace) -> None:
         TisdissError: the model is not a TISDiSS model, or a mixture cannot be separated, such as
             one of several channels without ``--ref_channel``.
     """
-    begin(args)
     model = build_model(args)
     with open_writers(args, model.num_spk) as writers:
         for keys, batch in load_data(args, model):

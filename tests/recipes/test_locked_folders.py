@@ -9,13 +9,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import scaling
 from lock_holder import held
 from recipe_folder import Recipe, living_processes, prepare_here
 
-from espnet2_tisdiss.bin import enh_inference
+from espnet2_tisdiss.bin import asr_inference, enh_inference, enh_scoring
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.espnet.training import ResumableTask
 
@@ -67,12 +68,26 @@ def test_a_training_is_refused_its_folder(tmp_path: Path) -> None:
     assert not (tmp_path / "exp").exists()
 
 
-@pytest.mark.parametrize("options", [[], ["--n_re", "1"]])
+DATA = ["--data_path_and_name_and_type", "wav.scp,speech_mix,sound"]
+PAIRS = ["--ref_scp", "spk1.scp", "--inf_scp", "spk1.scp", "--key_file", "wav.scp"]
+
+
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [
+        (enh_inference, DATA),
+        (enh_inference, [*DATA, "--n_re", "1"]),
+        (asr_inference, DATA),
+        (asr_inference, [*DATA, "--n_re", "1"]),
+        (enh_scoring, PAIRS),
+    ],
+)
 @pytest.mark.promise("one-run-a-folder")
-def test_a_separation_is_refused_its_folder(tmp_path: Path, options: list[str]) -> None:
-    words = ["--data_path_and_name_and_type", "wav.scp,speech_mix,sound", *options]
+def test_a_command_is_refused_its_folder(
+    tmp_path: Path, command: ModuleType, options: list[str]
+) -> None:
     with held(tmp_path / "out") as other, pytest.raises(SystemExit) as refused:
-        enh_inference.main(["--output_dir", str(tmp_path / "out"), *words])
+        command.main(["--output_dir", str(tmp_path / "out"), *options])
     assert f"out: in use by process {other.pid} on " in str(refused.value.code)
     assert not (tmp_path / "out").exists()
 

@@ -22,9 +22,9 @@ import numpy as np
 import psutil
 import soundfile
 import torch
-import yaml
 from measuring import count
 from results import check_page, machine, number, record, table
+from tiny_model import write_model
 
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.recipes.program import run_main
@@ -32,14 +32,6 @@ from espnet2_tisdiss.recipes.program import run_main
 SECTION = "load"
 RATE = 8000
 POLL_S = 0.2
-TINY = {
-    "emb_dim": 8,
-    "num_groups": 2,
-    "n_heads": 2,
-    "attention_dim": 8,
-    "ffn_hidden_dim": [6, 10],
-    "reconstructor_repeat_times": 2,
-}
 
 
 @dataclass
@@ -81,31 +73,6 @@ class Usage:
     def _index(self, share: float) -> int:
         wanted = share * self.done[-1][1]
         return next(i for i, (_, done) in enumerate(self.done) if done >= wanted)
-
-
-def make_model(folder: Path) -> None:
-    """Write a tiny model with random weights."""
-    from espnet2.tasks.enh import EnhancementTask
-
-    stft = {"n_fft": 128, "hop_length": 64}
-    config = EnhancementTask.get_default_config() | {
-        "encoder": "stft",
-        "encoder_conf": stft,
-        "decoder": "stft",
-        "decoder_conf": stft,
-        "separator": "tisdiss",
-        "separator_conf": TINY,
-        "model_conf": {"normalize_variance": True},
-        "criterions": [
-            {"name": "si_snr", "conf": {}, "wrapper": "multi_depth_pit", "wrapper_conf": {}}
-        ],
-        "init": "xavier_uniform",
-    }
-    folder.mkdir()
-    (folder / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
-    torch.manual_seed(0)
-    model, _ = EnhancementTask.build_model_from_file(folder / "config.yaml", None, "cpu")
-    torch.save(model.state_dict(), folder / "model.pth")
 
 
 def make_noise(path: Path, seconds: float, seed: int) -> None:
@@ -262,7 +229,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     check_page(args.page, SECTION)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        make_model(folder / "model")
+        (folder / "model").mkdir()
+        torch.manual_seed(0)
+        write_model(folder / "model")
         rows = short_files(folder / "model", folder, args.files)
         rows += long_file(folder / "model", folder, args.hours)
     content = f"{machine(torch.device('cpu'))}\n{table(('what', 'found'), rows)}"

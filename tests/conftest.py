@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from models import TINY, Golden
+from models import Golden
+from tiny_model import write_model
 
 import espnet2_tisdiss  # noqa: F401  (registers with ESPnet)
 
@@ -62,29 +63,10 @@ def _seed():
 @pytest.fixture
 def espnet_model(tmp_path):
     """Return a function that writes config.yaml and weights as ESPnet's training does."""
-    from espnet2.tasks.enh import EnhancementTask
 
     def make(**overrides):
-        config = EnhancementTask.get_default_config()
-        config.update(
-            encoder="stft",
-            encoder_conf={"n_fft": 128, "hop_length": 64},
-            decoder="stft",
-            decoder_conf={"n_fft": 128, "hop_length": 64},
-            separator="tisdiss",
-            separator_conf=dict(TINY),
-            model_conf={"normalize_variance": True},
-            criterions=[
-                {"name": "si_snr", "conf": {}, "wrapper": "multi_depth_pit", "wrapper_conf": {}}
-            ],
-            init="xavier_uniform",
-        )
-        config.update(overrides)
-        config_file, model_file = tmp_path / "config.yaml", tmp_path / "model.pth"
-        config_file.write_text(yaml.safe_dump(config))
-        model, _ = EnhancementTask.build_model_from_file(config_file, None, "cpu")
-        torch.save(model.state_dict(), model_file)
-        return model, config_file, model_file
+        model = write_model(tmp_path, **overrides)
+        return model, tmp_path / "config.yaml", tmp_path / "model.pth"
 
     return make
 

@@ -5,11 +5,10 @@ from typing import Any
 
 import torch
 import yaml
-from models import TINY
+from tiny_model import CRITERION, STFT, TINY
 
 TOKENS = ["<blank>", "<unk>", "<space>", "a", "b", "c", "<sos/eos>"]
 RATE = 8000
-STFT = {"n_fft": 128, "hop_length": 64}
 TRANSFORMER = {"attention_heads": 2, "linear_units": 8, "num_blocks": 1}
 
 
@@ -22,9 +21,7 @@ def joint_config(**changes: Any) -> dict[str, Any]:
         "enh_decoder_conf": STFT,
         "enh_separator": "tisdiss",
         "enh_separator_conf": {**TINY, "sample_rate": RATE},
-        "enh_criterions": [
-            {"name": "si_snr", "conf": {}, "wrapper": "multi_depth_pit", "wrapper_conf": {}}
-        ],
+        "enh_criterions": [CRITERION],
         "frontend": "default",
         "frontend_conf": {"fs": RATE, "n_fft": 256, "hop_length": 64, "n_mels": 20},
         "normalize": "utterance_mvn",

@@ -5,18 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from tiny_model import TINY
 
 GOLDEN = Path(__file__).parent / "golden"
-
-# a whole TISDiSS, small enough to run in milliseconds
-TINY = {
-    "emb_dim": 8,
-    "num_groups": 2,
-    "n_heads": 2,
-    "attention_dim": 8,
-    "ffn_hidden_dim": [6, 10],
-    "reconstructor_repeat_times": 2,
-}
 
 # a configuration of ESPnet's with a learned encoder and decoder instead of a spectrum
 LEARNED_ENCODER = {

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import torch
 import yaml
-from models import TINY
 from small_bank import RATE, tone, write_small_bank
+from tiny_model import CONFIG
 
 
 def write_config(folder: Path) -> None:
@@ -24,18 +24,8 @@ def write_config(folder: Path) -> None:
     for key, text in lists.items():
         (folder / f"{key}.scp").write_text(text)
     data = (("wav", "speech_mix"), ("spk1", "speech_ref1"), ("spk2", "speech_ref2"))
-    stft = {"n_fft": 128, "hop_length": 64}
     config = {
-        "separator": "tisdiss",
-        "separator_conf": TINY,
-        "encoder": "stft",
-        "encoder_conf": stft,
-        "decoder": "stft",
-        "decoder_conf": stft,
-        "model_conf": {"normalize_variance": True},
-        "criterions": [
-            {"name": "si_snr", "conf": {}, "wrapper": "multi_depth_pit", "wrapper_conf": {}}
-        ],
+        **CONFIG,
         "iterator_type": "task",
         "valid_iterator_type": "sequence",
         "mixing_conf": {"bank": str(folder / "bank"), "seconds": 0.5},
@@ -52,7 +42,6 @@ def write_config(folder: Path) -> None:
         "max_epoch": 2,
         "optim": "sgd",
         "optim_conf": {"lr": 1.0e-2},
-        "init": "xavier_uniform",
         "grad_clip": 5.0,
         "seed": 0,
         "use_matplotlib": False,

@@ -10,21 +10,13 @@ from typing import Any
 
 import torch
 from measuring import ROOT, begin, read_config
+from tiny_model import TINY
 
 from espnet2_tisdiss.pretrained.bundled import MODELS
 
 FULL = ROOT / "conf/train_sep1x2-re1x6.yaml"
 DEFAULT = ROOT / "egs2/voices_2mix/enh1/conf/train_default.yaml"
 DEFAULT_WEIGHTS = MODELS / "voices/model.pth"
-TINY = {
-    "emb_dim": 8,
-    "attention_dim": 8,
-    "n_heads": 2,
-    "num_groups": 2,
-    "ffn_hidden_dim": [8, 8],
-    "encoder_repeat_times": 1,
-    "reconstructor_repeat_times": 2,
-}
 
 
 @dataclass(frozen=True)
@@ -92,7 +84,7 @@ GPU = Sizes(
 )
 CPU = Sizes(
     device="cpu",
-    options=TINY,
+    options={**TINY, "encoder_repeat_times": 1},
     frames=11,
     seconds=0.5,
     depths=(1, 2),

@@ -133,7 +133,7 @@ def _channels(signals: list[np.ndarray], rate: int) -> str:
             pair /= pair.std(axis=1, keepdims=True)
             channels = pair + gain * np.pad(pair[::-1], ((0, 0), (delay, 0)))[:, :-delay]
             channels += 0.01 * rng.standard_normal(channels.shape)
-            noticed += bool(doubt_of_channels(channel_powers(rate).push(channels)))
+            noticed += bool(doubt_of_channels(channel_powers(rate).push(channels), "mean"))
         name = "not at all" if np.isinf(bleed_db) else f"{bleed_db} dB weaker"
         rows.append([name, f"{noticed} of {len(signals)}"])
     return table(["the other speaker", "noticed"], rows)

@@ -12,12 +12,18 @@ from espnet2_tisdiss.errors import TisdissError
 
 BLANKS = " \t\r"  # no others separate columns: a name may hold other white space
 # Kaldi's notation for an entry of an archive, perhaps with a range of it
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://.*", re.DOTALL)
 ARCHIVE_ENTRY = re.compile(r"(?P<archive>.+):(?P<offset>\d{1,18})(?P<range>\[[^]]*\])?")
 
 
 def byte_order(key: str) -> bytes:
     """Sort key for LC_ALL=C order."""
     return key.encode("utf-8", "surrogateescape")
+
+
+def is_address(text: str) -> bool:
+    """Return whether a text is an address such as ``https://...``, not the path of a file."""
+    return bool(_ADDRESS.fullmatch(text)) and not isfile(text)
 
 
 @dataclass(frozen=True)
@@ -156,7 +162,9 @@ def read_sources(
 
 
 def _check_columns(place: str, text: str) -> None:
-    """Refuse a range of an archive's entry, and further columns after a path."""
+    """Refuse an address, a range of an archive's entry, and further columns after a path."""
+    if is_address(text) and not text.endswith("|"):
+        raise TisdissError(f"{place}: addresses are not downloaded: {text}; save it as a file")
     match = ARCHIVE_ENTRY.fullmatch(text)
     if match and match["range"] and not isfile(text):
         raise TisdissError(f"{place}: a range ({match['range']}) cannot be read; use segments")

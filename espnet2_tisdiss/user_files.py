@@ -25,6 +25,13 @@ def check_name(path: str | Path) -> None:
         raise TisdissError(f"{str(path)!r}: holds a NUL character; correct the name")
 
 
+def check_path(path: Any, advice: str) -> None:
+    """Raise TisdissError, with advice, unless a value is a path that a file can have."""
+    if not isinstance(path, str | os.PathLike):
+        raise TisdissError(f"expected a path, got {type(path).__name__}; {advice}")
+    check_name(os.fspath(path))
+
+
 def check_ordinary(path: str | Path) -> None:
     """Check that a path names an ordinary file: a device or pipe may have no end, or no start.
 

@@ -82,6 +82,7 @@ def test_segments_cut_the_recordings(tmp_path: Path) -> None:
         ("wav.scp", "r a.wav speaker 1\n", "give only the path, as a.wav, after the key"),
         ("wav.scp", "r x.ark:12[0:9]\n", "a range ([0:9]) cannot be read"),
         ("wav.scp", "r cat a.wav |\n", "r: is a command, not the path of a file: cat a.wav |"),
+        ("wav.scp", "r https://x.org/a.wav\n", "addresses are not downloaded: https://x.org/a.wav"),
         ("segments", "u r 1\n", "u: expected '<key> <recording> <start> <end>'"),
         ("segments", "u r 1 2 A\n", "u: expected"),
         ("segments", "u r 2 1\n", "u: expected"),

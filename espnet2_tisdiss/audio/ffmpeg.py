@@ -11,7 +11,6 @@ from espnet2_tisdiss.errors import AudioError
 
 if TYPE_CHECKING:
     from av.audio.frame import AudioFrame
-    from av.packet import Packet
 
 # containers of recordings. Not those that name other files or addresses, which FFmpeg would open.
 _CONTAINERS = (
@@ -142,7 +141,7 @@ class FfmpegDecoder:
             text = f"left out {self._damaged} damaged packet{plural}"
             self.notices.append(Notice(text, is_loss=True))
 
-    def _packets(self) -> Iterator["Packet"]:
+    def _packets(self) -> Iterator[Any]:
         """Yield the packets of the track up to the end, or to what is no packet."""
         import av
 

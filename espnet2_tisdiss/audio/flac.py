@@ -7,6 +7,7 @@ from mmap import mmap
 _WINDOW = 2**20
 _SYNC = (b"\xff\xf8", b"\xff\xf9")  # fixed and variable block sizes
 _LEAST_FRAME, _MOST_BLOCK = 10, 65535  # bytes of a frame, samples in it
+_LEAST_HEADER, _MOST_HEADER = 6, 16  # bytes
 _BEGINNINGS = (b"fLaC\x00\x00\x00\x22", b"fLaC\x80\x00\x00\x22")
 
 
@@ -57,7 +58,7 @@ def _part(data: mmap, start: int, stop: int) -> Part:
     least = max(audio, stop - _WINDOW)
     while syncs and frame is None and position > least:
         position = data.rfind(syncs[0], least, position)
-        frame = _samples(data[position : position + 16], size) if position >= 0 else None
+        frame = _samples(data[position : position + _MOST_HEADER], size) if position >= 0 else None
         if frame and frame[0] > (position - audio) // _LEAST_FRAME * _MOST_BLOCK:
             frame = None  # more samples than the bytes before it can hold
     if frame is None:
@@ -86,7 +87,7 @@ def _samples(head: bytes, size: int) -> tuple[int, int] | None:
         head: the beginning of the frame.
         size: the block size of the file, if it is fixed.
     """
-    if len(head) < 16 or head[3] & 1:
+    if len(head) < _LEAST_HEADER or head[3] & 1:
         return None
     code, rate = head[2] >> 4, head[2] & 15
     extra = max(0, 8 - (head[4] ^ 0xFF).bit_length() - 1)  # as in UTF-8

@@ -208,6 +208,8 @@ def _open_file(path: str | Path) -> BinaryIO:
             raise
         raise AudioError(f"{str(path)!r}: holds a NUL character; correct the name") from None
     except FileNotFoundError:
+        if os.path.islink(path):
+            raise AudioError(f"{path}: links to a file that is missing; leave it out") from None
         raise AudioError(f"{path}: no such file; check its name") from None
     except OSError as error:
         raise AudioError(

@@ -188,7 +188,8 @@ class SourceReader:
             self._stack.close()
             path = self._stack.enter_context(as_file(source, folder))
             self._notices = []
-            self._info = probe(path, self._notices.append)
+            with naming(path, source):
+                self._info = probe(path, self._notices.append)
             self._shared = None
             if source.is_stretch:
                 self._shared = self._stack.enter_context(closing(SharedBlocks(path)))
@@ -240,15 +241,22 @@ def as_file(source: Source, folder: str | Path | None = None) -> Iterator[Path]:
         Path(folder).mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=PREFIX, dir=folder) as place:
         path = Path(place, "audio")
-        try:
+        with naming(path, source):
             with path.open("wb") as file:
                 if archive:
                     _copy_entry(source, *archive, file)
                 else:
                     _run(source, file)
             yield path
-        except AudioError as error:
-            raise AudioError(str(error).replace(str(path), source.text)) from None
+
+
+@contextmanager
+def naming(path: Path, source: Source) -> Iterator[None]:
+    """Let errors in the block name the entry, not its temporary file."""
+    try:
+        yield
+    except AudioError as error:
+        raise AudioError(str(error).replace(str(path), source.text)) from None
 
 
 def _stretch(source: Source, path: Path, info: AudioInfo) -> OpenSource:

@@ -25,8 +25,7 @@ from espnet2_tisdiss.cli import (
     sweep,
     upload,
 )
-from espnet2_tisdiss.cli.console import ErrorStyle, messages
-from espnet2_tisdiss.cli.report import printable
+from espnet2_tisdiss.cli.console import ErrorStyle, messages, printable
 from espnet2_tisdiss.errors import TisdissError
 
 FAILED, REFUSED, INTERRUPTED = 1, 2, 130

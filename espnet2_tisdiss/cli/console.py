@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import typer
 from rich.console import Console
-from rich.logging import RichHandler
 from rich.progress import (
     BarColumn,
     Progress,
@@ -152,6 +151,23 @@ def pick_device(device: str) -> str:
     return device
 
 
+def printable(text: str) -> str:
+    """Return a text with unprintable characters escaped; file names may contain any."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+        for letter in text
+    )
+
+
+class _LineHandler(logging.Handler):
+    """Prints each record as one line, above a progress bar; rich's handler would wrap it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print a record."""
+        line = f"{record.levelname.lower()}: {record.getMessage()}"
+        messages.print(printable(line), style="yellow", markup=False, highlight=False)
+
+
 def load_for_command(
     name: str, device: str, dtype: Dtype, sample_rate: int | None
 ) -> "SeparateSpeech":
@@ -168,9 +184,7 @@ def load_for_command(
     """
     from espnet2_tisdiss.separate.speech import SeparateSpeech
 
-    handler = RichHandler(console=messages, show_path=False, show_time=False)
-    # RichHandler shows the level itself; loading may warn, too
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler], force=True)
+    logging.basicConfig(level=logging.WARNING, handlers=[_LineHandler()], force=True)
     with messages.status(f"loading {name}"):
         model = SeparateSpeech.from_pretrained(
             name, device=pick_device(device), dtype=dtype, sample_rate=sample_rate

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from espnet2_tisdiss.checks import span
 from espnet2_tisdiss.choices import FileStatus
-from espnet2_tisdiss.cli.console import messages, print_json, print_table
+from espnet2_tisdiss.cli.console import messages, print_json, print_table, printable
 
 if TYPE_CHECKING:  # importing PyTorch takes seconds
     from espnet2_tisdiss.separate.options import FileOptions
@@ -139,11 +139,3 @@ def _as_dict(result: "FileResult") -> dict[str, Any]:
 
 def _decibels(ratio: float) -> float:
     return 20 * math.log10(ratio)
-
-
-def printable(text: str) -> str:
-    """Return a text with unprintable characters escaped; file names may contain any."""
-    return "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
-        for letter in text
-    )

@@ -27,11 +27,12 @@ from espnet2_tisdiss.cli.console import (
     messages,
     parse_depths,
     parse_rate,
+    printable,
     refuse_together,
     require_folder,
     set_threads,
 )
-from espnet2_tisdiss.cli.report import STYLES, SeparationReport, printable
+from espnet2_tisdiss.cli.report import STYLES, SeparationReport
 from espnet2_tisdiss.cli.separate_options import (
     AllDepthsOption,
     BatchOption,

@@ -17,14 +17,15 @@ from typing import BinaryIO
 from espnet2_tisdiss.atomic import PREFIX
 from espnet2_tisdiss.audio.writing import folder_errors
 from espnet2_tisdiss.errors import TisdissError
+from espnet2_tisdiss.lists import is_address
 from espnet2_tisdiss.separate.inputs import InputFile
 
 STANDARD_INPUT = "-"
 
 
 def refuse_address(source: str) -> None:
-    """Raise TisdissError if a source is an address on the web."""
-    if source.lower().startswith(("http://", "https://", "ftp://")):
+    """Raise TisdissError if a source is an address, such as one on the web."""
+    if is_address(source):
         raise TisdissError(
             f"{source}: addresses are not downloaded; save it as a file, or pipe it: "
             f"curl -L ADDRESS | tisdiss separate {STANDARD_INPUT}"

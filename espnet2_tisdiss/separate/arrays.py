@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from espnet2_tisdiss.errors import TisdissError
+from espnet2_tisdiss.errors import TisdissError, first_line
 
 # full scale and zero of integer samples, as in WAV files
 _INTEGERS = {"int8": (2**7, 0), "uint8": (2**7, 2**7), "int16": (2**15, 0), "int32": (2**31, 0)}
@@ -32,13 +32,7 @@ def as_floats(samples: Any) -> np.ndarray:
     """
     refuse_path(samples)
     if isinstance(samples, Tensor):
-        samples = samples.detach().cpu()
-        # numpy has no bfloat16
-        samples = (
-            samples.float()
-            if samples.is_floating_point() and samples.itemsize < 4
-            else samples.resolve_conj()
-        ).numpy()
+        samples = _as_array(samples)
     try:
         array = np.asarray(samples)
     except ValueError:  # rows of different lengths
@@ -53,12 +47,35 @@ def as_floats(samples: Any) -> np.ndarray:
     return ((array.astype(np.float64) - zero) / full_scale).astype(np.float32)
 
 
+def _as_array(tensor: Tensor) -> np.ndarray:
+    """Return a tensor as an array.
+
+    Raises:
+        TisdissError: it is sparse, quantized or without content.
+    """
+    try:
+        tensor = tensor.detach().cpu().resolve_conj().resolve_neg()
+        if tensor.is_floating_point() and tensor.itemsize < 4:
+            tensor = tensor.float()  # numpy has no bfloat16
+        return tensor.numpy()
+    except (RuntimeError, TypeError) as error:
+        reason = first_line(error)
+        raise TisdissError(
+            f"samples must be an array or a dense tensor with content: {reason}"
+        ) from None
+
+
 def as_tensor(samples: Tensor | np.ndarray) -> Tensor:
     """Return samples as a tensor that can be converted to an array."""
-    if isinstance(samples, Tensor) and samples.dtype in (torch.float32, torch.float64):
+    if (
+        isinstance(samples, Tensor)
+        and samples.dtype in (torch.float32, torch.float64)
+        and samples.layout is torch.strided
+        and not samples.is_meta
+    ):
         return samples.detach()  # on its device
     # PyTorch does not take arrays with negative strides
-    return torch.as_tensor(np.ascontiguousarray(as_floats(samples)))
+    return torch.as_tensor(np.array(as_floats(samples), order="C", copy=None))
 
 
 def check_finite(name: str, samples: np.ndarray) -> None:

@@ -164,8 +164,8 @@ class DepthSeparator(LoadedModel):
             The estimates (j, n) of each mixture, in order, as if separated alone.
         """
         check_integer("batch_size", batch_size, 1)
-        for wave in waves:
-            refuse_path(wave)
+        refuse_path(waves)
+        waves = _as_list(waves) if len(waves) else []
         depth = self.resolve_depth(n_re)
         by_length = sorted(range(len(waves)), key=lambda index: len(waves[index]))
         separated: dict[int, np.ndarray] = {}

@@ -1,4 +1,4 @@
-"""Signs that a result is doubtful: channels that are unrelated, outputs that are not two voices.
+"""Signs that a result is doubtful: channels that are unrelated or cancel, outputs that are alike.
 
 ``benchmarks/doubts.py`` measures how often the signs are right; the limits below were chosen with
 its table in view, for few false alarms rather than many hits. Axis letters: c channel, j
@@ -11,6 +11,7 @@ from typing import Self
 
 import numpy as np
 
+from espnet2_tisdiss.choices import Channel
 from espnet2_tisdiss.separate.loudness import ScaleStatistics, Scaling
 
 # two outputs are doubtful if the loudest second of one is weaker by more than this: not all of it,
@@ -30,10 +31,14 @@ _FRAME_S = 0.032
 _PAUSE_DB = 30.0
 # a channel that is weaker than the loudest by more than this is silent
 _SILENT_DB = 40.0
+# channels cancel if their mean is weaker than that of unrelated ones by more than this
+_CANCELLED_DB = 10.0
+# a recording is silent if no sample is larger, 140 dB below full scale; 24 bits hold no less
+_SILENCE = 1e-7
 
 
 class Powers:
-    """Powers of signals in frames, gathered block by block.
+    """Powers of signals in frames, without their offset, gathered block by block.
 
     Args:
         rate: of the signals, in Hz.
@@ -52,7 +57,9 @@ class Powers:
         count = block.shape[1] // self._length
         frames, self._rest = np.split(block, [count * self._length], axis=1)
         frames = frames.reshape(len(block), count, self._length)
-        self._powers.append(np.einsum("rtn,rtn->rt", frames, frames, dtype=np.float64))
+        energies = np.einsum("rtn,rtn->rt", frames, frames, dtype=np.float64)
+        offsets = np.einsum("rtn->rt", frames, dtype=np.float64) / self._length
+        self._powers.append(np.maximum(energies / self._length - np.square(offsets), 0.0))
         return self
 
     @property
@@ -60,7 +67,15 @@ class Powers:
         """Powers (r, t) of the complete frames."""
         if not self._powers:
             return np.empty((0, 0))
-        return np.concatenate(self._powers, axis=1) / self._length
+        return np.concatenate(self._powers, axis=1)
+
+
+class ChannelPowers(Powers):
+    """Powers of channels and, in the last row, of their mean."""
+
+    def push(self, block: np.ndarray) -> Self:
+        """Take the next samples (c, n)."""
+        return super().push(np.concatenate((block, block.mean(axis=0, keepdims=True))))
 
 
 def estimate_powers(rate: int) -> Powers:
@@ -68,9 +83,9 @@ def estimate_powers(rate: int) -> Powers:
     return Powers(rate, _LOUDEST_S)
 
 
-def channel_powers(rate: int) -> Powers:
+def channel_powers(rate: int) -> ChannelPowers:
     """Return what gathers the powers that :func:`doubt_of_channels` needs."""
-    return Powers(rate, _FRAME_S)
+    return ChannelPowers(rate, _FRAME_S)
 
 
 def traits_of_estimates(statistics: ScaleStatistics, powers: Powers) -> tuple[float, float]:
@@ -92,8 +107,10 @@ def doubt_of_estimates(statistics: ScaleStatistics, powers: Powers) -> str:
     """Return why the outputs of a channel may not be two voices; empty: there is no sign of it.
 
     One voice alone comes out either beside a weak remainder or twice. Outputs that are alike may
-    also be two voices that were not separated. Three voices give no sign.
+    also be two voices that were not separated. Three voices give no sign. Of silence that is said.
     """
+    if statistics.mixture_peak < _SILENCE:
+        return "all but silent, more than 140 dB below full scale"
     is_long = powers.value.shape[1] * _LOUDEST_S >= LEAST_S
     if len(statistics.gram) != MEASURED_SPEAKERS or not is_long:
         return ""
@@ -110,9 +127,18 @@ def doubt_of_estimates(statistics: ScaleStatistics, powers: Powers) -> str:
     return ""
 
 
-def doubt_of_channels(powers: Powers) -> str:
-    """Return that no two channels are related; empty: some are, or at most one has sound."""
-    values = powers.value
+def doubt_of_channels(powers: ChannelPowers, channel: Channel) -> str:
+    """Return that channels cancel in the mean that is separated, or that no two are related.
+
+    Empty: some are related, or at most one has sound.
+    """
+    values, mean = powers.value[:-1], powers.value[-1:]
+    unrelated = values.sum() / max(1, len(values)) ** 2
+    if channel == "mean" and mean.sum() < unrelated * 10 ** (-_CANCELLED_DB / 10):
+        return (
+            "the channels nearly cancel each other in their mean, as with swapped polarity; "
+            "channel left or right separates one alone"
+        )
     if values.shape[1] * _FRAME_S < LEAST_S:
         return ""
     # the level of speech: the mean, each frame weighted by its power

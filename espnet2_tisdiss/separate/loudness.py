@@ -43,12 +43,14 @@ class ScaleStatistics:
         peaks: (j,), largest absolute sample of each estimate.
         gram: (j, j), inner products of the estimates.
         cross: (j,), inner products of the estimates with the mixture.
+        mixture_peak: largest absolute sample of the mixture.
     """
 
     def __init__(self, num_spk: int):
         self.peaks = np.zeros(num_spk)
         self.gram = np.zeros((num_spk, num_spk))
         self.cross = np.zeros(num_spk)
+        self.mixture_peak = 0.0
 
     def update(self, mixture: np.ndarray, estimates: np.ndarray) -> Self:
         """Add a block: mixture (n,) and estimates (j, n) of the same samples."""
@@ -56,6 +58,7 @@ class ScaleStatistics:
         self.peaks = np.maximum(self.peaks, np.abs(signals).max(axis=1, initial=0.0))
         self.gram += signals @ signals.T
         self.cross += signals @ mixture.astype(np.float64)
+        self.mixture_peak = max(self.mixture_peak, float(np.abs(mixture).max(initial=0.0)))
         return self
 
 

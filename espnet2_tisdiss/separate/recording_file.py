@@ -143,7 +143,7 @@ class RecordingFile:
                 if self.result.status == "failed":
                     return
         self.result.seconds = frames / self.result.rate
-        if powers is not None and (doubt := doubt_of_channels(powers)):
+        if powers is not None and (doubt := doubt_of_channels(powers, choice)):
             self.result.notices.append(doubt)
         for channel in self._channels:
             yield from self._cut(channel, channel.track.end())

@@ -197,7 +197,11 @@ def channels_of(samples: Any) -> np.ndarray:
             f"a recording with more channels than samples, {samples.shape}: give samples.T"
         )
     check_finite("the recording", samples)
-    return channels.astype(np.float32)
+    with np.errstate(over="ignore"):
+        channels = channels.astype(np.float32)
+    if not np.isfinite(channels).all():
+        raise TisdissError("the recording: its samples are too large for 32 bits; scale it down")
+    return channels
 
 
 def separate_recording(

@@ -5,6 +5,7 @@ b batch, c channel, j speaker, n sample.
 """
 
 import logging
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -37,7 +38,7 @@ from espnet2_tisdiss.separate.names import with_refusals
 from espnet2_tisdiss.separate.options import FileOptions, RecordingOptions
 from espnet2_tisdiss.separate.recording_file import FileResult
 from espnet2_tisdiss.separate.recordings import channels_of, separate_recording
-from espnet2_tisdiss.user_files import check_name
+from espnet2_tisdiss.user_files import check_path
 
 if TYPE_CHECKING:  # its import takes seconds
     import espnet2.bin.enh_inference
@@ -264,7 +265,8 @@ class SeparateSpeech(DepthSeparator):
         if rate is None:
             raise TisdissError("recording(samples, rate) needs the sample rate in Hz")
         channels = take_channels(there, options.channel)
-        length = channels.shape[1] / check_integer("rate", rate, RATES[0], RATES[-1])
+        rate = check_integer("rate", rate, RATES[0], RATES[-1])
+        length = channels.shape[1] / rate
         options = options.for_model(self)
         budget = options.budget([[length] * len(channels)], self.sample_rate)
         if rate != self.sample_rate:
@@ -293,6 +295,7 @@ class SeparateSpeech(DepthSeparator):
             AudioError: the file cannot be read.
             TisdissError, OptionError: as for :meth:`recording`.
         """
+        check_path(path, "recording(samples, rate) separates an array")
         options = replace(options or RecordingOptions(), **changes)
         # "each": the other channels show whether these are related
         each = "each" if options.channel == "mean" else options.channel
@@ -302,7 +305,7 @@ class SeparateSpeech(DepthSeparator):
 
     def files(
         self,
-        paths: Iterable[str | Path],
+        paths: Iterable[str | Path] | str | Path,
         folder: str | Path,
         options: FileOptions | None = None,
         **changes: Any,
@@ -310,7 +313,7 @@ class SeparateSpeech(DepthSeparator):
         """Separate audio files of any length into one file per speaker, block by block.
 
         Args:
-            paths: the files.
+            paths: the files, or one.
             folder: where the separated files go.
             options: how; None: :class:`FileOptions` with its defaults.
             **changes: options that differ, by name, such as ``n_re=[1, 4]``.
@@ -328,7 +331,12 @@ class SeparateSpeech(DepthSeparator):
             ...     print(result.status, result.outputs)
         """
         options = replace(options or FileOptions(), **changes).for_model(self)
-        check_name(folder)
+        check_path(folder, "give the folder of the separated files")
+        if isinstance(paths, str | os.PathLike):
+            paths = [paths]
+        paths = list(paths)
+        for path in paths:
+            check_path(path, "recording(samples, rate) separates an array")
         inputs = [InputFile(path, Path(folder), name_of(path)) for path in map(Path, paths)]
         durations = with_refusals(durations_of(inputs, options.channel), options, self.num_spk)
         budget = None
@@ -346,7 +354,7 @@ def _warn_of_doubts(
 ) -> None:
     """Warn of channels (c, n) and of estimates (j, n), with their mixtures, that are doubtful."""
     is_chosen = len(there) > 1 and channel in ("mean", "each")
-    if is_chosen and (doubt := doubt_of_channels(channel_powers(rate).push(there))):
+    if is_chosen and (doubt := doubt_of_channels(channel_powers(rate).push(there), channel)):
         logging.warning(doubt)
     for number, (mixture, estimates) in enumerate(separated, start=1):
         statistics = ScaleStatistics(len(estimates)).update(mixture, estimates)

@@ -129,6 +129,8 @@ def test_silence_is_read_as_any_other_file(tmp_path):
 
 def test_no_file(tmp_path):
     refused(tmp_path / "a.wav", "no such file")
+    (tmp_path / "link.wav").symlink_to("a.wav")
+    refused(tmp_path / "link.wav", "links to a file that is missing; leave it out")
     refused(tmp_path, "is not a file")
     (tmp_path / "a.txt").touch()
     refused(tmp_path / "a.txt" / "b.wav", "cannot be opened")

@@ -243,6 +243,14 @@ def test_flac_of_another_length(tmp_path, tone, stated):
     assert notice.text.startswith(expected[stated])
 
 
+@pytest.mark.parametrize("more", [0, 1, 5, 300])
+def test_flac_that_ends_in_silence(tmp_path, more):
+    """A last frame of a few zeros has fewer bytes than a frame's longest header."""
+    soundfile.write(tmp_path / "a.flac", np.zeros(2 * 4096 + more), RATE)
+    samples, notices = read(tmp_path / "a.flac")
+    assert (len(samples), notices) == (2 * 4096 + more, [])
+
+
 def test_flac_with_a_damaged_frame(tmp_path, tone):
     path = tmp_path / "a.flac"
     content, intact = encoded(path, tone)

@@ -78,6 +78,12 @@ def test_commands(tmp_path, recording):
     with pytest.raises(AudioError) as error:
         probe_source(Source("echo nothing |"))
     assert str(error.value).startswith("echo nothing |: not a readable audio file")
+    with SourceReader() as reader, pytest.raises(AudioError) as error:
+        try:  # not yet closed, as with further entries
+            reader.open(Source("true |"))
+        except AudioError as inner:
+            assert str(inner) == "true |: is empty (0 bytes); replace it"
+            raise
 
 
 @pytest.mark.parametrize(

@@ -105,7 +105,7 @@ def test_without_a_model_it_is_the_packages(tmp_path, monkeypatch):
     assert f"weights        {weights}, " in run.stdout
     *_, warning, model = run.stderr.splitlines()
     taken = f"{DEFAULT_MODEL}: taken for the package's model; the folder here is ./{DEFAULT_MODEL}"
-    assert warning.split() == ["WARNING", *taken.split()]
+    assert warning == f"warning: {taken}"
     trained_on = TRAINED_ON[DEFAULT_MODEL]
     assert model == f"model: {DEFAULT_MODEL}, which comes with the package; trained on {trained_on}"
     refused = tisdiss("info", f"./{DEFAULT_MODEL}").stderr

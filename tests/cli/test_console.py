@@ -1,5 +1,9 @@
 """Functions shared by the subcommands."""
 
+import io
+import logging
+
+from espnet2_tisdiss.cli import console
 from espnet2_tisdiss.cli.console import csv_file, print_table
 
 
@@ -13,3 +17,12 @@ def test_names_of_any_bytes_are_the_same_bytes_in_a_table():
     name = b"f\xe4.wav"
     content = csv_file([{"file": name.decode(errors="surrogateescape")}])
     assert content.splitlines() == [b"file", name]
+
+
+def test_a_warning_is_one_line(monkeypatch):
+    monkeypatch.setattr(console.messages, "file", io.StringIO())
+    record = logging.LogRecord(
+        "x", logging.WARNING, "", 0, "of %s: %s", ("a\nb", "why " * 50), None
+    )
+    console._LineHandler().emit(record)
+    assert console.messages.file.getvalue() == f"warning: of a\\nb: {'why ' * 50}\n"

@@ -105,6 +105,14 @@ def test_names_of_dots_are_whole():
     ]
 
 
+@pytest.mark.parametrize("scheme", ["https", "HTTP", "ftp", "s3", "file", "rtsp"])
+def test_addresses_are_refused(scheme):
+    with pytest.raises(TisdissError, match="addresses are not downloaded; save it as a file"):
+        find_files([f"{scheme}://x/a.wav"], OUT)
+    touch("x:/a.wav")  # no address, as it exists
+    assert found("x://a.wav") == [("x:/a.wav", "out", "a")]
+
+
 def test_patterns():
     touch("in/a.wav", "in/sub/b.wav", "in/c.txt")
     assert found("in/*.wav") == [("in/a.wav", "out", "a")]

@@ -1,6 +1,6 @@
 """The report of ``tisdiss separate``."""
 
-from espnet2_tisdiss.cli.report import printable
+from espnet2_tisdiss.cli.console import printable
 
 
 def test_printable():

@@ -97,7 +97,8 @@ def holds_for_a_recording(model: SeparateSpeech, given: Samples, rate: int) -> N
     try:
         found = model.recording(given.array(), rate, n_re=1)
     except TisdissError as error:
-        assert given.length == 0 and "\n" not in str(error)
+        # fewer samples than channels are taken for swapped axes
+        assert given.length < (given.channels or 1) and "\n" not in str(error)
         return
     assert found.dtype == np.float32 and found.shape == (2, given.length)
     assert np.isfinite(found).all()

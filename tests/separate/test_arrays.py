@@ -27,6 +27,7 @@ WAVE = np.array([0.0, 0.5, -1.0, 0.25])
         torch.tensor(WAVE, requires_grad=True),
         torch.tensor(WAVE, dtype=torch.bfloat16),
         torch.tensor(WAVE * 2**15).to(torch.int16),
+        torch._neg_view(-torch.tensor(WAVE)),
         list(WAVE),
     ],
 )
@@ -46,6 +47,9 @@ def test_any_type_is_full_scale_1(samples):
         ("talk.wav", r"^talk.wav: is a path, not samples; model.file\(path\)"),
         (Path("talk.wav"), r"model.file\(path\)"),
         ([[1.0], [1.0, 2.0]], "different lengths"),
+        (torch.tensor(WAVE).to_sparse(), "an array or a dense tensor with content: "),
+        (torch.tensor(WAVE).to("meta"), "an array or a dense tensor with content: "),
+        ({"array": WAVE}, "got object"),
     ],
 )
 def test_what_are_no_samples_is_refused(samples, reason):
@@ -65,3 +69,5 @@ def test_wrong_shapes_get_the_right_call():
         channels_of(np.zeros((2, 9)))
     with pytest.raises(TisdissError, match=r"batch\(\)"):
         channels_of(np.zeros((1, 2, 9)))
+    with pytest.raises(TisdissError, match="too large for 32 bits"):
+        channels_of(WAVE * 1e39)

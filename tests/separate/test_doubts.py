@@ -49,7 +49,8 @@ def test_estimates():
         assert doubt(np.stack([first, first + weak]), gains).startswith(ALIKE)
         assert "output 2 is silent" in doubt(np.stack([first, 0 * first]), gains)
     assert doubt(np.stack([first, weak])[:, : 2 * RATE - 1]) == ""
-    assert doubt(np.zeros((2, RATE), np.float32)) == ""
+    assert doubt(np.full((2, RATE), 4e-8, np.float32)).startswith("all but silent")
+    assert doubt(np.full((2, RATE), 6e-8, np.float32)) == ""
     assert doubt(np.stack([first, first, weak]), (1, 1, 1)) == ""  # measured for two
 
 
@@ -58,7 +59,7 @@ def channels(*signals: np.ndarray, block: int = 3001) -> str:
     powers = channel_powers(RATE)
     for start in range(0, len(signals[0]), block):
         powers.push(np.stack(signals)[:, start : start + block])
-    return doubt_of_channels(powers)
+    return doubt_of_channels(powers, "mean")
 
 
 def test_channels():
@@ -79,6 +80,22 @@ def test_channels():
     ):
         assert channels(*pair) == ""
     assert channels(left[:RATE], right[:RATE]) == ""  # too short to tell
+
+
+def test_channels_that_cancel():
+    both, other = speech(), speech()
+    noise = 1e-3 * np.random.randn(2, len(both))
+    for pair in (
+        (both, -both),
+        (both + noise[0], -both + noise[1]),
+        (both + 0.1, -both + 0.1),  # with an offset
+        (both[:RATE], -both[:RATE]),
+        (both, -0.8 * both),
+    ):
+        assert channels(*pair).startswith("the channels nearly cancel each other in their mean")
+        assert doubt_of_channels(channel_powers(RATE).push(np.stack(pair)), "each") == ""
+    for pair in ((both, -0.5 * both), (both, -other), (both, 0 * both), (both, -np.roll(both, 40))):
+        assert "cancel" not in channels(*pair)
 
 
 class Planted:

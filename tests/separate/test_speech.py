@@ -1,3 +1,4 @@
+import io
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 
@@ -319,6 +320,18 @@ def test_files_in_one_line(separate, mixture, tmp_path):
         separate.files(paths, tmp_path / "out", n_re=[0])  # before the first result is taken
     with pytest.raises(ValueError, match="n_re must be one depth"):
         separate.file(paths[0], n_re=[1, 2])
+    (one,) = separate.files(str(paths[0]), tmp_path / "one")
+    assert [path.name for path in one.outputs] == ["a_spk1.wav", "a_spk2.wav"]
+
+
+def test_what_is_no_path_is_refused(separate, mixture, tmp_path):
+    for path in (mixture, [tmp_path], b"a.wav", 3, None, io.BytesIO()):
+        with pytest.raises(TisdissError, match="^expected a path, got "):
+            separate.file(path)
+        with pytest.raises(TisdissError, match="^expected a path, got "):
+            separate.files([path], tmp_path / "out")
+    with pytest.raises(TisdissError, match="give the folder of the separated files"):
+        separate.files([], None)
 
 
 def test_from_pretrained_takes_files(espnet_model, mixture):
@@ -366,6 +379,12 @@ def test_mixtures_without_samples_are_refused(separate):
     for mixtures in ([np.ones(10), np.ones(0)], [np.ones((2, 10))], [np.array([1, np.nan])], []):
         with pytest.raises(TisdissError, match="^mixture"):
             separate.batch(mixtures) if mixtures else separate.depths(mixtures, [1])
+    with pytest.raises(
+        TisdissError, match=r"^mixture 0 must be one channel with samples; got \(\)"
+    ):
+        separate.batch([1.0])
+    with pytest.raises(TisdissError, match="^a.wav: is a path, not samples"):
+        separate.batch("a.wav")
     with pytest.raises(TisdissError, match=r"must be \(batch, samples\); got \(10,\)"):
         separate.depths(np.ones(10), [1])
 

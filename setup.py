@@ -62,6 +62,7 @@ setup(
             "pages/*.js",
             "pages/*.css",
             *("models/*/*", "models/*/example/*/*.wav"),
+            *("espnet3/conf/*.yaml", "espnet3/*.md"),
             "pretrained/*.md",
             *("recipes/*/*.json", "recipes/*/*.md", "recipes/*/*.tsv", "recipes/*/*.yaml"),
         ]

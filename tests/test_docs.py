@@ -26,7 +26,7 @@ def tracked(pattern):
 
 
 # the templates of model cards: one links to files beside the cards, the others name no files here
-TEMPLATES = ("model_card.md", "card_separation.md", "card_joint.md")
+TEMPLATES = ("model_card.md", "card_separation.md", "card_joint.md", "card_espnet3.md")
 PAGES = [page for page in tracked("*.md") if page.name not in TEMPLATES]
 
 

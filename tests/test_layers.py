@@ -23,7 +23,7 @@ LAYERS = [
     {"network", "audio", "pretrained"},
     {"mixing", "separate"},
     {"evaluate"},
-    {"espnet", "pages"},
+    {"espnet", "espnet3", "pages"},
     {"bin", "cli", "recipes"},
 ]
 

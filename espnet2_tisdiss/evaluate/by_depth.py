@@ -150,7 +150,9 @@ def improvement(signals: np.ndarray, estimate: np.ndarray) -> float:
     mixture, references = signals[0], signals[1:].astype(np.float64)
     same = np.broadcast_to(mixture, references.shape)
     before, after = (
-        fast_bss_eval.si_sdr(references, found.astype(np.float64), zero_mean=True).mean()
+        fast_bss_eval.si_sdr(
+            references, found.astype(np.float64), zero_mean=True, clamp_db=LIMIT_DB
+        ).mean()
         for found in (same, estimate)
     )
     return float(after - before)

@@ -7,13 +7,24 @@ from typing import Self
 
 import numpy as np
 
+from espnet2_tisdiss.atomic import replacing
+from espnet2_tisdiss.errors import TisdissError
+from espnet2_tisdiss.lists import write_scp
+
 
 class ArchiveWriter:
     """Writes waveforms into one archive, as 16-bit WAV, and their places into a list.
 
+    A context manager. Both files get their names, and replace existing ones, when its block ends
+    without an exception. No list ever names an archive that it does not fit.
+
     Args:
         ark: the archive; its folder is created.
-        scp: the list, with lines ``<key> <archive>:<offset>``.
+        scp: the list, with lines ``<key> <archive>:<offset>``, sorted by key.
+
+    Raises:
+        TisdissError: in the block: a key was already used.
+        OSError: a file cannot be written.
 
     Example:
         >>> with ArchiveWriter(Path("spk1.ark"), Path("spk1.scp")) as writer:
@@ -21,19 +32,24 @@ class ArchiveWriter:
     """
 
     def __init__(self, ark: Path, scp: Path):
-        ark.parent.mkdir(parents=True, exist_ok=True)
-        with ExitStack() as files:
-            self._ark = files.enter_context(ark.open("wb"))
-            self._scp = files.enter_context(scp.open("w", encoding="utf-8"))
-            self._files = files.pop_all()
+        self._ark, self._scp = ark, scp
+        self._places: dict[str, str] = {}
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            temporary = stack.enter_context(replacing(self._ark))
+            self._file = stack.enter_context(temporary.open("wb"))
+            self._stack = stack.pop_all()
+        return self
 
     def __setitem__(self, key: str, value: tuple[int, np.ndarray]) -> None:
         import kaldiio  # optional, as recipes need it alone
 
-        kaldiio.save_ark(self._ark, {key: value}, scp=self._scp, write_function="soundfile")
-
-    def __enter__(self) -> Self:
-        return self
+        if key in self._places:
+            raise TisdissError(f"{self._scp}: the key {key} was already used; name it otherwise")
+        offset = self._file.tell() + len(f"{key} ".encode())
+        kaldiio.save_ark(self._file, {key: value}, write_function="soundfile")
+        self._places[key] = f"{self._ark}:{offset}"
 
     def __exit__(
         self,
@@ -41,4 +57,8 @@ class ArchiveWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._files.close()
+        if kind is None:
+            self._scp.unlink(missing_ok=True)
+        self._stack.__exit__(kind, error, trace)
+        if kind is None:
+            write_scp(self._scp, self._places)

@@ -15,7 +15,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 
         from espnet2_tisdiss.espnet3.system import EnhancementSystem
     except ModuleNotFoundError as error:
-        sys.exit(f"espnet3: {error.name} is not installed: pip install {NEEDED}")
+        if error.name != "lightning":
+            raise
+        sys.exit(f"espnet3: Lightning is not installed: pip install {NEEDED}")
     try:
         launch(EnhancementSystem, conf_package="espnet2_tisdiss.espnet3", argv=argv)
     except Exception as error:  # Hydra wraps what a class raises that a configuration names

@@ -14,6 +14,7 @@ from espnet3.utils.config_utils import load_and_merge_config
 from tiny_model import STFT, TINY
 
 from espnet2_tisdiss import SeparateSpeech, TisdissError
+from espnet2_tisdiss.espnet3.__main__ import main
 from espnet2_tisdiss.espnet3.app import build
 from espnet2_tisdiss.espnet3.configurations import add_inputs, add_outputs
 from espnet2_tisdiss.espnet3.dataset import Dataset
@@ -139,6 +140,12 @@ def test_users_mistakes_are_named(tmp_path):
         SISNRi([1], 2).update(**signals, **estimates)
 
 
+@pytest.mark.skipif(find_spec("lightning") is not None, reason="Lightning is installed")
+def test_what_is_missing_is_named():
+    with pytest.raises(SystemExit, match=r"^espnet3: Lightning is not installed: pip install "):
+        main(["--help"])
+
+
 def test_stages_and_their_configurations():
     pytest.importorskip("lightning")
     from espnet3.contract.stages import roles, stage_names, stage_spec
@@ -181,8 +188,6 @@ def test_trains_separates_scores_and_packs(tmp_path, monkeypatch):
     pytest.importorskip("lightning")
     pytest.importorskip("dask_jobqueue")
     from espnet3.publication import InferenceModel
-
-    from espnet2_tisdiss.espnet3.__main__ import main
 
     monkeypatch.chdir(tmp_path)
     for name in ("train", "valid", "test"):

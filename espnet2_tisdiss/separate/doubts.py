@@ -139,19 +139,23 @@ def doubt_of_channels(powers: ChannelPowers, channel: Channel) -> str:
             "the channels nearly cancel each other in their mean, as with swapped polarity; "
             "channel left or right separates one alone"
         )
-    if values.shape[1] * _FRAME_S < LEAST_S:
-        return ""
-    # the level of speech: the mean, each frame weighted by its power
-    sums = values.sum(axis=1)
-    speech = np.square(values).sum(axis=1) / np.maximum(sums, np.finfo(np.float64).tiny)
-    audible = speech > speech.max() * 10 ** (-_SILENT_DB / 10)
-    pairs = list(combinations(values[audible] / speech[audible, None], 2))
-    if not pairs or any(_correlation(*pair) >= UNRELATED for pair in pairs):
+    if values.shape[1] * _FRAME_S < LEAST_S or relation_of_channels(powers) >= UNRELATED:
         return ""
     return (
         "the channels are nearly unrelated and may be the speakers already; channel left or "
         "right separates one alone"
     )
+
+
+def relation_of_channels(powers: ChannelPowers) -> float:
+    """Return the highest correlation of the levels of two channels; 1 if at most one has sound."""
+    values = powers.value[:-1]
+    # the level of speech: the mean, each frame weighted by its power
+    sums = values.sum(axis=1)
+    speech = np.square(values).sum(axis=1) / np.maximum(sums, np.finfo(np.float64).tiny)
+    audible = speech > speech.max() * 10 ** (-_SILENT_DB / 10)
+    pairs = combinations(values[audible] / speech[audible, None], 2)
+    return max((_correlation(*pair) for pair in pairs), default=1.0)
 
 
 def _correlation(first: np.ndarray, second: np.ndarray) -> float:

@@ -104,12 +104,10 @@ def read_blocks(
     """
     check_choice("channel", channel, CHANNELS)
     done = 0
-    with closing(_frames(path, block_seconds, "float32", on_notice)) as blocks:
+    with closing(decoded(path, "float32", on_notice, block_seconds)) as blocks:
         for rate, frames in blocks:
-            block = take_channels(frames.T, channel)
-            _check_finite(path, block, done, rate)
-            done += block.shape[1]
-            yield block
+            yield checked_channels(path, frames, done, rate, channel)
+            done += len(frames)
 
 
 def read_samples(path: str | Path, first: int = 0, last: int | None = None) -> np.ndarray:
@@ -124,7 +122,7 @@ def read_samples(path: str | Path, first: int = 0, last: int | None = None) -> n
         AudioError: as for :func:`read_blocks`, except that samples may be NaN or infinite.
     """
     blocks, start = [], 0
-    with closing(_frames(path, BLOCK_SECONDS, "float64", None)) as found:
+    with closing(decoded(path, "float64", None)) as found:
         for _, block in found:
             blocks.append(block[max(0, first - start) : None if last is None else last - start])
             start += len(block)
@@ -133,10 +131,20 @@ def read_samples(path: str | Path, first: int = 0, last: int | None = None) -> n
     return np.concatenate(blocks)
 
 
-def _frames(
-    path: str | Path, block_seconds: float, dtype: str, on_notice: OnNotice | None
+def decoded(
+    path: str | Path, dtype: str, on_notice: OnNotice | None, block_seconds: float = BLOCK_SECONDS
 ) -> Generator[tuple[int, np.ndarray], None, None]:
-    """Yield the rate and the samples (n, c) of each block."""
+    """Yield the rate and the samples (n, c) of each block of a file, as the file has them.
+
+    Args:
+        path: the audio file.
+        dtype: of the samples, float32 or float64.
+        on_notice: as for :func:`read_blocks`.
+        block_seconds: length of a block.
+
+    Raises:
+        AudioError: as for :func:`read_blocks`, except that samples may be NaN or infinite.
+    """
     with _opened(path) as decoder:
         passed = _pass_on(path, decoder, 0, on_notice)
         length, done = max(1, round(block_seconds * decoder.rate)), 0
@@ -184,14 +192,22 @@ def _opened(path: str | Path) -> Iterator[Decoder]:
         yield decoder
 
 
-def _check_finite(path: str | Path, block: np.ndarray, start: int, rate: int) -> None:
-    """Refuse a block (c, n), from sample ``start`` of the file on, with NaN or infinite samples."""
+def checked_channels(
+    path: str | Path, frames: np.ndarray, start: int, rate: int, channel: Channel
+) -> np.ndarray:
+    """Return channels (c, n) of samples (n, c), which begin at sample ``start`` of a file.
+
+    Raises:
+        AudioError: one is NaN or infinite.
+    """
+    block = take_channels(frames.T, channel)
     finite = np.isfinite(block).all(axis=0)
     if not finite.all():
         second = (start + int(np.argmin(finite))) / rate
         raise AudioError(
             f"{path}: the sample at {second:.3f} s is not a finite number; repair the file"
         )
+    return block
 
 
 def _open_file(path: str | Path) -> BinaryIO:

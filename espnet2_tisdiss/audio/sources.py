@@ -7,141 +7,23 @@ one reader decodes them all.
 import math
 import subprocess
 import tempfile
-from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-import numpy as np
-
 from espnet2_tisdiss.atomic import PREFIX
-from espnet2_tisdiss.audio.channels import Channel
 from espnet2_tisdiss.audio.notices import Notice, OnNotice
-from espnet2_tisdiss.audio.reading import AudioInfo, probe, read_blocks
+from espnet2_tisdiss.audio.reading import AudioInfo, probe
+from espnet2_tisdiss.audio.stretches import OpenSource, SharedBlocks, naming
 from espnet2_tisdiss.errors import AudioError
 from espnet2_tisdiss.lists import Source
 
 # what Kaldi allows a segment to reach beyond the end of its recording
 OVERSHOOT_S = 0.5
 COPIED_BYTES = 2**20
-# blocks that are kept for a stretch that overlaps the one before
-HELD_BLOCKS = 12
-
-
-@dataclass(frozen=True)
-class OpenSource:
-    """The audio of an entry, as a file and the stretch of it to use.
-
-    Attributes:
-        path: the file.
-        info: its form; its frames are those of the stretch.
-        first: first sample of the stretch.
-        last: the sample after its last one; None: the end of the file.
-        shared: reads the file, for several stretches.
-    """
-
-    path: Path
-    info: AudioInfo
-    first: int = 0
-    last: int | None = None
-    shared: "SharedBlocks | None" = None
-
-    def blocks(
-        self, channel: Channel = "mean", on_notice: OnNotice | None = None
-    ) -> Generator[np.ndarray, None, None]:
-        """Yield the samples of the stretch, as :func:`~.reading.read_blocks` does."""
-        if self.shared is not None:
-            numbered = self.shared.blocks(self.first, channel, on_notice)
-        else:
-            numbered = _numbered(read_blocks(self.path, channel, on_notice=on_notice))
-        with closing(numbered) as blocks:
-            for start, block in blocks:
-                stop = None if self.last is None else self.last - start
-                part = block[:, max(0, self.first - start) : stop]
-                if part.shape[1]:
-                    yield part
-                if self.last is not None and start + block.shape[1] >= self.last:
-                    return
-
-
-def _numbered(
-    found: Generator[np.ndarray, None, None],
-) -> Generator[tuple[int, np.ndarray], None, None]:
-    """Yield blocks (c, n) with the number of their first sample."""
-    start = 0
-    with closing(found) as blocks:
-        for block in blocks:
-            yield start, block
-            start += block.shape[1]
-
-
-class SharedBlocks:
-    """The samples of a file for stretches of it, which mostly follow each other.
-
-    A stretch is read on from the one before, so that a long file is decoded once, not once for each
-    stretch. Only a stretch that begins before the blocks at hand starts again. Close it in the end.
-
-    Args:
-        path: the file.
-    """
-
-    def __init__(self, path: Path):
-        self._path = path
-        self._channel: Channel = "mean"
-        self._blocks: Generator[tuple[int, np.ndarray], None, None] | None = None
-        # stretches may overlap; blocks of some seconds, so that memory stays bounded
-        self._held: deque[tuple[int, np.ndarray]] = deque(maxlen=HELD_BLOCKS)
-        self._notices: list[Notice] = []
-
-    def blocks(
-        self, first: int, channel: Channel, on_notice: OnNotice | None
-    ) -> Generator[tuple[int, np.ndarray], None, None]:
-        """Yield blocks with the number of their first sample, from that with ``first`` on."""
-        reached = bool(self._held) and self._held[0][0] <= first
-        if self._blocks is None or channel != self._channel or not reached:
-            self.close()
-            self._held.clear()
-            self._notices.clear()
-            read = read_blocks(self._path, channel, on_notice=self._notices.append)
-            self._blocks, self._channel = _numbered(read), channel
-        passed = self._pass_on(0, on_notice)
-        for start, block in list(self._held):
-            if start + block.shape[1] > first:
-                yield start, block
-        while (following := self._next()) is not None:
-            passed = self._pass_on(passed, on_notice)
-            start, block = following
-            if start + block.shape[1] > first:
-                yield start, block
-        self._pass_on(passed, on_notice)
-
-    def close(self) -> None:
-        """Close the file."""
-        if self._blocks is not None:
-            self._blocks.close()
-
-    def _next(self) -> tuple[int, np.ndarray] | None:
-        """Return the next block, which is held, too; None at the end."""
-        try:
-            following = None if self._blocks is None else next(self._blocks, None)
-        except AudioError:
-            self._blocks = None  # for a stretch before the fault
-            raise
-        if following is not None:
-            self._held.append(following)
-        return following
-
-    def _pass_on(self, passed: int, on_notice: OnNotice | None) -> int:
-        """Pass on the notices from a number on, or refuse losses; return their number."""
-        for notice in self._notices[passed:]:
-            if on_notice is not None:
-                on_notice(notice)
-            elif notice.is_loss:
-                raise AudioError(f"{self._path}: {notice.text}; replace it")
-        return len(self._notices)
 
 
 class SourceReader:
@@ -199,7 +81,8 @@ class SourceReader:
                 on_notice(notice)
             elif notice.is_loss:
                 raise AudioError(f"{source}: {notice.text}; replace it")
-        return replace(_stretch(source, self._path, self._info), shared=self._shared)
+        stretch = _stretch(source, self._path, self._info)
+        return replace(stretch, source=source, shared=self._shared)
 
 
 @contextmanager
@@ -248,15 +131,6 @@ def as_file(source: Source, folder: str | Path | None = None) -> Iterator[Path]:
                 else:
                     _run(source, file)
             yield path
-
-
-@contextmanager
-def naming(path: Path, source: Source) -> Iterator[None]:
-    """Let errors in the block name the entry, not its temporary file."""
-    try:
-        yield
-    except AudioError as error:
-        raise AudioError(str(error).replace(str(path), source.text)) from None
 
 
 def _stretch(source: Source, path: Path, info: AudioInfo) -> OpenSource:

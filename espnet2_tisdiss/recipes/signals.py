@@ -6,6 +6,7 @@ Every error is a ``TisdissError`` of one line that names the file and the cause.
 from __future__ import annotations
 
 import io
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +14,8 @@ import numpy as np
 import soundfile
 
 from espnet2_tisdiss.atomic import replacing
-from espnet2_tisdiss.audio.reading import probe, read_samples
-from espnet2_tisdiss.audio.sources import opened
+from espnet2_tisdiss.audio.reading import probe
+from espnet2_tisdiss.audio.sources import SourceReader
 from espnet2_tisdiss.errors import AudioError, TisdissError
 from espnet2_tisdiss.lists import Source
 
@@ -52,6 +53,7 @@ def read_signal(
     path: str | Source,
     ref_channel: int | None = None,
     advice: str = "choose one with --ref_channel N",
+    reader: SourceReader | None = None,
 ) -> Signal:
     """Read one channel of a file and check it.
 
@@ -59,15 +61,16 @@ def read_signal(
         path: the audio file, or an entry of a list.
         ref_channel: channel to take (from 0) of a file with several; None refuses such a file.
         advice: what to do about a file with other channels, for messages.
+        reader: opens the entry; None: one for this entry alone.
 
     Raises:
         TisdissError: no such file, not audio, truncated, shorter than 20 ms, several channels
             without ``ref_channel``, or a NaN or infinite sample.
     """
     source = path if isinstance(path, Source) else Source(path)
-    with opened(source) as audio:
-        info = audio.info
-        samples = read_samples(audio.path, audio.first, audio.last)
+    with nullcontext(reader) if reader else SourceReader() as one:
+        audio = one.open(source)
+        info, samples = audio.info, audio.samples()
     path = str(source)
     signal = Signal(
         _one_channel(path, samples, ref_channel, advice),

@@ -16,8 +16,9 @@ import numpy as np
 from espnet2_tisdiss.audio.channels import take_channels
 from espnet2_tisdiss.audio.notices import Notice
 from espnet2_tisdiss.audio.reading import AudioInfo
-from espnet2_tisdiss.audio.sources import OpenSource, SourceReader
+from espnet2_tisdiss.audio.sources import SourceReader
 from espnet2_tisdiss.audio.spool import Spool
+from espnet2_tisdiss.audio.stretches import OpenSource
 from espnet2_tisdiss.audio.writing import AudioWriter
 from espnet2_tisdiss.choices import FileStatus
 from espnet2_tisdiss.errors import TisdissError

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Check the audio of a data directory and convert it to one rate and format (stage 3).
 
-A file that already is single-channel, at the right rate and in the right format stays where it
-is. Any other, and segments, entries of archives and outputs of commands, are written below the
+The utterances of a recording, which a file ``segments`` names, are cut from it while it is decoded
+once. A file that already is single-channel, at the right rate and in the right format stays where
+it is. Any other, and segments, entries of archives and outputs of commands, are written below the
 output directory, which appears only when it is complete.
 Floating-point files stay floating-point, and resampled ones become so: nothing is clipped.
 """
@@ -12,14 +13,18 @@ from __future__ import annotations
 import argparse
 import hashlib
 import sys
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 import soxr
 
 from espnet2_tisdiss.atomic import replacing_folder
+from espnet2_tisdiss.audio.sources import SourceReader
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.lists import Source, write_scp
 from espnet2_tisdiss.recipes.data_directories import copy_lists, read_audio_dir
@@ -82,14 +87,24 @@ class Outcome:
     resampled: int = 0
 
 
-def format_utterance(utterance: Utterance, wanted: Format) -> Outcome:
+def format_recording(utterances: Sequence[Utterance], wanted: Format) -> list[Outcome]:
+    """Check and convert the utterances of a recording, which is decoded once."""
+    with ExitStack() as stack:
+        names = utterances[0].sources
+        readers = {name: stack.enter_context(SourceReader()) for name in names}
+        return [_format_utterance(utterance, wanted, readers) for utterance in utterances]
+
+
+def _format_utterance(
+    utterance: Utterance, wanted: Format, readers: Mapping[str, SourceReader]
+) -> Outcome:
     """Check and convert all files of one utterance; problems are collected, not raised."""
     outcome = Outcome(utterance.key)
     lengths: dict[str, int] = {}
     digest = hashlib.sha256()
     for name, source in utterance.sources.items():
         try:
-            signal = read_signal(source, wanted.ref_channel)
+            signal = read_signal(source, wanted.ref_channel, reader=readers[name])
             if signal.silent:
                 outcome.silent.append(name)
                 if not wanted.allow_silence:
@@ -187,13 +202,20 @@ def format_data_dir(
     return outcomes
 
 
+def _recording(utterance: Utterance) -> list[str]:
+    """Return what the utterances of a recording have in common: its files, or the only key."""
+    cut = [source.text for source in utterance.sources.values() if source.is_stretch]
+    return cut or [utterance.key]
+
+
 def _format_all(utterances: list[Utterance], wanted: Format, nj: int, label: str) -> list[Outcome]:
     outcomes: list[Outcome] = []
     problems: list[str] = []
-    results = map_in_processes(partial(format_utterance, wanted=wanted), utterances, nj, label)
-    for outcome in results:
-        outcomes.append(outcome)
-        problems += outcome.problems
+    recordings = [list(group) for _, group in groupby(utterances, _recording)]
+    results = map_in_processes(partial(format_recording, wanted=wanted), recordings, nj, label)
+    for found in results:
+        outcomes += found
+        problems += [problem for outcome in found for problem in outcome.problems]
         if len(problems) >= MAX_PROBLEMS:
             results.close()
             problems[MAX_PROBLEMS:] = [f"stopped after {MAX_PROBLEMS} problems"]

@@ -11,13 +11,16 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import chain, groupby
 from pathlib import Path
 
 import soxr
 
 from espnet2_tisdiss.atomic import replacing_folder
+from espnet2_tisdiss.audio.sources import SourceReader
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.lists import Source, read_scp, write_scp
 from espnet2_tisdiss.recipes.data_directories import read_audio_dir, write_speakers
@@ -37,10 +40,21 @@ class Job:
     ref_channel: int | None
 
 
-def perturb_file(job: Job) -> str | None:
+def perturb_recording(jobs: Sequence[Job]) -> list[str]:
+    """Make the files of a recording, which is decoded once; return the problems as lines."""
+    with SourceReader() as reader:
+        return [problem for job in jobs if (problem := _perturb_file(job, reader))]
+
+
+def _recording(job: Job) -> tuple[str, str]:
+    """Return what the jobs of a recording have in common: its file, or the only key."""
+    return ("cut", job.source.text) if job.source.is_stretch else ("whole", job.key)
+
+
+def _perturb_file(job: Job, reader: SourceReader) -> str | None:
     """Make one file; return the problem as a line, or None."""
     try:
-        signal = read_signal(job.source, job.ref_channel)
+        signal = read_signal(job.source, job.ref_channel, reader=reader)
         samples, subtype = signal.samples, signal.subtype
         if job.factor != 1:
             # Faster by f is the same as recorded at f times the rate.
@@ -102,8 +116,9 @@ def perturb_data_dir(
                         job = Job(key, source, temporary / relative, float(factor), ref_channel)
                         jobs.append(job)
         label = f"speed perturbation of {data_dir}"
-        problems = [line for line in map_in_processes(perturb_file, jobs, nj, label) if line]
-        if problems:
+        recordings = [list(group) for _, group in groupby(jobs, _recording)]
+        results = map_in_processes(perturb_recording, recordings, nj, label)
+        if problems := list(chain.from_iterable(results)):
             raise TisdissError("\n".join(problems))
         for name in lists:
             write_scp(temporary / name, made[name])

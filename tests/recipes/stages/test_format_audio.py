@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 import soundfile
 
+from espnet2_tisdiss.audio import stretches
+from espnet2_tisdiss.audio.reading import decoded
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.lists import read_scp, write_scp
 from espnet2_tisdiss.recipes.stages.format_audio import Format, format_data_dir
+from espnet2_tisdiss.recipes.stages.perturb_speed import perturb_data_dir
 
 LISTS = ["wav.scp", "spk1.scp", "spk2.scp"]
 KEY = "spk1-utt1"
@@ -258,3 +261,53 @@ def test_a_full_disk_is_one_line(data_dir: Path, tmp_path: Path, run_tool, full_
     line = done.stderr.splitlines()[-1]
     assert line.startswith("format_audio: [Errno 27] File too large: 'out/audio/wav/")
     assert not list(tmp_path.glob("*out*"))
+
+
+@pytest.fixture
+def cut_recordings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Return a data directory of utterances of two recordings, the samples, and the decodes."""
+    data, waves, begun = tmp_path / "data", {}, []
+    data.mkdir()
+    rng = np.random.default_rng(0)
+    for name in LISTS:
+        paths = {}
+        for recording in ("r1", "r2"):
+            wave = rng.integers(-(2**15), 2**15, 7 * 8000).astype(np.int16)
+            path = data / f"{recording}_{name}.flac"
+            soundfile.write(path, wave, 8000)
+            waves[name, recording], paths[recording] = wave, str(path)
+        write_scp(data / name, paths)
+    spans = {"r1_a": (0, 1), "r1_b": (0.5, 6), "r1_c": (6, 7), "r2_a": (1, 2), "r2_b": (5.5, 7)}
+    segments = {key: f"{key[:2]} {start} {stop}" for key, (start, stop) in spans.items()}
+    write_scp(data / "segments", segments)
+    write_scp(data / "utt2spk", {key: key for key in spans})
+
+    def counted(path, *args):
+        begun.append(path.name)
+        return decoded(path, *args)
+
+    monkeypatch.setattr(stretches, "decoded", counted)
+    return data, waves, spans, begun
+
+
+def test_a_recording_is_decoded_once_for_its_utterances(cut_recordings, tmp_path: Path) -> None:
+    data, waves, spans, begun = cut_recordings
+    format_data_dir(data, tmp_path / "out", LISTS, WAV_8K, nj=1)
+    assert sorted(begun) == sorted(f"{one}_{name}.flac" for one in ("r1", "r2") for name in LISTS)
+    for name in LISTS:
+        for key, (start, stop) in spans.items():
+            found, _ = soundfile.read(source_of(tmp_path / "out", name, key), dtype="int16")
+            expected = waves[name, key[:2]][round(start * 8000) : round(stop * 8000)]
+            np.testing.assert_array_equal(found, expected)
+
+
+def test_and_once_for_all_speeds(cut_recordings, tmp_path: Path) -> None:
+    data, waves, spans, begun = cut_recordings
+    perturb_data_dir(data, tmp_path / "out", LISTS, ["0.9", "1"], nj=1, ref_channel=None)
+    assert len(begun) == len(set(begun)) == 2 * len(LISTS)
+    for key, (start, stop) in spans.items():
+        found, _ = soundfile.read(source_of(tmp_path / "out", "wav.scp", key), dtype="int16")
+        expected = waves["wav.scp", key[:2]][round(start * 8000) : round(stop * 8000)]
+        np.testing.assert_array_equal(found, expected)
+        slow = soundfile.info(source_of(tmp_path / "out", "wav.scp", f"sp0.9-{key}"))
+        assert slow.frames == pytest.approx(len(expected) / 0.9, abs=2)

@@ -24,14 +24,9 @@ def test_a_name_taken_by_another_class_is_an_error():
     assert choices.get_class("tisdiss") is TCNSeparator
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        ["-m", "espnet2_tisdiss.bin.enh_train"],
-        ["-m", "espnet2_tisdiss", "-m", "espnet2.bin.enh_train"],
-    ],
-)
-def test_training_commands_know_the_separator(command):
+def test_a_command_of_espnet_knows_the_separator():
+    # enh_train of the plugin itself runs in the tests of the recipes
+    command = ["-m", "espnet2_tisdiss", "-m", "espnet2.bin.enh_train"]
     run = subprocess.run(
         [sys.executable, *command, "--separator", "tisdiss", "--print_config"],
         capture_output=True,

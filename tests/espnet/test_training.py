@@ -144,7 +144,9 @@ def test_two_processes_train_as_one(train):
     assert USER_VALUES not in config
 
 
-@pytest.mark.parametrize("told", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize(
+    "told", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+)
 def test_processes_end_with_their_parent(tmp_path, told):
     write_config(tmp_path)
     options = {"max_epoch": 10_000, "cpu_processes": 2, "log_interval": 1}

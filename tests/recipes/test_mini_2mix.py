@@ -30,7 +30,7 @@ def improvements(exp: Path, n_re: int) -> list[float]:
 
 
 def test_tiny_size_runs_every_stage(recipe):
-    done = run(recipe, "--size", "tiny", "--nj", "2")
+    done = run(recipe, "--size", "tiny", "--nj", "1")
     assert done.returncode == 0, done.stderr
     exp = recipe / "exp/tiny_0/enh_train_tiny_raw"
     # training: the loss of every depth is in the log, the plots and TensorBoard

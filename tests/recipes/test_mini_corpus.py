@@ -86,7 +86,7 @@ def trial(made_trial, tmp_path):
 def test_data_sh_makes_the_promised_sets(tiny, tiny_corpus):
     recipe, result = tiny
     assert "40 voices" in result.stdout
-    for split, count in {"train": 300, "valid": 12, "test": 4}.items():
+    for split, count in {"train": 80, "valid": 12, "test": 4}.items():
         folder = recipe / "data" / split
         tables = {n: read_scp(folder / n) for n in ("wav.scp", "spk1.scp", "spk2.scp", "utt2spk")}
         for name, listed in tables.items():
@@ -267,7 +267,7 @@ def test_trimming_keeps_the_speech_and_a_short_margin():
 
 def test_utterances_are_speech_of_fitting_length(tiny_corpus):
     paths = sorted(tiny_corpus.glob("utterances/*/*.wav"))
-    assert len(paths) == 632
+    assert len(paths) == 192
     for path in paths[::9]:
         speech = read_speech(path)
         assert 2.0 <= len(speech) / SAMPLE_RATE <= 3.0
@@ -370,7 +370,7 @@ def test_no_text_is_spoken_in_two_splits(tiny_corpus):
         spoken[split_of[utterance.split("u")[0]]].add(words)
         assert words[0].isupper() and words[-1] in ".?"
         assert sentences.split_of(words) == split_of[utterance.split("u")[0]]
-    assert len(spoken["train"]) > 550  # of 600: hardly any sentence twice
+    assert len(spoken["train"]) > 145  # of 160: hardly any sentence twice
     for one, other in itertools.combinations(spoken.values(), 2):
         assert not one & other
 

@@ -72,6 +72,6 @@ def test_a_killed_process_takes_its_file_with_it_and_no_other(espnet_model, inpu
 
 
 def test_processes_that_cannot_begin(inputs, tmp_path):
-    results = list(separate_in_jobs({"model_tag": tmp_path}, inputs, OPTIONS, 2, 1))
+    results = list(separate_in_jobs({"model_tag": tmp_path}, inputs, OPTIONS, 1, 1))
     assert [result.source for result in results] == [item.source for item in inputs]
     assert all("no process could load the model" in result.reason for result in results)

@@ -70,7 +70,7 @@ def test_depth_per_call_and_per_instance(espnet_model, mixture):
 def test_calls_of_several_threads_have_depths_of_their_own(separate, mixture):
     alone = {n_re: separate(mixture, n_re=n_re) for n_re in (1, 6)}
     with ThreadPoolExecutor(2) as pool:
-        depths = [1, 6] * 3
+        depths = [1, 6] * 6
         found = list(pool.map(lambda n_re: separate(mixture, n_re=n_re), depths))
     for n_re, waves in zip(depths, found, strict=True):
         np.testing.assert_array_equal(waves, alone[n_re])

@@ -102,7 +102,7 @@ SIZES = MappingProxyType(
     {
         size.name: size
         for size in (
-            Size("tiny", 40, train=300, valid=12, test=4, min_seconds=2.0, max_seconds=3.0),
+            Size("tiny", 40, train=80, valid=12, test=4, min_seconds=2.0, max_seconds=3.0),
             Size("quick", 80, train=600, valid=40, test=20, min_seconds=2.5, max_seconds=4.0),
             Size("default", 240, train=4000, valid=150, test=100, min_seconds=3.0, max_seconds=5.0),
             Size(

@@ -44,7 +44,7 @@ SIZES = {
     for size in (
         Size(
             "tiny",
-            rooms=12,
+            rooms=6,
             valid_mixtures=4,
             test_mixtures=4,
             seconds=2.0,

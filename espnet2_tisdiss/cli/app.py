@@ -25,7 +25,8 @@ from espnet2_tisdiss.cli import (
     sweep,
     upload,
 )
-from espnet2_tisdiss.cli.console import ErrorStyle, messages, printable
+from espnet2_tisdiss.cli.common_options import ErrorStyle
+from espnet2_tisdiss.cli.console import messages, printable
 from espnet2_tisdiss.errors import TisdissError
 
 FAILED, REFUSED, INTERRUPTED = 1, 2, 130

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from espnet2_tisdiss.cli.console import (
+from espnet2_tisdiss.cli.common_options import (
     DebugOption,
     DeviceOption,
     DtypeOption,
@@ -12,10 +12,9 @@ from espnet2_tisdiss.cli.console import (
     ModelRateOption,
     ThreadsOption,
     check_numbers,
-    load_for_command,
-    messages,
-    set_threads,
 )
+from espnet2_tisdiss.cli.console import messages
+from espnet2_tisdiss.cli.loading import load_for_command, set_threads
 from espnet2_tisdiss.evaluate.pictures import require_matplotlib
 from espnet2_tisdiss.pretrained.bundled import DEFAULT_MODEL
 

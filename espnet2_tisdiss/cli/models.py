@@ -3,7 +3,8 @@
 import re
 from typing import Any
 
-from espnet2_tisdiss.cli.console import JsonOption, print_facts, print_json, print_table
+from espnet2_tisdiss.cli.common_options import JsonOption
+from espnet2_tisdiss.cli.console import print_facts, print_json, print_table
 from espnet2_tisdiss.pretrained.bundled import DEFAULT_MODEL, MODELS, TRAINED_ON, bundled_models
 
 EXAMPLES = """

@@ -8,26 +8,30 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from espnet2_tisdiss.cli.console import (
+from espnet2_tisdiss.cli.common_options import (
     DebugOption,
     DeviceOption,
     DtypeOption,
     JsonOption,
     ModelArgument,
     ThreadsOption,
-    WorkProgress,
     check_seconds,
+    parse_depths,
+)
+from espnet2_tisdiss.cli.console import (
+    WorkProgress,
     csv_file,
-    depths_of_interest,
-    load_for_command,
     machine,
     messages,
-    parse_depths,
     print_facts,
     print_json,
     print_table,
-    reporting_torch_errors,
     require_folder,
+)
+from espnet2_tisdiss.cli.loading import (
+    depths_of_interest,
+    load_for_command,
+    reporting_torch_errors,
     set_threads,
 )
 from espnet2_tisdiss.evaluate.pictures import draw_by_depth, require_matplotlib

@@ -5,13 +5,8 @@ from typing import Annotated
 
 import typer
 
-from espnet2_tisdiss.cli.console import (
-    DebugOption,
-    JsonOption,
-    messages,
-    print_json,
-    require_folder,
-)
+from espnet2_tisdiss.cli.common_options import DebugOption, JsonOption
+from espnet2_tisdiss.cli.console import messages, print_json, require_folder
 from espnet2_tisdiss.evaluate.pictures import require_matplotlib
 
 FILE = "report.html"

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from espnet2_tisdiss.choices import DEFAULT_SCALE, Existing
-from espnet2_tisdiss.cli.console import (
+from espnet2_tisdiss.cli.common_options import (
     LEAST_S,
-    AudioProgress,
     DebugOption,
     DeviceOption,
     DtypeOption,
@@ -23,15 +22,12 @@ from espnet2_tisdiss.cli.console import (
     ModelRateOption,
     ThreadsOption,
     check_numbers,
-    load_for_command,
-    messages,
     parse_depths,
     parse_rate,
-    printable,
     refuse_together,
-    require_folder,
-    set_threads,
 )
+from espnet2_tisdiss.cli.console import AudioProgress, messages, printable, require_folder
+from espnet2_tisdiss.cli.loading import load_for_command, set_threads
 from espnet2_tisdiss.cli.report import STYLES, SeparationReport
 from espnet2_tisdiss.cli.separate_options import (
     AllDepthsOption,

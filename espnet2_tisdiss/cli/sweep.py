@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from espnet2_tisdiss.choices import MOST_AT_ONCE
-from espnet2_tisdiss.cli.console import (
+from espnet2_tisdiss.cli.common_options import (
     MODEL_HELP,
     MODEL_VARIABLE,
-    AudioProgress,
     DebugOption,
     DeviceOption,
     DtypeOption,
@@ -20,17 +19,19 @@ from espnet2_tisdiss.cli.console import (
     KeepRumbleOption,
     ModelRateOption,
     ThreadsOption,
+    parse_depths,
+)
+from espnet2_tisdiss.cli.console import (
+    AudioProgress,
     csv_file,
-    load_for_command,
     machine,
     messages,
-    parse_depths,
     print_facts,
     print_json,
     print_table,
     require_folder,
-    set_threads,
 )
+from espnet2_tisdiss.cli.loading import load_for_command, set_threads
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.evaluate.pictures import (
     MULTIPLY_ADDS,
@@ -57,51 +58,59 @@ tisdiss sweep model.zip Libri2Mix/wav16k/min/test/mix_clean --n-re 1,2,4,8 --res
 """
 
 
+PlacesArgument = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="[MODEL] DATA",
+        help=f"MODEL: {MODEL_HELP} DATA: data directory (wav.scp, spk1.scp, ...), or folder "
+        "with mix/ (or mix_clean/, mix_both/), s1/, s2/, ...",
+    ),
+]
+NReOption = Annotated[str, typer.Option(help="Repetitions.")]
+LimitOption = Annotated[
+    int | None,
+    typer.Option(min=1, help="Use only this many mixtures, evenly spread.", show_default="all"),
+]
+OutOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        "-o",
+        help="Folder for the tables (CSV) and plots (PNG).",
+        show_default="sweep/MODEL_DATA",
+    ),
+]
+SdrOption = Annotated[bool, typer.Option("--sdr", help="Compute the SDR of BSS-eval as well.")]
+ResampleOption = Annotated[
+    bool, typer.Option("--resample", help="Convert files at other rates to the model's.")
+]
+RunCommandsOption = Annotated[
+    bool,
+    typer.Option(
+        "--run-commands",
+        help="Run the commands in the lists (sph2pipe x.sph |) with your rights; only for "
+        "lists that you trust.",
+    ),
+]
+BatchOption = Annotated[
+    int, typer.Option(min=1, max=MOST_AT_ONCE, help="Mixtures to separate at once.")
+]
+
+
 def command(
-    places: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="[MODEL] DATA",
-            help=f"MODEL: {MODEL_HELP} DATA: data directory (wav.scp, spk1.scp, ...), or folder "
-            "with mix/ (or mix_clean/, mix_both/), s1/, s2/, ...",
-        ),
-    ],
-    n_re: Annotated[str, typer.Option(help="Repetitions.")] = "1,2,3,4,5,6,7,8",
-    limit: Annotated[
-        int | None,
-        typer.Option(min=1, help="Use only this many mixtures, evenly spread.", show_default="all"),
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            "-o",
-            help="Folder for the tables (CSV) and plots (PNG).",
-            show_default="sweep/MODEL_DATA",
-        ),
-    ] = None,
-    sdr: Annotated[
-        bool, typer.Option("--sdr", help="Compute the SDR of BSS-eval as well.")
-    ] = False,
-    resample: Annotated[
-        bool, typer.Option("--resample", help="Convert files at other rates to the model's.")
-    ] = False,
+    places: PlacesArgument,
+    n_re: NReOption = "1,2,3,4,5,6,7,8",
+    limit: LimitOption = None,
+    out: OutOption = None,
+    sdr: SdrOption = False,
+    resample: ResampleOption = False,
     keep_rumble: KeepRumbleOption = False,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
     model_rate: ModelRateOption = None,
     threads: ThreadsOption = None,
-    run_commands: Annotated[
-        bool,
-        typer.Option(
-            "--run-commands",
-            help="Run the commands in the lists (sph2pipe x.sph |) with your rights; only for "
-            "lists that you trust.",
-        ),
-    ] = False,
-    batch: Annotated[
-        int, typer.Option(min=1, max=MOST_AT_ONCE, help="Mixtures to separate at once.")
-    ] = 1,
+    run_commands: RunCommandsOption = False,
+    batch: BatchOption = 1,
     as_json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:

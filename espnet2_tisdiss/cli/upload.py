@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from espnet2_tisdiss.cli.console import DebugOption
+from espnet2_tisdiss.cli.common_options import DebugOption
 
 EXAMPLES = """
 [bold]Examples[/bold]

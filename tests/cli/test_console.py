@@ -24,5 +24,5 @@ def test_a_warning_is_one_line(monkeypatch):
     record = logging.LogRecord(
         "x", logging.WARNING, "", 0, "of %s: %s", ("a\nb", "why " * 50), None
     )
-    console._LineHandler().emit(record)
+    console.LineHandler().emit(record)
     assert console.messages.file.getvalue() == f"warning: of a\\nb: {'why ' * 50}\n"

@@ -75,8 +75,6 @@ def build(model: "SeparateSpeech", most_seconds: float) -> Any:
         TisdissError: Gradio is not installed.
     """
     gr = import_gradio()
-    deepest = model.separator.config.deepest_useful
-    trained = model.resolve_depth()
     with gr.Blocks(
         title="TISDiSS", analytics_enabled=False, delete_cache=(60, KEPT_SECONDS)
     ) as blocks:
@@ -87,39 +85,11 @@ def build(model: "SeparateSpeech", most_seconds: float) -> Any:
         state = gr.State(time_to_live=KEPT_SECONDS)
         with gr.Row():
             with gr.Column():
-                audio = gr.Audio(
-                    sources=["upload", "microphone"],
-                    type="filepath",
-                    label=f"mixture, at most {most_seconds:g} s",
-                    elem_id="mixture",
-                )
-                pick = gr.Dropdown(
-                    [EXAMPLE], value=None, label="or pick", elem_id="pick", allow_custom_value=False
-                )
-                rtf = gr.Number(
-                    0,
-                    minimum=0,
-                    label="time budget: seconds of work per second of audio (0: depth as trained)",
-                    elem_id="budget",
-                )
-                button = gr.Button("Separate", variant="primary", elem_id="separate")
-                message = gr.HTML(elem_id="message")
+                mixture, button, message = _inputs(gr, most_seconds)
             with gr.Column():
-                depth = gr.Slider(
-                    1, deepest, trained, step=1, label="depth: repetitions N_re", elem_id="depth"
-                )
-                other = gr.Slider(
-                    NO_COMPARISON,
-                    deepest,
-                    NO_COMPARISON,
-                    step=1,
-                    label="compare with N_re (0: nothing)",
-                    elem_id="other",
-                )
+                depths = _depths(gr, model)
                 player = gr.HTML(elem_id="player", js_on_load=(HERE / "mixer.js").read_text())
-        drawn = gr.HTML(elem_id="spectrograms")
-        quality = gr.HTML(elem_id="curve")
-        outputs = [player, drawn, quality]
+        outputs = [player, gr.HTML(elem_id="spectrograms"), gr.HTML(elem_id="curve")]
 
         def on_separate(
             path: str | None, choice: str | None, budget: float | None, chosen: int, against: int
@@ -131,19 +101,60 @@ def build(model: "SeparateSpeech", most_seconds: float) -> Any:
         def on_depth(found: Separation | None, chosen: int, against: int) -> Shown:
             return show(found, int(chosen), int(against))
 
-        inputs = [audio, pick, rtf, depth, other]
-        button.click(
-            on_separate, inputs, [state, message, depth, *outputs], api_visibility="private"
-        )
-        for slider in (depth, other):
+        shown = [state, message, depths[0], *outputs]
+        button.click(on_separate, [*mixture, *depths], shown, api_visibility="private")
+        for slider in depths:
             slider.input(
                 on_depth,
-                [state, depth, other],
+                [state, *depths],
                 outputs,
                 trigger_mode="always_last",
                 api_visibility="private",
             )
     return blocks
+
+
+def _inputs(gr: Any, most_seconds: float) -> tuple[list[Any], Any, Any]:
+    """Add what the user gives: a recording, an example and a time budget; a button; a message."""
+    audio = gr.Audio(
+        sources=["upload", "microphone"],
+        type="filepath",
+        label=f"mixture, at most {most_seconds:g} s",
+        elem_id="mixture",
+    )
+    pick = gr.Dropdown(
+        [EXAMPLE], value=None, label="or pick", elem_id="pick", allow_custom_value=False
+    )
+    rtf = gr.Number(
+        0,
+        minimum=0,
+        label="time budget: seconds of work per second of audio (0: depth as trained)",
+        elem_id="budget",
+    )
+    button = gr.Button("Separate", variant="primary", elem_id="separate")
+    return [audio, pick, rtf], button, gr.HTML(elem_id="message")
+
+
+def _depths(gr: Any, model: "SeparateSpeech") -> list[Any]:
+    """Add the sliders of the depth and of the one to compare it with."""
+    deepest = model.separator.config.deepest_useful
+    depth = gr.Slider(
+        1,
+        deepest,
+        model.resolve_depth(),
+        step=1,
+        label="depth: repetitions N_re",
+        elem_id="depth",
+    )
+    other = gr.Slider(
+        NO_COMPARISON,
+        deepest,
+        NO_COMPARISON,
+        step=1,
+        label="compare with N_re (0: nothing)",
+        elem_id="other",
+    )
+    return [depth, other]
 
 
 def require_gradio() -> None:

@@ -22,12 +22,12 @@ def outside() -> dict[str, str]:
     """Return the files from outside docs/: path in the site by path in the repository."""
     found = {"README.md": "index.md", "CONTRIBUTING.md": "CONTRIBUTING.md"}
     found["CHANGELOG.md"] = "CHANGELOG.md"
-    for path in ROOT.glob("egs2/*/enh1/*.*"):
-        corpus = path.parts[-3]
+    for path in ROOT.glob("egs2/*/*/*.*"):
+        recipe = "_".join(path.parts[-3:-1]).removesuffix("_enh1")
         if path.name == "README.md":
-            found[_name(path)] = f"recipes/{corpus}.md"
+            found[_name(path)] = f"recipes/{recipe}.md"
         elif path.name == "RESULTS.md" or path.suffix == ".png":
-            found[_name(path)] = f"recipes/{corpus}/{path.name}"
+            found[_name(path)] = f"recipes/{recipe}/{path.name}"
     for path in ROOT.glob("espnet2_tisdiss/models/*/*.*"):
         if path.suffix in (".md", ".png"):
             found[_name(path)] = f"models/{path.parts[-2]}/{path.name}"

@@ -62,14 +62,33 @@ criterions:
 """
 
 
-def copy_recipe(name: str, root: Path) -> Path:
-    """A copy of egs2/<name>/enh1 in a tree like the repository's, without what users have made."""
-    folder = root / "egs2" / name / "enh1"
+def copy_recipe(name: str, root: Path, task: str = "enh1") -> Path:
+    """A copy of egs2/<name>/<task> in a tree like the repository's, without what users have made.
+
+    Copies of several recipes may stand in one tree.
+    """
+    folder = root / "egs2" / name / task
     made = shutil.ignore_patterns("data", "downloads", "dump", "exp", "__pycache__")
-    shutil.copytree(REPOSITORY / "egs2" / name / "enh1", folder, ignore=made)
+    shutil.copytree(REPOSITORY / "egs2" / name / task, folder, ignore=made)
     for shared in ("local", "conf", "espnet2_tisdiss", "benchmarks"):
-        (root / shared).symlink_to(REPOSITORY / shared)
+        if not (root / shared).exists():
+            (root / shared).symlink_to(REPOSITORY / shared)
     return folder
+
+
+def tiny_recognition() -> list[str]:
+    """Options of a recognition recipe: its trainings are too short to learn, on the CPU."""
+    conf = REPOSITORY / "egs2/mini_2mix/enh_asr1/conf"
+    files = {
+        "asr_config": "train_asr_tiny",
+        "enh_asr_config": "train_enh_asr_tiny",
+        "inference_config": "decode",
+    }
+    options = ["--ngpu", "0", "--gpu_inference", "false", "--nj", "1", "--nbpe", "30"]
+    options += ["--n_re", "1 2"]
+    for name, stem in files.items():
+        options += [f"--{name}", str(conf / f"{stem}.yaml")]
+    return options
 
 
 def run_here(

@@ -81,7 +81,7 @@ def _known_to(program):
     name = program.rpartition("/")[2]
     if name in ("run.sh", "enh.sh"):
         stages = REPOSITORY.glob("espnet2_tisdiss/recipes/stages/options.*")
-        files = [*stages, *REPOSITORY.glob("local/*.sh"), *REPOSITORY.glob("egs2/*/enh1/run.sh")]
+        files = [*stages, *REPOSITORY.glob("local/*.sh"), *REPOSITORY.glob("egs2/*/*/run.sh")]
         words = "\n".join(path.read_text() for path in files)
         return re.sub(r"^ *([a-z_]+)[=:\t]", r"--\1 ", words, flags=re.MULTILINE)
     scripts = tracked(f"*{program.removeprefix('../../../').removeprefix('./')}")

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from recipe_folder import TINY_CONFIG, copy_recipe, files_of_runs, prepare_here
+from recipe_folder import TINY_CONFIG, copy_recipe, files_of_runs, prepare_here, tiny_recognition
 from scipy.signal import resample_poly
 
 from espnet2_tisdiss.errors import TisdissError
@@ -583,6 +583,52 @@ def test_padded_sources_are_mixed_without_their_padding(shared_corpus, recipe):
     assert times == {path: Path(path).stat().st_mtime_ns for path in singles.values()}
 
 
+def write_transcripts(corpus: Corpus) -> dict[str, str]:
+    """LibriSpeech's files of transcripts, in capitals; return the words in small letters."""
+    said = {}
+    for path in sorted(corpus.speech.rglob("*.flac")):
+        said[path.stem] = f"utterance {path.stem.replace('-', ' and ')}"
+        with (path.parent / f"{path.stem.rpartition('-')[0]}.trans.txt").open("a") as file:
+            file.write(f"{path.stem} {said[path.stem].upper()}\n")
+    return said
+
+
+def test_transcripts_stand_beside_the_mixtures_and_their_utterances(corpus, recipe):
+    said = write_transcripts(corpus)
+    options = ("--transcripts", "--min_or_max", "max", "--suffix", "_x")
+    prepared(recipe, corpus.variables, *options)
+    for name in COUNTS:
+        folder = recipe / "data" / f"{name}_x"
+        texts = [read_scp(folder / f"text_spk{number}") for number in (1, 2)]
+        for key, path in read_scp(folder / "wav.scp").items():
+            assert [text[key] for text in texts] == [said[u] for u in Path(path).stem.split("_")]
+    for name in ("train-360", "dev"):
+        singles = recipe / "data" / f"{name}_singles_x"
+        texts, speakers = read_scp(singles / "text"), read_scp(singles / "utt2spk")
+        for utterance, path in read_scp(singles / "wav.scp").items():
+            assert texts[utterance] == said[utterance]
+            assert speakers[utterance] == utterance.split("-")[0]
+            source = next(corpus.speech.rglob(f"{utterance}.flac"))
+            ratio = soundfile.info(source).frames / soundfile.info(path).frames
+            assert ratio == pytest.approx(2, abs=0.01)  # 16 kHz to 8 kHz, without padding
+    assert not (recipe / "data/test_singles_x").exists()
+
+
+def test_a_missing_transcript_is_named(corpus, recipe):
+    write_transcripts(corpus)
+    speaker, chapter, number = Path(corpus.utterance("dev")).stem.split("-")
+    folder = corpus.speech / SUBSETS["dev"] / speaker / chapter
+    lines = (folder / f"{speaker}-{chapter}.trans.txt").read_text().splitlines()
+    kept = [line for line in lines if not line.startswith(f"{speaker}-{chapter}-{number} ")]
+    (folder / f"{speaker}-{chapter}.trans.txt").write_text("\n".join([*kept, "other WORD\n"]))
+    told = problem(prepare(recipe, corpus.variables, *SUBSET, "--transcripts"))
+    assert told == f"dev: 1 utterances have no transcript: {speaker}-{chapter}-{number}"
+    for path in (corpus.speech / SUBSETS["dev"]).rglob("*.trans.txt"):
+        path.unlink()
+    told = problem(prepare(recipe, corpus.variables, *SUBSET, "--transcripts"))
+    assert told.endswith("dev-clean: holds no transcripts (*/*/*.trans.txt)")
+
+
 def test_noise_is_not_mixed_dynamically(shared_corpus, recipe):
     options = ("--condition", "mix_both", "--dynamic_mixing")
     told = problem(prepare(recipe, shared_corpus.variables, *options))
@@ -660,6 +706,24 @@ def test_every_stage_runs(shared_corpus, recipe):
         separated = read_scp(exp / f"enhanced_re2_test/spk{speaker}.scp")
         for name, path in separated.items():
             assert soundfile.info(recipe / path).frames == soundfile.info(mixtures[name]).frames
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_both_speakers_are_recognised(corpus, recipe):
+    write_transcripts(corpus)
+    (recipe / "tiny.yaml").write_text(TINY_CONFIG)
+    separated = ["--enh_config", "tiny.yaml", "--enh_args", "--max_epoch 1"]
+    done = run(recipe, corpus.variables, *separated, "--stop_stage", "6")
+    assert done.returncode == 0, done.stderr
+    folder = copy_recipe("librimix", recipe.parents[2], "enh_asr1")
+    options = ["--separation", "../enh1/exp/enh_tiny_raw_max_epoch1", *tiny_recognition()]
+    command = ["./run.sh", "--python", sys.executable, "--local_data_opts", *SUBSET, *options]
+    done = start(folder, command, corpus.variables)
+    assert done.returncode == 0, done.stderr
+    exp = folder / "exp/train-360/enh_asr_train_enh_asr_tiny"
+    assert "| joint, N_re 2 |" in (exp / "RESULTS.md").read_text()
+    assert (exp / "packed/meta.yaml").is_file()
 
 
 def test_other_conditions_have_names_of_their_own(shared_corpus, recipe):

@@ -207,6 +207,31 @@ def test_an_interrupted_run_stops_its_processes_and_can_be_repeated(tmp_path, to
 # --- the mixtures -----------------------------------------------------------------------------
 
 
+def test_max_mixtures_hold_every_word_and_its_transcript(trial):
+    paths = trial / "corpus", trial / "data"
+    made = make_corpus(TRIAL, 0, *paths, trial, 1, suffix="_max", mode="max")
+    assert "data/train_singles_max 16" in made.replace(f"{trial}/", "")
+    said = read_scp(trial / "corpus/text")
+    data = trial / "data/train_max"
+    texts = [read_scp(data / f"text_spk{number}") for number in (1, 2)]
+    singles = read_scp(trial / "data/train_singles_max/wav.scp")
+    assert singles.keys() == read_scp(trial / "data/train_singles_max/text").keys()
+    for mixture in make_plan(TRIAL, 0, flite=[]).by_set["train"]:
+        utterances = [read_speech(trial / singles[name]) for name in mixture.utterances]
+        for number, utterance in enumerate(utterances):
+            source = read_speech(trial / read_scp(data / f"spk{number + 1}.scp")[mixture.key])
+            assert len(source) == max(map(len, utterances))
+            heard = source[: len(utterance)]
+            assert np.corrcoef(heard, utterance)[0, 1] > 0.9999
+            assert not source[len(utterance) :].any()
+            words = texts[number][mixture.key]
+            spoken = said[mixture.utterances[number]].lower()
+            assert words.split()[0] == spoken.split()[0].strip(",") and words == words.lower()
+    # the mixtures of the other mode stay
+    assert read_scp(trial / "data/train/wav.scp").keys() == read_scp(data / "wav.scp").keys()
+    assert not (trial / "data/train/text_spk1").exists()
+
+
 def test_mixtures_follow_the_rules_of_wsj0_2mix(tiny_corpus):
     plan = make_plan(SIZES["tiny"], 0, flite=[])
     loudness = []

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 import yaml
-from recipe_folder import REPOSITORY, TINY_CONFIG, copy_recipe, files_of_runs
+from recipe_folder import REPOSITORY, TINY_CONFIG, copy_recipe, files_of_runs, tiny_recognition
 from scipy.signal import resample_poly
 
 from espnet2_tisdiss.errors import TisdissError
@@ -22,6 +22,7 @@ from espnet2_tisdiss.recipes.corpora.active_level import active_level
 from espnet2_tisdiss.recipes.data_directories import read_data_dir
 from espnet2_tisdiss.recipes.wsj0_2mix.prepare import get_parser, prepare
 from espnet2_tisdiss.recipes.wsj0_2mix.speech import find_sets, find_utterances, index_files
+from espnet2_tisdiss.recipes.wsj0_2mix.transcripts import plain_words
 
 LOCAL = REPOSITORY / "egs2/wsj0_2mix/enh1/local"
 SETS = {"si_tr_s": ("40n", "01x", "405"), "si_dt_05": ("22g", "22h"), "si_et_05": ("440", "441")}
@@ -712,6 +713,60 @@ def test_single_utterances_of_a_padded_tree_are_without_the_padding(mini):
         assert trailing_zeros(Path(path)) < 20
 
 
+def write_transcripts(mini: Mini) -> dict[str, str]:
+    """Files of transcripts with their markup, a folder for each speaker, in upper case.
+
+    Returns:
+        Utterance -> its words.
+    """
+    said = {}
+    for folder in sorted((mini.wsj0 / "wsj0").glob("*/*")):
+        lines = ""
+        for path in sorted(folder.glob("*.wav")):
+            said[path.stem] = f"mr. {folder.name} said comma it's ninety percent"
+            marked = f"MR. {folder.name} [LOUD_BREATH] *SAID* ,COMMA . <IT'S> NINE:TY %PERCENT~"
+            lines += f"{marked} ({path.stem.upper()})\n"
+        dots = mini.wsj0 / "11-4.1/WSJ0/TRANSCRP/DOTS" / folder.parent.name / folder.name
+        dots.mkdir(parents=True)
+        (dots / f"{folder.name}A0100.DOT;1").write_text(lines)
+    return said
+
+
+def test_transcripts_of_the_discs_stand_beside_the_mixtures(mini):
+    said = write_transcripts(mini)
+    data = mini.prepare("--transcripts", "--min_or_max", "max")
+    for split in ("tr", "cv", "tt"):
+        folder = data / f"{split}_max_8k"
+        texts = [read_scp(folder / f"text_spk{number}") for number in (1, 2)]
+        for key, path in read_scp(folder / "wav.scp").items():
+            first, _, second, _ = Path(path).stem.split("_")
+            assert [text[key] for text in texts] == [said[first], said[second]]
+    for split in ("tr", "cv"):
+        singles = data / f"{split}_singles_max_8k"
+        texts, speakers = read_scp(singles / "text"), read_scp(singles / "utt2spk")
+        for key, path in read_scp(singles / "wav.scp").items():
+            assert texts[key] == said[key[-len("01aa010x") :]] and speakers[key] == key[:3]
+            assert trailing_zeros(mini.recipe / path) < 20
+
+
+def test_a_folder_without_transcripts_is_told_what_to_give(mini):
+    (told,) = complaint(mini, "--transcripts", "--min_or_max", "max")
+    assert "holds no transcripts (*.dot): give the folder above WSJ0's discs" in told
+
+
+@pytest.mark.parametrize(
+    ("marked", "words"),
+    [
+        ("The \\(LEFT-PAREN PEO:PLE \\)RIGHT-PAREN", "the left-paren people right-paren"),
+        ('"DOUBLE-QUOTE [cross/] GOOD-BYE !EXCLAMATION', "double-quote good-bye exclamation"),
+        ("A. B. . C. --DASH 'TWAS", "a. b. c. dash 'twas"),
+        ("[tongue_click] .", ""),
+    ],
+)
+def test_markup_of_transcripts_is_removed(marked, words):
+    assert plain_words(marked) == words
+
+
 def trailing_zeros(path: Path) -> int:
     samples = soundfile.read(path, dtype="int16")[0]
     return len(samples) - len(np.trim_zeros(samples, "b"))
@@ -769,9 +824,12 @@ class Run:
 
     def run(self, *options: str) -> subprocess.CompletedProcess[str]:
         """Run it on the miniature corpus."""
+        return self.recognise("--ngpu", "0", "--nj", "1", "--inference_nj", "1", *options)
+
+    def recognise(self, *options: str) -> subprocess.CompletedProcess[str]:
+        """Run the recognition of it, which has fewer options."""
         variables = {"WSJ0": str(self.mini.wsj0), "WSJ0_MIX_LISTS": str(self.mini.lists)}
-        words = ["--python", sys.executable, "--ngpu", "0", "--nj", "1", "--inference_nj", "1"]
-        words += ["--local_data_opts", "--allow_subset"]
+        words = ["--python", sys.executable, "--local_data_opts", "--allow_subset"]
         return subprocess.run(
             [self.folder / "run.sh", *words, *options],
             env={"OMP_NUM_THREADS": "1"} | os.environ | variables,
@@ -804,6 +862,21 @@ def test_every_stage_runs_and_results_stand_beside_the_published_ones(recipe):
 
 
 @pytest.mark.slow
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_both_speakers_are_recognised(recipe):
+    write_transcripts(recipe.mini)
+    done = recipe.run("--enh_config", "tiny.yaml", "--stop_stage", "6")
+    assert done.returncode == 0, done.stderr
+    root = recipe.folder.parents[2]
+    other = Run(copy_recipe("wsj0_2mix", root, "enh_asr1"), recipe.mini)
+    done = other.recognise("--separation", "../enh1/exp/enh_tiny_raw", *tiny_recognition())
+    assert done.returncode == 0, done.stderr
+    exp = other.folder / "exp/enh_asr_train_enh_asr_tiny"
+    assert "| joint, N_re 2 |" in (exp / "RESULTS.md").read_text()
+    assert (exp / "packed/meta.yaml").is_file()
+
+
 def test_dynamic_mixing_trains_on_other_mixtures_in_every_epoch(recipe, monkeypatch):
     mixing = ("--enh_config", "tiny.yaml", "--dynamic_mixing", "true")
     mixing += ("--speed_perturb_factors", "1.0 0.9")

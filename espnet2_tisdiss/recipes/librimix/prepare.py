@@ -8,8 +8,7 @@ repeated. db.sh names the folders of the corpora.
 import argparse
 import re
 import sys
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -27,23 +26,22 @@ from espnet2_tisdiss.recipes.corpora.data_sets import (
 from espnet2_tisdiss.recipes.corpora.files import (
     do_all,
     location,
-    quantise,
-    read_unpadded,
-    write_audio,
 )
 from espnet2_tisdiss.recipes.corpora.options import RATES, add_version_options
+from espnet2_tisdiss.recipes.corpora.transcripts import Transcribed, make_unpadded
 from espnet2_tisdiss.recipes.librimix.metadata import find_metadata, read_metadata
 from espnet2_tisdiss.recipes.librimix.mixing import Maker, find_librispeech, find_wham_noise
+from espnet2_tisdiss.recipes.librimix.transcripts import read_transcripts
 from espnet2_tisdiss.recipes.librimix.tree import (
     CONDITIONS,
     KNOWN_COUNTS,
+    SUBSETS,
     Task,
     find_sets,
     mixtures_in_tree,
     write_mixture_table,
 )
 from espnet2_tisdiss.recipes.program import absolute_path, data_parser, run_main
-from espnet2_tisdiss.recipes.signals import is_whole
 
 UTTERANCE = re.compile(r"(\d+)-\d+-\d+")
 
@@ -58,6 +56,10 @@ def prepare(args: argparse.Namespace) -> None:
     names = ("dev", "test", args.train_set)  # the small ones first: they show errors soon
     if args.dynamic_mixing and task.noisy:
         raise TisdissError(f"--dynamic_mixing mixes speakers alone: not for {task.condition}")
+    transcripts = {}
+    if args.transcripts:  # before hours of work
+        librispeech = find_librispeech(args.librispeech, names)
+        transcripts = {name: read_transcripts(librispeech / SUBSETS[name]) for name in names}
     if tree := location(args.librimix, "--librimix", "LIBRIMIX"):
         sets = find_sets(tree, task, names)
         mixtures = {name: mixtures_in_tree(sets, task, name) for name in names}
@@ -69,6 +71,9 @@ def prepare(args: argparse.Namespace) -> None:
     audio = AudioCheck(task.rate, addends, tolerance=len(addends))
     test_set = f"test{args.suffix}"
     samples = make_data_dirs(args.data, parts, audio, args.nj, args.allow_subset, [test_set])
+    for name, part in zip(names, parts, strict=True):
+        if name in transcripts:
+            write_transcripts(task, name, part, transcripts[name], args)
     if args.dynamic_mixing:
         write_singles(task, parts[-1], f"{args.train_set}_single{args.suffix}", args)
     for part in parts:
@@ -103,6 +108,27 @@ def make_mixtures(task: Task, names: Sequence[str], args: argparse.Namespace) ->
     return parts
 
 
+def write_transcripts(
+    task: Task, name: str, part: DataSet, texts: Mapping[str, str], args: argparse.Namespace
+) -> None:
+    """Add what the speakers say; a set to learn from gets one of its single utterances, too.
+
+    Raises:
+        TisdissError: a transcript is missing, or a file cannot be written.
+    """
+    transcribed = Transcribed(args.data, utterances, texts)
+    transcribed.add_to(part)
+    if name != "test":
+        folder = args.output / "singles" / task.folder / name
+        singles = f"{name}_singles{args.suffix}"
+        transcribed.write_singles(part, singles, folder, task.rate, args.nj)
+
+
+def utterances(entry: Entry) -> list[str]:
+    """Return the utterances of a mixture."""
+    return entry.files["wav.scp"].stem.split("_")
+
+
 def write_singles(task: Task, train: DataSet, name: str, args: argparse.Namespace) -> None:
     """Write the data directory of dynamic mixing: the training set's sources one by one.
 
@@ -131,27 +157,6 @@ def write_singles(task: Task, train: DataSet, name: str, args: argparse.Namespac
     part = DataSet(name, entries)
     check_keys(part)
     write_data_dir(args.data / name, part)
-
-
-def make_unpadded(folder: Path, rate: int, single: Entry) -> Entry:
-    """Write a source without its padding, from which training would take silent segments.
-
-    Args:
-        folder: folder of the file; a complete one is kept.
-        rate: in Hz.
-        single: the source.
-
-    Returns:
-        ``single`` with the new file.
-
-    Raises:
-        TisdissError: the source is silent, or the file cannot be written.
-    """
-    target = folder / f"{single.key}.wav"
-    samples = read_unpadded(single.files["wav.scp"], rate)
-    if not is_whole(target, rate, len(samples)):
-        write_audio(target, quantise(samples), rate)
-    return replace(single, files={"wav.scp": target})
 
 
 def _describe(task: Task, sets: Path, mixtures: dict[str, list[str]], suffix: str) -> list[DataSet]:
@@ -194,6 +199,11 @@ def get_parser() -> argparse.ArgumentParser:
     add_version_options(parser)
     add("--suffix", default="", help="added to the names of the data directories")
     add("--data", type=Path, metavar="DIR", default=Path("data"), help="for the data directories")
+    add(
+        "--transcripts",
+        action="store_true",
+        help="add what the speakers say, and sets of single utterances; needs LibriSpeech",
+    )
     add("--dynamic_mixing", action="store_true", help="also make data/<train_set>_single")
     return parser
 

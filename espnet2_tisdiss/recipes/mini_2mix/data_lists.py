@@ -14,15 +14,22 @@ from espnet2_tisdiss.recipes.data_directories import (
     read_data_dir,
     write_speakers,
 )
-from espnet2_tisdiss.recipes.mini_2mix.mixtures import SIGNALS, signal_paths
+from espnet2_tisdiss.recipes.mini_2mix.mixtures import SIGNALS, Mode, signal_paths
 from espnet2_tisdiss.recipes.mini_2mix.plan import Mixture, split_of_set
+from espnet2_tisdiss.recipes.mini_2mix.synthesis import utterance_path
+from espnet2_tisdiss.recipes.mini_2mix.transcripts import transcript
 
 # Speaker of the first source, by utterance; the lists' own speaker is the pair of both.
 FIRST_SPEAKERS = "utt2spk_ref1"
 
 
 def make_data_dirs(
-    corpus: Path, data: Path, recipe: Path, by_set: Mapping[str, Sequence[Mixture]], suffix: str
+    corpus: Path,
+    data: Path,
+    recipe: Path,
+    by_set: Mapping[str, Sequence[Mixture]],
+    suffix: str,
+    mode: Mode = "min",
 ) -> dict[str, int]:
     """Make ``data/train``, ``data/valid`` and so on: a data directory for each set.
 
@@ -32,6 +39,7 @@ def make_data_dirs(
         recipe: paths inside this folder are written relative to it, other ones absolute.
         by_set: the mixtures of each set of the corpus.
         suffix: added to the directories' names.
+        mode: length of the mixtures; see :mod:`.mixtures`.
 
     Returns:
         The number of utterances, by data directory.
@@ -43,7 +51,7 @@ def make_data_dirs(
     counts = {}
     for name, members in by_set.items():
         with replacing_folder(data / f"{name}{suffix}") as temporary:
-            _write_lists(corpus, temporary, recipe, members)
+            _write_lists(corpus, temporary, recipe, members, mode)
             if name == "train":
                 write_scp(temporary / FIRST_SPEAKERS, {m.key: m.speakers[0] for m in members})
             check_lists(temporary, members)
@@ -51,10 +59,46 @@ def make_data_dirs(
     return counts
 
 
-def _write_lists(corpus: Path, folder: Path, recipe: Path, members: Sequence[Mixture]) -> None:
+def add_transcripts(
+    corpus: Path, data: Path, recipe: Path, by_set: Mapping[str, Sequence[Mixture]], suffix: str
+) -> dict[str, int]:
+    """Add to each set what each speaker says, and make sets of the single utterances.
+
+    ``text_spk1`` and ``text_spk2`` of a set have the words of its mixtures' speakers. The set
+    ``train_singles`` has the utterances that the mixtures of ``train`` were made of: ``wav.scp``,
+    ``text``, ``utt2spk`` and ``spk2utt``.
+
+    Returns:
+        The number of utterances, by new data directory.
+    """
+    said = {name: transcript(text) for name, text in read_scp(corpus / "text").items()}
+    counts = {}
+    for name, members in by_set.items():
+        for number in (0, 1):
+            texts = {mixture.key: said[mixture.utterances[number]] for mixture in members}
+            write_scp(data / f"{name}{suffix}" / f"text_spk{number + 1}", texts)
+        speakers = {
+            utterance: speaker
+            for mixture in members
+            for utterance, speaker in zip(mixture.utterances, mixture.speakers, strict=True)
+        }
+        paths = {one: utterance_path(corpus, who, one) for one, who in speakers.items()}
+        singles = f"{name}_singles{suffix}"
+        with replacing_folder(data / singles) as temporary:
+            listed = {one: listed_path(path, recipe) for one, path in paths.items()}
+            write_scp(temporary / "wav.scp", listed)
+            write_scp(temporary / "text", {one: said[one] for one in speakers})
+            write_speakers(temporary, speakers)
+        counts[singles] = len(speakers)
+    return counts
+
+
+def _write_lists(
+    corpus: Path, folder: Path, recipe: Path, members: Sequence[Mixture], mode: Mode
+) -> None:
     tables: dict[str, dict[str, str]] = {signal: {} for signal in SIGNALS}
     for mixture in members:
-        for signal, path in signal_paths(corpus, mixture).items():
+        for signal, path in signal_paths(corpus, mixture, mode).items():
             tables[signal][mixture.key] = listed_path(path, recipe)
     for signal, table in tables.items():
         write_scp(folder / LIST_OF_SIGNAL[signal], table)

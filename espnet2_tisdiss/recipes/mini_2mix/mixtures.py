@@ -1,9 +1,14 @@
-"""Mix two utterances as WSJ0-2mix does (`min` version), list the mixtures, and check the files."""
+"""Mix two utterances as WSJ0-2mix does, list the mixtures, and check the files.
+
+Of the modes, ``min`` cuts both to the shorter one, and ``max`` adds silence to the shorter one, so
+that every word is heard.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from scipy.signal import oaconvolve
@@ -21,6 +26,8 @@ from espnet2_tisdiss.recipes.mini_2mix.speech_files import (
 )
 from espnet2_tisdiss.recipes.mini_2mix.synthesis import utterance_path
 
+Mode = Literal["min", "max"]
+
 PEAK = 0.9
 SIGNALS = ("mix", "s1", "s2")
 SCENE_COLUMNS = ("mixture", "room", "positions", "noise", "snr_db")
@@ -35,9 +42,9 @@ def wsj0_name(set_name: str) -> str:
     return WSJ0_SPLIT[split] + set_name.removeprefix(split)
 
 
-def signal_paths(corpus: Path, mixture: Mixture) -> dict[str, Path]:
+def signal_paths(corpus: Path, mixture: Mixture, mode: Mode = "min") -> dict[str, Path]:
     """Return the files of the mixture and its sources, by the names in ``SIGNALS``."""
-    folder = corpus / "wav8k" / "min" / wsj0_name(mixture.set_name)
+    folder = corpus / "wav8k" / mode / wsj0_name(mixture.set_name)
     return {signal: folder / signal / f"{mixture.name}.wav" for signal in SIGNALS}
 
 
@@ -46,12 +53,13 @@ def mix(
     second: np.ndarray,
     snrs_db: tuple[float, float],
     noise: tuple[np.ndarray, float] | None = None,
+    mode: Mode = "min",
 ) -> dict:
     """Mix two signals, shape (n,) each, of any length and level.
 
-    Both are cut to the shorter one and brought to the same level of active speech, then to
-    ``snrs_db`` dB relative to that; mixture and sources are scaled so that the largest sample of
-    the three is 0.9.
+    Both get the length of the shorter one (``min``) or the longer one (``max``). They are brought
+    to the same level of active speech, then to ``snrs_db`` dB relative to that; mixture and sources
+    are scaled so that the largest sample of the three is 0.9.
 
     Args:
         first: the first source.
@@ -59,13 +67,14 @@ def mix(
         snrs_db: their levels.
         noise: added to the mixture alone: its samples, at least as many as the sources have, and
             how many dB the speech of both is above it.
+        mode: which length they get.
 
     Returns:
-        ``mix``, ``s1``, ``s2``: int16 arrays of the length of the shorter signal.
+        ``mix``, ``s1``, ``s2``: int16 arrays of that length.
     """
-    length = min(len(first), len(second))
+    length = common_length(first, second, mode)
     s1, s2 = (
-        signal[:length] / np.sqrt(frame_level(signal[:length], SAMPLE_RATE)) * 10 ** (snr / 20)
+        _levelled(signal[:length], length, snr)
         for signal, snr in zip((first, second), snrs_db, strict=True)
     )
     signals = {"mix": s1 + s2, "s1": s1, "s2": s2}
@@ -79,18 +88,29 @@ def mix(
     }
 
 
+def common_length(first: np.ndarray, second: np.ndarray, mode: Mode) -> int:
+    """Return the number of samples of a mixture of two signals."""
+    return {"min": min, "max": max}[mode](len(first), len(second))
+
+
+def _levelled(signal: np.ndarray, length: int, level_db: float) -> np.ndarray:
+    """Bring a signal's active speech to a level, and its end to a length with silence."""
+    levelled = signal / np.sqrt(frame_level(signal, SAMPLE_RATE)) * 10 ** (level_db / 20)
+    return np.pad(levelled, (0, length - len(signal)))
+
+
 def _snr_db(speech: np.ndarray, noise: np.ndarray) -> float:
     """Return the level of the active parts of ``speech`` above that of ``noise``, in dB."""
     noise_power = np.mean(np.square(noise, dtype=np.float64))
     return float(10 * np.log10(frame_level(speech, SAMPLE_RATE) / noise_power))
 
 
-def make_mixture(corpus: Path, mixture: Mixture) -> None:
+def make_mixture(corpus: Path, mixture: Mixture, mode: Mode = "min") -> None:
     """Make the three files of a mixture from its utterances, unless they exist.
 
     The sources are as they reach the microphone: in a room, with its echoes.
     """
-    paths = signal_paths(corpus, mixture)
+    paths = signal_paths(corpus, mixture, mode)
     if all(path.exists() for path in paths.values()):
         return
     first, second = (
@@ -106,11 +126,11 @@ def make_mixture(corpus: Path, mixture: Mixture) -> None:
     noise = None
     if mixture.noise is not None:
         babble = [_utterance(corpus, *who) for who in mixture.noise.babble]
-        length = min(len(first), len(second))
+        length = common_length(first, second, mode)
         samples = make_noise(mixture.noise.kinds, length, mixture.noise.seed, babble)
         noise = (samples, mixture.noise.snr_db)
     snr1, snr2 = mixture.snrs
-    for name, signal in mix(first, second, (float(snr1), float(snr2)), noise).items():
+    for name, signal in mix(first, second, (float(snr1), float(snr2)), noise, mode).items():
         write_speech(paths[name], signal)
 
 
@@ -118,7 +138,7 @@ def _utterance(corpus: Path, speaker: str, utterance: str) -> np.ndarray:
     return read_speech(utterance_path(corpus, speaker, utterance)) / 32768
 
 
-def check_mixture(corpus: Path, mixture: Mixture) -> int:
+def check_mixture(corpus: Path, mixture: Mixture, mode: Mode = "min") -> int:
     """Check the files of a mixture.
 
     Returns:
@@ -129,7 +149,7 @@ def check_mixture(corpus: Path, mixture: Mixture) -> int:
             or the mixture is not the sum of its sources, or its noise is not at the level that was
             planned.  The message names the file.
     """
-    paths = signal_paths(corpus, mixture)
+    paths = signal_paths(corpus, mixture, mode)
     signals = {name: read_speech(path).astype(np.int32) for name, path in paths.items()}
     for name in ("s1", "s2"):
         if len(signals[name]) != len(signals["mix"]):

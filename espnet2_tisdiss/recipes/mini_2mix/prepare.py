@@ -13,14 +13,16 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
+from typing import get_args
 
 from espnet2_tisdiss.atomic import write_atomically
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.lists import write_scp
 from espnet2_tisdiss.locks import holding
 from espnet2_tisdiss.recipes.mini_2mix import festival, flite, voices
-from espnet2_tisdiss.recipes.mini_2mix.data_lists import make_data_dirs
+from espnet2_tisdiss.recipes.mini_2mix.data_lists import add_transcripts, make_data_dirs
 from espnet2_tisdiss.recipes.mini_2mix.mixtures import (
+    Mode,
     check_mixture,
     make_mixture,
     write_mixture_lists,
@@ -41,12 +43,20 @@ ENGINES = MappingProxyType({"flite": flite, "festival": festival})
 
 
 def make_corpus(
-    size: Size, seed: int, corpus: Path, data: Path, recipe: Path, processes: int, suffix: str = ""
+    size: Size,
+    seed: int,
+    corpus: Path,
+    data: Path,
+    recipe: Path,
+    processes: int,
+    suffix: str = "",
+    mode: Mode = "min",
 ) -> str:
     """Make the corpus in ``corpus`` and its data directories in ``data``.
 
     Paths in the data directories are relative to ``recipe`` if the corpus is inside that folder;
-    ``suffix`` is added to their names.
+    ``suffix`` is added to their names. In the mode ``max``, which cuts no words, they have what the
+    speakers say, and there are sets of single utterances.
 
     Returns:
         A line about what was made, and one for each missing engine.
@@ -59,8 +69,10 @@ def make_corpus(
     plan = make_plan(size, seed, **engines)
     if any(mixture.place for mixture in plan.mixtures):
         require_rooms()
-    seconds = fill_corpus(plan, corpus, seed, processes)
-    counts = make_data_dirs(corpus, data, recipe, plan.by_set, suffix)
+    seconds = fill_corpus(plan, corpus, seed, processes, mode)
+    counts = make_data_dirs(corpus, data, recipe, plan.by_set, suffix, mode)
+    if mode == "max":
+        counts |= add_transcripts(corpus, data, recipe, plan.by_set, suffix)
     sets = ", ".join(f"{data / split} {count}" for split, count in counts.items())
     made = f"{corpus}: {len(plan.voices)} voices, {seconds / 3600:.2f} hours of mixtures ({sets})"
     return "\n".join([made, *_missing_engines(size, engines)])
@@ -152,7 +164,7 @@ def _words(identity: Mapping[str, object]) -> str:
     return ", ".join(f"{name} {value}" for name, value in identity.items())
 
 
-def fill_corpus(plan: Plan, corpus: Path, seed: int, processes: int) -> float:
+def fill_corpus(plan: Plan, corpus: Path, seed: int, processes: int, mode: Mode) -> float:
     """Make and check everything that is missing in the corpus folder.
 
     Returns:
@@ -169,9 +181,10 @@ def fill_corpus(plan: Plan, corpus: Path, seed: int, processes: int) -> float:
     rooms = sorted({mixture.place.room for mixture in plan.mixtures if mixture.place})
     for _ in map_in_processes(partial(make_room, corpus, seed=seed), rooms, processes, "rooms"):
         pass
-    for _ in map_in_processes(partial(make_mixture, corpus), plan.mixtures, processes, "mixtures"):
+    make = partial(make_mixture, corpus, mode=mode)
+    for _ in map_in_processes(make, plan.mixtures, processes, "mixtures"):
         pass
-    check = partial(check_mixture, corpus)
+    check = partial(check_mixture, corpus, mode=mode)
     samples = sum(map_in_processes(check, plan.mixtures, processes, "check"))
     write_scp(corpus / "text", text)
     voices.write_voices(corpus / "voices.tsv", list(plan.voices))
@@ -197,6 +210,12 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--corpus", type=Path, help="folder of the corpus (default: downloads/mini_<size>_<seed>)"
     )
+    parser.add_argument(
+        "--mode",
+        choices=get_args(Mode),
+        default="min",
+        help="length of a mixture: the shorter utterance, or the longer one, with transcripts",
+    )
     parser.add_argument("--suffix", default="", help="added to the names of the data directories")
     parser.add_argument(
         "--list_test_sets",
@@ -212,12 +231,12 @@ def main() -> None:
     recipe = Path.cwd()
     corpus = arguments.corpus or Path("downloads") / f"mini_{arguments.size}_{arguments.seed}"
     size = SIZES[arguments.size]
-    data, nj, suffix = Path("data"), arguments.nj, arguments.suffix
+    data, nj, suffix, mode = Path("data"), arguments.nj, arguments.suffix, arguments.mode
     if arguments.list_test_sets:
         print(*test_set_names(corpus, size, arguments.seed, suffix))
         return
     with holding(data), holding(corpus):
-        print(make_corpus(size, arguments.seed, corpus, data, recipe, nj, suffix))
+        print(make_corpus(size, arguments.seed, corpus, data, recipe, nj, suffix, mode))
 
 
 if __name__ == "__main__":

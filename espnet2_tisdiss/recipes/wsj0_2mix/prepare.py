@@ -23,6 +23,7 @@ from espnet2_tisdiss.recipes.corpora.data_sets import (
 )
 from espnet2_tisdiss.recipes.corpora.files import do_all, find_root, location
 from espnet2_tisdiss.recipes.corpora.options import RATES, add_version_options
+from espnet2_tisdiss.recipes.corpora.transcripts import Transcribed
 from espnet2_tisdiss.recipes.data_directories import LEVELS_LIST, MEASURED_LEVELS
 from espnet2_tisdiss.recipes.program import absolute_path, data_parser, run_main
 from espnet2_tisdiss.recipes.signals import frames_of
@@ -53,11 +54,14 @@ from espnet2_tisdiss.recipes.wsj0_2mix.singles import (
     single_entries,
 )
 from espnet2_tisdiss.recipes.wsj0_2mix.speech import WSJ0_RATE, find_utterances, measure_power
+from espnet2_tisdiss.recipes.wsj0_2mix.transcripts import read_transcripts
 
 LISTS_URL = "https://raw.githubusercontent.com/mpariente/pywsj0-mix/master/metadata"
 POWERS_NOTE = "levels.txt"
 WAY_NOTE = "made_with.txt"
 PUBLISHED = "published"
+WSJ0 = "WSJ0 (LDC93S6A)"
+MADE_BEFORE = "WSJ0-2mix made before (then: WSJ0_2MIX or --corpus)"
 
 
 @dataclass(frozen=True)
@@ -89,12 +93,18 @@ def prepare(args: argparse.Namespace) -> str:
     precision: Precision = "float32" if args.as_pywsj0_mix else "float64"
     kind = Kind(args.num_spk, RATES[args.fs], args.min_or_max, precision)
     tree = location(args.corpus, "--corpus", "WSJ0_2MIX")
+    if args.transcripts and args.dynamic_mixing:
+        raise TisdissError("--transcripts is for mixtures; leave out --dynamic_mixing")
     for name in ("measure_levels", "as_pywsj0_mix"):
         if tree and getattr(args, name):
             raise TisdissError(
                 f"--{name} says how mixtures are made, but those of {tree} (--corpus, WSJ0_2MIX) "
                 "are used as they are: leave one of the two out"
             )
+    transcripts = {}
+    if args.transcripts:  # before hours of work
+        needed = f"{WSJ0}, for its transcripts"
+        transcripts = read_transcripts(find_root(args.wsj0, "--wsj0", "WSJ0", needed))
     corpus = use_tree(tree, kind, args) if tree else make_tree(kind, args)
     sets = list(corpus.sets)
     if args.dynamic_mixing:
@@ -102,10 +112,34 @@ def prepare(args: argparse.Namespace) -> str:
     audio = AudioCheck(kind.rate, tuple(f"spk{n}.scp" for n in range(1, kind.num_spk + 1)))
     tests = [kind.set_name("tt")]
     samples = make_data_dirs(Path("data"), sets, audio, args.nj, args.allow_subset, tests)
+    if transcripts:
+        write_transcripts(kind, sets, transcripts, args)
     hours = {name: count / kind.rate / 3600 for name, count in samples.items()}
     return ", ".join(
         f"data/{part.name}: {len(part.entries)} files, {hours[part.name]:.2f} h" for part in sets
     )
+
+
+def write_transcripts(
+    kind: Kind, sets: Sequence[DataSet], texts: Mapping[str, str], args: argparse.Namespace
+) -> None:
+    """Add what the speakers say, and data directories of single utterances to learn and validate.
+
+    Raises:
+        TisdissError: a transcript is missing, or a file cannot be written.
+    """
+    transcribed = Transcribed(Path("data"), utterances, texts)
+    for split, part in zip(SPLITS, sets, strict=True):
+        transcribed.add_to(part)
+        if split != "tt":
+            name = kind.set_name(f"{split}_singles")
+            folder = args.out / "singles" / name
+            transcribed.write_singles(part, name, folder, kind.rate, args.nj)
+
+
+def utterances(entry: Entry) -> list[str]:
+    """Return the utterances of a mixture, whose name has a level after each."""
+    return entry.files["wav.scp"].stem.split("_")[::2]
 
 
 def wanted_splits(args: argparse.Namespace) -> list[str]:
@@ -160,8 +194,7 @@ def make_tree(kind: Kind, args: argparse.Namespace) -> Corpus:
         TisdissError: WSJ0, a list or an utterance is missing or unusable, or a file cannot be
             written.
     """
-    what = "WSJ0 (LDC93S6A), or WSJ0-2mix made before (then: WSJ0_2MIX or --corpus)"
-    wsj0 = find_root(args.wsj0, "--wsj0", "WSJ0", what)
+    wsj0 = find_root(args.wsj0, "--wsj0", "WSJ0", f"{WSJ0}, or {MADE_BEFORE}")
     given = location(args.lists, "--lists", "WSJ0_MIX_LISTS")
     kept = args.out / "lists"
     mixtures = {
@@ -322,6 +355,11 @@ def get_parser() -> argparse.ArgumentParser:
     )
     add_version_options(parser)
     parser.add_argument("--num_spk", type=int, choices=[2, 3], default=2, help="[%(default)s]")
+    parser.add_argument(
+        "--transcripts",
+        action="store_true",
+        help="add what the speakers say, and sets of single utterances; needs WSJ0",
+    )
     parser.add_argument(
         "--dynamic_mixing",
         action="store_true",

@@ -1,0 +1,1 @@
+"""Recipes that recognise separated speech: ESPnet's ``enh_asr1``."""

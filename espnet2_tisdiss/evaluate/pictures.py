@@ -84,12 +84,16 @@ class Quality:
     gains: Sequence[Sequence[float]]
 
 
-def draw_quality(data_sets: Mapping[str, Quality], cost: str) -> bytes:
+def draw_quality(
+    data_sets: Mapping[str, Quality], cost: str, published: Mapping[str, float] | None = None
+) -> bytes:
     """Draw mean and spread (10 to 90 %) of SI-SNRi against cost, one line per data set.
 
     Args:
         data_sets: results by the name of the data set.
         cost: label of the cost axis, with its unit, such as :data:`MULTIPLY_ADDS`.
+        published: SI-SNRi in dB of published results, by their names; they get horizontal lines,
+            because their cost on this axis is not known.
 
     Returns:
         The content of a PNG file.
@@ -104,13 +108,15 @@ def draw_quality(data_sets: Mapping[str, Quality], cost: str) -> bytes:
         axes.fill_between(quality.cost, low, high, alpha=0.2, color=line.get_color(), linewidth=0)
         for n_re, *point in zip(quality.n_re, quality.cost, means, strict=True):
             axes.annotate(str(n_re), point, (0, 6), textcoords="offset points", ha="center")
+    for (name, gain), style in zip((published or {}).items(), cycle([":", "--", "-."])):
+        axes.axhline(gain, color="gray", linewidth=1, linestyle=style, label=f"{name}: {gain:g} dB")
     axes.set(xlabel=cost, ylabel="SI-SNR improvement [dB]")
     axes.set_title(
         "Mean over mixtures; band: 10 to 90 %; numbers: repetitions N_re", fontsize="medium"
     )
     axes.set_xlim(left=0)  # so that distances on the axis are proportional to cost
     axes.grid(alpha=0.3)
-    figure.legend(loc="outside lower center", ncols=3)
+    figure.legend(loc="outside lower center", ncols=1 if published else 3)
     return png(figure)
 
 

@@ -862,7 +862,6 @@ def test_every_stage_runs_and_results_stand_beside_the_published_ones(recipe):
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_both_speakers_are_recognised(recipe):
     write_transcripts(recipe.mini)

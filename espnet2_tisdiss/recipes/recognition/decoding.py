@@ -44,7 +44,7 @@ def recognise_singly(options: Options, name: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         write_scp(folder / "wav.scp", sources)
         command = _command(options, experiment, folder / "wav.scp")
-        _run(options, command, list(sources), folder, {"": ["text"]}, "best hypo: ")
+        _run(options, command, folder / "wav.scp", folder, {"": ["text"]}, "best hypo: ")
 
     do_once(step, work)
 
@@ -58,7 +58,7 @@ def recognise_estimates(options: Options, name: str, experiment: Experiment) -> 
         command += ["--n_re", *map(str, options.depths)]
         texts = [f"text_spk{number}" for number in range(1, experiment.num_spk + 1)]
         lists = {f"re{depth}": texts for depth in options.depths}
-        _run(options, command, list(read_scp(scp)), step.marker.parent, lists, "Recognising ")
+        _run(options, command, scp, step.marker.parent, lists, "Recognising ")
 
     do_once(step, work)
 
@@ -112,7 +112,7 @@ def _command(options: Options, experiment: Experiment, scp: Path) -> list[str]:
 def _run(
     options: Options,
     command: list[str],
-    keys: list[str],
+    scp: Path,
     folder: Path,
     lists: Mapping[str, Sequence[str]],
     count: str,
@@ -122,12 +122,12 @@ def _run(
     Args:
         options: of the recipe.
         command: recognises the keys of a file.
-        keys: of the audio.
+        scp: the audio, in the order of whose keys ESPnet needs them.
         folder: of the results.
         lists: subfolder of the output -> names of its lists.
         count: pattern of an utterance's log line.
     """
-    jobs = folder / "jobs"
+    jobs, keys = folder / "jobs", list(read_scp(scp))
     run_jobs(Plan(jobs, folder / "logs/job", [keys], options.nj, command, str(folder), count))
     for name, texts in lists.items():
         (folder / name).mkdir(parents=True, exist_ok=True)

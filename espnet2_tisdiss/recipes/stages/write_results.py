@@ -21,6 +21,7 @@ from espnet2_tisdiss.recipes.program import run_main
 from espnet2_tisdiss.recipes.stages.join_scores import METRICS
 from espnet2_tisdiss.recipes.stages.model_cost import build_model, cost_by_depth, count_parameters
 from espnet2_tisdiss.recipes.stages.result_tables import (
+    best_published,
     depth_tables,
     published_table,
     read_published,
@@ -60,8 +61,19 @@ def _version(package: str) -> str:
         return "unknown"
 
 
-def write_picture(path: Path, all_results: Sequence[SetResults], cost: Mapping[str, float]) -> bool:
+def write_picture(
+    path: Path,
+    all_results: Sequence[SetResults],
+    cost: Mapping[str, float],
+    published: Mapping[str, float],
+) -> bool:
     """Draw mean and spread of SI-SNRi against cost, a line for each test set.
+
+    Args:
+        path: of the PNG file.
+        all_results: the scores of all test sets.
+        cost: billions of multiply-adds for a second of audio, by depth.
+        published: SI-SNRi of published results, by their names.
 
     Returns:
         Whether there is a picture. Without a cost, or where no depth was chosen, there is none, and
@@ -77,7 +89,7 @@ def write_picture(path: Path, all_results: Sequence[SetResults], cost: Mapping[s
                 [list(results.improvement(scored, "SI_SNR").values()) for scored in depths],
             )
     if data_sets:
-        write_atomically(path, draw_quality(data_sets, MULTIPLY_ADDS))
+        write_atomically(path, draw_quality(data_sets, MULTIPLY_ADDS, published))
     else:
         path.unlink(missing_ok=True)
     return bool(data_sets)
@@ -90,6 +102,7 @@ def write_report(
     metrics: Sequence[str],
     cost: Mapping[str, float],
     beside: Mapping[str, str],
+    published: Mapping[str, float],
 ) -> None:
     """Write RESULTS.md, RESULTS.csv and the picture into ``enh_exp``.
 
@@ -100,9 +113,10 @@ def write_report(
         metrics: those that are shown.
         cost: billions of multiply-adds for a second of audio, by depth; may be empty.
         beside: table of published results, by test set.
+        published: SI-SNRi of those that the picture shows, by their names.
     """
     write_csv(enh_exp / "RESULTS.csv", all_results)
-    picture = write_picture(enh_exp / PICTURE, all_results, cost)
+    picture = write_picture(enh_exp / PICTURE, all_results, cost, published)
     text = "# RESULTS\n\n## Environments\n\n" + environment(Path(__file__).parent)
     text += f"\n## {enh_exp.name}\n\n- config: `{enh_exp / 'config.yaml'}`\n- model: `{model}`\n\n"
     if picture:
@@ -168,7 +182,12 @@ def make_report(args: argparse.Namespace) -> None:
         for results in all_results
         if results.name in published
     }
-    write_report(args.enh_exp, args.model, all_results, metrics, cost, beside)
+    lines = {
+        name: gain
+        for results in all_results
+        for name, gain in best_published(published.get(results.name, [])).items()
+    }
+    write_report(args.enh_exp, args.model, all_results, metrics, cost, beside, lines)
 
 
 def main() -> None:

@@ -17,6 +17,7 @@ from espnet2_tisdiss.recipes.stages import write_results
 from espnet2_tisdiss.recipes.stages.join_scores import METRICS, join_scores, read_scores
 from espnet2_tisdiss.recipes.stages.model_cost import build_model, cost_by_depth
 from espnet2_tisdiss.recipes.stages.result_tables import (
+    best_published,
     depth_table,
     depth_tables,
     file_table,
@@ -207,6 +208,28 @@ test:
   - {model: other, SI_SNR: "25.20"}
 another: [{model: elsewhere}]
 """
+
+
+def test_the_best_published_results_are_drawn(experiment: Path) -> None:
+    rows = [
+        {"model": "deep", "n_re": 1, "SI_SNRi": 20.0},
+        {"model": "deep", "n_re": 6, "SI_SNRi": 24.0},
+        {"model": "without", "SDRi": 30.0},
+        {"model": "large", "SI_SNRi": 25},
+        {"model": "old", "SI_SNRi": 10.0},
+        {"model": "older", "SI_SNRi": 9.0},
+    ]
+    found = best_published(rows)
+    assert found == {"large (published)": 25, "deep, N_re 6 (published)": 24.0} | {
+        "old (published)": 10.0
+    }
+    published = experiment.parent / "published.yaml"
+    pictures = []
+    for gain in (23.9, 12.3):
+        published.write_text(f"test: [{{model: theirs, SI_SNRi: {gain}}}]\n")
+        make_report(*report_options(experiment), "--published", published)
+        pictures.append((experiment / "quality_by_cost.png").read_bytes())
+    assert pictures[0] != pictures[1]
 
 
 def test_published_results_stand_beside_ours(experiment: Path) -> None:

@@ -66,7 +66,9 @@ def experiment(espnet_model, tmp_path, monkeypatch):
         for label, values in gains.items()
     ]
     results = [SetResults(name, scored[0], scored[1:]) for name in ("test_voices", "another_set")]
-    write_report(exp, str(exp / "valid.loss.ave.pth"), results, METRICS, {"1": 0.5, "2": 1.0}, {})
+    write_report(
+        exp, str(exp / "valid.loss.ave.pth"), results, METRICS, {"1": 0.5, "2": 1.0}, {}, {}
+    )
     monkeypatch.chdir(tmp_path)
     return exp
 

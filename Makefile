@@ -36,7 +36,8 @@ format: .venv/complete  ## format the Python files and fix what ruff can
 pages: .venv/pages  ## install what the listening page and the documentation site need
 
 .venv/pages: .venv/complete requirements-pages.txt
-	$(BIN)/pip install --disable-pip-version-check --requirement requirements-pages.txt
+	$(BIN)/pip install --disable-pip-version-check --require-hashes --no-deps \
+		--requirement requirements-pages.txt
 	@touch $@
 
 site: .venv/pages  ## build the documentation site into build/site
@@ -63,13 +64,18 @@ reliability: .venv/complete  ## test what docs/reliability.md promises and write
 	-$(BIN)/python -m pytest -m promise --junitxml=build/reliability.xml
 	$(BIN)/python benchmarks/reliability.py build/reliability.xml --page docs/reliability.md
 
-# what requirements-pages.txt has
+# The listening page (demo), its browser test, the documentation site (docs) and the archives (build)
+# need requirements-pages.txt beyond requirements.txt; it is a list by hand, to which `make lock` adds
+# hashes. Gradio wants an older pillow than requirements.txt has; everything runs with either.
 PAGES_ONLY = $(addprefix --no-emit-package ,playwright pyee greenlet build pyproject-hooks)
 
 lock: .venv/complete  ## pin what setup.py needs and requirements.txt lacks, with the hashes of all files
 	$(BIN)/uv pip compile setup.py --extra train --extra recipes --extra dev $(PAGES_ONLY) \
 		--universal --python-version 3.12 --generate-hashes --no-annotate \
 		--custom-compile-command "make lock" --quiet --output-file requirements.txt
+	$(BIN)/uv pip compile requirements-pages.txt --no-deps \
+		--universal --python-version 3.12 --generate-hashes --no-annotate \
+		--custom-compile-command "make lock" --quiet --output-file requirements-pages.txt
 
 clean:  ## remove .venv; the recipes' output stays
 	rm -rf .venv

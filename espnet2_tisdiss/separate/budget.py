@@ -12,9 +12,53 @@ from espnet2_tisdiss.checks import span
 from espnet2_tisdiss.separate.chunking import Chunking
 from espnet2_tisdiss.separate.protocol import Estimate, Model
 
-# one repetition's share of the time until the first estimate, as long as none has been measured
+# one repetition's part of the time until the first estimate, as long as none has been measured
 # alone: in the published structures the separator takes about as long as one repetition
 FIRST_SHARE = 1 / 2
+
+
+class DeadlineDepth:
+    """As many repetitions as fit before a moment.
+
+    What a repetition will take follows from the last one of the batch, and before there is one from
+    the time until the first estimate, so that a change of the machine's load counts at once.
+
+    Args:
+        clock: returns the time in seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.perf_counter):
+        self.clock = clock
+        self._share = FIRST_SHARE  # of the time until the first estimate
+
+    def separate(
+        self, model: Model, waves: Sequence[Tensor | np.ndarray], n_re: int, end: float
+    ) -> Estimate:
+        """Separate mixtures (n,) as one batch until another repetition would end too late.
+
+        Args:
+            model: the model.
+            waves: the mixtures.
+            n_re: the most repetitions; one is always run.
+            end: the moment, of the clock.
+
+        Returns:
+            The unscaled estimates at one depth.
+        """
+        before = self.clock()
+        first: float | None = None  # time until the first estimate
+        for estimate in model.anytime(waves, n_re, scale="estimate"):
+            now, found = self.clock(), estimate
+            if first is None:
+                first = now - before
+                repetition = self._share * first
+            else:
+                repetition = now - before
+                self._share = repetition / first if first > 0 else FIRST_SHARE
+            before = now
+            if now + repetition > end:
+                break
+        return found
 
 
 class TimeBudget:
@@ -38,7 +82,7 @@ class TimeBudget:
         self.n_re: list[int] = []
         self._seconds, self._audio_left, self._clock = seconds, audio, clock
         self._began: float | None = None
-        self._repetition_rtf: float | None = None  # of the last repetition measured alone
+        self._depth = DeadlineDepth(clock)
 
     def separate(self, model: Model, waves: Sequence[Tensor | np.ndarray], n_re: int) -> Estimate:
         """Separate mixtures (n,) as one batch, as deep as the time allows.
@@ -51,21 +95,9 @@ class TimeBudget:
         Returns:
             The unscaled estimates at one depth.
         """
-        audio = sum(map(len, waves)) / model.sample_rate
         began = self._clock()
-        end = began + self._share(began, audio)
-        before = began
-        for estimate in model.anytime(waves, n_re, scale="estimate"):
-            now = self._clock()
-            if before > began:
-                self._repetition_rtf = (now - before) / audio
-            if self._repetition_rtf is None:
-                repetition = (now - began) * FIRST_SHARE
-            else:
-                repetition = self._repetition_rtf * audio
-            before, found = now, estimate
-            if now + repetition > end:
-                break
+        end = began + self._share(began, sum(map(len, waves)) / model.sample_rate)
+        found = self._depth.separate(model, waves, n_re, end)
         self.n_re.append(int(found.n_re[0]))
         return found
 

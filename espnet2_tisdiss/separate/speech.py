@@ -33,6 +33,7 @@ from espnet2_tisdiss.separate.doubts import (
 )
 from espnet2_tisdiss.separate.files import separate_files
 from espnet2_tisdiss.separate.inputs import InputFile, durations_of, name_of, to_separate
+from espnet2_tisdiss.separate.live import LiveSeparator
 from espnet2_tisdiss.separate.loudness import PEAK, ScaleStatistics, rescale_channels
 from espnet2_tisdiss.separate.names import with_refusals
 from espnet2_tisdiss.separate.options import FileOptions, RecordingOptions
@@ -277,6 +278,19 @@ class SeparateSpeech(DepthSeparator):
         _warn_of_doubts(there, rate, options.channel, separated)
         scaled = rescale_channels(options.scale, *zip(*separated, strict=True))
         return np.stack(scaled) if options.channel == "each" else scaled[0]
+
+    def live(self, rate: int, **options: Any) -> LiveSeparator:
+        """Return a separator of sound as it arrives, at a rate in Hz.
+
+        Args:
+            rate: sample rate of the blocks in Hz.
+            **options: of :class:`~espnet2_tisdiss.separate.live.LiveSeparator`, such as
+                ``latency=0.5``, ``n_re=2`` and ``keep_up=True``.
+
+        Raises:
+            OptionError: an option has an invalid value.
+        """
+        return LiveSeparator(self, rate, **options)
 
     def file(
         self, path: str | Path, options: RecordingOptions | None = None, **changes: Any

@@ -17,27 +17,82 @@ _OVERLAP_NATS = 10.0
 _QUIET = 10 ** (-20 / 10)
 
 
-class Stitcher:
-    """Join the estimates of a recording's chunks, in order, into one signal for each speaker.
+class SpeakerOrder:
+    """Put the speakers of overlapping estimates, in order of time, into one order.
 
-    A chunk's speakers are put into the order with the most evidence, in nats of log likelihood:
+    The order with the most evidence is chosen, in nats of log likelihood:
 
-    * waveforms: how similar the streams are in the overlap with the chunks joined so far. Quiet
+    * waveforms: how similar the streams are in the overlap with what was joined so far. Quiet
       streams contribute little evidence, and so do pauses of all speakers;
     * voices: how much better "the same voice" explains the short-time cepstra of a stream and of a
       speaker so far than "another voice" does. Silent speakers contribute no evidence.
 
     Levels are relative, so the scale of the estimates does not matter, and gains may differ from
-    chunk to chunk by a few dB. Gains are not matched: matching them in the overlap moved the result
-    away from separation in one piece. Estimates that are equal in the overlap stay exactly equal.
+    one to the next by a few dB.
+
+    Args:
+        sample_rate: of the estimates, in Hz.
+    """
+
+    def __init__(self, sample_rate: int):
+        self._sample_rate = sample_rate
+        self._level = SpeechLevel()
+        self._first: np.ndarray | None = None  # not analysed: a recording of one needs no analysis
+        self._voices: Voices | None = None
+
+    def of(self, estimate: np.ndarray, tail: np.ndarray | None) -> tuple[tuple[int, ...], float]:
+        """Return the order of the next estimate: speaker j is its stream ``order[j]``.
+
+        Args:
+            estimate: (j, n), in its own order of speakers.
+            tail: (j, overlap), what was joined so far from the start of the estimate on; None: this
+                is the first one.
+
+        Returns:
+            The order, and by how many nats it beats the second best; infinite for the first
+            estimate and for a single speaker.
+        """
+        if tail is None:
+            self._first, self._voices = estimate.copy(), None
+            return tuple(range(len(estimate))), np.inf
+        if self._voices is None and self._first is not None:
+            self._voices = Voices.of(*self._analysed(self._first))
+            self._first = None
+        assert self._voices is not None  # the first estimate had no tail
+        power, cepstra, quiet = self._analysed(estimate)
+        overlap = tail.shape[1]
+        score = self._voices.compare(Voices.of(power, cepstra, quiet))
+        if overlap:
+            score += _OVERLAP_NATS * _similarity(tail, estimate[:, :overlap], quiet)
+        order, margin = _best_order(score)
+        new = self._analysis.frames_from(overlap)
+        self._voices += Voices.of(power[:, new], cepstra[:, new], quiet).reordered(order)
+        return order, margin
+
+    @functools.cached_property
+    def _analysis(self) -> VoiceAnalysis:
+        return VoiceAnalysis(self._sample_rate)
+
+    def _analysed(self, estimate: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+        """Return powers and cepstra of the next estimate, and the power that counts as quiet."""
+        power, cepstra = self._analysis(estimate)
+        self._level.update(power)
+        return power, cepstra, self._level.value * _QUIET
+
+
+class Stitcher:
+    """Join the estimates of a recording's chunks, in order, into one signal for each speaker.
+
+    :class:`SpeakerOrder` keeps the speakers in order. Gains are not matched: matching them in the
+    overlap moved the result away from separation in one piece. Estimates that are equal in the
+    overlap stay exactly equal.
 
     Args:
         sample_rate: of the estimates, in Hz.
 
     Attributes:
         orders: the order chosen for each chunk: speaker j is the chunk's stream ``orders[-1][j]``.
-        margins: by how many nats each chosen order beats the second best; infinite for the first
-            chunk and for a single speaker.
+        margins: by how many nats each chosen order beats the second best.
 
     Example:
         >>> stitcher = Stitcher(8000)
@@ -49,11 +104,9 @@ class Stitcher:
     def __init__(self, sample_rate: int):
         self.orders: list[tuple[int, ...]] = []
         self.margins: list[float] = []
-        self._sample_rate = sample_rate
-        self._level = SpeechLevel()
+        self._order = SpeakerOrder(sample_rate)
         self._held: np.ndarray | None = None  # (j, n), samples from self._start on
         self._start = 0
-        self._voices: Voices | None = None
 
     def push(self, start: int, estimate: np.ndarray) -> np.ndarray:
         """Join the next chunk.
@@ -70,50 +123,28 @@ class Stitcher:
                 a value that is not finite.
         """
         self._check(start, estimate)
-        if self._held is None:
-            self._held, self._start, self._voices = estimate.copy(), start, None
-            self._note(tuple(range(len(estimate))), np.inf)
+        held = self._held
+        tail = None if held is None else held[:, start - self._start :]
+        order, margin = self._order.of(estimate, tail)
+        self.orders.append(order)
+        self.margins.append(margin)
+        if held is None or tail is None:
+            self._held, self._start = estimate.copy(), start
             return estimate[:, :0]
-        if self._voices is None:  # only now: a recording of one chunk needs no analysis
-            self._voices = Voices.of(*self._analysed(self._held))
-        power, cepstra, quiet = self._analysed(estimate)
-        overlap = self._start + self._held.shape[1] - start
-        score = self._voices.compare(Voices.of(power, cepstra, quiet))
-        if overlap:
-            tail, head = self._held[:, -overlap:], estimate[:, :overlap]
-            score += _OVERLAP_NATS * _similarity(tail, head, quiet)
-        order, margin = _best_order(score)
-        self._note(order, margin)
-        new = self._analysis.frames_from(overlap)
-        self._voices += Voices.of(power[:, new], cepstra[:, new], quiet).reordered(order)
-        return self._join(self._held, start, overlap, estimate[list(order)])
+        return self._join(held, start, tail.shape[1], estimate[list(order)])
 
     def finish(self) -> np.ndarray:
         """End the recording; return its last samples (j, m)."""
         held, self._held = self._held, None
         return np.empty((0, 0), np.float32) if held is None else held
 
-    @functools.cached_property
-    def _analysis(self) -> VoiceAnalysis:
-        return VoiceAnalysis(self._sample_rate)
-
-    def _analysed(self, estimate: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
-        """Return powers and cepstra of the next chunk, and the power that counts as quiet."""
-        power, cepstra = self._analysis(estimate)
-        self._level.update(power)
-        return power, cepstra, self._level.value * _QUIET
-
     def _join(self, held: np.ndarray, start: int, overlap: int, estimate: np.ndarray) -> np.ndarray:
         """Cross-fade a chunk with ordered speakers; return the finished samples (j, m)."""
         finished, tail = np.split(held, [start - self._start], axis=1)
         head, rest = np.split(estimate, [overlap], axis=1)
-        faded = tail + (head - tail) * _rising(overlap).astype(estimate.dtype)
+        faded = cross_fade(tail, head)
         self._held, self._start = np.concatenate((faded, rest), axis=1), start
         return finished
-
-    def _note(self, order: tuple[int, ...], margin: float) -> None:
-        self.orders.append(order)
-        self.margins.append(margin)
 
     def _check(self, start: int, estimate: np.ndarray) -> None:
         """Raise ValueError unless the chunk continues the buffered samples."""
@@ -131,6 +162,11 @@ class Stitcher:
             raise ValueError(
                 f"all chunks must have {len(self._held)} speakers; got {len(estimate)}"
             )
+
+
+def cross_fade(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """Fade from one signal (j, n) to another of the same shape."""
+    return before + (after - before) * _rising(before.shape[1]).astype(after.dtype)
 
 
 def _rising(count: int) -> np.ndarray:

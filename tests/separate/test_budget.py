@@ -106,7 +106,7 @@ def test_shifts_share_the_time():
     model = PlantedModel(0.2, 0.1)
     options = RecordingOptions(n_re=(8,), rtf=0.85, shifts=2)
     budget = options.budget([[5.0], [5.0]], RATE)
-    budget._clock = model.clock
+    budget._clock = budget._depth.clock = model.clock
     depths = [separate_chunks(model, chunks(1.0), options, budget)[1] for _ in range(10)]
     # with the time of one copy, the first chunks would be deeper and take that of the last
     assert {depth for (depth,) in depths} == {1, 2, 3}

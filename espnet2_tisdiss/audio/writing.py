@@ -108,7 +108,7 @@ class AudioWriter:
     Args:
         path: the file; its folder is created if needed.
         rate: samples per second.
-        frames: total samples.
+        frames: total samples; None: not known before the end.
         output_format: container and sample format.
         comment: text to store in the file.
 
@@ -126,7 +126,7 @@ class AudioWriter:
         self,
         path: str | Path,
         rate: int,
-        frames: int,
+        frames: int | None,
         output_format: OutputFormat,
         comment: str = "",
     ):
@@ -148,7 +148,7 @@ class AudioWriter:
                     self._rate,
                     channels=1,
                     subtype=self._format.subtype,
-                    format=self._format.container_for(self._frames),
+                    format=self._format.container_for(self._frames or 0),
                 )
                 if self._comment:
                     self._file.comment = self._comment
@@ -188,7 +188,7 @@ class AudioWriter:
             with self._disk_errors():
                 self._file.close()
                 written = soundfile.info(os.fsencode(self._temporary)).frames
-            if written != self._frames:
+            if self._frames is not None and written != self._frames:
                 raise AudioError(
                     f"{self.path}: {written} of {self._frames} samples were written; "
                     "the file was discarded"

@@ -17,6 +17,7 @@ import espnet2_tisdiss
 from espnet2_tisdiss.cli import (
     demo,
     info,
+    live,
     models,
     pack,
     profile,
@@ -39,7 +40,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-COMMANDS = {"separate": separate, "demo": demo, "sweep": sweep, "report": report_page}
+COMMANDS = {"separate": separate, "live": live, "demo": demo, "sweep": sweep, "report": report_page}
 COMMANDS |= {"profile": profile, "info": info, "models": models, "pack": pack, "upload": upload}
 for name, module in COMMANDS.items():
     # Typer would keep the line breaks of the docstrings

@@ -13,7 +13,18 @@ from espnet2_tisdiss.cli import profile
 from espnet2_tisdiss.cli.app import app
 from espnet2_tisdiss.pretrained.bundled import DEFAULT_MODEL, TRAINED_ON, bundled_model
 
-COMMANDS = ["separate", "demo", "sweep", "report", "profile", "info", "models", "pack", "upload"]
+COMMANDS = [
+    "separate",
+    "live",
+    "demo",
+    "sweep",
+    "report",
+    "profile",
+    "info",
+    "models",
+    "pack",
+    "upload",
+]
 
 
 def tisdiss(*args, **environment):

@@ -3,24 +3,23 @@
 import contextlib
 import queue
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from io import BufferedReader
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
 from espnet2_tisdiss.choices import RATES
-from espnet2_tisdiss.cli.console import (
+from espnet2_tisdiss.cli.common_options import (
     DebugOption,
     DeviceOption,
     DtypeOption,
     ModelOption,
     ThreadsOption,
-    load_for_command,
-    messages,
-    require_folder,
-    set_threads,
 )
+from espnet2_tisdiss.cli.console import messages, require_folder
+from espnet2_tisdiss.cli.loading import load_for_command, set_threads
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.pretrained.bundled import DEFAULT_MODEL
 
@@ -112,7 +111,7 @@ def command(
     _report(live)
 
 
-def _standard_input(sample_format: SampleFormat) -> Iterator["np.ndarray"]:
+def _standard_input(sample_format: SampleFormat) -> Generator["np.ndarray", None, None]:
     """Yield what has arrived of standard input, as floats (n,)."""
     import numpy as np
 
@@ -121,14 +120,15 @@ def _standard_input(sample_format: SampleFormat) -> Iterator["np.ndarray"]:
             "standard input is a terminal; pipe raw samples into it, or give --microphone"
         )
     held, samples = b"", np.dtype(SAMPLES[sample_format])
-    while piece := sys.stdin.buffer.read1(READ_BYTES):
+    stream = cast(BufferedReader, sys.stdin.buffer)
+    while piece := stream.read1(READ_BYTES):
         held += piece
         whole = len(held) // samples.itemsize * samples.itemsize
         block, held = np.frombuffer(held[:whole], samples), held[whole:]
         yield block / np.float32(FULL_SCALE) if samples.kind == "i" else block
 
 
-def _microphone(rate: int) -> Iterator["np.ndarray"]:
+def _microphone(rate: int) -> Generator["np.ndarray", None, None]:
     """Yield what the microphone has heard since the last block, as floats (n,)."""
     import numpy as np
 

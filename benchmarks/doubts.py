@@ -145,10 +145,14 @@ def _relations(signals: list[np.ndarray], rate: int) -> dict[float, np.ndarray]:
 
 
 def _limit_of_channels(relations: dict[float, np.ndarray]) -> float:
-    """Return the highest limit with few false alarms."""
+    """Return the highest limit with few false alarms at each level."""
     rooms = [values for bleed, values in relations.items() if bleed <= ONE_ROOM_DB]
     limits = [limit / 20 for limit in range(1, 20)]
-    return max(limit for limit in limits if np.mean(np.concatenate(rooms) < limit) <= FALSE_ALARMS)
+    return max(
+        limit
+        for limit in limits
+        if all(np.mean(values < limit) <= FALSE_ALARMS for values in rooms)
+    )
 
 
 def _channels(relations: dict[float, np.ndarray]) -> str:

@@ -84,7 +84,7 @@ def tiny_recognition() -> list[str]:
         "enh_asr_config": "train_enh_asr_tiny",
         "inference_config": "decode",
     }
-    options = ["--ngpu", "0", "--gpu_inference", "false", "--nj", "1", "--nbpe", "20"]
+    options = ["--ngpu", "0", "--gpu_inference", "false", "--nj", "1", "--nbpe", "24"]
     options += ["--n_re", "1 2"]
     for name, stem in files.items():
         options += [f"--{name}", str(conf / f"{stem}.yaml")]

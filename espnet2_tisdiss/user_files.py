@@ -27,9 +27,14 @@ def check_name(path: str | Path) -> None:
 
 def check_path(path: Any, advice: str) -> None:
     """Raise TisdissError, with advice, unless a value is a path that a file can have."""
+    check_is_path(path, advice)
+    check_name(os.fspath(path))
+
+
+def check_is_path(path: Any, advice: str) -> None:
+    """Raise TisdissError, with advice, unless a value is a path."""
     if not isinstance(path, str | os.PathLike):
         raise TisdissError(f"expected a path, got {type(path).__name__}; {advice}")
-    check_name(os.fspath(path))
 
 
 def check_ordinary(path: str | Path) -> None:

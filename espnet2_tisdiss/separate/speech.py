@@ -39,7 +39,7 @@ from espnet2_tisdiss.separate.names import with_refusals
 from espnet2_tisdiss.separate.options import FileOptions, RecordingOptions
 from espnet2_tisdiss.separate.recording_file import FileResult
 from espnet2_tisdiss.separate.recordings import channels_of, separate_recording
-from espnet2_tisdiss.user_files import check_path
+from espnet2_tisdiss.user_files import check_is_path, check_path
 
 if TYPE_CHECKING:  # its import takes seconds
     import espnet2.bin.enh_inference
@@ -349,8 +349,8 @@ class SeparateSpeech(DepthSeparator):
         if isinstance(paths, str | os.PathLike):
             paths = [paths]
         paths = list(paths)
-        for path in paths:
-            check_path(path, "recording(samples, rate) separates an array")
+        for path in paths:  # a path that no file can have fails alone
+            check_is_path(path, "recording(samples, rate) separates an array")
         inputs = [InputFile(path, Path(folder), name_of(path)) for path in map(Path, paths)]
         durations = with_refusals(durations_of(inputs, options.channel), options, self.num_spk)
         budget = None

@@ -414,6 +414,7 @@ def test_half_precision_is_near_or_falls_back(espnet_model, mixture, dtype, half
 
 @pytest.mark.parametrize("training_dtype", ["bfloat16", "float32"])
 def test_auto_computes_as_the_model_was_trained(espnet_model, training_dtype, caplog):
+    caplog.set_level("WARNING")  # other tests may have asked for more
     conf = {**TINY, "training_dtype": training_dtype}
     _, config, weights = espnet_model(separator_conf=conf)
     model = SeparateSpeech(config, weights, dtype="auto")

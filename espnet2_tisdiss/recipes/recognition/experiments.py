@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.lists import read_scp, write_scp
 from espnet2_tisdiss.recipes.recognition.options import Options
-from espnet2_tisdiss.recipes.stages.marker import Fact, Step, content, listed, presence
+from espnet2_tisdiss.recipes.stages.marker import Fact, Step, check_beginning, content, presence
 from espnet2_tisdiss.recipes.stages.run_step import do_once
 from espnet2_tisdiss.user_files import read_yaml
 
@@ -120,27 +119,15 @@ def train(
         words += [f"--{part}_shape_file", str(shapes / part)]
 
     def begin_and_train() -> None:
-        _begin(replace(step, marker=exp / ".begun", results=()), exp)
+        begun = replace(step, marker=exp / ".begun", results=())
+        if not check_beginning(begun, exp):
+            begun.mark_done()
         for part, folder in folders.items():
             _write_shapes(folder / "wav.scp", shapes / part)
         log.info("training in %s, log %s", exp, exp / "train.log")
         follow_training.train(words, exp / "train.log", exp / "config.yaml")
 
     do_once(step, begin_and_train)
-
-
-def _begin(begun: Step, exp: Path) -> None:
-    """Record how a training begins, unless it has begun.
-
-    Raises:
-        TisdissError: there is a checkpoint of a training that began otherwise.
-    """
-    if (exp / "checkpoint.pth").is_file() and (changed := begun.changes()):
-        raise TisdissError(
-            f"{exp} holds a training that began otherwise ({listed(changed)}): remove {exp} to "
-            f"begin anew, or {begun.marker} to go on from its weights"
-        )
-    begun.mark_done()
 
 
 def _write_shapes(scp: Path, path: Path) -> None:

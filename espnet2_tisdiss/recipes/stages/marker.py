@@ -215,3 +215,25 @@ class Step:
             raise TisdissError(self.unmade.format(" ".join(names)))
         os.sync()  # a failure of power must not leave the marker without the results
         write_atomically(self.marker, json.dumps(made, indent=1) + "\n")
+
+
+def check_beginning(begun: Step, exp: Path, advice: str = "") -> bool:
+    """Return whether a training has begun, with the same facts.
+
+    Args:
+        begun: what it began with.
+        exp: folder of the experiment.
+        advice: what else may be done about another training there, ending in "or".
+
+    Raises:
+        TisdissError: there is a checkpoint of a training that began otherwise.
+    """
+    if not (exp / "checkpoint.pth").is_file():
+        return False
+    changed = begun.changes()
+    if changed:
+        raise TisdissError(
+            f"{exp} holds a training that began otherwise ({listed(changed)}): {advice}remove "
+            f"{exp} to begin anew, or {begun.marker} to go on from its weights"
+        )
+    return changed is not None

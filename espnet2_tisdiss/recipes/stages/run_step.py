@@ -20,7 +20,7 @@ from espnet2_tisdiss.processes import stop
 from espnet2_tisdiss.recipes.program import run_main
 from espnet2_tisdiss.recipes.stages import steps
 from espnet2_tisdiss.recipes.stages.launching import launched
-from espnet2_tisdiss.recipes.stages.marker import Step, digest, listed
+from espnet2_tisdiss.recipes.stages.marker import Step, check_beginning, digest
 from espnet2_tisdiss.recipes.stages.options import Recipe, handed_on, is_helper, node_rank
 from espnet2_tisdiss.recipes.stages.run_jobs import Plan, fill, run_jobs
 
@@ -103,19 +103,13 @@ def train(recipe: Recipe, command: list[str]) -> None:
         return
 
     def begin_and_train() -> None:
-        checkpoint = exp / "checkpoint.pth"
-        changed = begun.changes() if checkpoint.is_file() else None
-        if changed:
-            raise TisdissError(
-                f"{exp} holds a training that began otherwise ({listed(changed)}): name this "
-                f"one with --enh_tag, or remove {exp} to begin anew, or {begun.marker} to go on "
-                "from its weights"
-            )
+        has_begun = check_beginning(begun, exp, "name this one with --enh_tag, or ")
         from espnet2_tisdiss.recipes.stages import follow_training  # slow to import
 
         segment = check_training(recipe, command)
-        if changed is None:
+        if not has_begun:
             begun.mark_done()
+        checkpoint = exp / "checkpoint.pth"
         if checkpoint.is_file():
             log.info("training goes on from %s (to begin anew, remove %s)", checkpoint, exp)
         train_log = exp / "train.log"

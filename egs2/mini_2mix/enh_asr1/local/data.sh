@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Stage 1 of the recipe: make the mixtures of ../enh1 in their whole length, with transcripts.
+# Stage 1 of the recipe: make the mixtures of ../enh1 in full length, with transcripts.
 # Run from the recipe folder; `local/data.sh --help` lists the options.
 set -euo pipefail
 

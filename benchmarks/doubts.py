@@ -15,12 +15,11 @@ with noise 40 dB below. False alarms are those with 10 dB or less. Axis letters:
 sample.
 """
 
-import argparse
 import sys
 from collections.abc import Iterator
 
 import numpy as np
-from measuring import count, run_main
+from measuring import mixtures_parser, run_main, spread
 from results import table
 
 from espnet2_tisdiss import SeparateSpeech
@@ -47,17 +46,11 @@ KINDS = ("one speaker", "two, well separated", "two, badly separated", "three sp
 
 def main(argv: list[str] | None = None) -> None:
     """Run the benchmark and print its tables."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("model", help="as for tisdiss separate -m")
-    parser.add_argument("data", help="data directory or corpus folder")
-    parser.add_argument("--limit", type=count, default=100, help="mixtures [%(default)s]")
-    parser.add_argument("--n-re", type=count, help="repetitions [as trained]")
+    parser = mixtures_parser(__doc__)
+    parser.set_defaults(limit=100)
     args = parser.parse_args(argv)
     model = SeparateSpeech.from_pretrained(args.model, n_re=args.n_re)
-    mixtures = find_mixtures(args.data, model.num_spk)
-    mixtures = mixtures[:: -(-len(mixtures) // args.limit)]
+    mixtures = spread(find_mixtures(args.data, model.num_spk), args.limit)
     signals = [
         read_signals((one.path, *one.references), model.sample_rate).astype(np.float32)
         for one in mixtures

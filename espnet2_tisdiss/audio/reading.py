@@ -9,7 +9,7 @@ too, but drops what is raised meanwhile, such as the KeyboardInterrupt of a Ctrl
 
 import os
 import stat
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ from espnet2_tisdiss.audio.channels import take_channels
 from espnet2_tisdiss.audio.decoders import Decoder
 from espnet2_tisdiss.audio.decoding import open_decoder
 from espnet2_tisdiss.audio.ffmpeg import FfmpegDecoder
-from espnet2_tisdiss.audio.notices import OnNotice, left_over, missing
+from espnet2_tisdiss.audio.notices import Notice, OnNotice, left_over, missing
 from espnet2_tisdiss.audio.views import View
 from espnet2_tisdiss.checks import check_choice
 from espnet2_tisdiss.choices import CHANNELS, RATES, Channel
@@ -70,7 +70,7 @@ def probe(path: str | Path, on_notice: OnNotice | None = None) -> AudioInfo:
             ``on_notice``, is shorter than its header says.
     """
     with _opened(path) as decoder:
-        _pass_on(path, decoder, 0, on_notice)
+        pass_on(path, decoder.notices, 0, on_notice)
         frames = decoder.frames
         if frames is None:
             with closing(FfmpegDecoder(str(path), View(path))) as other:
@@ -146,7 +146,7 @@ def decoded(
         AudioError: as for :func:`read_blocks`, except that samples may be NaN or infinite.
     """
     with _opened(path) as decoder:
-        passed = _pass_on(path, decoder, 0, on_notice)
+        passed = pass_on(path, decoder.notices, 0, on_notice)
         length, done = max(1, round(block_seconds * decoder.rate)), 0
         while len(block := decoder.read(length, dtype)):
             done += len(block)
@@ -154,7 +154,7 @@ def decoded(
         if not done:
             raise AudioError(f"{path}: holds no samples; remove it from the inputs")
         _compare(decoder, done)
-        _pass_on(path, decoder, passed, on_notice)
+        pass_on(path, decoder.notices, passed, on_notice)
 
 
 def _compare(decoder: Decoder, done: int) -> None:
@@ -166,14 +166,20 @@ def _compare(decoder: Decoder, done: int) -> None:
         decoder.notices.append((missing if found < stated else left_over)(found, stated))
 
 
-def _pass_on(path: str | Path, decoder: Decoder, first: int, on_notice: OnNotice | None) -> int:
-    """Pass on a decoder's notices from the ``first`` on, or refuse losses; return their number."""
-    for notice in decoder.notices[first:]:
+def pass_on(
+    path: str | Path, notices: Sequence[Notice], first: int, on_notice: OnNotice | None
+) -> int:
+    """Pass on a file's notices from the ``first`` on, or refuse losses; return their number.
+
+    Raises:
+        AudioError: there is a loss, and ``on_notice`` is None.
+    """
+    for notice in notices[first:]:
         if on_notice is not None:
             on_notice(notice)
         elif notice.is_loss:
             raise AudioError(f"{path}: {notice.text}; replace it")
-    return len(decoder.notices)
+    return len(notices)
 
 
 @contextmanager

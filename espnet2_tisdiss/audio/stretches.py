@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from espnet2_tisdiss.audio.notices import Notice, OnNotice
-from espnet2_tisdiss.audio.reading import AudioInfo, checked_channels, decoded
+from espnet2_tisdiss.audio.reading import AudioInfo, checked_channels, decoded, pass_on
 from espnet2_tisdiss.checks import check_choice
 from espnet2_tisdiss.choices import CHANNELS, Channel
 from espnet2_tisdiss.errors import AudioError
@@ -117,16 +117,16 @@ class SharedBlocks:
             self._notices.clear()
             read = decoded(self._path, dtype, self._notices.append)
             self._blocks, self._dtype = _numbered(read), dtype
-        passed = self._pass_on(0, on_notice)
+        passed = pass_on(self._path, self._notices, 0, on_notice)
         for start, block in list(self._held):
             if start + len(block) > first:
                 yield start, block
         while (following := self._next()) is not None:
-            passed = self._pass_on(passed, on_notice)
+            passed = pass_on(self._path, self._notices, passed, on_notice)
             start, block = following
             if start + len(block) > first:
                 yield start, block
-        self._pass_on(passed, on_notice)
+        pass_on(self._path, self._notices, passed, on_notice)
 
     def close(self) -> None:
         """Close the file."""
@@ -143,15 +143,6 @@ class SharedBlocks:
         if following is not None:
             self._held.append(following)
         return following
-
-    def _pass_on(self, passed: int, on_notice: OnNotice | None) -> int:
-        """Pass on the notices from a number on, or refuse losses; return their number."""
-        for notice in self._notices[passed:]:
-            if on_notice is not None:
-                on_notice(notice)
-            elif notice.is_loss:
-                raise AudioError(f"{self._path}: {notice.text}; replace it")
-        return len(self._notices)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ import numpy as np
 from espnet2_tisdiss.audio.resampling import Resampler
 from espnet2_tisdiss.checks import check_integer, check_number
 from espnet2_tisdiss.choices import RATES
+from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.separate.arrays import as_floats, check_finite
 from espnet2_tisdiss.separate.budget import DeadlineDepth
 from espnet2_tisdiss.separate.loudness import ScaleStatistics, Scaling
@@ -102,7 +103,7 @@ class LiveSeparator:
         samples = as_floats(block)
         check_finite("the block", samples)
         if samples.ndim != 1:
-            raise ValueError(f"a block must be (samples,), one channel; got {samples.shape}")
+            raise TisdissError(f"a block must be (samples,), one channel; got {samples.shape}")
         finished = self._take(self._to_model.push(self._high_pass(samples)[None])[0])
         self._held_back += len(samples) - finished.shape[1]
         self.longest_wait = max(self.longest_wait, self._held_back / self.rate)

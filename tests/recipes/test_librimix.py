@@ -615,18 +615,24 @@ def test_transcripts_stand_beside_the_mixtures_and_their_utterances(corpus, reci
 
 
 def test_a_missing_transcript_is_named(corpus, recipe):
+    options = ("--transcripts", "--min_or_max", "max")
     write_transcripts(corpus)
     speaker, chapter, number = Path(corpus.utterance("dev")).stem.split("-")
     folder = corpus.speech / SUBSETS["dev"] / speaker / chapter
     lines = (folder / f"{speaker}-{chapter}.trans.txt").read_text().splitlines()
     kept = [line for line in lines if not line.startswith(f"{speaker}-{chapter}-{number} ")]
     (folder / f"{speaker}-{chapter}.trans.txt").write_text("\n".join([*kept, "other WORD\n"]))
-    told = problem(prepare(recipe, corpus.variables, *SUBSET, "--transcripts"))
+    told = problem(prepare(recipe, corpus.variables, *SUBSET, *options))
     assert told == f"dev: 1 utterances have no transcript: {speaker}-{chapter}-{number}"
     for path in (corpus.speech / SUBSETS["dev"]).rglob("*.trans.txt"):
         path.unlink()
-    told = problem(prepare(recipe, corpus.variables, *SUBSET, "--transcripts"))
+    told = problem(prepare(recipe, corpus.variables, *SUBSET, *options))
     assert told.endswith("dev-clean: holds no transcripts (*/*/*.trans.txt)")
+
+
+def test_cut_mixtures_have_no_transcripts(shared_corpus, recipe):
+    told = problem(prepare(recipe, shared_corpus.variables, *SUBSET, "--transcripts"))
+    assert told.startswith("--transcripts needs --min_or_max max: the other mixtures end before")
 
 
 def test_noise_is_not_mixed_dynamically(shared_corpus, recipe):

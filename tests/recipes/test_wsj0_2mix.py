@@ -752,6 +752,8 @@ def test_transcripts_of_the_discs_stand_beside_the_mixtures(mini):
 def test_a_folder_without_transcripts_is_told_what_to_give(mini):
     (told,) = complaint(mini, "--transcripts", "--min_or_max", "max")
     assert "holds no transcripts (*.dot): give the folder above WSJ0's discs" in told
+    (told,) = complaint(mini, "--transcripts")
+    assert told.startswith("--transcripts needs --min_or_max max")
 
 
 @pytest.mark.parametrize(

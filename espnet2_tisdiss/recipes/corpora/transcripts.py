@@ -62,19 +62,36 @@ class Transcribed:
         Raises:
             TisdissError: a source is silent, or a file cannot be written.
         """
-        singles: dict[str, Entry] = {}
-        for entry in part.entries:
-            _, *sources = entry.files.values()
-            voices = zip(self.names(entry), entry.voices, sources, strict=True)
-            for utterance, voice, path in voices:
-                key = utterance if utterance.startswith(voice) else f"{voice}_{utterance}"
-                singles[utterance] = Entry(key, voice, (voice,), {"wav.scp": path})
+        singles = single_entries(part, self.names)
         entries = do_all(partial(make_unpadded, folder, rate), list(singles.values()), nj, name)
         made = DataSet(name, entries)
         check_keys(made)
         write_data_dir(self.data / name, made)
         texts = {entry.key: self.texts[utterance] for utterance, entry in singles.items()}
         write_scp(self.data / name / "text", texts)
+
+
+def check_full_length(version: str) -> None:
+    """Refuse transcripts of mixtures that are cut to the shortest utterance.
+
+    Raises:
+        TisdissError: the version is not max.
+    """
+    if version != "max":
+        raise TisdissError(
+            "--transcripts needs --min_or_max max: the other mixtures end before all is said"
+        )
+
+
+def single_entries(part: DataSet, names: Names) -> dict[str, Entry]:
+    """Return utterance -> its source in a set of mixtures, as an entry of its own."""
+    singles: dict[str, Entry] = {}
+    for entry in part.entries:
+        _, *sources = entry.files.values()
+        for utterance, voice, path in zip(names(entry), entry.voices, sources, strict=True):
+            key = utterance if utterance.startswith(voice) else f"{voice}_{utterance}"
+            singles[utterance] = Entry(key, voice, (voice,), {"wav.scp": path})
+    return singles
 
 
 def make_unpadded(folder: Path, rate: int, single: Entry) -> Entry:

@@ -28,7 +28,12 @@ from espnet2_tisdiss.recipes.corpora.files import (
     location,
 )
 from espnet2_tisdiss.recipes.corpora.options import RATES, add_version_options
-from espnet2_tisdiss.recipes.corpora.transcripts import Transcribed, make_unpadded
+from espnet2_tisdiss.recipes.corpora.transcripts import (
+    Transcribed,
+    check_full_length,
+    make_unpadded,
+    single_entries,
+)
 from espnet2_tisdiss.recipes.librimix.metadata import find_metadata, read_metadata
 from espnet2_tisdiss.recipes.librimix.mixing import Maker, find_librispeech, find_wham_noise
 from espnet2_tisdiss.recipes.librimix.transcripts import read_transcripts
@@ -58,6 +63,7 @@ def prepare(args: argparse.Namespace) -> None:
         raise TisdissError(f"--dynamic_mixing mixes speakers alone: not for {task.condition}")
     transcripts = {}
     if args.transcripts:  # before hours of work
+        check_full_length(task.version)
         librispeech = find_librispeech(args.librispeech, names)
         transcripts = {name: read_transcripts(librispeech / SUBSETS[name]) for name in names}
     if tree := location(args.librimix, "--librimix", "LIBRIMIX"):
@@ -141,13 +147,7 @@ def write_singles(task: Task, train: DataSet, name: str, args: argparse.Namespac
     Raises:
         TisdissError: a source is silent, or a file cannot be written.
     """
-    singles = {}
-    for entry in train.entries:
-        _, *sources = entry.files.values()
-        for voice, utterance, path in zip(
-            entry.voices, entry.files["wav.scp"].stem.split("_"), sources, strict=True
-        ):
-            singles[utterance] = Entry(utterance, voice, (voice,), {"wav.scp": path})
+    singles = single_entries(train, utterances)
     if task.version == "max":
         folder = args.output / "singles" / task.folder / args.train_set
         unpad = partial(make_unpadded, folder, task.rate)

@@ -23,7 +23,7 @@ from espnet2_tisdiss.recipes.corpora.data_sets import (
 )
 from espnet2_tisdiss.recipes.corpora.files import do_all, find_root, location
 from espnet2_tisdiss.recipes.corpora.options import RATES, add_version_options
-from espnet2_tisdiss.recipes.corpora.transcripts import Transcribed
+from espnet2_tisdiss.recipes.corpora.transcripts import Transcribed, check_full_length
 from espnet2_tisdiss.recipes.data_directories import LEVELS_LIST, MEASURED_LEVELS
 from espnet2_tisdiss.recipes.program import absolute_path, data_parser, run_main
 from espnet2_tisdiss.recipes.signals import frames_of
@@ -103,6 +103,7 @@ def prepare(args: argparse.Namespace) -> str:
             )
     transcripts = {}
     if args.transcripts:  # before hours of work
+        check_full_length(args.min_or_max)
         needed = f"{WSJ0}, for its transcripts"
         transcripts = read_transcripts(find_root(args.wsj0, "--wsj0", "WSJ0", needed))
     corpus = use_tree(tree, kind, args) if tree else make_tree(kind, args)

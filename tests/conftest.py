@@ -1,5 +1,6 @@
 """Fixtures shared by all tests."""
 
+import logging
 import os
 import resource
 import signal
@@ -58,6 +59,17 @@ def _without_waiting_for_the_disk() -> Iterator[None]:
 def _seed():
     torch.manual_seed(0)
     np.random.seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _log_as_at_the_start() -> Iterator[None]:
+    """Undo what commands that run within the tests do to the log of the process."""
+    loggers = [logging.getLogger(), logging.getLogger("espnet2_tisdiss")]
+    before = [(log.level, log.handlers[:]) for log in loggers]
+    yield
+    for log, (level, handlers) in zip(loggers, before, strict=True):
+        log.setLevel(level)
+        log.handlers[:] = handlers
 
 
 @pytest.fixture

@@ -1,10 +1,11 @@
 """``tisdiss separate``: separate recordings into one file per speaker."""
 
 import contextlib
+import functools
 import math
 import os
 import signal
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,6 +64,20 @@ if TYPE_CHECKING:  # importing PyTorch takes seconds
     from espnet2_tisdiss.separate.recording_file import FileResult
     from espnet2_tisdiss.separate.speech import SeparateSpeech
 
+# options of Python by the parameter of the command that gives them
+_SAME_NAME = (
+    "stop_db",
+    "rtf",
+    "seconds",
+    "all_depths",
+    "channel",
+    "scale",
+    "keep_rumble",
+    "shifts",
+)
+_OPTION_OF = {name: name for name in (*_SAME_NAME, "pattern")}
+_OPTION_OF |= {"chunk_seconds": "chunk", "overlap_seconds": "overlap", "batch_size": "batch"}
+
 EXAMPLES = """
 [bold]Examples[/bold]
 
@@ -109,39 +124,14 @@ def command(
     skip_existing: SkipExistingOption = False,
 ) -> None:
     """Separate recordings of any length and sample rate into one file per speaker."""
-    depths = parse_depths(n_re)
-    _check_depth_options(depths, all_depths, rtf, seconds, stop_db)
-    check_numbers(LEAST_S, {"--chunk": chunk})
-    check_numbers(0, {"--overlap": overlap})
-    existing = _existing(overwrite, skip_existing)
-    if str(out) == "-":
-        raise TisdissError("--out -: each speaker becomes a file; give a folder")
-    from espnet2_tisdiss.audio.writing import OutputFormat
     from espnet2_tisdiss.cli.inputs import find_inputs, without_separated
     from espnet2_tisdiss.cli.streams import copied_streams
     from espnet2_tisdiss.separate.inputs import durations_of, to_separate
     from espnet2_tisdiss.separate.names import with_refusals
-    from espnet2_tisdiss.separate.options import FileOptions
 
-    chosen: dict[str, Any] = {
-        "n_re": depths or None,
-        "stop_db": stop_db,
-        "rtf": rtf,
-        "seconds": seconds,
-        "all_depths": all_depths,
-        "channel": channel,
-        "scale": scale,
-        "chunk_seconds": chunk,
-        "overlap_seconds": overlap,
-        "batch_size": batch,
-        "keep_rumble": keep_rumble,
-        "shifts": shifts,
-        "output": OutputFormat(container, bits),
-        "rate": parse_rate(rate),
-        "pattern": pattern,
-        "existing": existing,
-    }
-    options = FileOptions(**{name: value for name, value in chosen.items() if value is not None})
+    options = _options(context.params)
+    if str(out) == "-":
+        raise TisdissError("--out -: each speaker becomes a file; give a folder")
     found = find_inputs(sources, out, run_commands)
     for notice in found.notices:
         messages.print(printable(notice), markup=False, highlight=False)
@@ -166,46 +156,47 @@ def command(
         "sample_rate": model_rate,
     }
     budget = options.budget(to_do, model.sample_rate, jobs)
-    total = sum(map(sum, durations.values()))
-    label = f"{len(inputs)} file{'s' * (len(inputs) != 1)}"
+    separated = functools.partial(_separated, model, loading, inputs, options, jobs, budget)
     report = SeparationReport(model.sample_rate, options)
-    with (
-        report.printed_at_end(as_json),
-        Interruption.caught(signal.SIGINT, signal.SIGTERM) as interruption,
-        AudioProgress.shown(total, label) as progress,
-    ):
-
-        def advance(seconds: float) -> None:
-            interruption.check()
-            progress.advance(seconds)
-
-        results = _separated(model, loading, inputs, options, jobs, budget, advance)
-        with contextlib.closing(results):
-            for result in results:
-                progress.print(report.add(result), STYLES[result.status])
+    with report.printed_at_end(as_json):
+        _separate_all(separated, report, len(inputs), sum(map(sum, durations.values())))
     if report.count("failed"):
         raise typer.Exit(1)
 
 
-def _check_depth_options(
-    depths: Sequence[int],
-    all_depths: bool,
-    rtf: float | None,
-    seconds: float | None,
-    stop_db: float | None,
-) -> None:
-    """Raise TisdissError if depth options exclude each other or are out of range."""
-    given = {
-        "--rtf": rtf is not None,
-        "--seconds": seconds is not None,
-        "--stop-db": stop_db is not None,
-        "--all-depths": all_depths,
+def _options(given: Mapping[str, Any]) -> "FileOptions":
+    """Return the options of the separation from those of the command, by their names in Python.
+
+    Raises:
+        TisdissError: an option is wrong, or options exclude each other.
+    """
+    from espnet2_tisdiss.audio.writing import OutputFormat
+    from espnet2_tisdiss.separate.options import FileOptions
+
+    depths = parse_depths(given["n_re"])
+    _check_depth_options(depths, given)
+    check_numbers(LEAST_S, {"--chunk": given["chunk"]})
+    check_numbers(0, {"--overlap": given["overlap"]})
+    chosen = {field: given[option] for field, option in _OPTION_OF.items()}
+    chosen |= {
+        "n_re": depths or None,
+        "output": OutputFormat(given["container"], given["bits"]),
+        "rate": parse_rate(given["rate"]),
+        "existing": _existing(given["overwrite"], given["skip_existing"]),
     }
-    refuse_together(given)
-    if len(depths) > 1 and any(given.values()):
-        raise TisdissError(f"several --n-re cannot be combined with {', '.join(sorted(given))}")
-    check_numbers(0, {"--rtf": rtf, "--seconds": seconds})
-    check_numbers(-math.inf, {"--stop-db": stop_db})
+    return FileOptions(**{name: value for name, value in chosen.items() if value is not None})
+
+
+def _check_depth_options(depths: Sequence[int], given: Mapping[str, Any]) -> None:
+    """Raise TisdissError if depth options exclude each other or are out of range."""
+    limits = {f"--{name.replace('_', '-')}": given[name] for name in ("rtf", "seconds", "stop_db")}
+    chosen = {name: value is not None for name, value in limits.items()}
+    chosen["--all-depths"] = given["all_depths"]
+    refuse_together(chosen)
+    if len(depths) > 1 and any(chosen.values()):
+        raise TisdissError(f"several --n-re cannot be combined with {', '.join(sorted(chosen))}")
+    check_numbers(-math.inf, {"--stop-db": limits.pop("--stop-db")})
+    check_numbers(0, limits)
 
 
 def _existing(overwrite: bool, skip_existing: bool) -> Existing:
@@ -223,6 +214,27 @@ def _share_threads(threads: int | None, jobs: int) -> None:
     if threads is None and "OMP_NUM_THREADS" not in os.environ:
         threads = max(1, torch.get_num_threads() // jobs)
     set_threads(threads)
+
+
+def _separate_all(
+    separated: Callable[[Callable[[float], None]], Generator["FileResult", None, None]],
+    report: SeparationReport,
+    files: int,
+    seconds: float,
+) -> None:
+    """Report the results of ``separated``, which is given what to call with the seconds done."""
+    with (
+        Interruption.caught(signal.SIGINT, signal.SIGTERM) as interruption,
+        AudioProgress.shown(seconds, f"{files} file{'s' * (files != 1)}") as progress,
+    ):
+
+        def advance(done: float) -> None:
+            interruption.check()
+            progress.advance(done)
+
+        with contextlib.closing(separated(advance)) as results:
+            for result in results:
+                progress.print(report.add(result), STYLES[result.status])
 
 
 def _separated(

@@ -1,5 +1,7 @@
 """The page to listen on: what it shows, and a real browser that uses it."""
 
+import base64
+import io
 import os
 import re
 import shutil
@@ -11,6 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import soxr
+from numpy.lib.stride_tricks import sliding_window_view
 
 from espnet2_tisdiss import SeparateSpeech
 from espnet2_tisdiss.errors import TisdissError
@@ -106,8 +110,17 @@ def test_a_port_that_is_taken_is_one_line(model):
             serve(model, "127.0.0.1", port, 60, 50, lambda _: None)
 
 
+def microphone_that_hears(path):
+    """Options of Chromium: its microphone repeats a file, and no question is asked."""
+    return [
+        "--use-fake-ui-for-media-stream",
+        "--use-fake-device-for-media-stream",
+        f"--use-file-for-fake-audio-capture={path}",
+    ]
+
+
 @pytest.fixture
-def page(tmp_path):
+def page(tmp_path, mixture):
     """The page in a browser without network."""
     pytest.importorskip("gradio", reason="Gradio is not installed")
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -126,7 +139,9 @@ def page(tmp_path):
         address = server.stdout.readline().strip()
         assert address.startswith("http://127.0.0.1:"), (tmp_path / "stderr").read_text()
         with playwright.sync_playwright() as driver:
-            browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+            browser = driver.chromium.launch(
+                executable_path=CHROMIUM, args=["--no-sandbox", *microphone_that_hears(mixture)]
+            )
             page = browser.new_page()
             page.set_default_timeout(120_000)
             page.asked = []
@@ -176,6 +191,36 @@ def test_a_browser_separates_changes_the_depth_and_plays(page):
         "http://127.0.0.1",
         "data:",
     }
+
+
+@pytest.mark.slow
+def test_a_browser_separates_what_its_microphone_hears(page, mixture):
+    page.click("#mixture button[aria-label='Record audio'], #mixture button[title*=icrophone]")
+    page.click("#mixture button:has-text('Record')")
+    page.wait_for_timeout(4000)
+    page.click("#mixture button:has-text('Stop')")
+    page.wait_for_selector("#mixture [data-testid=download-link]")  # it has been sent
+    page.click("#separate")
+    heard = wait_for_tracks(page, "voice 2, N_re 3")
+    samples, rate = soundfile.read(io.BytesIO(base64.b64decode(heard["mixture"].split(",")[1])))
+    played, played_rate = soundfile.read(mixture)
+    samples = soxr.resample(samples, rate, played_rate)
+    # the browser suppresses noise, so the sound is similar only; backwards it is not
+    forwards, backwards = (median_likeness(samples, one) for one in (played, played[::-1]))
+    assert forwards > 0.6 > backwards + 0.1
+
+
+def median_likeness(samples, repeated, length=2000):
+    """Return the largest correlation of a typical part with repeated samples, at any lag."""
+    repeated = np.tile(repeated, 2)
+    powers = np.convolve(np.square(repeated), np.ones(length), "valid")
+    parts = sliding_window_view(samples, length)[::length]
+    return np.median(
+        [
+            (np.abs(np.correlate(repeated, part, "valid")) / np.sqrt(powers * (part @ part))).max()
+            for part in parts
+        ]
+    )
 
 
 @pytest.mark.slow

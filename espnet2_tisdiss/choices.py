@@ -9,6 +9,8 @@ CHANNELS: tuple[Channel, ...] = get_args(Channel)
 Scale = Literal["estimate", "peak", "level", "mixture"]
 SCALES: tuple[Scale, ...] = get_args(Scale)
 DEFAULT_SCALE: Scale = "level"
+# with which a wanted quality must be reached
+DEFAULT_PROBABILITY = 0.8
 # precision of the computation; "auto": the model's, where the device has it
 Dtype = Literal["auto", "float32", "float64", "bfloat16", "float16"]
 DTYPES: tuple[Dtype, ...] = get_args(Dtype)

@@ -15,6 +15,7 @@ from typer.exceptions import TyperException
 
 import espnet2_tisdiss
 from espnet2_tisdiss.cli import (
+    calibrate,
     demo,
     info,
     live,
@@ -41,7 +42,14 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 COMMANDS = {"separate": separate, "live": live, "demo": demo, "sweep": sweep, "report": report_page}
-COMMANDS |= {"profile": profile, "info": info, "models": models, "pack": pack, "upload": upload}
+COMMANDS |= {
+    "calibrate": calibrate,
+    "profile": profile,
+    "info": info,
+    "models": models,
+    "pack": pack,
+    "upload": upload,
+}
 for name, module in COMMANDS.items():
     # Typer would keep the line breaks of the docstrings
     paragraphs = (" ".join(part.split()) for part in module.command.__doc__.split("\n\n"))

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import re
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -110,6 +111,23 @@ def parse_depths(text: str | None) -> list[int]:
             f"--n-re {text:.60}: expected repetitions from 1 to {MOST_N_RE}, such as 4 or 1,2,4"
         )
     return sorted(depths)
+
+
+def parse_decibels(option: str, text: str | None) -> float | None:
+    """Return the number of a text such as ``10dB`` or ``10``; None for None.
+
+    Raises:
+        TisdissError: the text is no such number.
+    """
+    if text is None:
+        return None
+    try:
+        value = float(re.sub(r"\s*dB$", "", text, flags=re.IGNORECASE))
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise TisdissError(f"{option} {text:.60}: expected a number of decibels, such as 10dB")
+    return value
 
 
 def parse_rate(text: str) -> OutputRate:

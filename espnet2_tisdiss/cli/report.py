@@ -81,6 +81,8 @@ class SeparationReport:
         if self._options.is_timed:
             self._print_time(work, audio, used)
         stop_db, last = self._options.stop_db, self._options.depths[-1]
+        if self._options.until_db is not None and max(used) == last:
+            self._print_until(done, last)
         if stop_db is not None and min(used) == last > 1:
             messages.print(
                 f"--stop-db {stop_db:g} stopped nothing before N_re {last}; "
@@ -98,6 +100,16 @@ class SeparationReport:
             line += ": not reached with one repetition; a smaller model or faster device is needed"
         messages.print(line, markup=False, highlight=False)
 
+    def _print_until(self, done: Sequence["FileResult"], last: int) -> None:
+        """Print in how many chunks the depth ended before the wanted quality was reached."""
+        chunks = [n_re for result in done for n_re in result.n_re]
+        messages.print(
+            f"--until {self._options.until_db:g}dB: {chunks.count(last)} of {len(chunks)} chunks "
+            f"went to N_re {last}, and may not have reached it.",
+            markup=False,
+            highlight=False,
+        )
+
     def _line(self, result: "FileResult") -> str:
         """Return the line of a file."""
         if result.status == "failed":
@@ -106,6 +118,8 @@ class SeparationReport:
             facts = [f"{result.outputs[0]} exists", *result.notices]
             return f"skipped: {result.source}: {', '.join(facts)}"
         parts = [f"{result.seconds:.1f} s", *result.notices, f"N_re {span(result.n_re)}"]
+        if result.expected_si_snr is not None:
+            parts.append(f"about {result.expected_si_snr:.0f} dB SI-SNR expected")
         if result.channels > 1:
             parts.append(f"{self._options.channel} of {result.channels} channels")
         if result.rate != self._model_rate:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from espnet2_tisdiss.choices import DEFAULT_SCALE, Existing
+from espnet2_tisdiss.choices import DEFAULT_PROBABILITY, DEFAULT_SCALE, Existing
 from espnet2_tisdiss.cli.common_options import (
     LEAST_S,
     DebugOption,
@@ -23,6 +23,7 @@ from espnet2_tisdiss.cli.common_options import (
     ModelRateOption,
     ThreadsOption,
     check_numbers,
+    parse_decibels,
     parse_depths,
     parse_rate,
     refuse_together,
@@ -43,6 +44,7 @@ from espnet2_tisdiss.cli.separate_options import (
     OverlapOption,
     OverwriteOption,
     PatternOption,
+    ProbabilityOption,
     RateOption,
     RtfOption,
     RunCommandsOption,
@@ -52,6 +54,7 @@ from espnet2_tisdiss.cli.separate_options import (
     SkipExistingOption,
     SourcesArgument,
     StopDbOption,
+    UntilOption,
 )
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.pretrained.bundled import DEFAULT_MODEL
@@ -65,18 +68,9 @@ if TYPE_CHECKING:  # importing PyTorch takes seconds
     from espnet2_tisdiss.separate.speech import SeparateSpeech
 
 # options of Python by the parameter of the command that gives them
-_SAME_NAME = (
-    "stop_db",
-    "rtf",
-    "seconds",
-    "all_depths",
-    "channel",
-    "scale",
-    "keep_rumble",
-    "shifts",
-)
-_OPTION_OF = {name: name for name in (*_SAME_NAME, "pattern")}
-_OPTION_OF |= {"chunk_seconds": "chunk", "overlap_seconds": "overlap", "batch_size": "batch"}
+_OPTION_OF = {"chunk_seconds": "chunk", "overlap_seconds": "overlap", "batch_size": "batch"}
+_OPTION_OF |= {name: name for name in ("stop_db", "probability", "rtf", "seconds", "all_depths")}
+_OPTION_OF |= {name: name for name in ("channel", "scale", "keep_rumble", "shifts", "pattern")}
 
 EXAMPLES = """
 [bold]Examples[/bold]
@@ -86,6 +80,8 @@ tisdiss separate talk.wav
 tisdiss separate -m exp/enh_train recordings/ -o voices --rtf 0.5
 
 tisdiss separate -m model.zip "calls/**/*.wav" --n-re 1,2,4 --scale peak --format flac
+
+tisdiss separate talk.wav --until 10dB --probability 0.9
 
 tisdiss separate -m exp/enh_train wav.scp --stop-db -10 --jobs 4 --skip-existing
 """
@@ -108,6 +104,8 @@ def command(
     rtf: RtfOption = None,
     seconds: SecondsOption = None,
     stop_db: StopDbOption = None,
+    until: UntilOption = None,
+    probability: ProbabilityOption = DEFAULT_PROBABILITY,
     shifts: ShiftsOption = 1,
     run_commands: RunCommandsOption = False,
     channel: ChannelOption = "mean",
@@ -173,13 +171,14 @@ def _options(given: Mapping[str, Any]) -> "FileOptions":
     from espnet2_tisdiss.audio.writing import OutputFormat
     from espnet2_tisdiss.separate.options import FileOptions
 
-    depths = parse_depths(given["n_re"])
+    depths, until_db = parse_depths(given["n_re"]), parse_decibels("--until", given["until"])
     _check_depth_options(depths, given)
     check_numbers(LEAST_S, {"--chunk": given["chunk"]})
     check_numbers(0, {"--overlap": given["overlap"]})
     chosen = {field: given[option] for field, option in _OPTION_OF.items()}
     chosen |= {
         "n_re": depths or None,
+        "until_db": until_db,
         "output": OutputFormat(given["container"], given["bits"]),
         "rate": parse_rate(given["rate"]),
         "existing": _existing(given["overwrite"], given["skip_existing"]),
@@ -189,14 +188,15 @@ def _options(given: Mapping[str, Any]) -> "FileOptions":
 
 def _check_depth_options(depths: Sequence[int], given: Mapping[str, Any]) -> None:
     """Raise TisdissError if depth options exclude each other or are out of range."""
-    limits = {f"--{name.replace('_', '-')}": given[name] for name in ("rtf", "seconds", "stop_db")}
+    limits = {"--stop-db": given["stop_db"], "--until": given["until"]}
+    limits |= {"--rtf": given["rtf"], "--seconds": given["seconds"]}
     chosen = {name: value is not None for name, value in limits.items()}
     chosen["--all-depths"] = given["all_depths"]
     refuse_together(chosen)
     if len(depths) > 1 and any(chosen.values()):
         raise TisdissError(f"several --n-re cannot be combined with {', '.join(sorted(chosen))}")
-    check_numbers(-math.inf, {"--stop-db": limits.pop("--stop-db")})
-    check_numbers(0, limits)
+    check_numbers(0, {name: limits[name] for name in ("--rtf", "--seconds")})
+    check_numbers(-math.inf, {"--stop-db": given["stop_db"]})
 
 
 def _existing(overwrite: bool, skip_existing: bool) -> Existing:

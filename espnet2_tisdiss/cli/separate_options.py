@@ -62,6 +62,19 @@ StopDbOption = Annotated[
         **_DEPTH,
     ),
 ]
+UntilOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DB",
+        help="Stop when a chunk's SI-SNR has probably reached so many dB, such as 10dB, as far as "
+        "its estimates show it; for models with a calibration.yaml (tisdiss calibrate).",
+        **_DEPTH,
+    ),
+]
+ProbabilityOption = Annotated[
+    float,
+    typer.Option(min=0.01, max=0.99, help="Probability that --until is reached.", **_DEPTH),
+]
 
 ShiftsOption = Annotated[
     int,

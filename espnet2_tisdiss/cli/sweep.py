@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from espnet2_tisdiss.choices import MOST_AT_ONCE
 from espnet2_tisdiss.cli.common_options import (
     MODEL_HELP,
     MODEL_VARIABLE,
@@ -22,7 +21,6 @@ from espnet2_tisdiss.cli.common_options import (
     parse_depths,
 )
 from espnet2_tisdiss.cli.console import (
-    AudioProgress,
     csv_file,
     machine,
     messages,
@@ -32,6 +30,15 @@ from espnet2_tisdiss.cli.console import (
     require_folder,
 )
 from espnet2_tisdiss.cli.loading import load_for_command, set_threads
+from espnet2_tisdiss.cli.scoring import (
+    BatchOption,
+    LimitOption,
+    ResampleOption,
+    RunCommandsOption,
+    count_text,
+    mixtures_of,
+    score_all,
+)
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.evaluate.pictures import (
     MULTIPLY_ADDS,
@@ -67,10 +74,6 @@ PlacesArgument = Annotated[
     ),
 ]
 NReOption = Annotated[str, typer.Option(help="Repetitions.")]
-LimitOption = Annotated[
-    int | None,
-    typer.Option(min=1, help="Use only this many mixtures, evenly spread.", show_default="all"),
-]
 OutOption = Annotated[
     Path | None,
     typer.Option(
@@ -81,20 +84,6 @@ OutOption = Annotated[
     ),
 ]
 SdrOption = Annotated[bool, typer.Option("--sdr", help="Compute the SDR of BSS-eval as well.")]
-ResampleOption = Annotated[
-    bool, typer.Option("--resample", help="Convert files at other rates to the model's.")
-]
-RunCommandsOption = Annotated[
-    bool,
-    typer.Option(
-        "--run-commands",
-        help="Run the commands in the lists (sph2pipe x.sph |) with your rights; only for "
-        "lists that you trust.",
-    ),
-]
-BatchOption = Annotated[
-    int, typer.Option(min=1, max=MOST_AT_ONCE, help="Mixtures to separate at once.")
-]
 
 
 def command(
@@ -129,7 +118,7 @@ def command(
     require_folder(out)
     set_threads(threads)
     model = load_for_command(model_name, device, dtype, model_rate)
-    mixtures = _mixtures(data, model, limit, resample, run_commands)
+    mixtures = mixtures_of(data, model, limit, resample, run_commands)
     options = {
         "depths": depths,
         "batch_size": batch,
@@ -137,7 +126,7 @@ def command(
         "resample": resample,
         "keep_rumble": keep_rumble,
     }
-    scored = _score(model, mixtures, options)
+    scored = score_all(model, mixtures, options)
     done = [result for result in scored if result.status == "done"]
     if not done:
         raise TisdissError(f"{data}: no mixture could be scored; the first: {scored[0].reason}")
@@ -186,43 +175,6 @@ def _title_of(model_name: str) -> str:
     return path.stem if path.suffix == ".zip" else path.resolve().name
 
 
-def _mixtures(
-    data: Path, model: "SeparateSpeech", limit: int | None, resample: bool, run_commands: bool
-) -> list["EvalMixture"]:
-    """Return the mixtures of a data set with their lengths, ``limit`` at most."""
-    from espnet2_tisdiss.evaluate.mixtures import find_mixtures, with_length
-
-    mixtures = find_mixtures(data, model.num_spk, run_commands)
-    if limit is not None and limit < len(mixtures):
-        mixtures = [mixtures[index * len(mixtures) // limit] for index in range(limit)]
-    rate = None if resample else model.sample_rate
-    return [with_length(mixture, rate) for mixture in mixtures]
-
-
-def _score(
-    model: "SeparateSpeech", mixtures: Sequence["EvalMixture"], options: dict[str, Any]
-) -> list["MixtureScores"]:
-    """Score the mixtures, with a progress bar; return the scores in the order of the mixtures.
-
-    After an interrupt, the mixtures that were not reached are missing.
-    """
-    from espnet2_tisdiss.evaluate.by_depth import score_mixtures
-
-    scored: dict[EvalMixture, MixtureScores] = {}
-    total = sum(mixture.seconds for mixture in mixtures)
-    with AudioProgress.shown(total, _count(len(mixtures))) as progress:
-        try:
-            for one in score_mixtures(model, mixtures, **options, on_progress=progress.advance):
-                scored[one.mixture] = one
-                if one.status != "done":
-                    style = "red" if one.status == "failed" else "yellow"
-                    progress.print(f"{one.status}: {one.reason}", style)
-        except KeyboardInterrupt:
-            if not scored:
-                raise
-    return [scored[mixture] for mixture in mixtures if mixture in scored]
-
-
 def _about(
     model: "SeparateSpeech",
     model_name: str,
@@ -266,7 +218,7 @@ def _print(results: Sequence["DepthResult"], about: dict[str, Any]) -> None:
         "failed": len(about["failed"]),
         "not reached": about["not_reached"],
     }
-    counts = [f"{_count(about['done'])}, {about['seconds']:.0f} s"]
+    counts = [f"{count_text(about['done'])}, {about['seconds']:.0f} s"]
     counts += [f"{count} {what}" for what, count in others.items() if count]
     print_facts(
         {
@@ -292,10 +244,6 @@ def _print(results: Sequence["DepthResult"], about: dict[str, Any]) -> None:
     print_table(["N_re", *columns, "change", "GMAC/s", "RTF", ""], rows)
     if "enough" in notes.values():
         typer.echo(f"enough: no deeper setting gains {ENOUGH_DB:g} dB or more")
-
-
-def _count(mixtures: int) -> str:
-    return f"{mixtures} mixture{'s' * (mixtures != 1)}"
 
 
 def _write(

@@ -1,4 +1,4 @@
-"""Quality and speed of a model by depth, on mixtures whose sources are known.
+"""Calibration and speed of a model by depth, on mixtures whose sources are known.
 
 Each mixture is run once, up to the deepest depth, and the intermediate estimates are scored.
 SI-SNR is that of ESPnet's scoring: of zero-mean signals, in dB, with the speakers in the order of
@@ -20,6 +20,7 @@ from espnet2_tisdiss.audio.rumble import without_rumble
 from espnet2_tisdiss.checks import check_integer, check_n_re
 from espnet2_tisdiss.errors import TisdissError, first_line
 from espnet2_tisdiss.evaluate.mixtures import EvalMixture, read_signals, with_length
+from espnet2_tisdiss.separate.calibration import Traits, traits_of
 from espnet2_tisdiss.separate.recordings import change_db
 
 if TYPE_CHECKING:  # importing ESPnet takes seconds
@@ -34,7 +35,7 @@ Status = Literal["done", "left out", "failed"]
 
 @dataclass(frozen=True)
 class Score:
-    """Quality and speed of the estimates of one mixture at one depth.
+    """Calibration and speed of the estimates of one mixture at one depth.
 
     Attributes:
         n_re: repetitions N_re.
@@ -47,6 +48,8 @@ class Score:
         sdri: improvement of the SDR over the mixture, in dB; None: not computed.
         change: energy of the change by the last repetition relative to that of the estimate, in
             dB; ``stop_db`` is a threshold on it. None at the first depth.
+        likeness: trait of the estimates: see :class:`~espnet2_tisdiss.separate.calibration.Traits`.
+        overlap: another one, in dB.
     """
 
     n_re: int
@@ -57,6 +60,13 @@ class Score:
     sdr: float | None = None
     sdri: float | None = None
     change: float | None = None
+    likeness: float = 0.0
+    overlap: float = 0.0
+
+    @property
+    def traits(self) -> Traits:
+        """The traits of the estimates, from which a quality is expected."""
+        return Traits(self.likeness, self.overlap)
 
 
 @dataclass
@@ -183,7 +193,7 @@ class _LoadedMixture:
         keep_rumble: bool,
     ):
         self.result = MixtureScores(mixture)
-        self.path = mixture.path
+        self.path, self._rate = mixture.path, model_rate
         self._with_sdr = with_sdr
         paths = (mixture.path, *mixture.references)
         try:
@@ -214,7 +224,9 @@ class _LoadedMixture:
         _, base_si_snr, base_sdr = self._baseline
         sdri = None if sdr is None or base_sdr is None else sdr - base_sdr
         change = None if previous is None else max(change_db(previous, estimate), -LIMIT_DB)
-        score = Score(n_re, order, si_snr, si_snr - base_si_snr, rtf, sdr, sdri, change)
+        traits = traits_of(self.wave, estimate, self._rate)
+        gain = si_snr - base_si_snr
+        score = Score(n_re, order, si_snr, gain, rtf, sdr, sdri, change, *traits)
         self.result.scores.append(score)
 
     def _scores(self, estimate: np.ndarray) -> tuple[tuple[int, ...], float, float | None]:

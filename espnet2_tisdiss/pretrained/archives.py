@@ -6,6 +6,7 @@ from pathlib import Path
 from espnet2_tisdiss.atomic import replacing_folder
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.locks import waiting
+from espnet2_tisdiss.pretrained.layouts import CALIBRATION
 
 # An archive may unpack to its own size this many times, and this much more. Weights hardly shrink
 # when they are packed, texts to a tenth; a zip bomb grows a thousand times.
@@ -48,12 +49,16 @@ def _unpack(packed: zipfile.ZipFile, archive: Path, folder: Path, config: str) -
         raise TisdissError(
             f"{archive}: not a packed ESPnet model: holds {len(weights)} files of weights, not one"
         )
-    parent = weights[0].rpartition("/")[0]
-    beside = f"{parent}/{config}" if parent else config
+    folder_name = weights[0].rpartition("/")[0]
+    parent = f"{folder_name}/" if folder_name else ""
+    beside = f"{parent}{config}"
     if beside not in names:
         raise TisdissError(f"{archive}: not a packed ESPnet model: holds no {beside}")
     left = MOST_GROWTH * archive.stat().st_size + MOST_MORE
-    for name, target in ((beside, config), (weights[0], "model.pth")):
+    wanted = {beside: config, weights[0]: "model.pth"}
+    if f"{parent}{CALIBRATION}" in names:
+        wanted[f"{parent}{CALIBRATION}"] = CALIBRATION
+    for name, target in wanted.items():
         with packed.open(name) as source, (folder / target).open("wb") as file:
             while block := source.read(BLOCK):
                 left -= len(block)

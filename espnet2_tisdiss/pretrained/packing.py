@@ -13,7 +13,7 @@ from espnet2_tisdiss.atomic import replacing_folder
 from espnet2_tisdiss.checksums import record_checksums
 from espnet2_tisdiss.errors import TisdissError, first_line
 from espnet2_tisdiss.pretrained.finding import CONFIG
-from espnet2_tisdiss.pretrained.layouts import META, PREFIXES, is_joint
+from espnet2_tisdiss.pretrained.layouts import CALIBRATION, META, PREFIXES, is_joint
 from espnet2_tisdiss.user_files import read_yaml
 
 PARTS = Path("exp")  # where configuration and weights are in the folder
@@ -49,6 +49,9 @@ def pack_model(files: Mapping[str, str], folder: Path, name: str) -> None:
             yaml.safe_dump(config, sort_keys=False), encoding="utf-8"
         )
         shutil.copyfile(weights, temporary / PARTS / weights.name)
+        known = weights.with_name(CALIBRATION)
+        if known.is_file():
+            shutil.copyfile(known, temporary / PARTS / known.name)
         record_checksums(temporary / PARTS, [temporary / PARTS / weights.name])
         meta = _meta(config, weights.name)
         (temporary / META).write_text(yaml.safe_dump(meta, sort_keys=False), encoding="utf-8")

@@ -4,17 +4,18 @@ Axis letters: b batch, j speaker, n sample.
 """
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from espnet2_tisdiss.checks import check_choice, check_integer, check_n_re, check_number
-from espnet2_tisdiss.choices import DEFAULT_SCALE, SCALES, Scale
+from espnet2_tisdiss.choices import DEFAULT_PROBABILITY, DEFAULT_SCALE, SCALES, Scale
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.separate.arrays import as_tensor, refuse_path
 from espnet2_tisdiss.separate.budget import TimeBudget
+from espnet2_tisdiss.separate.calibration import traits_of
 from espnet2_tisdiss.separate.loading import LoadedModel
 from espnet2_tisdiss.separate.loudness import rescale
 from espnet2_tisdiss.separate.protocol import Estimate
@@ -100,22 +101,74 @@ class DepthSeparator(LoadedModel):
             batch.
         """
         check_number("stop_db", stop_db, -float("inf"), float("inf"))
+
+        def is_enough(wave: np.ndarray, before: np.ndarray | None, after: np.ndarray) -> bool:
+            return before is not None and change_db(before, after) <= stop_db
+
+        return self._until(mixtures, is_enough, n_re, scale)
+
+    def until(
+        self,
+        mixtures: Mixtures,
+        si_snr: float,
+        probability: float = DEFAULT_PROBABILITY,
+        n_re: int | None = None,
+        scale: Scale = DEFAULT_SCALE,
+    ) -> Estimate:
+        """Repeat until the estimates are good enough, as far as they show it.
+
+        What they show is the subject of :mod:`~espnet2_tisdiss.separate.calibration`.
+
+        Args:
+            mixtures: (b, n) or a list of b (n,), at the model's sample rate.
+            si_snr: SI-SNR in dB, the mean over the speakers, that is enough.
+            probability: with which it must be reached.
+            n_re: maximum number of repetitions; None: the instance's.
+            scale: as for :meth:`anytime`.
+
+        Returns:
+            The estimate of each item at its own depth, as for :meth:`until_stable`.
+
+        Raises:
+            TisdissError: nothing is known about the quality of this model's estimates.
+        """
+        check_number("si_snr", si_snr, -float("inf"), float("inf"))
+        check_number("probability", probability, 0, 1)
+        calibration = self.known_calibration()
+
+        def is_enough(wave: np.ndarray, before: np.ndarray | None, after: np.ndarray) -> bool:
+            traits = traits_of(wave, after, self.sample_rate)
+            return calibration.probability(traits, si_snr) >= probability
+
+        return self._until(mixtures, is_enough, n_re, scale)
+
+    def _until(
+        self,
+        mixtures: Mixtures,
+        is_enough: Callable[[np.ndarray, np.ndarray | None, np.ndarray], bool],
+        n_re: int | None,
+        scale: Scale,
+    ) -> Estimate:
+        """Repeat until the estimates of each item are enough; see :meth:`until_stable`.
+
+        ``is_enough`` is called with a mixture (n,) and its estimates (j, n) before, which are None
+        at the first depth, and after a repetition.
+        """
         check_choice("scale", scale, SCALES)
         given = _as_list(mixtures)
-        running: list[int] = []  # items that still change
+        arrays = [wave.cpu().numpy() for wave in given]
+        running = list(range(len(given)))
+        results: list[np.ndarray | None] = [None] * len(given)
+        n_used = np.zeros(len(given), int)
         for depth, waves in self._estimates(given, n_re):
-            if depth == 1:
-                running = list(range(len(waves)))
-                results, n_used = waves.copy(), np.ones(len(waves), int)
-            still = []
-            for item in running:
-                if depth == 1 or change_db(results[item], waves[item]) > stop_db:
-                    still.append(item)
+            for item in running.copy():
+                if is_enough(arrays[item], results[item], waves[item]):
+                    running.remove(item)
                 results[item], n_used[item] = waves[item], depth
-            running = still
             if not running:
                 break
-        return Estimate(n_used, _scaled(scale, given, results))
+        found = [result for result in results if result is not None]
+        return Estimate(n_used, _scaled(scale, given, found))
 
     def within(
         self,

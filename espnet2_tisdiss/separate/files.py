@@ -1,15 +1,13 @@
 """Separating lists of audio files of any length: read, separate, scale, write.
 
 An error in one file ends that file alone and becomes its reason. Outputs have temporary names until
-they are complete. Axis letters: j speaker, n sample.
+they are complete.
 """
 
 import logging
 import math
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
-
-import numpy as np
 
 from espnet2_tisdiss.audio.sources import SourceReader
 from espnet2_tisdiss.errors import first_line
@@ -18,7 +16,7 @@ from espnet2_tisdiss.separate.inputs import InputFile
 from espnet2_tisdiss.separate.options import FileOptions
 from espnet2_tisdiss.separate.protocol import Model
 from espnet2_tisdiss.separate.recording_file import FileResult, Piece, RecordingFile
-from espnet2_tisdiss.separate.recordings import separate_chunks
+from espnet2_tisdiss.separate.recordings import SeparatedChunk, separate_chunks
 
 
 def separate_files(
@@ -45,9 +43,9 @@ def separate_files(
     try:
         with closing(_steps(model, inputs, options, recordings)) as steps:
             for pieces, ended in _batches(steps, options.batch_size):
-                for piece, estimates, n_re in _separated(model, pieces, options, budget):
+                for piece, chunk in _separated(model, pieces, options, budget):
                     with piece.recording.failing_alone():
-                        piece.recording.join(piece, estimates, n_re)
+                        piece.recording.join(piece, chunk)
                         on_progress(piece.recording.advance(piece.seconds))
                 for recording in ended:
                     with recording.failing_alone():
@@ -97,13 +95,13 @@ def _batches(
 
 def _separated(
     model: Model, pieces: Sequence[Piece], options: FileOptions, budget: TimeBudget | None
-) -> Iterator[tuple[Piece, list[np.ndarray], int]]:
-    """Yield each piece with its estimates (j, n), one per depth, and its repetitions."""
+) -> Iterator[tuple[Piece, SeparatedChunk]]:
+    """Yield each piece with what became of it."""
     if not pieces:
         return
     try:
         waves = [piece.chunk.samples for piece in pieces]
-        takes, n_used = separate_chunks(model, waves, options, budget)
+        separated = separate_chunks(model, waves, options, budget)
     except (RuntimeError, MemoryError) as error:  # PyTorch's are mostly out of memory
         logging.debug("separation failed", exc_info=True)
         reason = first_line(error)
@@ -112,4 +110,4 @@ def _separated(
                 f"could not be separated ({reason}); shorter chunks need less memory"
             )
         return
-    yield from zip(pieces, takes, n_used, strict=True)
+    yield from zip(pieces, separated, strict=True)

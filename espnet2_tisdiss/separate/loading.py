@@ -5,6 +5,7 @@ Models are built without ESPnet's task where possible, because its import takes 
 
 import argparse
 import functools
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -33,7 +34,8 @@ from espnet2_tisdiss.pretrained.finding import (
     loading,
     read_weights,
 )
-from espnet2_tisdiss.pretrained.layouts import is_joint
+from espnet2_tisdiss.pretrained.layouts import CALIBRATION, is_joint
+from espnet2_tisdiss.separate.calibration import Calibration
 from espnet2_tisdiss.separate.provenance import fingerprint
 from espnet2_tisdiss.separate.transforms import Transforms
 from espnet2_tisdiss.user_files import read_yaml
@@ -77,6 +79,10 @@ class LoadedModel:
         self.device = device
         # half precision applies to the separator; waveforms and spectra stay in float32
         self.dtype = "float64" if dtype == "float64" else "float32"
+        # an inference_config changes what the weights compute, and its fingerprint
+        self._calibration_file = (
+            None if model_file is None else Path(model_file).with_name(CALIBRATION)
+        )
         self._load(train_config, model_file, inference_config, enh_s2t_task)
         if dtype == "auto" and self.separator.config.training_dtype != "bfloat16":
             half = None
@@ -124,6 +130,39 @@ class LoadedModel:
     def fingerprint(self) -> str:
         """A name of the model that depends on its weights and configuration only."""
         return fingerprint(self.enh_model.state_dict(), vars(self.enh_train_args))
+
+    @functools.cached_property
+    def calibration(self) -> Calibration | None:
+        """What its estimates say about their quality; None: nothing is known.
+
+        It is read from ``calibration.yaml`` beside the weights, which ``tisdiss calibrate`` writes.
+
+        Raises:
+            TisdissError: the file is damaged.
+        """
+        if self._calibration_file is None or not self._calibration_file.is_file():
+            return None
+        calibration = Calibration.load(self._calibration_file)
+        if calibration.model != self.fingerprint:
+            logging.warning(
+                "%s: is of other weights and is not used; run tisdiss calibrate again",
+                self._calibration_file,
+            )
+            return None
+        return calibration
+
+    def known_calibration(self) -> Calibration:
+        """Return :attr:`calibration`.
+
+        Raises:
+            TisdissError: nothing is known.
+        """
+        if self.calibration is None:
+            raise TisdissError(
+                f"the model has no {CALIBRATION} beside its weights, so nothing is known about the "
+                "quality of its estimates: run tisdiss calibrate"
+            )
+        return self.calibration
 
     @property
     def separator(self) -> TISDiSSSeparator:

@@ -20,6 +20,7 @@ from espnet2_tisdiss.checks import (
 )
 from espnet2_tisdiss.choices import (
     CHANNELS,
+    DEFAULT_PROBABILITY,
     DEFAULT_SCALE,
     EXISTING,
     MOST_AT_ONCE,
@@ -43,13 +44,16 @@ FAR_BEYOND = 2
 class RecordingOptions:
     """How a recording is separated.
 
-    Of ``stop_db``, ``rtf``, ``seconds`` and ``all_depths`` only one can be chosen.
+    Of ``stop_db``, ``until_db``, ``rtf``, ``seconds`` and ``all_depths`` only one can be chosen.
 
     Attributes:
         n_re: repetitions, or several depths for files; with the options below their maximum. None:
             the model's, or with a time limit a third more than in training.
         stop_db: stop when a repetition changes the estimate of a chunk by less than this, in dB, as
             :meth:`SeparateSpeech.until_stable` does; None: never.
+        until_db: stop when the SI-SNR of a chunk's estimates reaches this many dB, as
+            :meth:`SeparateSpeech.until` does; None: never.
+        probability: with which it must be reached.
         rtf: go as deep as this real-time factor allows, seconds of work per second of audio.
         seconds: go as deep as this time allows, in total.
         all_depths: for files: write every depth.
@@ -69,6 +73,8 @@ class RecordingOptions:
 
     n_re: int | Sequence[int] | None = None
     stop_db: float | None = None
+    until_db: float | None = None
+    probability: float = DEFAULT_PROBABILITY
     rtf: float | None = None
     seconds: float | None = None
     all_depths: bool = False
@@ -91,10 +97,11 @@ class RecordingOptions:
             check_number("overlap_seconds", self.overlap_seconds, 0, math.inf)
         check_integer("shifts", self.shifts, 1, MOST_AT_ONCE)
         is_several = len(self.depths) > 1
-        limits = {"stop_db": self.stop_db, "rtf": self.rtf, "seconds": self.seconds}
-        given = [name for name, value in limits.items() if value is not None]
+        check_number("probability", self.probability, 0, 1)
+        least = {"stop_db": -math.inf, "until_db": -math.inf, "rtf": 0.0, "seconds": 0.0}
+        given = [name for name in least if getattr(self, name) is not None]
         for name in given:
-            check_number(name, limits[name], -math.inf if name == "stop_db" else 0, math.inf)
+            check_number(name, getattr(self, name), least[name], math.inf)
         given += ["all_depths"] * self.all_depths
         if len(given) > 1:
             raise OptionError(f"{' and '.join(given)} exclude each other; give one of them")
@@ -131,9 +138,11 @@ class RecordingOptions:
 
         Raises:
             TisdissError: the model has no reconstructor, or is set to 0 repetitions, or the chunks
-                are not longer than their overlap.
+                are not longer than their overlap, or nothing is known about its quality.
         """
         self.chunking(model.sample_rate)
+        if self.until_db is not None:
+            model.known_calibration()
         last = max(self.depths, default=None)
         if last is None and self.is_timed:
             last = model.separator.config.deepest_useful

@@ -11,6 +11,7 @@ import numpy as np
 
 from espnet2_tisdiss.choices import Scale
 from espnet2_tisdiss.network.separator import TISDiSSSeparator
+from espnet2_tisdiss.separate.calibration import Calibration
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,13 @@ class Model(Protocol):
         """A name that depends on weights and configuration only."""
 
     @property
+    def calibration(self) -> Calibration | None:
+        """What its estimates say about their quality; None: nothing is known."""
+
+    def known_calibration(self) -> Calibration:
+        """Return ``calibration``; raise TisdissError if nothing is known."""
+
+    @property
     def separator(self) -> TISDiSSSeparator:
         """The network."""
 
@@ -61,3 +69,13 @@ class Model(Protocol):
         self, mixtures: Any, stop_db: float, n_re: int | None = None, scale: Scale = ...
     ) -> Estimate:
         """Separate until a repetition changes little."""
+
+    def until(
+        self,
+        mixtures: Any,
+        si_snr: float,
+        probability: float = ...,
+        n_re: int | None = None,
+        scale: Scale = ...,
+    ) -> Estimate:
+        """Separate until the estimates are good enough."""

@@ -44,6 +44,9 @@ def comment_of(model: Model, options: FileOptions, n_re: int, channels: int) -> 
     """
     chunking = options.chunking(model.sample_rate)
     limits = {"RTF": options.rtf, "seconds": options.seconds, "stop at dB": options.stop_db}
+    limits |= {"until dB": options.until_db}
+    if options.until_db is not None:
+        limits |= {"probability": options.probability}
     facts = {
         "model": model.fingerprint,
         "model rate": model.sample_rate,

@@ -23,6 +23,7 @@ from espnet2_tisdiss.audio.writing import AudioWriter
 from espnet2_tisdiss.choices import FileStatus
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.lists import Source
+from espnet2_tisdiss.separate.calibration import ExpectedQuality
 from espnet2_tisdiss.separate.chunking import Chunk
 from espnet2_tisdiss.separate.doubts import (
     channel_powers,
@@ -35,7 +36,7 @@ from espnet2_tisdiss.separate.loudness import ScaleStatistics, Scaling, headroom
 from espnet2_tisdiss.separate.options import FileOptions
 from espnet2_tisdiss.separate.protocol import Model
 from espnet2_tisdiss.separate.provenance import comment_of, differences
-from espnet2_tisdiss.separate.recordings import Track
+from espnet2_tisdiss.separate.recordings import SeparatedChunk, Track
 
 
 @dataclass
@@ -56,6 +57,8 @@ class FileResult:
         n_re: repetitions of each of its chunks.
         gain: factor, at most 1, that made the outputs fit an integer format.
         peak: largest absolute sample before that.
+        expected_si_snr: SI-SNR of the deepest estimates in dB, as they show it themselves, the mean
+            over speakers, chunks and channels; None: nothing is known about the model.
     """
 
     source: Path | Source
@@ -71,6 +74,7 @@ class FileResult:
     n_re: list[int] = field(default_factory=list)
     gain: float = 1.0
     peak: float = 0.0
+    expected_si_snr: float | None = None
 
 
 @dataclass(frozen=True)
@@ -109,6 +113,7 @@ class RecordingFile:
         self._channels: list[_Channel] = []
         self._audio: OpenSource | None = None
         self._reported = 0.0
+        self._expected = ExpectedQuality(model.calibration)
 
     def pieces(self, reader: SourceReader) -> Generator[Piece, None, None]:
         """Yield the chunks of all channels; none if the file is skipped.
@@ -149,14 +154,15 @@ class RecordingFile:
         for channel in self._channels:
             yield from self._cut(channel, channel.track.end())
 
-    def join(self, piece: Piece, estimates: list[np.ndarray], n_re: int) -> None:
+    def join(self, piece: Piece, separated: SeparatedChunk) -> None:
         """Join the estimates of a chunk."""
         if self.result.status == "failed":
             return
-        if not all(np.isfinite(estimate).all() for estimate in estimates):
+        if not all(np.isfinite(estimate).all() for estimate in separated.estimates):
             raise TisdissError("the model's estimate is not finite; is the recording far too loud?")
-        piece.track.join(piece.chunk, estimates)
-        self.result.n_re.append(n_re)
+        piece.track.join(piece.chunk, separated.estimates)
+        self._expected.add(separated.expected, len(piece.chunk.samples))
+        self.result.n_re.append(separated.n_re)
 
     def advance(self, seconds: float) -> float:
         """Return the part of ``seconds`` to report, capped at what remains of the recording."""
@@ -241,11 +247,15 @@ class RecordingFile:
             self.result.notices.append(notice.text)
 
     def _doubt(self) -> None:
-        """Note the signs that the outputs are not two voices, those of the deepest estimates."""
-        for number, channel in enumerate(self._channels, start=1):
-            if doubt := doubt_of_estimates(channel.statistics[-1], channel.powers):
-                place = f"channel {number}: " if len(self._channels) > 1 else ""
+        """Note what to expect of the deepest estimates, and signs that they are not two voices."""
+        self.result.expected_si_snr = self._expected.si_snr
+        doubts = [doubt_of_estimates(one.statistics[-1], one.powers) for one in self._channels]
+        for number, doubt in enumerate(doubts, start=1):
+            if doubt:
+                place = f"channel {number}: " if len(doubts) > 1 else ""
                 self.result.notices.append(place + doubt)
+        if not any(doubts) and self._expected.doubt:
+            self.result.notices.append(self._expected.doubt)
 
     def _comments(self) -> list[str]:
         """Return the comments of a channel's files, in the order of their paths."""

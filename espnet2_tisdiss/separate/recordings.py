@@ -9,6 +9,7 @@ letters: c channel, j speaker, n sample.
 import itertools
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,26 @@ from espnet2_tisdiss.audio.rumble import RumbleFilter
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.separate.arrays import as_floats, check_finite
 from espnet2_tisdiss.separate.budget import TimeBudget
+from espnet2_tisdiss.separate.calibration import ExpectedQuality, traits_of
 from espnet2_tisdiss.separate.chunking import Chunk, Chunker, Chunking
 from espnet2_tisdiss.separate.options import RecordingOptions
 from espnet2_tisdiss.separate.protocol import Model
 from espnet2_tisdiss.separate.stitching import Stitcher
+
+
+@dataclass(frozen=True)
+class SeparatedChunk:
+    """A chunk that was separated.
+
+    Attributes:
+        estimates: unscaled, (j, n) at each of the depths of the options.
+        n_re: the repetitions run, the most of its shifted copies.
+        expected: expected SI-SNR of the last estimates in dB; None: nothing is known.
+    """
+
+    estimates: list[np.ndarray]
+    n_re: int
+    expected: float | None
 
 
 def separate_chunks(
@@ -29,7 +46,7 @@ def separate_chunks(
     waves: Sequence[np.ndarray],
     options: RecordingOptions,
     budget: TimeBudget | None,
-) -> tuple[list[list[np.ndarray]], list[int]]:
+) -> list[SeparatedChunk]:
     """Separate mixtures (n,) as one batch.
 
     With shifts, copies of each mixture that start later are part of the batch, and the estimates
@@ -40,22 +57,31 @@ def separate_chunks(
         waves: the mixtures.
         options: for this model.
         budget: the time that limits the depth, if any.
-
-    Returns:
-        For each mixture its unscaled estimates (j, n) at the depths of the options, and for each
-        mixture the repetitions run, the most of its copies.
     """
     # spread over a hop, because a shift by a hop changes nothing but the start
     shifts = [model.hop * number // options.shifts for number in range(options.shifts)]
-    if len(shifts) == 1:
-        return _separate_batch(model, waves, options, budget)
     copies = [np.pad(wave, (shift, 0)) for wave in waves for shift in shifts]
     takes, n_used = _separate_batch(model, copies, options, budget)
-    means = [
-        [_mean_of_shifts(shifts, estimates) for estimates in zip(*group, strict=True)]
-        for group in itertools.batched(takes, len(shifts))
+    groups = zip(
+        waves, itertools.batched(takes, len(shifts)), itertools.batched(n_used, len(shifts)),
+        strict=True,
+    )  # fmt: skip
+    return [
+        _chunk(
+            model, wave, [_mean_of_shifts(shifts, one) for one in zip(*group, strict=True)], used
+        )
+        for wave, group, used in groups
     ]
-    return means, [max(group) for group in itertools.batched(n_used, len(shifts))]
+
+
+def _chunk(
+    model: Model, wave: np.ndarray, estimates: list[np.ndarray], n_used: Sequence[int]
+) -> SeparatedChunk:
+    """Return a separated mixture (n,) with its expected quality."""
+    expected = None
+    if model.calibration is not None and np.isfinite(estimates[-1]).all():
+        expected = model.calibration.expected(traits_of(wave, estimates[-1], model.sample_rate))
+    return SeparatedChunk(estimates, max(n_used), expected)
 
 
 def _separate_batch(
@@ -64,12 +90,19 @@ def _separate_batch(
     options: RecordingOptions,
     budget: TimeBudget | None,
 ) -> tuple[list[list[np.ndarray]], list[int]]:
-    """Separate mixtures (n,) as :func:`separate_chunks` does, without shifts."""
+    """Separate mixtures (n,) as one batch.
+
+    Returns:
+        For each mixture its unscaled estimates (j, n) at the depths of the options, and the
+        repetitions run.
+    """
     last = options.depths[-1]
     if budget is not None:
         found = budget.separate(model, waves, last)
     elif options.stop_db is not None:
         found = model.until_stable(waves, options.stop_db, last, scale="estimate")
+    elif options.until_db is not None:
+        found = model.until(waves, options.until_db, options.probability, last, scale="estimate")
     else:
         depths = model.depths(waves, options.depths, scale="estimate")
         return [list(takes) for takes in zip(*depths.values(), strict=True)], [last] * len(waves)
@@ -78,6 +111,8 @@ def _separate_batch(
 
 def _mean_of_shifts(shifts: Sequence[int], estimates: Sequence[np.ndarray]) -> np.ndarray:
     """Return the mean (j, n) of the estimates of shifted copies, in the first one's order."""
+    if len(shifts) == 1:
+        return estimates[0]
     from scipy.optimize import linear_sum_assignment  # here because few need it
 
     first, *others = [wave[:, shift:] for shift, wave in zip(shifts, estimates, strict=True)]
@@ -210,7 +245,7 @@ def separate_recording(
     rate: int,
     options: RecordingOptions,
     budget: TimeBudget | None = None,
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, ExpectedQuality]:
     """Separate one channel in memory.
 
     Args:
@@ -222,7 +257,7 @@ def separate_recording(
 
     Returns:
         The mixture (n,), filtered and resampled like the estimates, and the unscaled estimates
-        (j, n); float32, at ``rate``.
+        (j, n), float32, at ``rate``; and their expected quality.
     """
     blocks: list[np.ndarray] = []
     chunking = options.chunking(model.sample_rate)
@@ -237,10 +272,12 @@ def separate_recording(
         options.keep_rumble,
     )
     chunks = itertools.chain(track.read(samples), track.end())
+    expected = ExpectedQuality(model.calibration)
     for batch in itertools.batched(chunks, options.batch_size):
-        takes, _ = separate_chunks(model, [chunk.samples for chunk in batch], options, budget)
-        for chunk, estimates in zip(batch, takes, strict=True):
-            track.join(chunk, estimates)
+        found = separate_chunks(model, [chunk.samples for chunk in batch], options, budget)
+        for chunk, separated in zip(batch, found, strict=True):
+            track.join(chunk, separated.estimates)
+            expected.add(separated.expected, len(chunk.samples))
     track.close()
     mixture, *speakers = np.concatenate(blocks, axis=1)
-    return mixture, np.stack(speakers)
+    return mixture, np.stack(speakers), expected

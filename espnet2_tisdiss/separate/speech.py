@@ -24,6 +24,7 @@ from espnet2_tisdiss.errors import OptionError, TisdissError
 from espnet2_tisdiss.lazy_espnet import espnet_module
 from espnet2_tisdiss.network.depth import depth_of_call
 from espnet2_tisdiss.separate.arrays import as_tensor, refuse_path
+from espnet2_tisdiss.separate.calibration import ExpectedQuality
 from espnet2_tisdiss.separate.depths import DepthSeparator
 from espnet2_tisdiss.separate.doubts import (
     channel_powers,
@@ -275,8 +276,9 @@ class SeparateSpeech(DepthSeparator):
         separated = [separate_recording(self, one, rate, options, budget) for one in channels]
         if budget is not None:
             budget.log()
+        mixtures, estimates, _ = zip(*separated, strict=True)
         _warn_of_doubts(there, rate, options.channel, separated)
-        scaled = rescale_channels(options.scale, *zip(*separated, strict=True))
+        scaled = rescale_channels(options.scale, mixtures, estimates)
         return np.stack(scaled) if options.channel == "each" else scaled[0]
 
     def live(self, rate: int, **options: Any) -> LiveSeparator:
@@ -364,13 +366,14 @@ def _warn_of_doubts(
     there: np.ndarray,
     rate: int,
     channel: Channel,
-    separated: Sequence[tuple[np.ndarray, np.ndarray]],
+    separated: Sequence[tuple[np.ndarray, np.ndarray, ExpectedQuality]],
 ) -> None:
     """Warn of channels (c, n) and of estimates (j, n), with their mixtures, that are doubtful."""
     is_chosen = len(there) > 1 and channel in ("mean", "each")
     if is_chosen and (doubt := doubt_of_channels(channel_powers(rate).push(there), channel)):
         logging.warning(doubt)
-    for number, (mixture, estimates) in enumerate(separated, start=1):
+    for number, (mixture, estimates, expected) in enumerate(separated, start=1):
         statistics = ScaleStatistics(len(estimates)).update(mixture, estimates)
-        if doubt := doubt_of_estimates(statistics, estimate_powers(rate).push(estimates)):
+        powers = estimate_powers(rate).push(estimates)
+        if doubt := doubt_of_estimates(statistics, powers) or expected.doubt:
             logging.warning(f"channel {number}: {doubt}" if len(separated) > 1 else doubt)

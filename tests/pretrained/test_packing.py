@@ -1,5 +1,6 @@
 """Models as folders for ESPnet and the hub: written, loaded by both, uploaded, and damaged ones."""
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +71,23 @@ def test_a_packed_model_is_the_model(packed):
     assert 'from_pretrained("me/mine")' in card and "$" not in card
     results = (bundled_model("mini") / "RESULTS.md").read_text()
     assert card.endswith(results)
+
+
+def test_a_calibration_goes_with_the_weights(espnet_model, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    _, config, weights = espnet_model()
+    calibration = weights.with_name("calibration.yaml")
+    calibration.write_text("of these weights")
+    pack_model({"train_config": config, "model_file": weights}, tmp_path / "packed", "name")
+    copy = tmp_path / "packed" / "exp" / "calibration.yaml"
+    assert copy.read_text() == "of these weights"
+    with zipfile.ZipFile(tmp_path / "packed.zip", "w") as archive:
+        for path in (config, weights, calibration):
+            archive.write(path, f"exp/{path.name}")
+        archive.write(tmp_path / "packed" / "meta.yaml", "meta.yaml")
+    found = find_model(tmp_path / "packed.zip")
+    beside = Path(found["model_file"]).with_name("calibration.yaml")
+    assert beside.read_text() == "of these weights"
 
 
 def test_espnet_loads_it_from_the_hub(packed, on_the_hub, tmp_path):

@@ -1,0 +1,131 @@
+"""``tisdiss calibrate``: fit what a model's estimates say about their quality."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from espnet2_tisdiss.cli.common_options import (
+    MODEL_HELP,
+    DebugOption,
+    DeviceOption,
+    DtypeOption,
+    JsonOption,
+    KeepRumbleOption,
+    ModelRateOption,
+    ThreadsOption,
+    parse_depths,
+)
+from espnet2_tisdiss.cli.console import messages, print_facts, print_json, require_folder
+from espnet2_tisdiss.cli.loading import depths_of_interest, load_for_command, set_threads
+from espnet2_tisdiss.cli.scoring import (
+    BatchOption,
+    LimitOption,
+    ResampleOption,
+    RunCommandsOption,
+    mixtures_of,
+    score_all,
+)
+
+if TYPE_CHECKING:  # importing PyTorch takes seconds
+    from espnet2_tisdiss.evaluate.by_depth import MixtureScores
+
+EXAMPLES = """
+[bold]Examples[/bold]
+
+tisdiss calibrate exp/enh_train data/valid
+
+tisdiss calibrate model.zip corpus/valid --limit 300 --out calibrated
+"""
+SHOWN = 0.8  # probability of the errors that are printed
+
+
+def command(
+    model_name: Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP)],
+    data: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="DATA...", help="Validation sets, as for tisdiss sweep; never a test set."
+        ),
+    ],
+    n_re: Annotated[
+        str | None,
+        typer.Option(
+            help="Repetitions, such as 1,2,4,8.", show_default="1 to a third more than trained"
+        ),
+    ] = None,
+    limit: LimitOption = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", help="Folder of calibration.yaml.", show_default="that of the weights"
+        ),
+    ] = None,
+    resample: ResampleOption = False,
+    keep_rumble: KeepRumbleOption = False,
+    device: DeviceOption = "auto",
+    dtype: DtypeOption = "auto",
+    model_rate: ModelRateOption = None,
+    threads: ThreadsOption = None,
+    run_commands: RunCommandsOption = False,
+    batch: BatchOption = 1,
+    as_json: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Fit what a model's estimates say about their quality, on mixtures with known sources.
+
+    The file calibration.yaml beside the weights lets tisdiss separate print the SI-SNR that it
+    expects of every recording, and stop at a wanted one (--until). The errors are those of mixtures
+    that a fit has not seen: each half of them by the fit to the other one.
+    """
+    from espnet2_tisdiss.evaluate.calibrating import calibrate
+    from espnet2_tisdiss.pretrained.finding import find_model
+    from espnet2_tisdiss.pretrained.layouts import CALIBRATION
+
+    if out is None:
+        out = Path(find_model(model_name)["model_file"]).parent
+    require_folder(out)
+    set_threads(threads)
+    model = load_for_command(model_name, device, dtype, model_rate)
+    depths = parse_depths(n_re) or depths_of_interest(model)
+    options = {
+        "depths": depths,
+        "batch_size": batch,
+        "resample": resample,
+        "keep_rumble": keep_rumble,
+    }
+    done: list[MixtureScores] = []
+    for folder in data:
+        mixtures = mixtures_of(folder, model, limit, resample, run_commands)
+        scored = score_all(model, mixtures, options)
+        if len(scored) < len(mixtures):
+            raise KeyboardInterrupt
+        done += [one for one in scored if one.status == "done"]
+    found = calibrate(model.fingerprint, done)
+    calibration = found.calibration
+    path = out / CALIBRATION
+    calibration.save(path)
+    low, high = calibration.interval_of_errors(SHOWN)
+    facts = {
+        "mixtures": calibration.mixtures,
+        "n_re": depths,
+        "error_db": found.error,
+        "correlation": found.correlation,
+        "interval_db": [low, high],
+        "poor_db": calibration.poor,
+        "file": path,
+    }
+    if as_json:
+        print_json(facts)
+        return
+    print_facts(
+        {
+            "mixtures": str(calibration.mixtures),
+            "N_re": ", ".join(map(str, depths)),
+            "mean absolute error": f"{found.error:.2f} dB",
+            "correlation": f"{found.correlation:.2f}",
+            f"errors of {SHOWN:.0%}": f"from {low:.1f} to {high:+.1f} dB",
+            "poor": f"below {calibration.poor:.1f} dB",
+        }
+    )
+    messages.print(f"written: {path}", markup=False, highlight=False)

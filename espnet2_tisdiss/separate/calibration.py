@@ -1,0 +1,179 @@
+"""The expected quality of a separation, from its estimates alone.
+
+Two traits of the estimates say how well the speakers are separated: how alike the waveforms are,
+and how much the spectra overlap. A :class:`Calibration` turns them into an SI-SNR in dB, with the
+distribution of its errors; ``evaluate/calibration.py`` fits it to mixtures whose sources are known,
+at all depths together. Neither the depth nor the change by the last repetition adds anything to the
+traits (docs/confidence.md). Axis letters: j speaker, f frequency, t frame, n sample.
+"""
+
+import math
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import yaml
+from scipy.signal import ShortTimeFFT
+from scipy.signal.windows import hann
+
+from espnet2_tisdiss.atomic import write_atomically
+from espnet2_tisdiss.errors import TisdissError
+from espnet2_tisdiss.separate.loudness import ScaleStatistics, Scaling
+from espnet2_tisdiss.user_files import read_yaml
+
+_FRAME_S = 0.032
+_LEAST_OVERLAP = 1e-3  # -30 dB, where spectra do not overlap at all
+
+
+class Traits(NamedTuple):
+    """Traits of estimates.
+
+    Attributes:
+        likeness: the largest absolute correlation of two estimates, 0 to 1.
+        overlap: mean overlap of the estimates' power spectra, weighted by their power, in dB: 0
+            where all speakers are equally loud in every bin, -30 where each bin is one speaker's.
+    """
+
+    likeness: float
+    overlap: float
+
+
+def traits_of(mixture: np.ndarray, estimates: np.ndarray, rate: int) -> Traits:
+    """Return the traits of estimates.
+
+    Args:
+        mixture: (n,), at the rate of the model.
+        estimates: (j, n), in any scale.
+        rate: in Hz.
+    """
+    statistics = ScaleStatistics(len(estimates)).update(mixture, estimates)
+    (scaling,) = Scaling.of("level", [statistics])
+    energies = np.diag(statistics.gram)
+    products = np.sqrt(np.outer(energies, energies)) + np.finfo(float).tiny
+    likeness = np.abs(statistics.gram / products)
+    pairs = list(combinations(range(len(estimates)), 2))
+    return Traits(
+        max((float(likeness[pair]) for pair in pairs), default=0.0),
+        _overlap_db(estimates * scaling.gains[:, None], rate),
+    )
+
+
+def _overlap_db(signals: np.ndarray, rate: int) -> float:
+    """Return the overlap of the power spectra of signals (j, n) at their level in the mixture."""
+    length = round(_FRAME_S * rate)
+    stft = ShortTimeFFT(hann(length, sym=False), hop=length // 2, fs=rate)
+    if len(signals) == 1 or signals.shape[1] < length:  # too short for a spectrum
+        return 10 * math.log10(_LEAST_OVERLAP)
+    powers = np.square(np.abs(stft.stft(signals)))  # (j, f, t)
+    totals = powers.sum(axis=0)
+    squares = np.divide(
+        np.square(powers).sum(axis=0), totals, out=np.zeros_like(totals), where=totals > 0
+    )
+    total = totals.sum()
+    # of the shares p_j of a bin: 1 - sum of p_j^2, which is 1 - 1/j if they are equal
+    mean = (total - squares.sum()) / total / (1 - 1 / len(signals)) if total else 0.0
+    return 10 * math.log10(max(mean, _LEAST_OVERLAP))
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What the traits of a model's estimates say about their SI-SNR.
+
+    Attributes:
+        model: fingerprint of the model that it holds for.
+        constant: in dB.
+        likeness: dB per likeness.
+        overlap: dB per dB of overlap.
+        errors: quantiles of the SI-SNR above the expected one in dB, at equal steps of probability
+            from 0 to 1, of mixtures that the fit had not seen.
+        poor: expected SI-SNR in dB below which a separation is called poor: at most 5 % of the
+            estimates with an SI-SNRi of 5 dB or more are.
+        mixtures: number of mixtures of the fit.
+    """
+
+    model: str
+    constant: float
+    likeness: float
+    overlap: float
+    errors: tuple[float, ...]
+    poor: float
+    mixtures: int
+
+    def expected(self, traits: Traits) -> float:
+        """Return the expected SI-SNR in dB."""
+        likeness, overlap = traits
+        return self.constant + self.likeness * likeness + self.overlap * overlap
+
+    def probability(self, traits: Traits, si_snr: float) -> float:
+        """Return the probability that the SI-SNR is at least ``si_snr`` dB."""
+        steps = np.linspace(0, 1, len(self.errors))
+        return 1 - float(np.interp(si_snr - self.expected(traits), self.errors, steps))
+
+    def interval_of_errors(self, probability: float) -> tuple[float, float]:
+        """Return the limits in dB of the SI-SNR above the expected one, with a probability."""
+        steps = np.linspace(0, 1, len(self.errors))
+        low, high = np.interp(
+            [(1 - probability) / 2, (1 + probability) / 2], steps, self.errors
+        ).tolist()
+        return low, high
+
+    def save(self, path: Path) -> None:
+        """Write it to a file."""
+        facts = asdict(self) | {"errors": list(self.errors)}
+        write_atomically(path, yaml.safe_dump(facts, sort_keys=False))
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read it from a file.
+
+        Raises:
+            TisdissError: the file cannot be read, or is no such file.
+        """
+        facts: dict[str, Any] = read_yaml(path)
+        try:
+            found = cls(**facts | {"errors": tuple(map(float, facts["errors"]))})
+            numbers = (found.constant, found.likeness, found.overlap, found.poor, *found.errors)
+            is_ascending = len(found.errors) > 1 and list(found.errors) == sorted(found.errors)
+            if not is_ascending or not all(map(math.isfinite, numbers)):
+                raise ValueError
+        except (TypeError, ValueError, KeyError) as error:
+            raise TisdissError(
+                f"{path}: is not a file of tisdiss calibrate; write it again, or delete it"
+            ) from error
+        return found
+
+
+class ExpectedQuality:
+    """Expected SI-SNR of a recording: the mean over its chunks, by their length.
+
+    Args:
+        calibration: of the model; None: nothing is known.
+    """
+
+    def __init__(self, calibration: Calibration | None):
+        self._calibration = calibration
+        self._sum, self._samples = 0.0, 0
+
+    def add(self, expected: float | None, samples: int) -> None:
+        """Take the expected SI-SNR of a chunk in dB, and its length."""
+        if expected is not None:
+            self._samples += samples
+            self._sum += samples * expected
+
+    @property
+    def si_snr(self) -> float | None:
+        """In dB; None: nothing is known."""
+        return self._sum / self._samples if self._samples else None
+
+    @property
+    def doubt(self) -> str:
+        """Why it is poor; empty: it is not, or nothing is known."""
+        if (
+            self._calibration is None
+            or self.si_snr is None
+            or self.si_snr >= self._calibration.poor
+        ):
+            return ""
+        return "doubtful: probably separated poorly"

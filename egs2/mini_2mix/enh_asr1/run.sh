@@ -16,13 +16,14 @@ Usage: ./run.sh [--size tiny|quick|default] [--seed N] [option] ...
   --size default   a model that recognises unseen voices, in about an hour on two cores
   --seed N         seed of the corpus (default: 0)
 
-The corpus and the separator are those of ../enh1, which is run first: it takes about as long again.
+The corpus and the separator are those of ../enh1, which is run first and takes about as long again. With
+--separation FOLDER, that experiment's separator is used instead, and ../enh1 makes its corpus only.
 Results go to exp/<size>_<seed>/enh_asr_*/RESULTS.md. The options of the stages follow.
 
 USAGE
 }
 
-own+=([size]=default [seed]=0 [python]=${python})
+own+=([size]=default [seed]=0 [separation]='' [python]=${python})
 read_options "$@"
 python=${own[python]}
 check size tiny quick default
@@ -35,8 +36,14 @@ case ${size} in
     default) n_re="1 2 3 6" nbpe=200 ;;
 esac
 
-separation=../enh1/exp/${corpus}/enh_train_${size}_raw
-separate_first "${separation}" --size "${size}" --seed "${own[seed]}"
+separation=${own[separation]}
+if [[ -z ${separation} ]]; then
+    separation=../enh1/exp/${corpus}/enh_train_${size}_raw
+    separate_first "${separation}" --size "${size}" --seed "${own[seed]}"
+else
+    ../enh1/run.sh --nj "${own[nj]}" --python "${python}" --size "${size}" --seed "${own[seed]}" \
+        --stop_stage 1
+fi
 data_opts="--size ${size} --seed ${own[seed]} --suffix _${corpus}"
 run_recognition "${data_opts} --corpus ../enh1/downloads/mini_${corpus}" \
     --separation "${separation}" --expdir "exp/${corpus}" \

@@ -1,0 +1,69 @@
+"""The measurement of the expected quality, on planted scores and with a tiny model."""
+
+import numpy as np
+import pytest
+import soundfile
+from confidence import PICTURE, Measured, main, table_of_poor, ways_of_stopping
+
+from espnet2_tisdiss.audio.noise import speech_shaped_noise
+from espnet2_tisdiss.evaluate.by_depth import MixtureScores, Score
+from espnet2_tisdiss.separate.calibration import Calibration
+
+ERRORS = tuple(np.linspace(-5, 5, 11).tolist())
+
+
+def calibration(model="", poor=4.0):
+    """The expected SI-SNR is minus the overlap."""
+    return Calibration(model, 0.0, 0.0, -1.0, ERRORS, poor, 100)
+
+
+def planted():
+    """Two mixtures: one is at 12 dB from the second depth on, the other one never."""
+    found = []
+    for gains in ((6, 12, 12), (2, 3, 1)):
+        one = MixtureScores(None)
+        for n_re, gain in enumerate(gains, start=1):
+            change = None if n_re == 1 else -5.0 * n_re
+            traits = {"likeness": 0.0, "overlap": -float(gain)}
+            score = Score(n_re, (1, 2), gain, gain, 0.1, change=change, **traits)
+            one.scores.append(score)
+        found.append(one)
+    return Measured(found, [3.0, 5.0])
+
+
+def test_each_mixture_stops_at_its_own_depth():
+    ways = ways_of_stopping(calibration(), planted())
+    assert ways["fixed"] == [(1, 4), (2, 7.5), (3, 6.5)]
+    assert ways["--until"][0] == (1, 4)  # -2 dB, at once
+    assert (2.5, 6.5) in ways["--until"]  # the first at N_re 2, the second one never
+    assert ways["--stop-db"][0] == (2, 7.5)
+
+
+def test_poor_is_counted_by_kind():
+    text = table_of_poor(calibration(), {"set": planted()}, 3)
+    assert text.splitlines()[-1] == "| set | 0 of 1 | 1 of 1 | 1 of 2 |"
+
+
+def test_the_section_and_the_picture_are_written(espnet_model, tmp_path, monkeypatch):
+    model, config, _ = espnet_model()
+    corpus = tmp_path / "corpus"
+    for part in ("mix", "s1", "s2"):
+        (corpus / part).mkdir(parents=True)
+    for index in range(4):
+        sources = [speech_shaped_noise(0.3, 8000, 2 * index + j) for j in (0, 1)]
+        for part, samples in zip(("mix", "s1", "s2"), [sum(sources), *sources], strict=True):
+            soundfile.write(corpus / part / f"m{index}.wav", samples, 8000, "FLOAT")
+    monkeypatch.setattr("confidence.SHOWN", (1, 2))
+    page = tmp_path / "page.md"
+    page.write_text("<!-- confidence -->\n<!-- /confidence -->\n")
+    (tmp_path / "images").mkdir()
+    with pytest.raises(Exception, match="has no calibration.yaml"):
+        main(["measure", str(config.parent), str(corpus)])
+    from espnet2_tisdiss import SeparateSpeech
+
+    name = SeparateSpeech.from_pretrained(config.parent).fingerprint
+    calibration(name).save(config.with_name("calibration.yaml"))
+    main(["measure", str(config.parent), str(corpus), "--page", str(page)])
+    text = page.read_text()
+    assert "| corpus | 1 |" in text and "| all | 2 |" in text and "| fixed 3 |" in text
+    assert (tmp_path / "images" / PICTURE).read_bytes().startswith(b"\x89PNG")

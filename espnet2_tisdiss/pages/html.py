@@ -23,7 +23,7 @@ body { font: 16px/1.45 system-ui, sans-serif; margin: 2em auto; max-width: 62em;
   color: #111; background: #fff; }
 table { border-collapse: collapse; margin: 1em 0; display: block; overflow-x: auto; }
 th, td { border-bottom: 1px solid #bbb; padding: .25em .8em; text-align: right; }
-th:first-child, td:first-child { text-align: left; overflow-wrap: anywhere; }
+th:first-child, td:first-child { text-align: left; min-width: 10em; overflow-wrap: anywhere; }
 img { max-width: 100%; }
 figure { margin: 1em 0; }
 .player { display: inline-block; margin: 0 1em .5em 0; }

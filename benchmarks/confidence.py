@@ -103,7 +103,7 @@ def measure_sets(args: argparse.Namespace) -> None:
     measured: dict[str, Measured] = {}
     for data in args.sets:
         mixtures = spread(find_mixtures(data, model.num_spk), args.limit)
-        scores = list(score_mixtures(model, [with_length(one) for one in mixtures], depths))
+        scores = list(score_mixtures(model, list(map(with_length, mixtures)), depths, audible=True))
         if bad := [one for one in scores if one.status != "done"]:
             raise TisdissError(f"{data}: {bad[0].reason}")
         three = [expected_of_three(model, mixtures, index) for index in range(0, len(mixtures), 4)]

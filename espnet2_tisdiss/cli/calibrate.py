@@ -93,6 +93,7 @@ def command(
         "batch_size": batch,
         "resample": resample,
         "keep_rumble": keep_rumble,
+        "audible": True,
     }
     done: list[MixtureScores] = []
     for folder in data:

@@ -99,6 +99,7 @@ def score_mixtures(
     with_sdr: bool = False,
     resample: bool = False,
     keep_rumble: bool = False,
+    audible: bool = False,
     on_progress: Callable[[float], None] = lambda seconds: None,
 ) -> Iterator[MixtureScores]:
     """Score mixtures at several depths, with one run for each mixture or batch.
@@ -112,6 +113,8 @@ def score_mixtures(
         resample: convert files at another rate to the model's; otherwise such mixtures fail.
             :func:`with_length` finds them in advance.
         keep_rumble: do not remove what lies below 20 Hz from the mixtures.
+        audible: remove it from the references, too: it can be most of their energy, and then the
+            scores say little about the voices.
         on_progress: called with the seconds of audio done since the last call.
 
     Yields:
@@ -130,7 +133,7 @@ def score_mixtures(
     is_warm = False
     for batch in itertools.batched(by_length, batch_size):
         loaded = [
-            _LoadedMixture(mixture, model.sample_rate, rate, with_sdr, keep_rumble)
+            _LoadedMixture(mixture, model.sample_rate, rate, with_sdr, keep_rumble, audible)
             for mixture in batch
         ]
         ready = [one for one in loaded if one.result.status == "done"]
@@ -177,6 +180,7 @@ class _LoadedMixture:
         rate: required sample rate of the files in Hz; None: any.
         with_sdr: compute the SDR as well.
         keep_rumble: do not remove what lies below 20 Hz from the wave, as is done for recordings.
+        audible: score without it.
 
     Attributes:
         result: scores of the mixture; not "done" if its files cannot be used.
@@ -191,6 +195,7 @@ class _LoadedMixture:
         rate: int | None,
         with_sdr: bool,
         keep_rumble: bool,
+        audible: bool,
     ):
         self.result = MixtureScores(mixture)
         self.path, self._rate = mixture.path, model_rate
@@ -206,6 +211,8 @@ class _LoadedMixture:
                 self.result.reject("left out", f"{path}: is silent, so scores are undefined")
                 return
         self.wave = signals[0] if keep_rumble else without_rumble(signals[0], model_rate)
+        if audible:
+            signals = np.stack([without_rumble(signal, model_rate) for signal in signals])
         self._references = signals[1:].astype(np.float64)  # (j, n)
         same = np.broadcast_to(signals[0], self._references.shape)
         self._baseline = self._scores(same.astype(np.float64))

@@ -165,6 +165,18 @@ def test_one_run_scores_what_a_run_for_each_depth_gives(model, tmp_path):
         assert [score.si_snr for score in other.scores] == expected
 
 
+def test_rumble_of_the_sources_may_not_count(tmp_path):
+    (sources,) = speech(0.5).values()
+    rumbling = sources + 3 * np.sin(2 * np.pi * 2 * np.arange(sources.shape[1]) / RATE)
+    (mixture,) = find_mixtures(write_corpus(tmp_path / "set", {"m": rumbling}), 2)
+    perfect = np.stack([without_rumble(one, RATE) for one in rumbling.astype(np.float32)])
+    (heard,), (not_heard,) = (
+        next(score_mixtures(Planted(perfect[None]), [mixture], [1], audible=audible)).scores
+        for audible in (True, False)
+    )
+    assert heard.si_snr > 60 and not_heard.si_snr < 0
+
+
 def best_si_snr(references: np.ndarray, waves: np.ndarray) -> float:
     """Return the mean SI-SNR in the better of the two orders, by its definition."""
     references = references - references.mean(1, keepdims=True)

@@ -88,6 +88,8 @@ setup(
         "train": ["tensorboard", "sentencepiece", "editdistance"],
         # scoring, Kaldi archives, speech synthesis and simulated rooms
         "recipes": ["mir_eval", "pystoi", "kaldiio", "espeakng-loader", "pyroomacoustics"],
+        # stages and separation on a cluster; it brings Dask and its distributed
+        "cluster": ["dask-jobqueue"],
         # the listening page
         "demo": ["gradio>=6,<7"],
         # the documentation site

@@ -111,7 +111,7 @@ def require_dask() -> None:
     except ImportError:
         raise TisdissError(
             "--backend dask needs Dask, which is not installed: "
-            "pip install dask distributed dask-jobqueue"
+            "pip install 'espnet2_tisdiss[cluster]'"
         ) from None
 
 

@@ -11,8 +11,8 @@ import atexit
 import itertools
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 # environment variable with the path of the configuration, for the programs that enh.sh runs
 CONFIGURATION = "TISDISS_PARALLEL_CONFIG"
 KEYS = ("env", "n_workers", "options")
+POLL_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -110,8 +111,7 @@ def require_dask() -> None:
         import distributed  # noqa: F401
     except ImportError:
         raise TisdissError(
-            "--backend dask needs Dask, which is not installed: "
-            "pip install 'espnet2_tisdiss[cluster]'"
+            "a cluster needs Dask, which is not installed: pip install 'espnet2_tisdiss[cluster]'"
         ) from None
 
 
@@ -121,7 +121,8 @@ def map_in_order[Item, Result](
     items: Sequence[Item],
     size: int,
     label: str,
-) -> Iterator[Result]:
+    on_wait: Callable[[], None] = lambda: None,
+) -> Generator[Result, None, None]:
     """Yield ``function(item)`` in the order of ``items``.
 
     A worker that dies loses its share to another; a share that several workers died of is an
@@ -133,11 +134,12 @@ def map_in_order[Item, Result](
         items: picklable arguments.
         size: items in a share.
         label: for messages.
+        on_wait: called again and again while a result is awaited; what it raises ends the work.
 
     Raises:
         TisdissError: workers died of a share, or the cluster was lost.
     """
-    from distributed import KilledWorker
+    from distributed import KilledWorker, wait
     from distributed.client import FutureCancelledError
 
     shares = list(itertools.batched(items, size))
@@ -146,6 +148,10 @@ def map_in_order[Item, Result](
     futures = deque(cluster.client.map(work, shares, pure=False))
     try:
         while futures:
+            while not futures[0].done():
+                on_wait()
+                with suppress(TimeoutError):
+                    wait([futures[0]], POLL_S)
             yield from futures[0].result()
             futures.popleft().release()
     except KilledWorker:

@@ -49,6 +49,7 @@ from espnet2_tisdiss.cli.separate_options import (
     RtfOption,
     RunCommandsOption,
     ScaleOption,
+    SchedulerOption,
     SecondsOption,
     ShiftsOption,
     SkipExistingOption,
@@ -96,6 +97,7 @@ def command(
     model_rate: ModelRateOption = None,
     batch: BatchOption = 1,
     jobs: JobsOption = 1,
+    scheduler: SchedulerOption = None,
     threads: ThreadsOption = None,
     as_json: JsonOption = False,
     debug: DebugOption = False,
@@ -128,6 +130,8 @@ def command(
     from espnet2_tisdiss.separate.names import with_refusals
 
     options = _options(context.params)
+    refuse_together({"--scheduler": scheduler is not None, "--jobs": jobs > 1})
+    refuse_together({"--scheduler": scheduler is not None, "--seconds": seconds is not None})
     if str(out) == "-":
         raise TisdissError("--out -: each speaker becomes a file; give a folder")
     found = find_inputs(sources, out, run_commands)
@@ -155,6 +159,9 @@ def command(
     }
     budget = options.budget(to_do, model.sample_rate, jobs)
     separated = functools.partial(_separated, model, loading, inputs, options, jobs, budget)
+    if scheduler is not None:
+        files = {item: durations[item] for item in inputs}
+        separated = functools.partial(_on_cluster, scheduler, model, loading, files, options)
     report = SeparationReport(model.sample_rate, options)
     with report.printed_at_end(as_json):
         _separate_all(separated, report, len(inputs), sum(map(sum, durations.values())))
@@ -235,6 +242,27 @@ def _separate_all(
         with contextlib.closing(separated(advance)) as results:
             for result in results:
                 progress.print(report.add(result), STYLES[result.status])
+
+
+def _on_cluster(
+    scheduler: str,
+    model: "SeparateSpeech",
+    loading: dict[str, Any],
+    durations: Mapping["InputFile", list[float]],
+    options: "FileOptions",
+    on_progress: Callable[[float], None],
+) -> Generator["FileResult", None, None]:
+    """Separate the files on the cluster of a scheduler; the rest is as for :func:`_separated`."""
+    import torch
+
+    from espnet2_tisdiss.cluster import joined
+    from espnet2_tisdiss.separate.on_cluster import separate_on_cluster
+
+    threads = torch.get_num_threads()
+    with joined(scheduler) as cluster:
+        yield from separate_on_cluster(
+            cluster, model, loading, durations, options, threads, on_progress
+        )
 
 
 def _separated(

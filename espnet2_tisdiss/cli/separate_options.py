@@ -26,6 +26,15 @@ BatchOption = Annotated[
 JobsOption = Annotated[
     int, typer.Option(min=1, max=MOST_AT_ONCE, help="Parallel processes, which share the cores.")
 ]
+SchedulerOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="Separate on a Dask cluster: the address of its scheduler, such as tcp://host:8786. "
+        "Its workers need the same files at the same paths.",
+        show_default="this machine",
+    ),
+]
 
 NReOption = Annotated[
     str | None,

@@ -7,7 +7,7 @@ import signal
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 from espnet2_tisdiss.cluster import configured, map_in_order
 from espnet2_tisdiss.errors import TisdissError
@@ -40,10 +40,10 @@ def map_in_processes[Item, Result](
     with Progress(len(items), label) as progress:
         if cluster is not None:
             size = share_size(len(items), cluster.workers)
-            results = map_in_order(cluster, function, items, size, label)
-            for done, result in enumerate(results, start=1):
-                yield result
-                progress.reach(done)
+            with closing(map_in_order(cluster, function, items, size, label)) as shared:
+                for done, result in enumerate(shared, start=1):
+                    yield result
+                    progress.reach(done)
             return
         if nj == 1 or len(items) < 2:
             for done, item in enumerate(items, start=1):

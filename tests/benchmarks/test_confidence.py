@@ -2,10 +2,9 @@
 
 import numpy as np
 import pytest
-import soundfile
 from confidence import PICTURE, Measured, main, table_of_poor, ways_of_stopping
+from noise_mixtures import write_noise_mixtures
 
-from espnet2_tisdiss.audio.noise import speech_shaped_noise
 from espnet2_tisdiss.evaluate.by_depth import MixtureScores, Score
 from espnet2_tisdiss.separate.calibration import Calibration
 
@@ -46,13 +45,7 @@ def test_poor_is_counted_by_kind():
 
 def test_the_section_and_the_picture_are_written(espnet_model, tmp_path, monkeypatch):
     model, config, _ = espnet_model()
-    corpus = tmp_path / "corpus"
-    for part in ("mix", "s1", "s2"):
-        (corpus / part).mkdir(parents=True)
-    for index in range(4):
-        sources = [speech_shaped_noise(0.3, 8000, 2 * index + j) for j in (0, 1)]
-        for part, samples in zip(("mix", "s1", "s2"), [sum(sources), *sources], strict=True):
-            soundfile.write(corpus / part / f"m{index}.wav", samples, 8000, "FLOAT")
+    corpus = write_noise_mixtures(tmp_path / "corpus", [0.3] * 4)
     monkeypatch.setattr("confidence.SHOWN", (1, 2))
     page = tmp_path / "page.md"
     page.write_text("<!-- confidence -->\n<!-- /confidence -->\n")

@@ -2,21 +2,16 @@
 
 import live
 import numpy as np
-import soundfile
-
-from espnet2_tisdiss.audio.noise import speech_shaped_noise
+from noise_mixtures import write_noise_mixtures
 
 
 def test_the_soak_plays_in_real_time(espnet_model, tmp_path, monkeypatch):
     _, config, _ = espnet_model()
-    for part in ("mix", "s1", "s2"):
-        (tmp_path / "data" / part).mkdir(parents=True)
-        soundfile.write(tmp_path / "data" / part / "a.wav", speech_shaped_noise(1.0, 8000, 0), 8000)
+    data = write_noise_mixtures(tmp_path / "data", [1.0])
     page = tmp_path / "page.md"
     page.write_text("<!-- live-soak -->\n<!-- /live-soak -->\n")
     monkeypatch.setattr(live, "SOAK_LATENCIES", (0.2, 0.4))
-    data = str(tmp_path / "data")
-    live.main([str(config.parent), data, "--soak", "0.05", "--page", str(page)])
+    live.main([str(config.parent), str(data), "--soak", "0.05", "--page", str(page)])
     rows = [line.split("|") for line in page.read_text().splitlines() if line.startswith("| 0.")]
     assert [float(row[1].split()[0]) for row in rows] == [0.2, 0.4]
     for row, hop in zip(rows, (0.1, 0.2), strict=True):

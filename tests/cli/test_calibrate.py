@@ -8,16 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from noise_mixtures import RATE, write_noise_mixtures
 from typer.testing import CliRunner
 
 from espnet2_tisdiss import SeparateSpeech
-from espnet2_tisdiss.audio.noise import speech_shaped_noise
 from espnet2_tisdiss.cli import console
 from espnet2_tisdiss.cli.app import app
 from espnet2_tisdiss.pretrained.layouts import CALIBRATION
 from espnet2_tisdiss.separate.calibration import Calibration
-
-RATE = 8000
 
 
 def tisdiss(*args):
@@ -34,14 +32,7 @@ def model(espnet_model, tmp_path, monkeypatch) -> Path:
 @pytest.fixture
 def corpus(tmp_path) -> Path:
     """Fifty mixtures of 0.3 s."""
-    folder = tmp_path / "corpus"
-    for part in ("mix", "s1", "s2"):
-        (folder / part).mkdir(parents=True)
-    for index in range(50):
-        sources = [speech_shaped_noise(0.3, RATE, 2 * index + j) for j in (0, 1)]
-        for part, samples in zip(("mix", "s1", "s2"), [sum(sources), *sources], strict=True):
-            soundfile.write(folder / part / f"m{index}.wav", samples, RATE, "FLOAT")
-    return folder
+    return write_noise_mixtures(tmp_path / "corpus", [0.3] * 50)
 
 
 def test_the_file_is_used_by_separate(model, corpus, monkeypatch):

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 import soundfile
 from matplotlib import image
+from noise_mixtures import write_noise_mixtures
 from typer.testing import CliRunner
 
 import espnet2_tisdiss.evaluate.by_depth
 from espnet2_tisdiss import SeparateSpeech, TisdissError
-from espnet2_tisdiss.audio.noise import speech_shaped_noise
 from espnet2_tisdiss.cli.app import app
 from espnet2_tisdiss.evaluate.cost import CostCounter
 from espnet2_tisdiss.evaluate.pictures import Quality, draw_quality
@@ -32,14 +32,7 @@ def run_sweep(*args):
 @pytest.fixture
 def corpus(tmp_path) -> Path:
     """Five mixtures m0 .. m4 of 0.3 to 0.7 s in the layout of wsj0-2mix."""
-    folder = tmp_path / "corpus"
-    for part in ("mix", "s1", "s2"):
-        (folder / part).mkdir(parents=True)
-    for index in range(5):
-        sources = [speech_shaped_noise(0.3 + 0.1 * index, 8000, 2 * index + j) for j in (0, 1)]
-        for part, samples in zip(("mix", "s1", "s2"), [sum(sources), *sources], strict=True):
-            soundfile.write(folder / part / f"m{index}.wav", samples, 8000, "FLOAT")
-    return folder
+    return write_noise_mixtures(tmp_path / "corpus", [0.3 + 0.1 * index for index in range(5)])
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:

@@ -108,13 +108,14 @@ FOREIGN = {
         "a model is not downloaded here: give --skip_train true, --enh_exp the folder of its "
         "config.yaml and --inference_model the name of its weights there",
     ),
+    "inf_num": Foreign("", "a model gives as many outputs as it has speakers: see --ref_num"),
     "skip_upload": Foreign("true", UPLOAD),
     "skip_upload_hf": Foreign("true", UPLOAD),
     "hf_repo": Foreign("", UPLOAD),
     "score_with_asr": Foreign(
         "false",
-        "speech is not recognised here; the folders of stage 7 hold spk1.scp, spk2.scp, ... for a "
-        "recogniser",
+        "speech is not recognised here, but by the recipes in enh_asr1; the folders of stage 7 hold "
+        "spk1.scp, spk2.scp, ... for another recogniser",
     ),
     **dict.fromkeys(RECOGNITION, Foreign()),  # without score_with_asr they change nothing there
 }

@@ -128,6 +128,7 @@ def test_options_of_espnet_that_change_nothing_are_accepted() -> None:
         (["--skip_upload", "false"], "--skip_upload 'false': models are not uploaded from here"),
         (["--hf_repo", "me/it"], "--hf_repo 'me/it': models are not uploaded from here"),
         (["--download_model", "x"], "--download_model 'x': .*--enh_exp the folder of its config"),
+        (["--inf_num", "3"], "--inf_num '3': a model gives as many outputs as it has speakers"),
         (["--score_with_asr", "true"], "--score_with_asr 'true': speech is not recognised here"),
         (["--extra_wav_list", "a.scp"], "--extra_wav_list 'a.scp': only the lists that training"),
         (["--use_preprocessor", "false"], "--use_preprocessor 'false': write 'preprocessor: null'"),

@@ -114,8 +114,8 @@ FOREIGN = {
     "hf_repo": Foreign("", UPLOAD),
     "score_with_asr": Foreign(
         "false",
-        "speech is not recognised here, but by the recipes in enh_asr1; the folders of stage 7 hold "
-        "spk1.scp, spk2.scp, ... for another recogniser",
+        "speech is not recognised here, but by the recipes in enh_asr1; the folders of stage 7 "
+        "hold spk1.scp, spk2.scp, ... for another recogniser",
     ),
     **dict.fromkeys(RECOGNITION, Foreign()),  # without score_with_asr they change nothing there
 }

@@ -74,11 +74,13 @@ def _width(channels: int) -> dict[str, Any]:
 
 
 CANDIDATES = {
-    "package": Candidate("the model of the package, trained at N_re 3"),
+    "package": Candidate("the reference: the size of `voices`, trained at N_re 3"),
     "random": Candidate("starts from random weights", grown=False),
     "channels32": Candidate("32 channels instead of 48", _width(32)),
     "channels64": Candidate("64 channels instead of 48", _width(64)),
-    "one_layer": Candidate("one separator layer instead of two", {"encoder_repeat_times": 1}),
+    "one_layer": Candidate(
+        "the separator layer runs once instead of twice", {"encoder_repeat_times": 1}
+    ),
     "bands48": Candidate("48 bands instead of 32", {"num_bands": 48}),
     "equal_losses": Candidate("the losses of all depths have equal weight", depth_power=0.0),
     "splitter_loss": Candidate("a loss after the splitter, too", {"spliter_loss": True}),

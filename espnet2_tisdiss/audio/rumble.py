@@ -1,4 +1,4 @@
-"""Remove what lies below the speech: an offset of the zero line and rumble.
+"""Remove DC offset and low-frequency rumble, which lie below the speech.
 
 Models are not trained on either, and both can ruin a separation: see benchmarks/offset.py. Axis
 letter: n sample.

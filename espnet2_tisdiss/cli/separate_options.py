@@ -66,8 +66,8 @@ SecondsOption = Annotated[
 StopDbOption = Annotated[
     float | None,
     typer.Option(
-        help="Stop when a repetition changes the estimate by less than this many dB, such as "
-        "-10; see the column change of tisdiss sweep.",
+        help="Stop when the change by a repetition is so many dB below the estimate, such as -10; "
+        "see the column change of tisdiss sweep.",
         **_DEPTH,
     ),
 ]

@@ -1,4 +1,4 @@
-"""Calibration and speed of a model by depth, on mixtures whose sources are known.
+"""Quality and speed of a model by depth, on mixtures whose sources are known.
 
 Each mixture is run once, up to the deepest depth, and the intermediate estimates are scored.
 SI-SNR is that of ESPnet's scoring: of zero-mean signals, in dB, with the speakers in the order of
@@ -35,7 +35,7 @@ Status = Literal["done", "left out", "failed"]
 
 @dataclass(frozen=True)
 class Score:
-    """Calibration and speed of the estimates of one mixture at one depth.
+    """Quality and speed of the estimates of one mixture at one depth.
 
     Attributes:
         n_re: repetitions N_re.

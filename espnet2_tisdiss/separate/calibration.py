@@ -2,7 +2,7 @@
 
 Two traits of the estimates say how well the speakers are separated: how alike the waveforms are,
 and how much the spectra overlap. A :class:`Calibration` turns them into an SI-SNR in dB, with the
-distribution of its errors; ``evaluate/calibration.py`` fits it to mixtures whose sources are known,
+distribution of its errors; ``evaluate/calibrating.py`` fits it to mixtures whose sources are known,
 at all depths together. Neither the depth nor the change by the last repetition adds anything to the
 traits (docs/confidence.md). Axis letters: j speaker, f frequency, t frame, n sample.
 """

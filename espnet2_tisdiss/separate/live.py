@@ -1,8 +1,8 @@
 """Separation while the sound arrives: sliding windows with a stated latency.
 
-A window of the last seconds is separated every hop. What lies between ``ahead`` before its end and
-``ahead`` before that of the window before goes out, so a sample waits for at most a hop and
-``ahead``: the latency. Axis letters: j speaker, n sample.
+A window of the last seconds is separated every hop, and outputs one hop that ends ``ahead`` before
+its own end. So a sample waits for at most a hop and ``ahead``: the latency. Axis letters: j
+speaker, n sample.
 """
 
 import time

@@ -159,7 +159,7 @@ class TISDiSSSeparator(AbsSeparator):
             repeat_times = self.reconstructor_repeat_times
         mixture = self._checked(input, ilens)
         embedded, frames = self._embed(mixture, ilens)
-        split, _ = deque(self._splits(embedded, frames), maxlen=1).pop()
+        split = self.split(embedded, frames)
         yield list(self._project(split, frames, mixture).unbind(1))
         layers = self._reconstruct(split, embedded, frames, repeat_times)
         for step, streams in enumerate(layers, start=1):
@@ -204,6 +204,16 @@ class TISDiSSSeparator(AbsSeparator):
             if supervised:
                 yield streams
 
+    def split(self, embedded: Tensor, frames: Tensor | None) -> Tensor:
+        """Return the streams (b, j, t, f, h) before the repetitions of a feature map and its mask.
+
+        Args:
+            embedded: (b, t, f, h), of :attr:`conv`.
+            frames: (b, t), false at padded frames; None: no padding.
+        """
+        streams, _ = deque(self._splits(embedded, frames), maxlen=1).pop()
+        return streams
+
     def _separate(self, x: Tensor, frames: Tensor | None) -> Iterator[tuple[Tensor, bool]]:
         """Yield the mixture's stream after each separator layer, and whether it is supervised."""
         config, mixture = self.config, x
@@ -238,21 +248,44 @@ class TISDiSSSeparator(AbsSeparator):
             frames: (b, t), false at padded frames; None: no padding.
             repeat_times: repetitions of all layers.
         """
-        config = self.config
-        if config.reconstructor_residual:
-            residual = self.concat_block
-            if config.compression > 1:
-                residual = self.reconstructor_concat_block
-                conv, norm = self.compress_conv
-                mixture = conv(zero_padding(mixture, frames).movedim(-1, 1)).movedim(1, -1)
-                mixture = norm(mixture, frames)
-            mixture = mixture.unsqueeze(1)  # the same for every speaker: (b, 1, t, f, h)
+        reference = self.reference(mixture, frames)
         for _ in range(repeat_times):
-            for block in self.reconstructor_blocks:
-                if config.reconstructor_residual:
-                    x = residual(x, mixture)
-                x = self._run(block, x, frames)
+            for layer in self.repetition(x, reference, frames):
+                x = layer
                 yield x
+
+    def reference(self, mixture: Tensor, frames: Tensor | None) -> Tensor | None:
+        """Return what is added to the streams before each layer, (b, 1, t, f, h); None: nothing.
+
+        Args:
+            mixture: the embedded mixture (b, t, f, h).
+            frames: (b, t), false at padded frames; None: no padding.
+        """
+        if not self.config.reconstructor_residual:
+            return None
+        if self.config.compression > 1:
+            conv, norm = self.compress_conv
+            mixture = conv(zero_padding(mixture, frames).movedim(-1, 1)).movedim(1, -1)
+            mixture = norm(mixture, frames)
+        return mixture.unsqueeze(1)  # the same for every speaker
+
+    def repetition(
+        self, x: Tensor, reference: Tensor | None, frames: Tensor | None
+    ) -> Iterator[Tensor]:
+        """Yield the streams (b, j, t, f, h) after each layer of one repetition.
+
+        Args:
+            x: the streams before it.
+            reference: of :meth:`reference`.
+            frames: (b, t), false at padded frames; None: no padding.
+        """
+        compressed = self.config.compression > 1
+        for block in self.reconstructor_blocks:
+            if reference is not None:
+                residual = self.reconstructor_concat_block if compressed else self.concat_block
+                x = residual(x, reference)
+            x = self._run(block, x, frames)
+            yield x
 
     def _project(self, streams: Tensor, frames: Tensor | None, mixture: Tensor) -> Tensor:
         """Return the estimates (b, j, t, f) of ``streams`` (b, j, t, f, h).

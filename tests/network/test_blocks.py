@@ -25,6 +25,8 @@ from espnet2_tisdiss.network.kernels.attention import (
     SHORT_LENGTH,
 )
 from espnet2_tisdiss.network.kernels.channel_linear import ChannelLinear
+from espnet2_tisdiss.network.kernels.row_convolution import RowConvolutions
+from espnet2_tisdiss.network.kernels.row_products import RowProducts
 
 
 def along_rows(function, x: torch.Tensor) -> torch.Tensor:
@@ -391,3 +393,15 @@ def test_dropout_is_active_in_training_only():
         for block in (ffn, attention, splitter):
             block.eval()
         assert torch.equal(module(), module())
+
+
+@pytest.mark.parametrize(("kernel", "stride"), [(4, 1), (4, 2), (5, 3), (3, 3), (7, 2)])
+def test_matrix_products_are_the_convolutions(kernel, stride):
+    conv = torch.nn.Conv1d(3, 6, kernel, stride)
+    deconv = torch.nn.ConvTranspose1d(6, 3, kernel, stride)
+    for length in range(kernel, 3 * kernel + 2):
+        x = torch.randn(2, 5, length, 3)
+        products, rows = (kind(conv, deconv, length) for kind in (RowProducts, RowConvolutions))
+        y = rows.convolve(x)
+        torch.testing.assert_close(products.convolve(x), y)
+        torch.testing.assert_close(products.deconvolve(y), rows.deconvolve(y))

@@ -42,7 +42,7 @@ class RotaryEmbedding(nn.Module):
         """Rotate ``x`` (b, rows, length, ..., head_dim) by its positions; the shape stays."""
         position = torch.arange(x.shape[2], device=x.device, dtype=self.freqs.dtype)
         angle = torch.outer(position, self.freqs)  # (length, head_dim / 2)
-        angle = angle.view(len(angle), *[1 for _ in range(x.dim() - 4)], -1)
+        angle = angle.view(angle.shape[0], *[1 for _ in range(x.dim() - 4)], -1)
         pairs = x.to(self.freqs.dtype).unflatten(-1, (-1, 2))
         if torch.compiler.is_compiling():  # torch.compile does not fuse complex numbers
             first, second = pairs.unbind(-1)

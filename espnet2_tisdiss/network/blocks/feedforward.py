@@ -2,10 +2,12 @@
 
 from typing import Literal, get_args
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from espnet2_tisdiss.network.kernels.row_convolution import RowConvolutions
+from espnet2_tisdiss.network.kernels.row_products import RowProducts
 
 FFNType = Literal["swiglu_conv1d", "conv1d"]
 FFN_TYPES: tuple[FFNType, ...] = get_args(FFNType)
@@ -45,7 +47,9 @@ class ConvFeedForward(nn.Module):
         self.conv1d = nn.Conv1d(emb_dim, hidden_dim * (1 + self.gated), kernel, stride=shift)
         self.deconv1d = nn.ConvTranspose1d(hidden_dim, emb_dim, kernel, stride=shift)
 
-    def forward(self, x: Tensor, convolutions: RowConvolutions | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, convolutions: RowConvolutions | RowProducts | None = None
+    ) -> Tensor:
         """Apply the network to each row.
 
         Args:
@@ -60,9 +64,10 @@ class ConvFeedForward(nn.Module):
         hidden = self.dropout(self._activate(rows.convolve(x)))
         return self.dropout(rows.deconvolve(hidden))
 
-    def convolutions(self, length: int) -> RowConvolutions:
+    def convolutions(self, length: int) -> RowConvolutions | RowProducts:
         """Return both convolutions for rows of ``length`` positions."""
-        return RowConvolutions(self.conv1d, self.deconv1d, length)
+        is_exported = torch.compiler.is_exporting() and length >= self.kernel
+        return (RowProducts if is_exported else RowConvolutions)(self.conv1d, self.deconv1d, length)
 
     def _activate(self, x: Tensor) -> Tensor:
         """Return the hidden units (..., m) of the convolution's output."""

@@ -13,6 +13,7 @@ from espnet2_tisdiss.network.blocks.feedforward import ConvFeedForward, FFNType
 from espnet2_tisdiss.network.blocks.norm import NormType, build_norm
 from espnet2_tisdiss.network.kernels.cache import by_rows
 from espnet2_tisdiss.network.kernels.row_convolution import RowConvolutions
+from espnet2_tisdiss.network.kernels.row_products import RowProducts
 
 Checkpoint = Literal["none", "repetition", "block"]
 CHECKPOINTS: tuple[Checkpoint, ...] = get_args(Checkpoint)
@@ -114,7 +115,10 @@ class LocoformerPath(nn.Module):
         return by_rows(recomputed(process) if self.checkpoint else process, x)
 
     def _process(
-        self, x: Tensor, valid: Tensor | None, convolutions: Sequence[RowConvolutions]
+        self,
+        x: Tensor,
+        valid: Tensor | None,
+        convolutions: Sequence[RowConvolutions | RowProducts],
     ) -> Tensor:
         """Process some rows; see :meth:`forward`."""
         if len(self.ffn) == 2:

@@ -44,6 +44,8 @@ def attend(
             return _attend_pair(q, k, v)
         if q.shape[2] <= FEW_POSITIONS:
             return _attend_few(q, k, v, dropout)
+        if torch.compiler.is_exporting():
+            return _attend_plainly(q, k, v)
         if _is_narrow(q) and not (dropout or flash):
             y = NarrowAttention.apply(*(z.flatten(0, 1) for z in (q, k, v)))
             return y.unflatten(0, q.shape[:2])
@@ -65,6 +67,13 @@ def _attend_few(q: Tensor, k: Tensor, v: Tensor, dropout: float) -> Tensor:
     weight = (q * k).sum(-1, keepdim=True) * q.shape[-1] ** -0.5
     weight = F.dropout(weight.softmax(3), dropout)
     return (weight * v).sum(3)
+
+
+def _attend_plainly(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Attend by matrix products, in a way that depends on no size."""
+    q, k, v = (z.transpose(2, 3) for z in (q, k, v))  # (b, rows, a, l, d)
+    weight = ((q * q.shape[-1] ** -0.5) @ k.mT).softmax(-1)
+    return (weight @ v).transpose(2, 3)
 
 
 def _is_narrow(q: Tensor) -> bool:

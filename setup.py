@@ -90,6 +90,8 @@ setup(
         "recipes": ["mir_eval", "pystoi", "kaldiio", "espeakng-loader", "pyroomacoustics"],
         # stages and separation on a cluster; it brings Dask and its distributed
         "cluster": ["dask-jobqueue"],
+        # exported models
+        "onnx": ["onnx", "onnxscript", "onnxruntime"],
         # the listening page
         "demo": ["gradio>=6,<7"],
         # the documentation site

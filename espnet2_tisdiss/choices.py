@@ -14,6 +14,9 @@ DEFAULT_PROBABILITY = 0.8
 # precision of the computation; "auto": the model's, where the device has it
 Dtype = Literal["auto", "float32", "float64", "bfloat16", "float16"]
 DTYPES: tuple[Dtype, ...] = get_args(Dtype)
+# of an exported model's graphs; see espnet2_tisdiss/onnx/folder.py
+Precision = Literal["float32", "float16", "int8"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 # what to do if an output file exists
 Existing = Literal["refuse", "skip", "overwrite"]
 EXISTING: tuple[Existing, ...] = get_args(Existing)

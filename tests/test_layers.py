@@ -22,7 +22,7 @@ LAYERS = [
     },
     {"network", "audio", "pretrained"},
     {"mixing", "separate"},
-    {"evaluate"},
+    {"evaluate", "onnx"},
     {"espnet", "espnet3", "pages"},
     {"bin", "cli", "recipes"},
 ]

@@ -17,6 +17,7 @@ import espnet2_tisdiss
 from espnet2_tisdiss.cli import (
     calibrate,
     demo,
+    export,
     info,
     live,
     models,
@@ -32,6 +33,8 @@ from espnet2_tisdiss.cli.console import messages, printable
 from espnet2_tisdiss.errors import TisdissError
 
 FAILED, REFUSED, INTERRUPTED = 1, 2, 130
+# what exported models do without
+OPTIONAL = {"torch": "PyTorch", "espnet2": "ESPnet", "matplotlib": "matplotlib"}
 
 app = typer.Typer(
     name="tisdiss",
@@ -47,6 +50,7 @@ COMMANDS |= {
     "profile": profile,
     "info": info,
     "models": models,
+    "export": export,
     "pack": pack,
     "upload": upload,
 }
@@ -111,6 +115,12 @@ def main() -> None:
             _print_error(text)
         sys.exit(REFUSED if isinstance(error, TisdissError) else FAILED)
     except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and error.name in OPTIONAL:
+            _print_error(
+                f"this command needs {OPTIONAL[error.name]}, which is not installed here; only "
+                "separate and live do without it, for models of tisdiss export"
+            )
+            sys.exit(REFUSED)
         _print_traceback(error)
         _print_error("this is a bug in tisdiss; please report it with the lines above")
         sys.exit(FAILED)

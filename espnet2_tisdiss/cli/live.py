@@ -1,6 +1,7 @@
 """``tisdiss live``: separate sound as it arrives."""
 
 import contextlib
+import dataclasses
 import queue
 import sys
 from collections.abc import Callable, Generator, Iterator
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 import typer
 
 from espnet2_tisdiss.choices import RATES
+from espnet2_tisdiss.cli.backends import BackendOption, ModelSource
 from espnet2_tisdiss.cli.common_options import (
     DebugOption,
     DeviceOption,
@@ -19,7 +21,6 @@ from espnet2_tisdiss.cli.common_options import (
     ThreadsOption,
 )
 from espnet2_tisdiss.cli.console import messages, require_folder
-from espnet2_tisdiss.cli.loading import load_for_command, set_threads
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.pretrained.bundled import DEFAULT_MODEL
 
@@ -85,6 +86,7 @@ def command(
         typer.Option("--out", "-o", help="Folder for spk1.wav, spk2.wav; - is standard output."),
     ] = Path("live"),
     model_name: ModelOption = DEFAULT_MODEL,
+    backend: BackendOption = None,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
     threads: ThreadsOption = None,
@@ -95,10 +97,10 @@ def command(
     Standard input and output are raw samples without a header: one channel in, one for each speaker
     out. Ctrl-C ends the sound; what has arrived is separated and written.
     """
-    set_threads(threads)
     if out != STANDARD_OUTPUT:
         require_folder(out)
-    model = load_for_command(model_name, device, dtype, None)
+    source = ModelSource.chosen(backend, model_name, device, dtype)
+    model = dataclasses.replace(source, threads=threads).load_for_command()
     given = {"latency": latency, "window": window}
     options = {name: value for name, value in given.items() if value is not None}
     live = model.live(rate, n_re=n_re, keep_up=keep_up, **options)

@@ -60,7 +60,7 @@ def load_for_command(
     """
     from espnet2_tisdiss.separate.speech import SeparateSpeech
 
-    logging.basicConfig(level=logging.WARNING, handlers=[LineHandler()], force=True)
+    log_to_console()
     with messages.status(f"loading {name}"):
         model = SeparateSpeech.from_pretrained(
             name, device=pick_device(device), dtype=dtype, sample_rate=sample_rate
@@ -72,6 +72,11 @@ def load_for_command(
             highlight=False,
         )
     return model
+
+
+def log_to_console() -> None:
+    """Send the log's warnings to the console."""
+    logging.basicConfig(level=logging.WARNING, handlers=[LineHandler()], force=True)
 
 
 def set_threads(threads: int | None) -> None:

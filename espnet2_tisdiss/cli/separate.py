@@ -1,9 +1,9 @@
 """``tisdiss separate``: separate recordings into one file per speaker."""
 
 import contextlib
+import dataclasses
 import functools
 import math
-import os
 import signal
 from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from espnet2_tisdiss.choices import DEFAULT_PROBABILITY, DEFAULT_SCALE, Existing
+from espnet2_tisdiss.cli.backends import BackendOption, ModelSource
 from espnet2_tisdiss.cli.common_options import (
     LEAST_S,
     DebugOption,
@@ -29,7 +30,6 @@ from espnet2_tisdiss.cli.common_options import (
     refuse_together,
 )
 from espnet2_tisdiss.cli.console import AudioProgress, messages, printable, require_folder
-from espnet2_tisdiss.cli.loading import load_for_command, set_threads
 from espnet2_tisdiss.cli.report import STYLES, SeparationReport
 from espnet2_tisdiss.cli.separate_options import (
     AllDepthsOption,
@@ -61,12 +61,12 @@ from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.pretrained.bundled import DEFAULT_MODEL
 from espnet2_tisdiss.processes import Interruption
 
-if TYPE_CHECKING:  # importing PyTorch takes seconds
+if TYPE_CHECKING:  # importing NumPy takes long
+    from espnet2_tisdiss.separate.any_length import RecordingSeparator
     from espnet2_tisdiss.separate.budget import TimeBudget
     from espnet2_tisdiss.separate.inputs import InputFile
     from espnet2_tisdiss.separate.options import FileOptions
     from espnet2_tisdiss.separate.recording_file import FileResult
-    from espnet2_tisdiss.separate.speech import SeparateSpeech
 
 # options of Python by the parameter of the command that gives them
 _OPTION_OF = {"chunk_seconds": "chunk", "overlap_seconds": "overlap", "batch_size": "batch"}
@@ -92,6 +92,7 @@ def command(
     context: typer.Context,
     sources: SourcesArgument,
     model_name: ModelOption = DEFAULT_MODEL,
+    backend: BackendOption = None,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
     model_rate: ModelRateOption = None,
@@ -142,7 +143,9 @@ def command(
     require_folder(out)
     inputs = context.with_resource(copied_streams(inputs, out))
     durations = durations_of(inputs, channel)
-    model = load_for_command(model_name, device, dtype, model_rate)
+    source = ModelSource.chosen(backend, model_name, device, dtype, model_rate)
+    source = dataclasses.replace(source, threads=threads)
+    model = source.load_for_command()
     options = options.for_model(model)
     durations = with_refusals(durations, options, model.num_spk)
     inputs = list(durations)
@@ -150,18 +153,11 @@ def command(
         inputs.sort(key=durations.__getitem__, reverse=True)
     to_do = to_separate(durations, options, model.num_spk)
     jobs = max(1, min(jobs, len(to_do)))  # a process without work would take a share of threads
-    _share_threads(threads, jobs)
-    loading = {
-        "model_tag": model_name,
-        "device": model.device,
-        "dtype": model.precision,
-        "sample_rate": model_rate,
-    }
     budget = options.budget(to_do, model.sample_rate, jobs)
-    separated = functools.partial(_separated, model, loading, inputs, options, jobs, budget)
+    separated = functools.partial(_separated, model, source, inputs, options, jobs, budget)
     if scheduler is not None:
         files = {item: durations[item] for item in inputs}
-        separated = functools.partial(_on_cluster, scheduler, model, loading, files, options)
+        separated = functools.partial(_on_cluster, scheduler, model, source, files, options)
     report = SeparationReport(model.sample_rate, options)
     with report.printed_at_end(as_json):
         _separate_all(separated, report, len(inputs), sum(map(sum, durations.values())))
@@ -214,15 +210,6 @@ def _existing(overwrite: bool, skip_existing: bool) -> Existing:
     return "skip" if skip_existing else "refuse"
 
 
-def _share_threads(threads: int | None, jobs: int) -> None:
-    """Set the threads of each process: as given, or an equal share of PyTorch's default."""
-    import torch
-
-    if threads is None and "OMP_NUM_THREADS" not in os.environ:
-        threads = max(1, torch.get_num_threads() // jobs)
-    set_threads(threads)
-
-
 def _separate_all(
     separated: Callable[[Callable[[float], None]], Generator["FileResult", None, None]],
     report: SeparationReport,
@@ -246,28 +233,24 @@ def _separate_all(
 
 def _on_cluster(
     scheduler: str,
-    model: "SeparateSpeech",
-    loading: dict[str, Any],
+    model: "RecordingSeparator",
+    source: ModelSource,
     durations: Mapping["InputFile", list[float]],
     options: "FileOptions",
     on_progress: Callable[[float], None],
 ) -> Generator["FileResult", None, None]:
     """Separate the files on the cluster of a scheduler; the rest is as for :func:`_separated`."""
-    import torch
-
     from espnet2_tisdiss.cluster import joined
     from espnet2_tisdiss.separate.on_cluster import separate_on_cluster
 
-    threads = torch.get_num_threads()
+    load = dataclasses.replace(source, threads=source.share_of_threads(1)).load
     with joined(scheduler) as cluster:
-        yield from separate_on_cluster(
-            cluster, model, loading, durations, options, threads, on_progress
-        )
+        yield from separate_on_cluster(cluster, model, load, durations, options, on_progress)
 
 
 def _separated(
-    model: "SeparateSpeech",
-    loading: dict[str, Any],
+    model: "RecordingSeparator",
+    source: ModelSource,
     inputs: Sequence["InputFile"],
     options: "FileOptions",
     jobs: int,
@@ -278,7 +261,7 @@ def _separated(
 
     Args:
         model: the loaded model, used if there is one job.
-        loading: arguments of ``SeparateSpeech.from_pretrained`` for other processes.
+        source: loads the model in other processes.
         inputs: files to separate.
         options: options of the separation, for this model.
         jobs: number of processes.
@@ -288,13 +271,11 @@ def _separated(
     Yields:
         The result of each file.
     """
-    import torch
-
     from espnet2_tisdiss.separate.files import separate_files
     from espnet2_tisdiss.separate.jobs import separate_in_jobs
 
     if jobs == 1:
         yield from separate_files(model, inputs, options, budget, on_progress)
-    else:
-        threads = torch.get_num_threads()
-        yield from separate_in_jobs(loading, inputs, options, jobs, threads, budget, on_progress)
+        return
+    load = dataclasses.replace(source, threads=source.share_of_threads(jobs)).load
+    yield from separate_in_jobs(load, inputs, options, jobs, budget, on_progress)

@@ -3,12 +3,14 @@
 import platform
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import torch
 
 from espnet2_tisdiss.network.precision import HALF_TYPES
-from espnet2_tisdiss.separate.protocol import Model
+
+if TYPE_CHECKING:
+    from espnet2_tisdiss.separate.speech import SeparateSpeech
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class Conditions:
     dtype: str
 
     @classmethod
-    def of(cls, model: Model) -> Self:
+    def of(cls, model: "SeparateSpeech") -> Self:
         """Return those of a model on its device, as this process is set up now."""
         words = [model.precision]
         if next(model.separator.parameters()).dtype in HALF_TYPES:

@@ -1,8 +1,17 @@
-"""Weights whose names do not fit a model."""
+"""The weights of a model: whether they fit it, and the name that they give it."""
 
-from collections.abc import Iterable
+import hashlib
+from collections.abc import Iterable, Mapping
+
+import torch
 
 from espnet2_tisdiss.checks import abbreviated
+
+# parts of a configuration that decide what the same weights compute
+_CONFIG_PARTS = (
+    *("encoder", "encoder_conf", "separator", "separator_conf", "decoder", "decoder_conf"),
+    "model_conf",
+)
 
 
 class WeightsError(RuntimeError):
@@ -24,3 +33,14 @@ def check_names(expected: Iterable[str], found: Iterable[str]) -> None:
             f"missing: {abbreviated(missing) or 'none'}; "
             f"left over: {abbreviated(left_over) or 'none'}"
         )
+
+
+def fingerprint(weights: Mapping[str, torch.Tensor], config: Mapping[str, object]) -> str:
+    """Return a name of a model that depends on its weights and configuration only."""
+    digest = hashlib.sha256()
+    for part in _CONFIG_PARTS:
+        digest.update(f"{part}: {config.get(part)}\n".encode())
+    for name, value in sorted(weights.items()):
+        digest.update(f"{name}: {tuple(value.shape)}\n".encode())
+        digest.update(value.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()[:12]

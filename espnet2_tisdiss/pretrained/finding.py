@@ -8,9 +8,9 @@ import zipfile
 from collections.abc import Iterator
 from os.path import isdir, isfile, lexists
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import platformdirs
-import torch
 
 from espnet2_tisdiss.checksums import damage
 from espnet2_tisdiss.errors import TisdissError, first_line
@@ -21,8 +21,11 @@ from espnet2_tisdiss.pretrained.bundled import (
     bundled_model,
     bundled_models,
 )
-from espnet2_tisdiss.pretrained.layouts import META, files_in, model_files
+from espnet2_tisdiss.pretrained.layouts import EXPORTED, META, files_in, model_files
 from espnet2_tisdiss.user_files import check_ordinary
+
+if TYPE_CHECKING:  # its import takes seconds, and finding a model needs it not
+    import torch
 
 CONFIG = "config.yaml"
 # what ESPnet raises, which checks neither configurations nor weights but fails on them
@@ -65,6 +68,10 @@ def find_model(name: str | Path) -> dict[str, str]:
     if isdir(path):  # os.path reports inaccessible paths as missing
         if isfile(path / META) and not isfile(path / CONFIG):
             return files_in(path)
+        if isfile(path / EXPORTED):
+            raise TisdissError(
+                f"{path}: was exported, for tisdiss separate and live; give the model itself"
+            )
         return _files(path, _weights_in(path))
     if lexists(path):
         check_ordinary(path)
@@ -96,13 +103,15 @@ def loading(file: str | Path, *errors: type[Exception]) -> Iterator[None]:
         raise TisdissError(f"{file}: the model cannot be loaded: {reason}") from error
 
 
-def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
+def read_weights(path: str | Path) -> "dict[str, torch.Tensor]":
     """Read a state dict to the CPU.
 
     Raises:
         TisdissError: the file cannot be opened, or holds something else or more, or numbers that
             are not finite.
     """
+    import torch
+
     check_ordinary(path)
     check_stored(path)
     try:
@@ -132,8 +141,10 @@ def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
     return weights
 
 
-def _is_plain(tensor: torch.Tensor) -> bool:
+def _is_plain(tensor: "torch.Tensor") -> bool:
     """Whether a tensor has all of its elements: others take more memory than their file."""
+    import torch
+
     is_dense = tensor.layout == torch.strided and not tensor.is_quantized
     is_here = is_dense and tensor.device.type == "cpu"
     size = tensor.numel() * tensor.element_size()

@@ -12,6 +12,7 @@ from espnet2_tisdiss.user_files import read_yaml
 
 META = "meta.yaml"
 CALIBRATION = "calibration.yaml"  # beside the weights that it was fitted for
+EXPORTED = "model.json"  # in the folder of a model that was exported for ONNX Runtime
 # what the names of configuration and weights begin with: separation, joint models as ESPnet packs
 # them, and as its recogniser loads them
 PREFIXES = ("", "enh_s2t_", "asr_")

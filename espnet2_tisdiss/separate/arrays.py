@@ -1,13 +1,14 @@
 """Samples as callers have them, in arrays or tensors, brought to floats with full scale 1."""
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from espnet2_tisdiss.errors import TisdissError, first_line
+
+if TYPE_CHECKING:  # not everything that separates runs on PyTorch
+    from torch import Tensor
 
 # full scale and zero of integer samples, as in WAV files
 _INTEGERS = {"int8": (2**7, 0), "uint8": (2**7, 2**7), "int16": (2**15, 0), "int32": (2**31, 0)}
@@ -31,7 +32,7 @@ def as_floats(samples: Any) -> np.ndarray:
             path.
     """
     refuse_path(samples)
-    if isinstance(samples, Tensor):
+    if hasattr(samples, "detach"):  # a tensor
         samples = _as_array(samples)
     try:
         array = np.asarray(samples)
@@ -47,7 +48,7 @@ def as_floats(samples: Any) -> np.ndarray:
     return ((array.astype(np.float64) - zero) / full_scale).astype(np.float32)
 
 
-def _as_array(tensor: Tensor) -> np.ndarray:
+def _as_array(tensor: "Tensor") -> np.ndarray:
     """Return a tensor as an array.
 
     Raises:
@@ -63,19 +64,6 @@ def _as_array(tensor: Tensor) -> np.ndarray:
         raise TisdissError(
             f"samples must be an array or a dense tensor with content: {reason}"
         ) from None
-
-
-def as_tensor(samples: Tensor | np.ndarray) -> Tensor:
-    """Return samples as a tensor that can be converted to an array."""
-    if (
-        isinstance(samples, Tensor)
-        and samples.dtype in (torch.float32, torch.float64)
-        and samples.layout is torch.strided
-        and not samples.is_meta
-    ):
-        return samples.detach()  # on its device
-    # PyTorch does not take arrays with negative strides
-    return torch.as_tensor(np.array(as_floats(samples), order="C", copy=None))
 
 
 def check_finite(name: str, samples: np.ndarray) -> None:

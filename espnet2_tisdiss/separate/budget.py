@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from torch import Tensor
 
 from espnet2_tisdiss.checks import span
 from espnet2_tisdiss.separate.chunking import Chunking
@@ -32,7 +31,7 @@ class DeadlineDepth:
         self._share = FIRST_SHARE  # of the time until the first estimate
 
     def separate(
-        self, model: Model, waves: Sequence[Tensor | np.ndarray], n_re: int, end: float
+        self, model: Model, waves: Sequence[np.ndarray], n_re: int, end: float
     ) -> Estimate:
         """Separate mixtures (n,) as one batch until another repetition would end too late.
 
@@ -84,7 +83,7 @@ class TimeBudget:
         self._began: float | None = None
         self._depth = DeadlineDepth(clock)
 
-    def separate(self, model: Model, waves: Sequence[Tensor | np.ndarray], n_re: int) -> Estimate:
+    def separate(self, model: Model, waves: Sequence[np.ndarray], n_re: int) -> Estimate:
         """Separate mixtures (n,) as one batch, as deep as the time allows.
 
         Args:

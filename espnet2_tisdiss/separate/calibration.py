@@ -7,6 +7,7 @@ at all depths together. Neither the depth nor the change by the last repetition 
 traits (docs/confidence.md). Axis letters: j speaker, f frequency, t frame, n sample.
 """
 
+import logging
 import math
 from dataclasses import asdict, dataclass
 from itertools import combinations
@@ -15,10 +16,9 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 import yaml
-from scipy.signal import ShortTimeFFT
-from scipy.signal.windows import hann
 
 from espnet2_tisdiss.atomic import write_atomically
+from espnet2_tisdiss.audio.spectra import frame_spectra, hann
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.separate.loudness import ScaleStatistics, Scaling
 from espnet2_tisdiss.user_files import read_yaml
@@ -63,10 +63,13 @@ def traits_of(mixture: np.ndarray, estimates: np.ndarray, rate: int) -> Traits:
 def _overlap_db(signals: np.ndarray, rate: int) -> float:
     """Return the overlap of the power spectra of signals (j, n) at their level in the mixture."""
     length = round(_FRAME_S * rate)
-    stft = ShortTimeFFT(hann(length, sym=False), hop=length // 2, fs=rate)
     if len(signals) == 1 or signals.shape[1] < length:  # too short for a spectrum
         return 10 * math.log10(_LEAST_OVERLAP)
-    powers = np.square(np.abs(stft.stft(signals)))  # (j, f, t)
+    hop, samples = length // 2, signals.shape[1]
+    frames = 1 - (1 - samples) // hop  # the first has its middle at the first sample
+    after = (frames - 2) * hop + length - samples
+    padded = np.pad(signals, ((0, 0), (hop, after)))
+    powers = np.square(np.abs(frame_spectra(padded, hann(length), hop)))  # (j, t, f)
     totals = powers.sum(axis=0)
     squares = np.divide(
         np.square(powers).sum(axis=0), totals, out=np.zeros_like(totals), where=totals > 0
@@ -143,6 +146,25 @@ class Calibration:
                 f"{path}: is not a file of tisdiss calibrate; write it again, or delete it"
             ) from error
         return found
+
+
+def calibration_of(model: str, path: Path) -> Calibration | None:
+    """Return the calibration of a model with a fingerprint; None: the file is missing.
+
+    One of other weights is not used, and there is a warning.
+
+    Raises:
+        TisdissError: the file is damaged.
+    """
+    if not path.is_file():
+        return None
+    calibration = Calibration.load(path)
+    if calibration.model != model:
+        logging.warning(
+            "%s: is of other weights and is not used; run tisdiss calibrate again", path
+        )
+        return None
+    return calibration
 
 
 class ExpectedQuality:

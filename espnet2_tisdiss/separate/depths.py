@@ -4,33 +4,93 @@ Axis letters: b batch, j speaker, n sample.
 """
 
 import itertools
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from espnet2_tisdiss.checks import check_choice, check_integer, check_n_re, check_number
 from espnet2_tisdiss.choices import DEFAULT_PROBABILITY, DEFAULT_SCALE, SCALES, Scale
 from espnet2_tisdiss.errors import TisdissError
-from espnet2_tisdiss.separate.arrays import as_tensor, refuse_path
+from espnet2_tisdiss.pretrained.layouts import CALIBRATION
+from espnet2_tisdiss.separate.arrays import as_floats, refuse_path
 from espnet2_tisdiss.separate.budget import TimeBudget
-from espnet2_tisdiss.separate.calibration import traits_of
-from espnet2_tisdiss.separate.loading import LoadedModel
+from espnet2_tisdiss.separate.calibration import Calibration, traits_of
 from espnet2_tisdiss.separate.loudness import rescale
 from espnet2_tisdiss.separate.protocol import Estimate
 from espnet2_tisdiss.separate.recordings import change_db
 
+if TYPE_CHECKING:  # not every model runs on PyTorch
+    from torch import Tensor
+
 # (b, n), or b waveforms (n,) of different lengths
-Mixtures = Tensor | np.ndarray | Sequence[Tensor | np.ndarray]
+type Mixtures = Tensor | np.ndarray | Sequence[Tensor | np.ndarray]
 
 
-class DepthSeparator(LoadedModel):
+class DepthSeparator(ABC):
     """A model that separates batches of mixtures at depths chosen per call.
 
-    Mixtures are an array (b, n), or a list of b waveforms (n,) of different lengths, which run as
-    one padded batch. Each is separated as it would be alone.
+    Mixtures are an array (b, n), or a list of b waveforms (n,) of different lengths. Each is
+    separated as it would be alone. What runs the network is a subclass.
+
+    Attributes:
+        sample_rate: of the model, in Hz.
+        num_spk: speakers.
+        precision: type that the network computes in.
+        device: what it runs on.
+        hop: samples from one frame of the encoder to the next.
     """
+
+    sample_rate: int
+    num_spk: int
+    precision: str
+    device: str
+    hop: int
+
+    @property
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """A name of the model that depends on its weights and configuration only."""
+
+    @property
+    @abstractmethod
+    def calibration(self) -> Calibration | None:
+        """What its estimates say about their quality; None: nothing is known."""
+
+    def known_calibration(self) -> Calibration:
+        """Return :attr:`calibration`.
+
+        Raises:
+            TisdissError: nothing is known.
+        """
+        if self.calibration is None:
+            raise TisdissError(
+                f"the model has no {CALIBRATION} beside its weights, so nothing is known about the "
+                "quality of its estimates: run tisdiss calibrate"
+            )
+        return self.calibration
+
+    @property
+    @abstractmethod
+    def usual_n_re(self) -> int:
+        """Repetitions of calls that give none."""
+
+    @property
+    @abstractmethod
+    def trained_n_re(self) -> int:
+        """Repetitions of the training."""
+
+    @property
+    @abstractmethod
+    def deepest_useful(self) -> int:
+        """Repetitions beyond which quality hardly improves."""
+
+    @abstractmethod
+    def _estimates(
+        self, waves: Sequence[np.ndarray], last: int
+    ) -> Iterator[tuple[int, list[np.ndarray]]]:
+        """Yield each depth 1, 2, ... ``last`` with the estimates (j, n) of the waves (n,)."""
 
     def anytime(
         self, mixtures: Mixtures, n_re: int | None = None, scale: Scale = DEFAULT_SCALE
@@ -52,7 +112,7 @@ class DepthSeparator(LoadedModel):
         """
         waves = _as_list(mixtures)
         check_choice("scale", scale, SCALES)
-        for depth, estimates in self._estimates(waves, n_re):
+        for depth, estimates in self._estimates(waves, self.resolve_depth(n_re)):
             yield Estimate(np.full(len(waves), depth), _scaled(scale, waves, estimates))
 
     def depths(
@@ -75,7 +135,7 @@ class DepthSeparator(LoadedModel):
         check_choice("scale", scale, SCALES)
         found = {  # only the requested depths are scaled
             depth: _scaled(scale, waves, estimates)
-            for depth, estimates in self._estimates(waves, max(n_re))
+            for depth, estimates in self._estimates(waves, self.resolve_depth(max(n_re)))
             if depth in n_re
         }
         return {depth: found[depth] for depth in n_re}
@@ -156,13 +216,12 @@ class DepthSeparator(LoadedModel):
         """
         check_choice("scale", scale, SCALES)
         given = _as_list(mixtures)
-        arrays = [wave.cpu().numpy() for wave in given]
         running = list(range(len(given)))
         results: list[np.ndarray | None] = [None] * len(given)
         n_used = np.zeros(len(given), int)
-        for depth, waves in self._estimates(given, n_re):
+        for depth, waves in self._estimates(given, self.resolve_depth(n_re)):
             for item in running.copy():
-                if is_enough(arrays[item], results[item], waves[item]):
+                if is_enough(given[item], results[item], waves[item]):
                     running.remove(item)
                 results[item], n_used[item] = waves[item], depth
             if not running:
@@ -184,7 +243,7 @@ class DepthSeparator(LoadedModel):
         Args:
             mixtures: (b, n) or a list of b (n,), at the model's sample rate.
             seconds: time for the batch.
-            n_re: maximum number of repetitions; None: the configuration's ``deepest_useful``.
+            n_re: maximum number of repetitions; None: :attr:`deepest_useful`.
             scale: as for :meth:`anytime`.
 
         Returns:
@@ -194,13 +253,13 @@ class DepthSeparator(LoadedModel):
         check_choice("scale", scale, SCALES)
         waves = _as_list(mixtures)
         budget = TimeBudget(seconds, sum(map(len, waves)) / self.sample_rate)
-        deepest = self.separator.config.deepest_useful if n_re is None else n_re
+        deepest = self.deepest_useful if n_re is None else n_re
         found = budget.separate(self, waves, deepest)
         return Estimate(found.n_re, _scaled(scale, waves, found.waves))
 
     def batch(
         self,
-        waves: Sequence[Tensor | np.ndarray],
+        waves: "Sequence[Tensor | np.ndarray]",
         n_re: int | None = None,
         batch_size: int = 8,
         scale: Scale = DEFAULT_SCALE,
@@ -231,53 +290,29 @@ class DepthSeparator(LoadedModel):
         """Return the repetitions to run: ``n_re``, or the instance's if it is None.
 
         Raises:
-            TisdissError: the model has no reconstructor, or is set to 0 repetitions.
+            TisdissError: the model is set to 0 repetitions.
             ValueError: ``n_re`` is not an integer >= 1.
         """
-        if not self.separator.config.reconstructor_n_layers:
-            raise TisdissError("the model has no reconstructor, so its depth cannot be chosen")
         if n_re is not None:
             return check_n_re("n_re", n_re)
-        if usual := self.separator.reconstructor_repeat_times:
+        if usual := self.usual_n_re:
             return usual
         raise TisdissError("the model is set to 0 repetitions: choose n_re, 1 or more")
 
-    def _estimates(
-        self, waves: list[Tensor], n_re: int | None
-    ) -> Iterator[tuple[int, list[np.ndarray]]]:
-        """Yield each depth 1, 2, ... ``n_re`` with the estimates (j, n) of the waves (n,)."""
-        last = self.resolve_depth(n_re)
-        with torch.inference_mode():
-            features, frames, scales = self._transforms.encode(waves)
-        half = self.separator.autocast(features.device.type)
-        with torch.inference_mode(), half:
-            depths = self.separator.anytime(features, frames, last)
-            next(depths)  # skip the splitter's output
-        for depth in range(1, last + 1):
-            # entered for each step, because a generator would leave its caller in these modes
-            with torch.inference_mode():
-                with half:
-                    spectra = next(depths)
-                items = zip(*spectra, frames.tolist(), waves, scales, strict=True)
-                estimates = [
-                    self._transforms.decode(torch.stack(speakers)[:, :length], len(wave), scale)
-                    for *speakers, length, wave, scale in items
-                ]
-            yield depth, [estimate.cpu().numpy() for estimate in estimates]
 
-
-def _as_list(mixtures: Mixtures) -> list[Tensor]:
+def _as_list(mixtures: Mixtures) -> list[np.ndarray]:
     """Return mixtures as a list of waveforms (n,), checked."""
     refuse_path(mixtures)
-    if isinstance(mixtures, Tensor | np.ndarray) and mixtures.ndim != 2:
-        raise TisdissError(f"mixtures must be (batch, samples); got {tuple(mixtures.shape)}")
-    waves = [as_tensor(wave) for wave in mixtures]
+    shape = getattr(mixtures, "shape", None)  # a list has none
+    if shape is not None and len(shape) != 2:
+        raise TisdissError(f"mixtures must be (batch, samples); got {tuple(shape)}")
+    waves = [as_floats(wave) for wave in mixtures]
     for index, wave in enumerate(waves):
-        if wave.dim() != 1 or len(wave) == 0:
+        if wave.ndim != 1 or len(wave) == 0:
             raise TisdissError(
                 f"mixture {index} must be one channel with samples; got {tuple(wave.shape)}"
             )
-        if not wave.isfinite().all():
+        if not np.isfinite(wave).all():
             raise TisdissError(f"mixture {index} holds samples that are not finite numbers")
     if not waves:
         raise TisdissError("mixtures must not be empty; got an empty list or batch")
@@ -285,8 +320,8 @@ def _as_list(mixtures: Mixtures) -> list[Tensor]:
 
 
 def _scaled(
-    scale: Scale, waves: Sequence[Tensor], estimates: Sequence[np.ndarray]
+    scale: Scale, waves: Sequence[np.ndarray], estimates: Sequence[np.ndarray]
 ) -> list[np.ndarray]:
     """Return the estimates (j, n) of mixtures (n,), scaled as ``scale`` says."""
     pairs = zip(waves, estimates, strict=True)
-    return [rescale(scale, wave.cpu().numpy(), estimate) for wave, estimate in pairs]
+    return [rescale(scale, wave, estimate) for wave, estimate in pairs]

@@ -11,13 +11,13 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from multiprocessing.connection import Connection, wait
-from typing import Any
 
 from espnet2_tisdiss.processes import Interruption
 from espnet2_tisdiss.separate.budget import TimeBudget
 from espnet2_tisdiss.separate.files import separate_files
 from espnet2_tisdiss.separate.inputs import InputFile
 from espnet2_tisdiss.separate.options import FileOptions
+from espnet2_tisdiss.separate.protocol import Model
 from espnet2_tisdiss.separate.recording_file import FileResult
 
 # how long a terminated process may take to exit
@@ -25,22 +25,20 @@ END_S = 10.0
 
 
 def separate_in_jobs(
-    model: dict[str, Any],
+    load: Callable[[], Model],
     inputs: Sequence[InputFile],
     options: FileOptions,
     jobs: int,
-    threads: int,
     budget: TimeBudget | None = None,
     on_progress: Callable[[float], None] = lambda seconds: None,
 ) -> Generator[FileResult, None, None]:
     """Separate files as :func:`~espnet2_tisdiss.separate.files.separate_files`, in processes.
 
     Args:
-        model: arguments of :meth:`SeparateSpeech.from_pretrained`.
+        load: returns the model in the process; picklable.
         inputs: the files; a process gets ``batch_size`` of them at a time.
         options: how, with the depths for this model.
         jobs: processes.
-        threads: threads of each.
         budget: the time of each that limits the depth, if any.
         on_progress: called with seconds of audio.
 
@@ -54,7 +52,7 @@ def separate_in_jobs(
     workers: list[_Worker] = []
     try:
         for _ in range(min(jobs, len(shares))):
-            workers.append(_Worker(model, options, threads, budget))
+            workers.append(_Worker(load, options, budget))
         while workers:
             for worker in _ready(workers):
                 match worker.message():
@@ -68,7 +66,7 @@ def separate_in_jobs(
                         workers.remove(worker)
                         yield from worker.lost()
                         if shares and worker.has_begun:
-                            workers.append(_Worker(model, options, threads, budget))
+                            workers.append(_Worker(load, options, budget))
         for item in itertools.chain.from_iterable(shares):
             reason = "no process could load the model; use fewer jobs"
             yield FileResult(item.source, "failed", f"{item.source}: {reason}")
@@ -89,16 +87,15 @@ class _Worker:
 
     def __init__(
         self,
-        model: dict[str, Any],
+        load: Callable[[], Model],
         options: FileOptions,
-        threads: int,
         budget: TimeBudget | None,
     ):
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         self.has_begun = False
         self._inputs: list[InputFile] = []  # in progress
-        arguments = (theirs, model, options, threads, budget)
+        arguments = (theirs, load, options, budget)
         self._process = context.Process(target=_work, args=arguments, daemon=True)
         with _signals_blocked():
             self._process.start()
@@ -171,9 +168,8 @@ def _signals_blocked() -> Iterator[None]:
 
 def _work(
     connection: Connection,
-    model: dict[str, Any],
+    load: Callable[[], Model],
     options: FileOptions,
-    threads: int,
     budget: TimeBudget | None,
 ) -> None:
     """Separate shares of files until an empty one comes; runs in the worker process."""
@@ -183,19 +179,15 @@ def _work(
         Interruption.caught(signal.SIGTERM) as interruption,
     ):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
-        import torch
-
-        from espnet2_tisdiss.separate.speech import SeparateSpeech
 
         def send(message: FileResult | float | str) -> None:
             interruption.check()
             connection.send(message)
 
-        torch.set_num_threads(threads)
-        loaded = SeparateSpeech.from_pretrained(**model)
+        model = load()
         send("ready")
         while share := connection.recv():
-            with closing(separate_files(loaded, share, options, budget, send)) as results:
+            with closing(separate_files(model, share, options, budget, send)) as results:
                 for result in results:
                     send(result)
             send("ready")

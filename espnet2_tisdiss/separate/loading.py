@@ -5,7 +5,6 @@ Models are built without ESPnet's task where possible, because its import takes 
 
 import argparse
 import functools
-import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -25,7 +24,7 @@ from espnet2_tisdiss.network.assembly import (
 )
 from espnet2_tisdiss.network.precision import half_precision
 from espnet2_tisdiss.network.separator import TISDiSSSeparator
-from espnet2_tisdiss.network.weights import WeightsError, check_names
+from espnet2_tisdiss.network.weights import WeightsError, check_names, fingerprint
 from espnet2_tisdiss.pretrained.bundled import DEFAULT_MODEL
 from espnet2_tisdiss.pretrained.finding import (
     CONFIG,
@@ -35,8 +34,7 @@ from espnet2_tisdiss.pretrained.finding import (
     read_weights,
 )
 from espnet2_tisdiss.pretrained.layouts import CALIBRATION, is_joint
-from espnet2_tisdiss.separate.calibration import Calibration
-from espnet2_tisdiss.separate.provenance import fingerprint
+from espnet2_tisdiss.separate.calibration import Calibration, calibration_of
 from espnet2_tisdiss.separate.transforms import Transforms
 from espnet2_tisdiss.user_files import read_yaml
 
@@ -140,29 +138,9 @@ class LoadedModel:
         Raises:
             TisdissError: the file is damaged.
         """
-        if self._calibration_file is None or not self._calibration_file.is_file():
+        if self._calibration_file is None:
             return None
-        calibration = Calibration.load(self._calibration_file)
-        if calibration.model != self.fingerprint:
-            logging.warning(
-                "%s: is of other weights and is not used; run tisdiss calibrate again",
-                self._calibration_file,
-            )
-            return None
-        return calibration
-
-    def known_calibration(self) -> Calibration:
-        """Return :attr:`calibration`.
-
-        Raises:
-            TisdissError: nothing is known.
-        """
-        if self.calibration is None:
-            raise TisdissError(
-                f"the model has no {CALIBRATION} beside its weights, so nothing is known about the "
-                "quality of its estimates: run tisdiss calibrate"
-            )
-        return self.calibration
+        return calibration_of(self.fingerprint, self._calibration_file)
 
     @property
     def separator(self) -> TISDiSSSeparator:

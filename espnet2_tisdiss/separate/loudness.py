@@ -143,10 +143,6 @@ def _mixture_gains(statistics: ScaleStatistics) -> np.ndarray:
     SI-SNR ignores polarity, so that a model trained with it may invert all estimates. A small pull
     towards a common gain decides where the mixture does not (equal or nearly silent estimates).
     """
-    # here, because not every scale needs it
-    from scipy.linalg import cholesky, solve_triangular
-    from scipy.optimize import nnls
-
     energies = np.diag(statistics.gram)
     audible = energies > 0
     gains = np.zeros(len(energies))
@@ -162,7 +158,12 @@ def _mixture_gains(statistics: ScaleStatistics) -> np.ndarray:
     correlation = statistics.gram[np.ix_(audible, audible)] / np.outer(norms, norms)
     target = cross[audible] / norms + BALANCE_PULL * common * norms
     # with u = gains * norms, the squared error is |upper u - upper^-T target|^2 + constant
-    upper = cholesky(correlation + BALANCE_PULL * np.eye(len(norms)))
-    solution, _ = nnls(upper, solve_triangular(upper, target, trans="T"))
+    upper = np.linalg.cholesky(correlation + BALANCE_PULL * np.eye(len(norms))).T
+    bounded = np.linalg.solve(upper.T, target)
+    solution = np.linalg.solve(upper, bounded)
+    if (solution < 0).any():
+        from scipy.optimize import nnls  # here because few need it, and its import takes long
+
+        solution, _ = nnls(upper, bounded)
     gains[audible] = polarity * solution / norms
     return gains

@@ -5,7 +5,6 @@ import itertools
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
 
 from espnet2_tisdiss.cluster import Cluster, map_in_order
 from espnet2_tisdiss.errors import TisdissError
@@ -14,9 +13,6 @@ from espnet2_tisdiss.separate.inputs import InputFile, to_separate
 from espnet2_tisdiss.separate.options import FileOptions
 from espnet2_tisdiss.separate.protocol import Model
 from espnet2_tisdiss.separate.recording_file import FileResult
-
-if TYPE_CHECKING:
-    from espnet2_tisdiss.separate.speech import SeparateSpeech
 
 # shares for each worker: with few, one that is late holds up the end
 SHARES = 8
@@ -30,10 +26,9 @@ Work = tuple[InputFile, list[float]]
 def separate_on_cluster(
     cluster: Cluster,
     model: Model,
-    loading: Mapping[str, Any],
+    load: Callable[[], Model],
     durations: Mapping[InputFile, list[float]],
     options: FileOptions,
-    threads: int,
     on_progress: Callable[[float], None] = lambda seconds: None,
 ) -> Generator[FileResult, None, None]:
     """Separate files in shares of similar duration, each by one of the cluster's workers.
@@ -44,10 +39,9 @@ def separate_on_cluster(
     Args:
         cluster: the cluster; its workers see the same files at the same paths.
         model: the loaded model.
-        loading: arguments of ``SeparateSpeech.from_pretrained`` for the workers.
+        load: returns the model in a worker; picklable and hashable.
         durations: the files, with the seconds of each channel to separate.
         options: how, with the depths for this model; a time limit is an RTF.
-        threads: of each worker.
         on_progress: called with the seconds of audio done since the last call.
 
     Yields:
@@ -62,9 +56,7 @@ def separate_on_cluster(
         item for item in durations if to_separate({item: durations[item]}, options, model.num_spk)
     ]
     shares = _shares({item: durations[item] for item in open_files}, SHARES * cluster.workers)
-    separate = functools.partial(
-        _separate_share, tuple(loading.items()), replace(options, existing="overwrite"), threads
-    )
+    separate = functools.partial(_separate_share, load, replace(options, existing="overwrite"))
     on_wait = functools.partial(on_progress, 0.0)
     remote = set(open_files)
     with closing(map_in_order(cluster, separate, shares, 1, "separation", on_wait)) as made:
@@ -93,22 +85,16 @@ def _shares(durations: Mapping[InputFile, list[float]], count: int) -> list[tupl
 
 
 def _separate_share(
-    loading: tuple[tuple[str, Any], ...],
+    load: Callable[[], Model],
     options: FileOptions,
-    threads: int,
     share: Sequence[Work],
 ) -> list[FileResult]:
     """Separate a share of files; runs in a worker."""
-    import torch
-
-    torch.set_num_threads(threads)
-    model = _loaded(loading)
+    model = _loaded(load)
     budget = options.budget([channels for _, channels in share], model.sample_rate)
     return list(separate_files(model, [item for item, _ in share], options, budget))
 
 
 @functools.lru_cache(maxsize=1)  # a worker separates many shares
-def _loaded(loading: tuple[tuple[str, Any], ...]) -> "SeparateSpeech":
-    from espnet2_tisdiss.separate.speech import SeparateSpeech
-
-    return SeparateSpeech.from_pretrained(**dict(loading))
+def _loaded(load: Callable[[], Model]) -> Model:
+    return load()

@@ -145,14 +145,14 @@ class RecordingOptions:
             model.known_calibration()
         last = max(self.depths, default=None)
         if last is None and self.is_timed:
-            last = model.separator.config.deepest_useful
+            last = model.deepest_useful
         last = model.resolve_depth(last)
-        trained = model.separator.config.reconstructor_repeat_times
+        trained = model.trained_n_re
         if last > FAR_BEYOND * trained > 0:
             logging.warning(
                 "N_re %d is far beyond the %d of the training: deeper than %d is slower, and often "
                 "worse",
-                *(last, trained, model.separator.config.deepest_useful),
+                *(last, trained, model.deepest_useful),
             )
         depths = tuple(range(1, last + 1)) if self.all_depths else self.depths or (last,)
         return dataclasses.replace(self, n_re=depths, all_depths=False)

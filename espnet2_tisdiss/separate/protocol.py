@@ -10,7 +10,6 @@ from typing import Any, Protocol
 import numpy as np
 
 from espnet2_tisdiss.choices import Scale
-from espnet2_tisdiss.network.separator import TISDiSSSeparator
 from espnet2_tisdiss.separate.calibration import Calibration
 
 
@@ -35,7 +34,6 @@ class Model(Protocol):
     precision: str
     device: str
     hop: int
-    enh_train_args: Any
 
     @property
     def fingerprint(self) -> str:
@@ -49,8 +47,12 @@ class Model(Protocol):
         """Return ``calibration``; raise TisdissError if nothing is known."""
 
     @property
-    def separator(self) -> TISDiSSSeparator:
-        """The network."""
+    def trained_n_re(self) -> int:
+        """Repetitions of the training."""
+
+    @property
+    def deepest_useful(self) -> int:
+        """Repetitions beyond which quality hardly improves."""
 
     def resolve_depth(self, n_re: int | None = None) -> int:
         """Return the repetitions to run."""

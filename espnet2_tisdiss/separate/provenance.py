@@ -4,33 +4,14 @@ All output formats have room for a comment, so that no file beside the outputs i
 or a new name keeps it.
 """
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-
-import torch
 
 from espnet2_tisdiss.audio.writing import read_comment
 from espnet2_tisdiss.separate.options import FileOptions
 from espnet2_tisdiss.separate.protocol import Model
 
 _START = "tisdiss: "
-# parts of a configuration that decide what the same weights compute
-_CONFIG_PARTS = (
-    *("encoder", "encoder_conf", "separator", "separator_conf", "decoder", "decoder_conf"),
-    "model_conf",
-)
-
-
-def fingerprint(weights: Mapping[str, torch.Tensor], config: Mapping[str, object]) -> str:
-    """Return a name of a model that depends on its weights and configuration only."""
-    digest = hashlib.sha256()
-    for part in _CONFIG_PARTS:
-        digest.update(f"{part}: {config.get(part)}\n".encode())
-    for name, value in sorted(weights.items()):
-        digest.update(f"{name}: {tuple(value.shape)}\n".encode())
-        digest.update(value.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()[:12]
 
 
 def comment_of(model: Model, options: FileOptions, n_re: int, channels: int) -> str:

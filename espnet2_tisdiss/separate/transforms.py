@@ -3,8 +3,10 @@
 Axis letters: b batch, j speaker, t frame, f feature, n sample.
 """
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
@@ -12,6 +14,7 @@ from torch.nn.utils.rnn import pad_sequence
 from torch_complex.tensor import ComplexTensor
 
 from espnet2_tisdiss.network.assembly import hop_of
+from espnet2_tisdiss.separate.arrays import as_floats
 
 if TYPE_CHECKING:
     from espnet2.enh.espnet_model import ESPnetEnhancementModel
@@ -56,12 +59,12 @@ class Transforms:
         """Return the samples that a wave of a length is brought to."""
         return max(self._least, length + -length % self.hop + self._beyond)
 
-    def encode(self, waves: list[Tensor]) -> tuple[Tensor, Tensor, list[Tensor | float]]:
+    def encode(self, waves: Sequence[np.ndarray]) -> tuple[Tensor, Tensor, list[Tensor | float]]:
         """Return the features (b, t, f) of waves (n,), their frames (b,), and the waves' scales."""
         each: list[Tensor] = []
         scales: list[Tensor | float] = []
-        for wave in waves:
-            wave = wave.to(self._device, self._dtype)
+        for samples in waves:
+            wave = as_tensor(samples).to(self._device, self._dtype)
             wave = pad(wave, (0, self.padded(len(wave)) - len(wave)))
             scales.append(wave.std() if self.normalises else 1.0)
             feature, _ = self._encoder(wave[None] / scales[-1], torch.tensor([len(wave)]))
@@ -79,3 +82,16 @@ class Transforms:
         """Return the waves (j, n), of a length in samples, of features (j, t, f)."""
         waves, _ = self._decoder(features, torch.full((len(features),), self.padded(length)))
         return waves[:, :length] * scale
+
+
+def as_tensor(samples: Tensor | np.ndarray) -> Tensor:
+    """Return samples as a tensor that can be converted to an array."""
+    if (
+        isinstance(samples, Tensor)
+        and samples.dtype in (torch.float32, torch.float64)
+        and samples.layout is torch.strided
+        and not samples.is_meta
+    ):
+        return samples.detach()  # on its device
+    # PyTorch does not take arrays with negative strides
+    return torch.as_tensor(np.array(as_floats(samples), order="C", copy=None))

@@ -6,7 +6,8 @@ Axis letters: j speaker (k: in another order), n sample, t frame, q cepstral coe
 from dataclasses import dataclass
 
 import numpy as np
-import torch
+
+from espnet2_tisdiss.audio.spectra import frame_spectra, hann
 
 _FRAME_SECONDS = 0.032
 _MELS = 24
@@ -43,26 +44,18 @@ class VoiceAnalysis:
     """Powers and mel cepstra of short frames, with bands up to 8 kHz where the rate allows."""
 
     def __init__(self, sample_rate: int):
-        from torchaudio.transforms import MelSpectrogram  # here because one chunk does not need it
-
         self._hop = max(1, round(_FRAME_SECONDS / 2 * sample_rate))
-        self._mel = MelSpectrogram(
-            sample_rate,
-            n_fft=2 * self._hop,
-            hop_length=self._hop,
-            n_mels=_MELS,
-            normalized=True,
-            f_max=min(8000, sample_rate / 2),
-            pad_mode="constant",
-        )
+        window = hann(2 * self._hop)
+        self._window = (window / np.sqrt(np.square(window).sum())).astype(np.float32)
+        self._filters = _mel_filters(self._hop + 1, sample_rate, min(8000, sample_rate / 2))
 
     def __call__(self, streams: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return powers (j, t) per sample and cepstra (j, t, q), in dB, of streams (j, n)."""
-        import scipy.fft
+        import scipy.fft  # here because one chunk does not need it
 
-        streams = np.ascontiguousarray(streams, np.float32)
-        mel = self._mel(torch.from_numpy(streams)).double().numpy()
-        mel = mel.transpose(0, 2, 1)  # (j, t, mel band)
+        padded = np.pad(streams.astype(np.float32), ((0, 0), (self._hop, self._hop)))
+        spectra = frame_spectra(padded, self._window, self._hop)
+        mel = np.square(np.abs(spectra)).astype(float) @ self._filters  # (j, t, mel band)
         power = mel.sum(2) / self._hop
         # floor far below the level, so that an empty band weighs no more than a quiet one
         floor = power.max(initial=0.0) * 1e-7 + np.finfo(np.float32).tiny
@@ -116,3 +109,14 @@ class Voices:
 
     def __add__(self, other: "Voices") -> "Voices":
         return Voices(self.amount + other.amount, self.cepstra + other.cepstra)
+
+
+def _mel_filters(n_bins: int, sample_rate: int, highest: float) -> np.ndarray:
+    """Return triangles (f, mel band), of height 1, at even distances on the mel scale."""
+    frequencies = np.linspace(0, sample_rate / 2, n_bins)
+    mels = np.linspace(0, 2595 * np.log10(1 + highest / 700), _MELS + 2)
+    corners = 700 * (10 ** (mels / 2595) - 1)  # each triangle begins where the one before peaks
+    widths = np.diff(corners)
+    distance = frequencies[:, None] - corners
+    rising, falling = distance[:, :-2] / widths[:-1], -distance[:, 2:] / widths[1:]
+    return np.minimum(rising, falling).clip(0)

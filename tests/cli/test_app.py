@@ -19,9 +19,11 @@ COMMANDS = [
     "demo",
     "sweep",
     "report",
+    "calibrate",
     "profile",
     "info",
     "models",
+    "export",
     "pack",
     "upload",
 ]

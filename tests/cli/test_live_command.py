@@ -13,6 +13,7 @@ import soundfile
 
 from espnet2_tisdiss import SeparateSpeech
 from espnet2_tisdiss.cli import live
+from espnet2_tisdiss.cli.backends import ModelSource
 from espnet2_tisdiss.errors import TisdissError
 
 RATE = 8000
@@ -32,7 +33,7 @@ def sound():
 
 @pytest.fixture
 def run(model, monkeypatch):
-    monkeypatch.setattr(live, "load_for_command", lambda *_: model)
+    monkeypatch.setattr(ModelSource, "load_for_command", lambda _: model)
 
     def run(content, **options):
         """Run the command with standard input; return what it wrote to standard output."""
@@ -73,7 +74,7 @@ def test_standard_output_has_the_speakers_side_by_side(run, model, sound, sample
 
 
 def test_a_terminal_is_told_what_to_pipe(model, monkeypatch, tmp_path):
-    monkeypatch.setattr(live, "load_for_command", lambda *_: model)
+    monkeypatch.setattr(ModelSource, "load_for_command", lambda _: model)
     monkeypatch.setattr(sys, "stdin", types.SimpleNamespace(isatty=lambda: True, fileno=lambda: 0))
     with pytest.raises(TisdissError, match="pipe raw samples into it, or give --microphone"):
         live.command(**OPTIONS, out=tmp_path / "talk")

@@ -1,6 +1,7 @@
 """Several processes side by side: the same files as from one, and none lost when one dies."""
 
 import multiprocessing
+from functools import partial
 
 import numpy as np
 import pytest
@@ -33,8 +34,8 @@ def test_as_from_one_process(espnet_model, inputs, tmp_path):
     _, config, weights = espnet_model()
     inputs = [inputs[0], InputFile(tmp_path / "none.wav", tmp_path / "out", "none"), inputs[2]]
     told = []
-    model = {"model_tag": weights}
-    results = list(separate_in_jobs(model, inputs, OPTIONS, 2, 1, on_progress=told.append))
+    load = partial(SeparateSpeech.from_pretrained, weights)
+    results = list(separate_in_jobs(load, inputs, OPTIONS, 2, on_progress=told.append))
     assert {result.source.stem: result.status for result in results} == {
         "a": "done",
         "none": "failed",
@@ -61,9 +62,9 @@ def test_a_killed_process_takes_its_file_with_it_and_no_other(espnet_model, inpu
             (worker,) = multiprocessing.active_children()
             worker.kill()
 
-    model = {"model_tag": weights}
+    load = partial(SeparateSpeech.from_pretrained, weights)
     results = list(
-        separate_in_jobs(model, inputs, FileOptions(1), 1, 1, on_progress=kill_at_the_second_file)
+        separate_in_jobs(load, inputs, FileOptions(1), 1, on_progress=kill_at_the_second_file)
     )
     assert [result.status for result in results] == ["done", "failed", "done"]
     reason = results[1].reason
@@ -72,6 +73,7 @@ def test_a_killed_process_takes_its_file_with_it_and_no_other(espnet_model, inpu
 
 
 def test_processes_that_cannot_begin(inputs, tmp_path):
-    results = list(separate_in_jobs({"model_tag": tmp_path}, inputs, OPTIONS, 1, 1))
+    load = partial(SeparateSpeech.from_pretrained, tmp_path)
+    results = list(separate_in_jobs(load, inputs, OPTIONS, 1))
     assert [result.source for result in results] == [item.source for item in inputs]
     assert all("no process could load the model" in result.reason for result in results)

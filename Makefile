@@ -70,7 +70,7 @@ reliability: .venv/complete  ## test what docs/reliability.md promises and write
 PAGES_ONLY = $(addprefix --no-emit-package ,playwright pyee greenlet build pyproject-hooks)
 
 lock: .venv/complete  ## pin what setup.py needs and requirements.txt lacks, with the hashes of all files
-	$(BIN)/uv pip compile setup.py --extra train --extra recipes --extra cluster --extra dev $(PAGES_ONLY) \
+	$(BIN)/uv pip compile setup.py --extra train --extra recipes --extra cluster --extra onnx --extra dev $(PAGES_ONLY) \
 		--universal --python-version 3.12 --generate-hashes --no-annotate \
 		--custom-compile-command "make lock" --quiet --output-file requirements.txt
 	$(BIN)/uv pip compile requirements-pages.txt --no-deps \

@@ -126,6 +126,11 @@ def test_the_command_needs_neither_pytorch_nor_espnet(place, model, tmp_path):
         text=True,
     )
     assert done.returncode == 2 and "run tisdiss export voices OUT where it is" in done.stderr
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT, "info", "voices"], capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("tisdiss: this command needs PyTorch, which is not installed")
 
 
 @pytest.mark.parametrize(("precision", "least_db"), [("float16", 50), ("int8", 15)])

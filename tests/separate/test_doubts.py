@@ -101,7 +101,7 @@ def test_channels_that_cancel():
 class Planted:
     """A model whose second estimate is the first one, 20 dB weaker, with other noise."""
 
-    sample_rate, num_spk, hop, fingerprint = RATE, 2, 64, "planted"
+    sample_rate, num_spk, hop, fingerprint, calibration = RATE, 2, 64, "planted", None
 
     def depths(self, waves, n_re, scale):
         noises = [10 ** (-20 / 20) * wave.std() * np.random.randn(len(wave)) for wave in waves]

@@ -27,7 +27,7 @@ class Linear:
         offsets: what is added to the estimates of each mixture in turn.
     """
 
-    sample_rate, num_spk, hop, fingerprint = RATE, 2, 64, "linear"
+    sample_rate, num_spk, hop, fingerprint, calibration = RATE, 2, 64, "linear", None
 
     def __init__(self, orders=((0, 1),), offsets=(0.0,)):
         self._orders, self._offsets = orders, offsets
@@ -48,9 +48,9 @@ def noise(length: int, seed: int = 0) -> np.ndarray:
 
 
 def separated(model, waves, shifts, depths=(1,)):
-    takes, n_used = separate_chunks(model, waves, RecordingOptions(depths, shifts=shifts), None)
-    assert n_used == [depths[-1]] * len(waves)
-    return takes
+    chunks = separate_chunks(model, waves, RecordingOptions(depths, shifts=shifts), None)
+    assert [chunk.n_re for chunk in chunks] == [depths[-1]] * len(waves)
+    return [chunk.estimates for chunk in chunks]
 
 
 @pytest.mark.parametrize("shifts", [1, 2, 3, 5, 64])

@@ -1,5 +1,6 @@
 """``tisdiss calibrate``: fit what a model's estimates say about their quality."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -29,6 +30,7 @@ from espnet2_tisdiss.cli.scoring import (
 
 if TYPE_CHECKING:  # importing PyTorch takes seconds
     from espnet2_tisdiss.evaluate.by_depth import MixtureScores
+    from espnet2_tisdiss.evaluate.calibrating import Fit
 
 EXAMPLES = """
 [bold]Examples[/bold]
@@ -103,9 +105,14 @@ def command(
             raise KeyboardInterrupt
         done += [one for one in scored if one.status == "done"]
     found = calibrate(model.fingerprint, done)
-    calibration = found.calibration
     path = out / CALIBRATION
-    calibration.save(path)
+    found.calibration.save(path)
+    _print(found, depths, path, as_json)
+
+
+def _print(found: "Fit", depths: Sequence[int], path: Path, as_json: bool) -> None:
+    """Print how well a fit expects what it has not seen."""
+    calibration = found.calibration
     low, high = calibration.interval_of_errors(SHOWN)
     facts = {
         "mixtures": calibration.mixtures,

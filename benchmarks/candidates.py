@@ -94,7 +94,7 @@ def main() -> None:
     check_page(args.page, SECTION, ["--only"] * (args.only is not None))
     names = args.only or list(CANDIDATES)
     run = ["./run.sh", "--python", sys.executable, *options]
-    _call([*run, "--stop_stage", "5"], "the corpus could not be prepared")
+    run_recipe([*run, "--stop_stage", "5"], "the corpus could not be prepared")
     with RunProgress.shown(len(names), "candidates") as progress:
         for name in names:
             train(name, run, args.steps)
@@ -117,7 +117,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _call(command: Sequence[str], failed: str) -> None:
+def run_recipe(command: Sequence[str], failed: str) -> None:
     """Run a command in the recipe's folder, with its output on standard error.
 
     Raises:
@@ -143,7 +143,9 @@ def train(name: str, run: Sequence[str], steps: int) -> None:
         if not start.exists():
             grow_model("mini", config, start, seed=0)
         words += ["--init_param", str(start)]
-    _call([*run, *words, "--stage", "6", "--stop_stage", "6"], f"the training of {name} failed")
+    run_recipe(
+        [*run, *words, "--stage", "6", "--stop_stage", "6"], f"the training of {name} failed"
+    )
 
 
 def report(names: Sequence[str]) -> str:

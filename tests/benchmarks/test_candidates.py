@@ -19,7 +19,7 @@ def runs(tmp_path: Path, monkeypatch) -> list[list[str]]:
     """The commands that would train the candidates."""
     called: list[list[str]] = []
     monkeypatch.setattr(candidates, "EXP", tmp_path)
-    monkeypatch.setattr(candidates, "_call", lambda command, _: called.append(list(command)))
+    monkeypatch.setattr(candidates, "run_recipe", lambda command, _: called.append(list(command)))
     return called
 
 

@@ -193,6 +193,13 @@ def check_fit(config: Mapping[str, Any], prefix: str = "") -> None:
     if is_segmented != (kind == "conv"):
         needed = "needs encoder conv" if is_segmented else "is missing: encoder conv needs it"
         raise OptionError(f"{prefix}separator_conf: segment_size {needed}")
+    for name in NORMALIZATIONS:
+        is_on = (config.get(f"{prefix}model_conf") or {}).get(name)
+        if is_on and config[f"{prefix}separator_conf"].get("causal"):
+            raise OptionError(
+                f"{prefix}model_conf: {name} must be false with {prefix}separator_conf: causal: it "
+                "takes the level of the mixture up to its end"
+            )
 
 
 def _check_conv(part: str, conf: Mapping[str, Any]) -> None:

@@ -49,6 +49,7 @@ MOST = {
     "num_bands": 1024,
     "sample_rate": RATES[-1],
     "segment_size": 65536,
+    "attention_window": 2**20,
 }
 MOST_WEIGHTS = 2 * 10**9  # of a separator; a file of 8 GB
 
@@ -105,6 +106,13 @@ class TISDiSSConfig:
         num_bands: number of mel bands.
         sample_rate: in Hz. Recordings are resampled to it, and the fixed and mel bands depend on
             it.
+        causal: look back only: convolutions over time take their input so much later that they see
+            nothing ahead, attention over time sees ``attention_window`` frames, and what is
+            normalised over time is normalised over the frames so far. A frame of the estimates
+            depends on no later frame of the mixture. Needs ``model_conf: {normalize_variance:
+            false}``.
+        attention_window: frames that attention over time sees with ``causal``: the last ones, up to
+            the frame itself.
         checkpoint: what training stores for the backward pass: ``none``: everything;
             ``repetition``: the streams between repetitions; ``block``: those between the paths of a
             block, which needs the least memory. The rest is recomputed, which takes about a third
@@ -157,6 +165,9 @@ class TISDiSSConfig:
     num_bands: int = 32
     sample_rate: int = 8000
     segment_size: int | None = None
+    # live
+    causal: bool = False
+    attention_window: int = 128
     # training
     checkpoint: Checkpoint = "none"
     training_dtype: TrainingDtype = "float32"
@@ -203,6 +214,7 @@ class TISDiSSConfig:
         self._check_widths()
         self._check_size()
         self._check_front_end()
+        self._check_causal()
 
     def _check_ffn(self) -> None:
         """Check the options of the FFNs and turn them into lists of the same length."""
@@ -244,6 +256,18 @@ class TISDiSSConfig:
                     "band_split must be null with segment_size: a learned encoder has no bins; "
                     f"got {shown(self.band_split)}"
                 )
+
+    def _check_causal(self) -> None:
+        """Check that nothing which looks ahead is chosen with ``causal``."""
+        if self.causal and self.segment_size is not None:
+            raise OptionError(
+                "segment_size must be null with causal: a segment holds frames to come; "
+                f"got {self.segment_size}"
+            )
+        if self.causal and self.flash_attention:
+            raise OptionError(
+                "flash_attention must be false with causal: it knows no window; got True"
+            )
 
     def _check_widths(self) -> None:
         """Check that the widths are multiples of the numbers of heads, groups and speakers."""

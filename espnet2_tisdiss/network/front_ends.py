@@ -28,16 +28,19 @@ def build_front_end(config: TISDiSSConfig, input_dim: int) -> tuple[nn.Module, n
     Raises:
         OptionError: the bands do not fit ``input_dim``.
     """
-    stream_dim = config.emb_dim // config.compression
+    stream_dim, causal = config.emb_dim // config.compression, config.causal
     # masks start as an even share of the mixture: training learns a deviation from it
     start = 1 / config.num_spk if config.mask else 0.0
     if config.segment_size is not None:
         embed = SegmentEmbed(input_dim, config.emb_dim, config.eps, config.segment_size)
         return embed, SegmentProject(stream_dim, input_dim, start)
     if config.band_split is None:
-        return ConvEmbed(config.emb_dim, config.eps), ConvProject(stream_dim)
+        return ConvEmbed(2, config.emb_dim, config.eps, causal), ConvProject(stream_dim, causal)
     layout = BandLayout(_bands(config, config.band_split, input_dim))
-    return BandEmbed(config.emb_dim, config.eps, layout), BandProject(stream_dim, layout, start)
+    return (
+        BandEmbed(config.emb_dim, config.eps, layout, causal),
+        BandProject(stream_dim, layout, start),
+    )
 
 
 def _bands(

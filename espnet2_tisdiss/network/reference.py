@@ -1,5 +1,9 @@
 """TISDiSS as its equations state it (arXiv 2509.15666), for reading and as a reference in tests.
 
+A causal separator differs in three ways: convolutions over time (``conv``, ``deconv`` and ``ffn``
+in ``frame_path``) take an input delayed by the frames that they look ahead, attention over time
+sees a window, and the embedding's norm takes the frames so far.
+
 It is not optimised for speed or memory. Tensors have the published code's layout. ``separator``
 computes the same numbers (tests/network/test_reference.py). Axis letters: b batch, j speaker,
 h feature channel, t frame, f frequency bin, r row (one sequence of a path), n position.
@@ -54,6 +58,10 @@ class PlainTISDiSS:
             depths.append(x)
         return [self.project(x, spectrum) for x in depths]
 
+    def delayed(self, x: Tensor, frames: int) -> Tensor:
+        """Put so many zero frames before those of (b, h, t, f) if the separator is causal."""
+        return F.pad(x, (0, 0, frames, 0)) if self.config.causal else x
+
     def conv(self, x: Tensor, name: str, **options: int) -> Tensor:
         """Apply the 2-D convolution ``name`` to (b, h, t, f)."""
         return F.conv2d(x, self.weights[f"{name}.weight"], self.weights[f"{name}.bias"], **options)
@@ -65,9 +73,14 @@ class PlainTISDiSS:
 
     def embed(self, x: Tensor, name: str) -> Tensor:
         """Convolve (b, h, t, f) and normalise over all axes but the batch."""
-        x = self.conv(x, f"{name}.0", padding=1)
+        n_frames = x.shape[2]
+        x = self.conv(self.delayed(x, 1), f"{name}.0", padding=1)
         weight, bias = self.weights[f"{name}.1.weight"], self.weights[f"{name}.1.bias"]
-        return F.group_norm(x, 1, weight, bias, self.config.eps)
+        if not self.config.causal:
+            return F.group_norm(x, 1, weight, bias, self.config.eps)
+        so_far = (x[:, :, : t + 1] for t in range(n_frames))
+        normed = (F.group_norm(part, 1, weight, bias, self.config.eps) for part in so_far)
+        return torch.cat([part[:, :, -1:] for part in normed], 2)
 
     def residual(self, x: Tensor, mixture: Tensor, name: str) -> Tensor:
         """Add the embedded mixture before a repetition: PReLU(depthwise conv(sum))."""
@@ -76,15 +89,17 @@ class PlainTISDiSS:
 
     def split(self, x: Tensor) -> Tensor:
         """Split (b, h, t, f) into the speakers' streams (b, j, h, t, f)."""
-        x = self.conv(x, "spk_spliter.conv2d", padding=1)
-        if self.config.spk_spliter_type == "swiglu_conv_deconv2d":
+        n_frames, is_gated = x.shape[2], self.config.spk_spliter_type == "swiglu_conv_deconv2d"
+        x = self.conv(self.delayed(x, 1 + is_gated), "spk_spliter.conv2d", padding=1)
+        if is_gated:
             x, gate = x.chunk(2, 1)
             x = self.deconv(x * F.silu(gate), "spk_spliter.deconv2d")
-        return x.unflatten(1, (self.config.num_spk, -1))
+        return x[:, :, :n_frames].unflatten(1, (self.config.num_spk, -1))
 
     def project(self, x: Tensor, spectrum: Tensor) -> Tensor:
         """Return the spectra (b, j, t, f) of streams (b * j, h, t, f)."""
-        real, imag = self.deconv(x, "reconstructor_deconv").unbind(1)
+        x = self.deconv(self.delayed(x, 1), "reconstructor_deconv")[:, :, : spectrum.shape[1]]
+        real, imag = x.unbind(1)
         estimate = torch.complex(real, imag).unflatten(0, (-1, self.config.num_spk))
         return estimate * spectrum.unsqueeze(1) if self.config.mask else estimate
 
@@ -110,10 +125,11 @@ class PlainTISDiSS:
 
     def path(self, x: Tensor, name: str) -> Tensor:
         """Apply FFN, attention and FFN to rows (r, n, h); the first FFN only if it exists."""
+        causal = self.config.causal and name.endswith(".frame_path")
         if f"{name}.ffn.1.conv1d.weight" in self.weights:
-            x = x + self.ffn(self.norm(x, f"{name}.ffn_norm.1"), f"{name}.ffn.1")
-        x = x + self.attention(self.norm(x, f"{name}.attn_norm"), f"{name}.attn")
-        return x + self.ffn(self.norm(x, f"{name}.ffn_norm.0"), f"{name}.ffn.0")
+            x = x + self.ffn(self.norm(x, f"{name}.ffn_norm.1"), f"{name}.ffn.1", causal)
+        x = x + self.attention(self.norm(x, f"{name}.attn_norm"), f"{name}.attn", causal)
+        return x + self.ffn(self.norm(x, f"{name}.ffn_norm.0"), f"{name}.ffn.0", causal)
 
     def norm(self, x: Tensor, name: str) -> Tensor:
         """Normalise the channels of rows (r, n, h): y = gamma * x / (rms(group) + eps)."""
@@ -124,8 +140,11 @@ class PlainTISDiSS:
         rms = groups.square().mean(-1, keepdim=True).sqrt()
         return (groups / (rms + self.config.eps)).flatten(-2) * self.weights[f"{name}.gamma"]
 
-    def ffn(self, x: Tensor, name: str) -> Tensor:
+    def ffn(self, x: Tensor, name: str, causal: bool) -> Tensor:
         """Convolve rows (r, n, h), apply the gate, and convolve back."""
+        if causal:
+            delayed = F.pad(x, (0, 0, self.config.conv1d_kernel - 1, 0))
+            return self.ffn(delayed, name, causal=False)[:, : x.shape[1]]
         length, kernel, shift = x.shape[1], self.config.conv1d_kernel, self.config.conv1d_shift
         overlap = kernel - shift
         steps = -(-(length + 2 * overlap - kernel) // shift)
@@ -142,13 +161,16 @@ class PlainTISDiSS:
         )
         return x[..., overlap : overlap + length].mT
 
-    def attention(self, x: Tensor, name: str) -> Tensor:
+    def attention(self, x: Tensor, name: str, causal: bool) -> Tensor:
         """Attend among the positions of rows (r, n, h): softmax(q k' / sqrt(dim)) v."""
         qkv = F.linear(x, self.weights[f"{name}.qkv.weight"])
         q, k, v = qkv.unflatten(-1, (3, self.config.n_heads, -1)).permute(2, 0, 3, 1, 4)
         q, k = rotate(q), rotate(k)  # (r, head, n, dim)
-        weight = (q @ k.mT / q.shape[-1] ** 0.5).softmax(-1)
-        y = (weight @ v).transpose(1, 2).flatten(2)
+        score = q @ k.mT / q.shape[-1] ** 0.5
+        if causal:  # query n sees keys n - window + 1 to n
+            is_seen = torch.ones_like(score).tril().triu(1 - self.config.attention_window)
+            score = score.masked_fill(is_seen == 0, float("-inf"))
+        y = (score.softmax(-1) @ v).transpose(1, 2).flatten(2)
         return F.linear(y, self.weights[f"{name}.aggregate_heads.0.weight"])
 
 

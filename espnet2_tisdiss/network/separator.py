@@ -20,9 +20,9 @@ from torch_complex.tensor import ComplexTensor
 
 from espnet2_tisdiss.checks import check_integer, check_n_re
 from espnet2_tisdiss.network.blocks.block import ReconstructorBlock, RepeatResidual, SeparatorBlock
-from espnet2_tisdiss.network.blocks.frontend import GlobalNorm
+from espnet2_tisdiss.network.blocks.frontend import ConvEmbed
 from espnet2_tisdiss.network.blocks.locoformer import recomputed
-from espnet2_tisdiss.network.blocks.splitter import Splitter, zero_padding
+from espnet2_tisdiss.network.blocks.splitter import Splitter
 from espnet2_tisdiss.network.config import TISDiSSConfig
 from espnet2_tisdiss.network.depth import n_re_of_call
 from espnet2_tisdiss.network.front_ends import build_front_end
@@ -82,6 +82,7 @@ class TISDiSSSeparator(AbsSeparator):
             config.num_spk,
             config.compression,
             config.dropout,
+            config.causal,
         )
         self.reconstructor_blocks = nn.ModuleList(
             ReconstructorBlock(config.stream_path, config.tf_order, config.speaker_path)
@@ -90,10 +91,7 @@ class TISDiSSSeparator(AbsSeparator):
         if config.repeat_residual_module:
             self.concat_block = RepeatResidual(config.emb_dim)
         if config.reconstructor_residual and config.compression > 1:
-            self.compress_conv = nn.Sequential(
-                nn.Conv2d(config.emb_dim, stream_dim, 3, padding=1),
-                GlobalNorm(stream_dim, config.eps),
-            )
+            self.compress_conv = ConvEmbed(config.emb_dim, stream_dim, config.eps, config.causal)
             self.reconstructor_concat_block = RepeatResidual(stream_dim)
         self._repeat_times = config.reconstructor_repeat_times
         self._set_gradients()
@@ -187,10 +185,12 @@ class TISDiSSSeparator(AbsSeparator):
     def _embed(self, mixture: Tensor, ilens: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Return the feature map (b, t, f, h) of ``mixture`` (b, t, f) and its mask.
 
-        The mask (b, t) refers to the map's axis t and is false at padding; None: no padding.
+        The mask (b, t) refers to the map's axis t and is false at padding; None: no padding, or
+        none that matters, because it comes last and the separator is causal.
         """
         features = torch.view_as_real(mixture) if mixture.is_complex() else mixture
-        return self.conv(features, valid_frames(ilens, mixture))
+        frames = None if self.config.causal else valid_frames(ilens, mixture)
+        return self.conv(features, frames)
 
     def _streams(self, embedded: Tensor, frames: Tensor | None) -> Iterator[Tensor]:
         """Yield the streams (b, j, t, f, h) at every supervised depth, shallow first."""
@@ -264,9 +264,7 @@ class TISDiSSSeparator(AbsSeparator):
         if not self.config.reconstructor_residual:
             return None
         if self.config.compression > 1:
-            conv, norm = self.compress_conv
-            mixture = conv(zero_padding(mixture, frames).movedim(-1, 1)).movedim(1, -1)
-            mixture = norm(mixture, frames)
+            mixture, _ = self.compress_conv(mixture, frames)
         return mixture.unsqueeze(1)  # the same for every speaker
 
     def repetition(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import subprocess
@@ -16,6 +17,7 @@ import yaml
 from recipe_folder import living_processes
 from tiny_training import assert_equal, command, weights, write_config
 
+from espnet2_tisdiss import SeparateSpeech
 from espnet2_tisdiss.bin import enh_train
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.espnet.checkpoints import BACKUP
@@ -68,6 +70,16 @@ def train(tmp_path, monkeypatch):
         return tmp_path / name
 
     return run
+
+
+def test_a_causal_separator_trains(train):
+    options = {"separator_conf": "causal=true", "max_epoch": 1, "num_iters_per_epoch": 1}
+    with pytest.raises(TisdissError, match="normalize_variance must be false with .*causal"):
+        train(**options)
+    folder = train(**options, model_conf="normalize_variance=false", keep_nbest_models=1)
+    stats = torch.load(folder / "checkpoint.pth", weights_only=True)["reporter"]["stats"]
+    assert math.isfinite(stats[1]["train"]["loss"])
+    assert SeparateSpeech.from_pretrained(folder / "1epoch.pth").separator.config.causal
 
 
 def test_each_epoch_trains_at_its_depth(train, caplog):

@@ -12,7 +12,7 @@ from espnet2_tisdiss.network.blocks.band_layout import BandLayout, fixed_bands, 
 from espnet2_tisdiss.network.blocks.bands import BandProject
 from espnet2_tisdiss.network.blocks.block import RepeatResidual
 from espnet2_tisdiss.network.blocks.feedforward import ConvFeedForward
-from espnet2_tisdiss.network.blocks.frontend import GlobalNorm
+from espnet2_tisdiss.network.blocks.global_norm import GlobalNorm
 from espnet2_tisdiss.network.blocks.locoformer import LocoformerPath, PathConfig
 from espnet2_tisdiss.network.blocks.norm import RMSGroupNorm, build_norm
 from espnet2_tisdiss.network.blocks.segments import SegmentEmbed, SegmentProject
@@ -304,6 +304,8 @@ def test_macaron_order_and_numbering():
         dropout=0.0,
         eps=1e-5,
         checkpoint="none",
+        causal=False,
+        attention_window=1,
     )
     path = randomise(LocoformerPath(config))
     # listed in the order of execution, numbered from the back

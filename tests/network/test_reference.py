@@ -1,10 +1,13 @@
 """The plain implementation equals the published code, and the separator the plain one."""
 
+import itertools
+
 import pytest
 import torch
 from models import TINY
 
 from espnet2_tisdiss import TISDiSSConfig, TISDiSSSeparator
+from espnet2_tisdiss.network.blocks.locoformer import CHECKPOINTS
 from espnet2_tisdiss.network.kernels import cache
 from espnet2_tisdiss.network.reference import PlainTISDiSS
 
@@ -29,6 +32,12 @@ def test_the_oracle_agrees_with_the_published_code(golden):
         {"num_spk": 3, "spk_spliter_type": "conv2d", "reconstructor_n_layers": 2},
         {"num_spk": 5, "reconstructor_repeat_residual_module": True, "encoder_n_layers": 2},
         {"split_compress": True, "emb_dim": 16, "attention_dim": 16, "num_groups": 4},
+        {"causal": True, "attention_window": 3, "conv1d_kernel": 5, "conv1d_shift": 2},
+        {"causal": True, "mask": True, "tf_order": "tf", "spk_spliter_type": "conv2d"},
+        {
+            **{"causal": True, "attention_window": 5, "split_compress": True},
+            "reconstructor_repeat_residual_module": True,
+        },
     ],
 )
 @pytest.mark.parametrize("shape", [(2, 7, 9), (1, 150, 5), (1, 1, 140)])
@@ -46,11 +55,17 @@ def test_the_separator_equals_the_oracle(options, shape, cached, monkeypatch):
     assert (found - plain).abs().max() < 1e-9 * plain.abs().max()
 
 
-@pytest.mark.parametrize("checkpoint", ["none", "repetition", "block"])
-@pytest.mark.parametrize("cached", [1, 300, 2**40])
-def test_the_gradients_equal_the_oracles(cached, checkpoint, monkeypatch):
+@pytest.mark.parametrize(
+    ("cached", "options"),
+    [
+        *itertools.product([1, 300, 2**40], [{"checkpoint": name} for name in CHECKPOINTS]),
+        (2**40, {"causal": True, "attention_window": 4}),
+        (1, {"causal": True, "attention_window": 4, "checkpoint": "block"}),
+    ],
+)
+def test_the_gradients_equal_the_oracles(cached, options, monkeypatch):
     monkeypatch.setattr(cache, "CACHED_NUMBERS", cached)
-    options = {**TINY, "conv1d_kernel": 4, "checkpoint": checkpoint}
+    options = {**TINY, "conv1d_kernel": 4, **options}
     separator = TISDiSSSeparator(9, **options).double().train()
     for parameter in separator.parameters():
         torch.nn.init.normal_(parameter, std=0.3)

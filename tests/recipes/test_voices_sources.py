@@ -305,6 +305,17 @@ def test_the_recipe_s_configurations_fit_a_bank(bank, name):
     assert keys[1] == keys[0] - {"training_dtype"}
 
 
+def test_the_causal_configuration_is_the_default_one_but_for_what_looks_ahead():
+    causal, default = (
+        yaml.safe_load((CONF / f"train_{name}.yaml").read_text()) for name in ("causal", "default")
+    )
+    assert causal["separator_conf"].pop("causal") is True
+    del causal["separator_conf"]["attention_window"]
+    assert default["model_conf"].pop("normalize_variance") is True
+    assert causal["model_conf"].pop("normalize_variance") is False
+    assert causal == default
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -6,6 +6,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
+from espnet2_tisdiss.network.blocks.causal import window_behind
 from espnet2_tisdiss.network.kernels.attention import attend
 from espnet2_tisdiss.network.kernels.channel_linear import ChannelLinear
 from espnet2_tisdiss.network.precision import HALF_TYPES
@@ -66,15 +67,23 @@ class MultiHeadSelfAttention(nn.Module):
         dropout: probability, applied to the attention weights and after the head projection.
         flash_attention: force FlashAttention (half precision on a GPU; more than 4 positions;
             padding masks unsupported). By default PyTorch picks the fastest kernel.
+        window: positions that each position attends to: the last ones up to itself; None: all.
     """
 
     def __init__(
-        self, emb_dim: int, attention_dim: int, n_heads: int, dropout: float, flash_attention: bool
+        self,
+        emb_dim: int,
+        attention_dim: int,
+        n_heads: int,
+        dropout: float,
+        flash_attention: bool,
+        window: int | None = None,
     ):
         super().__init__()
         self.n_heads = n_heads
         self.dropout = dropout
         self.flash_attention = flash_attention
+        self.window = window
         self.rope = RotaryEmbedding(attention_dim // n_heads)
         self.qkv = ChannelLinear(emb_dim, 3 * attention_dim, bias=False)
         self.aggregate_heads = nn.Sequential(
@@ -86,7 +95,8 @@ class MultiHeadSelfAttention(nn.Module):
 
         Args:
             x: (b, rows, length, h).
-            valid: (b, length), true where a position may be attended to; None: all.
+            valid: (b, length), true where a position may be attended to; None: all. With
+                ``window`` padding, which comes last, has no influence in any case.
 
         Returns:
             The same shape as ``x``.
@@ -95,5 +105,8 @@ class MultiHeadSelfAttention(nn.Module):
         q, k = self.rope(qkv[:, :, :, :2]).unbind(3)
         v = qkv[:, :, :, 2]
         dropout = self.dropout if self.training else 0.0
-        y = attend(q, k, v, valid, dropout, self.flash_attention)
+        seen = None if valid is None else valid.unsqueeze(1)
+        if self.window is not None:
+            seen = window_behind(x.shape[2], self.window, x.device)
+        y = attend(q, k, v, seen, dropout, self.flash_attention)
         return self.aggregate_heads(y.flatten(-2))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from espnet2_tisdiss.network.blocks.band_layout import BandLayout
-from espnet2_tisdiss.network.blocks.frontend import GlobalNorm
+from espnet2_tisdiss.network.blocks.global_norm import build_global_norm
 from espnet2_tisdiss.network.blocks.splitter import zero_padding
 
 
@@ -22,27 +22,35 @@ class BandEmbed(nn.Module):
         emb_dim: number of channels h.
         eps: of the norms.
         layout: the bands.
+        causal: whether the power and the norm of a frame are those of the frames so far.
     """
 
-    def __init__(self, emb_dim: int, eps: float, layout: BandLayout):
+    def __init__(self, emb_dim: int, eps: float, layout: BandLayout, causal: bool):
         super().__init__()
         self.layout = layout
+        self.causal = causal
         self.eps = eps
         self.weight = nn.Parameter(torch.empty(layout.n_bands, 2 * layout.width, emb_dim))
         # one axis: ESPnet's initialisers recognise a bias by it
         self.bias = nn.Parameter(torch.zeros(layout.n_bands * emb_dim))
         nn.init.normal_(self.weight, std=(2 * layout.width) ** -0.5)
-        self.norm = GlobalNorm(emb_dim, eps)
+        self.norm = build_global_norm(emb_dim, eps, causal)
 
     def forward(
         self, spectrum: Tensor, frames: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None]:
         """Embed ``spectrum`` (b, t, f, 2) as (b, t, band, h); ``frames`` (b, t): valid ones."""
         x = self.layout.split(zero_padding(spectrum, frames))
-        power = x.square().sum((1, 3), keepdim=True) / (x != 0).sum((1, 3), keepdim=True).clamp(1)
+        power = self._sum(x.square()) / self._sum(x != 0).clamp(1)
         x = (x / (power.sqrt() + self.eps)).to(self.weight.dtype)
         x = torch.einsum("btkw,kwh->btkh", x, self.weight) + self.bias.view(x.shape[2], -1)
         return self.norm(x, frames), frames
+
+    def _sum(self, x: Tensor) -> Tensor:
+        """Sum ``x`` (b, t, band, place) over places and over all frames, or those so far."""
+        if self.causal:
+            return x.sum(3, keepdim=True).cumsum(1)
+        return x.sum((1, 3), keepdim=True)
 
 
 class BandProject(nn.Module):

@@ -21,7 +21,7 @@ class SeparatorBlock(nn.Module):
     def __init__(self, config: PathConfig, tf_order: TFOrder):
         super().__init__()
         self.tf_order = tf_order
-        self.freq_path = LocoformerPath(config)
+        self.freq_path = LocoformerPath(config.both_ways())
         self.frame_path = LocoformerPath(config)
 
     def forward(self, x: Tensor, frames: Tensor | None = None) -> Tensor:
@@ -55,7 +55,8 @@ class ReconstructorBlock(SeparatorBlock):
         super().__init__(config, tf_order)
         # Only the last FFN, although the other paths are Macaron: an accident of the published
         # code that published weights depend on.
-        self.spk_path = LocoformerPath(config.single_ffn()) if speaker_path else None
+        path = config.single_ffn().both_ways()
+        self.spk_path = LocoformerPath(path) if speaker_path else None
 
     def forward(self, x: Tensor, frames: Tensor | None = None) -> Tensor:
         """Process the speakers' streams.

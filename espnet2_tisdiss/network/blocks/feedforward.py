@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from espnet2_tisdiss.network.blocks.causal import delayed
 from espnet2_tisdiss.network.kernels.row_convolution import RowConvolutions
 from espnet2_tisdiss.network.kernels.row_products import RowProducts
 
@@ -19,7 +20,8 @@ class ConvFeedForward(nn.Module):
         y = deconv1d(activation(conv1d(x)))
 
     with the activation a * SiLU(g) for ``swiglu_conv1d``, where a and g are the two halves of the
-    convolution's 2m channels, and SiLU for ``conv1d``.
+    convolution's 2m channels, and SiLU for ``conv1d``. An output sees kernel - 1 positions to
+    either side, or with ``causal`` up to 2 (kernel - 1) before it.
 
     Args:
         emb_dim: number of channels h.
@@ -28,6 +30,7 @@ class ConvFeedForward(nn.Module):
         kernel: K, in positions.
         shift: stride S, in positions; at most ``kernel``.
         dropout: probability, applied after the activation and after the network.
+        causal: whether it looks back only.
     """
 
     def __init__(
@@ -38,11 +41,13 @@ class ConvFeedForward(nn.Module):
         kernel: int,
         shift: int,
         dropout: float,
+        causal: bool = False,
     ):
         super().__init__()
         self.gated = ffn_type == "swiglu_conv1d"
         self.kernel = kernel
         self.shift = shift
+        self.delay = kernel - 1 if causal else 0
         self.dropout = nn.Dropout(dropout)
         self.conv1d = nn.Conv1d(emb_dim, hidden_dim * (1 + self.gated), kernel, stride=shift)
         self.deconv1d = nn.ConvTranspose1d(hidden_dim, emb_dim, kernel, stride=shift)
@@ -61,11 +66,12 @@ class ConvFeedForward(nn.Module):
             The same shape as ``x``.
         """
         rows = convolutions or self.convolutions(x.shape[2])
-        hidden = self.dropout(self._activate(rows.convolve(x)))
-        return self.dropout(rows.deconvolve(hidden))
+        hidden = self.dropout(self._activate(rows.convolve(delayed(x, self.delay, axis=2))))
+        return self.dropout(rows.deconvolve(hidden)[:, :, : x.shape[2]])
 
     def convolutions(self, length: int) -> RowConvolutions | RowProducts:
         """Return both convolutions for rows of ``length`` positions."""
+        length = length + self.delay
         is_exported = torch.compiler.is_exporting() and length >= self.kernel
         return (RowProducts if is_exported else RowConvolutions)(self.conv1d, self.deconv1d, length)
 

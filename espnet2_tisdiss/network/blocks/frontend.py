@@ -11,29 +11,35 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from espnet2_tisdiss.network.blocks.causal import delayed
+from espnet2_tisdiss.network.blocks.global_norm import build_global_norm
 from espnet2_tisdiss.network.blocks.splitter import zero_padding
-from espnet2_tisdiss.network.precision import full_precision
 
 
 class ConvEmbed(nn.Sequential):
-    """Published embedding: 3x3 Conv2d over real and imaginary parts, then a global norm.
+    """Published embedding: 3x3 Conv2d, then a global norm.
 
     Args:
+        input_dim: channels of a map; 2 for the real and imaginary parts of a spectrum.
         emb_dim: number of channels h.
         eps: of the norm.
+        causal: whether it looks back only.
     """
 
-    def __init__(self, emb_dim: int, eps: float):
-        super().__init__(nn.Conv2d(2, emb_dim, 3, padding=1), GlobalNorm(emb_dim, eps))
+    def __init__(self, input_dim: int, emb_dim: int, eps: float, causal: bool):
+        norm = build_global_norm(emb_dim, eps, causal)
+        super().__init__(nn.Conv2d(input_dim, emb_dim, 3, padding=1), norm)
+        self.delay = 1 if causal else 0
 
     def forward(
         self, spectrum: Tensor, frames: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None]:
         """Embed ``spectrum`` (b, t, f, 2) as (b, t, f, h); ``frames`` (b, t) marks valid ones."""
-        x = zero_padding(spectrum, frames).movedim(-1, 1)
+        x = delayed(zero_padding(spectrum, frames), self.delay, axis=1).movedim(-1, 1)
         dtype = cast(nn.Conv2d, self[0]).weight.dtype
         x = self[0](x.to(dtype, memory_format=torch.channels_last))
-        return self[1](x.movedim(1, -1).contiguous(), frames), frames
+        x = x[:, :, : spectrum.shape[1]].movedim(1, -1)
+        return self[1](x.contiguous(), frames), frames
 
 
 class ConvProject(nn.ConvTranspose2d):
@@ -43,39 +49,16 @@ class ConvProject(nn.ConvTranspose2d):
 
     Args:
         emb_dim: number of channels of a stream.
+        causal: whether it looks back only.
     """
 
-    def __init__(self, emb_dim: int):
+    def __init__(self, emb_dim: int, causal: bool):
         super().__init__(emb_dim, 2, 3, padding=1)
+        self.delay = 1 if causal else 0
 
     def forward(  # type: ignore[override]
         self, x: Tensor, frames: Tensor | None, n_frames: int
     ) -> Tensor:
         """Project ``x`` (b, t, f, h) to (b, t, f, 2); ``frames`` (b, t) marks valid ones."""
-        return super().forward(zero_padding(x, frames).movedim(-1, 1)).movedim(1, -1)
-
-
-class GlobalNorm(nn.GroupNorm):
-    """Group norm with one group: over all axes except the batch, and over valid frames only.
-
-    Args:
-        dim: number of channels h.
-        eps: added to the variance.
-    """
-
-    def __init__(self, dim: int, eps: float):
-        super().__init__(1, dim, eps)
-
-    def forward(self, x: Tensor, frames: Tensor | None = None) -> Tensor:
-        """Normalise ``x`` (b, t, ..., h) per item; ``frames`` (b, t) marks valid ones."""
-        y = full_precision(x)
-        axes = tuple(range(1, y.dim()))
-        if frames is None:
-            variance, mean = torch.var_mean(y, axes, correction=0, keepdim=True)
-        else:
-            # statistics of valid frames only: an item's result must not depend on its batch
-            count = frames.sum(1).view(-1, *[1 for _ in axes]) * y[0, 0].numel()
-            mean = zero_padding(y, frames).sum(axes, keepdim=True) / count
-            variance = zero_padding(y - mean, frames).square().sum(axes, keepdim=True) / count
-        y = (y - mean) * (variance + self.eps).rsqrt()
-        return y.to(x.dtype) * self.weight + self.bias
+        x = delayed(zero_padding(x, frames), self.delay, axis=1)
+        return super().forward(x.movedim(-1, 1)).movedim(1, -1)[:, :n_frames]

@@ -36,6 +36,8 @@ class PathConfig:
     dropout: float
     eps: float
     checkpoint: Checkpoint
+    causal: bool
+    attention_window: int
 
     def compressed(self, factor: int) -> "PathConfig":
         """Return the same path with every width divided by ``factor``; heads and groups stay."""
@@ -49,6 +51,10 @@ class PathConfig:
     def single_ffn(self) -> "PathConfig":
         """Return the same path with only the last feed-forward network (not Macaron)."""
         return replace(self, ffn_type=self.ffn_type[-1:], ffn_hidden_dim=self.ffn_hidden_dim[-1:])
+
+    def both_ways(self) -> "PathConfig":
+        """Return the same path for frequencies or speakers, of which none come later."""
+        return replace(self, causal=False)
 
 
 class LocoformerPath(nn.Module):
@@ -82,6 +88,7 @@ class LocoformerPath(nn.Module):
                 config.conv1d_kernel,
                 config.conv1d_shift,
                 config.dropout,
+                config.causal,
             )
             for ffn_type, hidden_dim in zip(
                 reversed(config.ffn_type), reversed(config.ffn_hidden_dim), strict=True
@@ -94,6 +101,7 @@ class LocoformerPath(nn.Module):
             config.n_heads,
             config.dropout,
             config.flash_attention,
+            config.attention_window if config.causal else None,
         )
 
     def forward(self, x: Tensor, valid: Tensor | None = None) -> Tensor:

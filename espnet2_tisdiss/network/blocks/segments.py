@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from espnet2_tisdiss.network.blocks.frontend import GlobalNorm
+from espnet2_tisdiss.network.blocks.global_norm import GlobalNorm
 from espnet2_tisdiss.network.blocks.splitter import zero_padding
 
 

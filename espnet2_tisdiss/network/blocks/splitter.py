@@ -5,12 +5,11 @@ from typing import Literal, get_args
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from espnet2_tisdiss.network.blocks.causal import delayed
 from espnet2_tisdiss.network.kernels.cache import by_frames
 
 SplitterType = Literal["swiglu_conv_deconv2d", "conv2d"]
 SPLITTER_TYPES: tuple[SplitterType, ...] = get_args(SplitterType)
-# frames to either side that a stream's frame depends on: one for each of the two 3x3 convolutions
-CONTEXT = 2
 
 
 class Splitter(nn.Module):
@@ -23,6 +22,7 @@ class Splitter(nn.Module):
         num_spk: number of speakers j.
         compression: factor by which a stream is narrower than the mixture's.
         dropout: probability, applied to the streams.
+        causal: whether it looks back only.
     """
 
     def __init__(
@@ -32,6 +32,7 @@ class Splitter(nn.Module):
         num_spk: int,
         compression: int,
         dropout: float,
+        causal: bool = False,
     ):
         super().__init__()
         self.num_spk = num_spk
@@ -44,6 +45,9 @@ class Splitter(nn.Module):
             self.deconv2d = nn.ConvTranspose2d(hidden_dim, out_dim, 3, padding=1)
         else:
             self.conv2d = nn.Conv2d(emb_dim, out_dim, 3, padding=1)
+        # frames to either side that a stream's frame depends on: one for each convolution
+        self.context = 1 + self.gated
+        self.delay = self.context if causal else 0
 
     def forward(self, x: Tensor, frames: Tensor | None = None) -> Tensor:
         """Split the mixture's stream.
@@ -56,7 +60,8 @@ class Splitter(nn.Module):
             (b, j, t, f, h / compression).
         """
         # in parts, since the hidden map is several times as large as the streams
-        return by_frames(self._split, x, frames, CONTEXT)
+        streams = by_frames(self._split, delayed(x, self.delay, axis=1), frames, self.context)
+        return streams[:, :, : x.shape[1]]
 
     def _split(self, x: Tensor, frames: Tensor | None) -> Tensor:
         """Split all frames of ``x`` in one go."""

@@ -27,7 +27,7 @@ NARROW, NARROW_LENGTH = 8, 48
 
 
 def attend(
-    q: Tensor, k: Tensor, v: Tensor, valid: Tensor | None, dropout: float, flash: bool
+    q: Tensor, k: Tensor, v: Tensor, seen: Tensor | None, dropout: float, flash: bool
 ) -> Tensor:
     """Return softmax(q k' / sqrt(d)) v.
 
@@ -35,21 +35,22 @@ def attend(
         q: queries.
         k: keys.
         v: values.
-        valid: (b, l), true where a position may be attended to; None: all.
+        seen: (b, query, key), true where a query sees a key; axes of length 1 stand for all
+            items and queries, and None for all.
         dropout: probability with which a weight is dropped; 0 outside training.
-        flash: force FlashAttention for more than ``FEW_POSITIONS`` without padding.
+        flash: force FlashAttention for more than ``FEW_POSITIONS`` that see each other.
     """
-    if valid is None:
+    if seen is None:
         if q.shape[2] == 2 and not dropout:
             return _attend_pair(q, k, v)
         if q.shape[2] <= FEW_POSITIONS:
             return _attend_few(q, k, v, dropout)
-        if torch.compiler.is_exporting():
-            return _attend_plainly(q, k, v)
-        if _is_narrow(q) and not (dropout or flash):
-            y = NarrowAttention.apply(*(z.flatten(0, 1) for z in (q, k, v)))
-            return y.unflatten(0, q.shape[:2])
-    return _attend_rows(q, k, v, valid, dropout, flash)
+    if torch.compiler.is_exporting():
+        return _attend_plainly(q, k, v, seen)
+    if seen is None and _is_narrow(q) and not (dropout or flash):
+        y = NarrowAttention.apply(*(z.flatten(0, 1) for z in (q, k, v)))
+        return y.unflatten(0, q.shape[:2])
+    return _attend_rows(q, k, v, seen, dropout, flash)
 
 
 def _attend_pair(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -69,11 +70,13 @@ def _attend_few(q: Tensor, k: Tensor, v: Tensor, dropout: float) -> Tensor:
     return (weight * v).sum(3)
 
 
-def _attend_plainly(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+def _attend_plainly(q: Tensor, k: Tensor, v: Tensor, seen: Tensor | None) -> Tensor:
     """Attend by matrix products, in a way that depends on no size."""
     q, k, v = (z.transpose(2, 3) for z in (q, k, v))  # (b, rows, a, l, d)
-    weight = ((q * q.shape[-1] ** -0.5) @ k.mT).softmax(-1)
-    return (weight @ v).transpose(2, 3)
+    weight = (q * q.shape[-1] ** -0.5) @ k.mT
+    if seen is not None:
+        weight = weight.masked_fill(~seen[:, None, None], float("-inf"))
+    return (weight.softmax(-1) @ v).transpose(2, 3)
 
 
 def _is_narrow(q: Tensor) -> bool:
@@ -85,14 +88,14 @@ def _is_narrow(q: Tensor) -> bool:
 
 
 def _attend_rows(
-    q: Tensor, k: Tensor, v: Tensor, valid: Tensor | None, dropout: float, flash: bool
+    q: Tensor, k: Tensor, v: Tensor, seen: Tensor | None, dropout: float, flash: bool
 ) -> Tensor:
-    """Attend over any length, with or without padding."""
+    """Attend over any length, to all positions or to those seen."""
     b, n_rows = q.shape[:2]
     q, k, v = (z.flatten(0, 1).transpose(1, 2) for z in (q, k, v))  # (b * rows, a, l, d)
     mask = None
-    if valid is not None:
-        mask = valid[:, None, None, None].expand(-1, n_rows, -1, -1, -1).flatten(0, 1)
+    if seen is not None:
+        mask = seen[:, None, None].expand(b, n_rows, -1, -1, -1).flatten(0, 1)
     if flash and mask is None:  # FlashAttention supports no mask on a GPU
         with sdpa_kernel(SDPBackend.FLASH_ATTENTION):
             y = fused_attention(q, k, v, mask, dropout)

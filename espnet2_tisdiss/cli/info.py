@@ -82,6 +82,9 @@ def _structure(model: "SeparateSpeech") -> dict[str, Any]:
         "decoder": {"name": args[f"{prefix}decoder"], **args[f"{prefix}decoder_conf"]},
         "front_end": _front_end(model),
         "mask": config.mask,
+        "causal": config.causal,
+        "look_ahead_frames": 0 if config.causal else None,
+        "look_ahead_samples": model.look_ahead,
         "trained_n_re": config.reconstructor_repeat_times,
         "supervised_n_re": _supervised(config),
         "espnet": args.get("version"),
@@ -140,6 +143,7 @@ def _print(found: Mapping[str, Any]) -> None:
             "decoder": _coder(found["decoder"]),
             "front end": f"{found['front_end']}; estimates "
             + ("masks" if found["mask"] else "spectra or features directly"),
+            "look-ahead": _look_ahead(found),
             "trained N_re": str(n_re),
             "supervised at": f"N_re {depths}",
             "cost": f"{found['macs_per_s'] / 1e9:.2f} GMAC per second of audio, at N_re {n_re}",
@@ -155,6 +159,15 @@ _RATE_FROM = {
     "configuration": "from the configuration",
     "default": "the default, as the configuration sets none (to change it: separate --model-rate)",
 }
+
+
+def _look_ahead(found: Mapping[str, Any]) -> str:
+    """Describe how much of the sound after a moment its estimate depends on."""
+    samples = found["look_ahead_samples"]
+    if samples is None:
+        return "all frames"
+    seconds = samples / found["sample_rate"]
+    return f"no frames; {1000 * seconds:g} ms, the window of a frame"
 
 
 def _coder(coder: Mapping[str, Any]) -> str:

@@ -104,6 +104,7 @@ def _description(model: "SeparateSpeech") -> Description:
         normalises=network.normalize_variance or network.normalize_variance_per_ch,
         window=window.tolist(),
         hop=stft.hop_length,
+        look_ahead=model.look_ahead,
         center=stft.center,
         gain=stft.n_fft**-0.5 if stft.normalized else 1.0,
         files={file_name(graph): "" for graph in GRAPHS},

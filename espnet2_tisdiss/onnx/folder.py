@@ -25,7 +25,7 @@ from espnet2_tisdiss.pretrained.layouts import CALIBRATION, EXPORTED
 from espnet2_tisdiss.user_files import check_ordinary, read_json
 
 GRAPHS = ("encode", "repeat", "decode")
-FORMAT = 1  # raised when programs of before could not run a new folder
+FORMAT = 2  # raised when programs of before could not run a new folder
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,7 @@ class Description:
             multiplied by it.
         window: of the STFT, as many samples as the transform has.
         hop: samples from one frame to the next.
+        look_ahead: samples after each one that its estimate depends on; None: all.
         center: whether a frame's time is its middle: the wave is mirrored at both ends.
         gain: factor on the spectra.
         files: SHA-256 of each graph's file.
@@ -64,6 +65,7 @@ class Description:
     normalises: bool
     window: list[float]
     hop: int
+    look_ahead: int | None
     center: bool
     gain: float
     files: dict[str, str]
@@ -87,6 +89,8 @@ class Description:
         for sample in self.window:
             check_number("window", sample, -float("inf"), float("inf"))
         check_integer("hop", self.hop, 1, len(self.window))
+        if self.look_ahead is not None:
+            check_integer("look_ahead", self.look_ahead, 0, len(self.window))
         graphs = [file_name(graph) for graph in GRAPHS]
         if not isinstance(self.files, dict) or sorted(self.files) != sorted(graphs):
             raise OptionError(f"files must be the SHA-256 of {', '.join(graphs)}")

@@ -50,6 +50,7 @@ class OnnxModel(RecordingSeparator):
         self._description, self._transform = description, Transform(description)
         self.sample_rate, self.num_spk = description.sample_rate, description.num_spk
         self.precision, self.hop = description.precision, description.hop
+        self.look_ahead = description.look_ahead
         threads = threads or usual_threads()
         self._encode, self._repeat, self._decode = (
             _session(self._folder / file_name(graph), threads) for graph in GRAPHS

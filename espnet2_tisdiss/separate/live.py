@@ -1,8 +1,8 @@
 """Separation while the sound arrives: sliding windows with a stated latency.
 
 A window of the last seconds is separated every hop, and outputs one hop that ends ``ahead`` before
-its own end. So a sample waits for at most a hop and ``ahead``: the latency. Axis letters: j
-speaker, n sample.
+its own end. So a sample waits for at most a hop and ``ahead``: the latency. A causal model needs
+only an ``ahead`` of its encoder's window. Axis letters: j speaker, n sample.
 """
 
 import time
@@ -40,7 +40,8 @@ class LiveSeparator:
         model: a loaded model.
         rate: sample rate of the blocks in Hz.
         latency: longest wait of a sample in seconds, half of it for the hop and half for what is
-            heard after the sample. The computing time comes on top, and with another rate than the
+            heard after the sample; with a causal model all but its look-ahead is for the hop. The
+            computing time comes on top, and with another rate than the
             model's the resampling there and back: 75 ms from 48 to 16 kHz.
         n_re: repetitions; with ``keep_up`` the most.
         window: seconds of sound that are separated at a time.
@@ -75,13 +76,17 @@ class LiveSeparator:
         clock: Callable[[], float] = time.perf_counter,
     ):
         check_integer("rate", rate, RATES[0], RATES[-1])
-        check_number("latency", latency, 4 * model.hop / model.sample_rate, 10.0)
+        least = 4 * model.hop if model.look_ahead is None else model.look_ahead + model.hop
+        check_number("latency", latency, least / model.sample_rate, 10.0)
         check_number("window", window, latency, 60.0)
         self._model, self._deepest = model, model.resolve_depth(n_re)
         self.n_re, self.windows, self.late = self._deepest, 0, 0
         self.longest_wait = 0.0
         self.rate, self._held_back = rate, 0
         self._hop = self._ahead = round(latency / 2 * model.sample_rate)
+        if model.look_ahead is not None:
+            self._ahead = model.look_ahead
+            self._hop = round(latency * model.sample_rate) - self._ahead
         self._window = round(window * model.sample_rate)
         self._depth = DeadlineDepth(clock) if keep_up else None
         self._clock = clock

@@ -96,7 +96,7 @@ class LoadedModel:
         # the transforms to and from spectra are cheap and stay exact
         self.separator.half_dtype = half
         self._transforms = Transforms(self.enh_model, self.device, getattr(torch, self.dtype))
-        self.hop = self._transforms.hop
+        self.hop, self.look_ahead = self._transforms.hop, self._transforms.look_ahead
 
     @classmethod
     def from_pretrained(cls, model_tag: str | Path | None = None, **kwargs: Any) -> Self:

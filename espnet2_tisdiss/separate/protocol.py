@@ -34,6 +34,7 @@ class Model(Protocol):
     precision: str
     device: str
     hop: int
+    look_ahead: int | None
 
     @property
     def fingerprint(self) -> str:

@@ -91,6 +91,8 @@ class SeparateSpeech(LoadedModel, RecordingSeparator):
         dtype: of waveforms and spectra, ``float32`` or ``float64``.
         precision: type that the separator computes in.
         hop: samples from one frame of the encoder to the next.
+        look_ahead: samples after each one that its estimate depends on, if the model is causal;
+            None: all samples of the mixture.
     """
 
     def __init__(

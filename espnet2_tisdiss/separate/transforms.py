@@ -39,12 +39,15 @@ class Transforms:
 
     Attributes:
         hop: samples from one frame of the encoder to the next.
+        look_ahead: samples after each one that its estimate depends on, if the model is causal:
+            those of a window; None: all samples of the mixture.
         normalises: whether the model wants mixtures of deviation 1.
     """
 
     def __init__(self, model: "Network | ESPnetEnhancementModel", device: str, dtype: torch.dtype):
         encoder = model.encoder
         self.hop = hop_of(encoder)
+        self.look_ahead = encoder.win_length if model.separator.config.causal else None
         self._encoder, self._decoder = encoder, model.decoder
         self._device, self._dtype = device, dtype
         # the STFT's last frame has its middle at the end of a whole number of hops, and is whole;

@@ -52,6 +52,18 @@ def test_bands(espnet_model, tmp_path, options, front_end):
     assert info(tmp_path)["front_end"] == front_end
 
 
+def test_look_ahead(espnet_model, tmp_path):
+    espnet_model()
+    assert info(tmp_path)["look_ahead_frames"] is None
+    conf = {"separator_conf": {**TINY, "causal": True}, "model_conf": {}}
+    espnet_model(**conf)
+    found = info(tmp_path)
+    assert (found["causal"], found["look_ahead_frames"]) == (True, 0)
+    assert found["look_ahead_samples"] == found["encoder"]["n_fft"]
+    text = CliRunner().invoke(app, ["info", str(tmp_path)]).stdout
+    assert "no frames; 16 ms, the window of a frame" in text
+
+
 @pytest.mark.parametrize(
     ("options", "rate", "source"),
     [({}, 8000, "default"), ({"sample_rate": 16000}, 16000, "configuration")],

@@ -84,7 +84,7 @@ def test_estimates_are_pytorchs_at_any_depth_and_length(place, model):
 def test_the_facts_of_the_model(place, model):
     found = OnnxModel(place / "out", threads=1)
     names = ("sample_rate", "num_spk", "hop", "usual_n_re", "trained_n_re", "deepest_useful")
-    for name in (*names, "fingerprint", "precision", "device"):
+    for name in (*names, "look_ahead", "fingerprint", "precision", "device"):
         assert getattr(found, name) == getattr(model, name)
     assert sorted(path.name for path in (place / "out").iterdir()) == sorted(
         [*map(file_name, GRAPHS), "model.json", "calibration.yaml"]
@@ -159,7 +159,8 @@ def test_lower_precision(exported, model, precision, least_db):
         (lambda out: (out / "model.json").unlink(), "not an exported model"),
         (lambda out: (out / "model.json").write_text("{"), "not JSON"),
         (lambda out: (out / "model.json").write_text("{}"), "not written by this version"),
-        (lambda out: change(out, format=2), "format must be 1"),
+        (lambda out: change(out, format=1), "format must be 2"),
+        (lambda out: change(out, look_ahead=-1), "look_ahead must be an integer from 0"),
         (lambda out: change(out, hop=0), "hop must be an integer from 1"),
         (lambda out: change(out, window=["a"]), "window must be a number"),
         (lambda out: change(out, files={"../x": ""}), "files must be the SHA-256 of"),
@@ -297,6 +298,7 @@ STFT = {"n_fft": 128, "win_length": 100, "hop_length": 32, "normalized": True}
 UNCENTRED = {"n_fft": 128, "hop_length": 32, "window": "hamming", "center": False}
 RESIDUAL = {"reconstructor_repeat_residual_module": True}
 COMPRESSED = {"emb_dim": 16, "attention_dim": 16, "ffn_hidden_dim": [8, 12], "split_compress": True}
+CAUSAL = {"causal": True, "attention_window": 9, "mask": True, "band_split": "mel"}
 OTHERS = {"reconstructor_n_layers": 2, "norm_type": "layernorm", "num_spk": 3, "tf_order": "tf"}
 OTHERS |= {"spk_spliter_type": "conv2d", "ffn_type": "conv1d", "ffn_hidden_dim": 6}
 OTHERS |= {"conv1d_kernel": 5, "conv1d_shift": 3, "mask": True}
@@ -310,6 +312,7 @@ OTHERS |= {"conv1d_kernel": 5, "conv1d_shift": 3, "mask": True}
         {"separator_conf": {**TINY, **RESIDUAL, **COMPRESSED}},
         {"separator_conf": {**TINY, **OTHERS}, "encoder_conf": STFT, "decoder_conf": STFT},
         {"encoder_conf": UNCENTRED, "decoder_conf": UNCENTRED, "model_conf": {}},
+        {"separator_conf": {**TINY, **RESIDUAL, **CAUSAL}, "model_conf": {}},
     ],
 )
 def test_other_structures(espnet_model, tmp_path, changes):

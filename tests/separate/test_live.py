@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from models import TINY
 from scipy.signal import butter, sosfilt
 
 from espnet2_tisdiss import SeparateSpeech
@@ -21,7 +22,7 @@ class Splitter:
     loud. Each repetition takes ``seconds`` of a planted clock.
     """
 
-    sample_rate, num_spk, hop = RATE, 2, 64
+    sample_rate, num_spk, hop, look_ahead = RATE, 2, 64, None
 
     def __init__(self, seconds=0.0):
         self.now, self.seconds = 0.0, seconds
@@ -108,6 +109,18 @@ def test_windows_have_their_length_and_come_every_hop(mixture):
     hop = round(LATENCY / 2 * RATE)
     assert model.windows[:10] == [hop * number for number in range(1, 9)] + [3200, 3200]
     assert live.windows == len(model.windows) == len(mixture) // hop
+
+
+def test_a_causal_model_hears_no_more_than_it_looks_ahead(mixture):
+    model = Splitter()
+    model.look_ahead = 128
+    live = LiveSeparator(model, RATE, LATENCY, window=0.4)
+    found = separated(live, mixture)
+    assert found.shape == (2, len(mixture))
+    assert model.windows[:2] == [RATE * LATENCY - 128, 2 * (RATE * LATENCY - 128)]
+    assert live.longest_wait <= LATENCY
+    with pytest.raises(OptionError, match=r"latency must be a number in \[0\.024"):
+        LiveSeparator(model, RATE, 0.02)
 
 
 @pytest.mark.parametrize("rate", [16000, 44100])
@@ -203,3 +216,42 @@ def test_options_out_of_range_are_refused(tiny, options):
 def test_a_block_of_another_kind_is_refused(block):
     with pytest.raises(TisdissError):
         LiveSeparator(Splitter(), RATE, LATENCY).push(block)
+
+
+def tiny_model(espnet_model, is_causal: bool) -> SeparateSpeech:
+    conf = {**TINY, "mask": True, "causal": is_causal}
+    _, config, weights = espnet_model(separator_conf=conf, model_conf={})
+    return SeparateSpeech(config, weights)
+
+
+def futures(known: int) -> tuple[np.ndarray, np.ndarray]:
+    """Two mixtures that are the same up to a sample."""
+    mixtures = np.random.default_rng(0).standard_normal((2, RATE)).astype(np.float32)
+    mixtures[1, :known] = mixtures[0, :known]
+    return mixtures[0], mixtures[1]
+
+
+@pytest.mark.parametrize("is_causal", [True, False])
+def test_only_a_causal_model_leaves_the_past_as_it_is(espnet_model, is_causal):
+    model, known = tiny_model(espnet_model, is_causal), 5000
+    assert model.look_ahead == (128 if is_causal else None)
+    found, other = (model.depths([wave], [2], "estimate")[2][0] for wave in futures(known))
+    settled = known - 128
+    error = np.abs(found - other).max(0) / np.abs(found).max()
+    assert (error[:settled].max() < 1e-6) == is_causal
+    assert error[known:].max() > 0.1
+
+
+@pytest.mark.parametrize("is_causal", [True, False])
+def test_a_causal_model_s_past_is_as_it_is_in_live_windows_too(espnet_model, is_causal):
+    model, known, latency = tiny_model(espnet_model, is_causal), 5000, 0.4
+    lives = [model.live(RATE, latency=latency, window=1.0) for _ in range(2)]
+    found, other = (separated(*each) for each in zip(lives, futures(known), strict=True))
+    # what has gone out before the sample was heard
+    gone = known - round(latency * RATE)
+    np.testing.assert_array_equal(found[:, :gone], other[:, :gone])
+    # what goes out later has another level, which follows the window, but the same shape
+    settled = slice(3300, 4800)  # of one hop, and heard a window before `known`
+    pairs = zip(found[:, settled], other[:, settled], strict=True)
+    likeness = [np.corrcoef(*pair)[0, 1] for pair in pairs]
+    assert np.isfinite(likeness).all() and (min(likeness) > 1 - 1e-6) == is_causal

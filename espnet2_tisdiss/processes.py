@@ -16,6 +16,16 @@ STOP_WITHIN_S = 10.0
 LAST_LINES = 5
 
 
+def terminations() -> list[signal.Signals]:
+    """Return the signals that ask this process to end, besides SIGINT.
+
+    SIGHUP comes when a terminal or connection is closed; a process that nohup has started ignores
+    it.
+    """
+    hung_up = [] if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else [signal.SIGHUP]
+    return [signal.SIGTERM, *hung_up]
+
+
 class Interruption:
     """Signals that interrupt this process: at once, and otherwise at the next check.
 

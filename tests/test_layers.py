@@ -19,6 +19,7 @@ LAYERS = [
         "user_files",
         "locks",
         "checksums",
+        "standard_streams",
     },
     {"network", "audio", "pretrained"},
     {"mixing", "separate"},

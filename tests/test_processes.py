@@ -5,7 +5,8 @@ import signal
 
 import pytest
 
-from espnet2_tisdiss.processes import Interruption
+from espnet2_tisdiss.processes import Interruption, terminations
+from espnet2_tisdiss.recipes.program import run_main
 
 
 class Interrupted:
@@ -31,3 +32,23 @@ def test_a_lost_interruption_shows_at_the_next_check():
 def test_an_interruption_comes_at_once():
     with Interruption.caught(signal.SIGTERM), pytest.raises(KeyboardInterrupt):
         os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.fixture
+def handlers():
+    """Bring the handlers of signals back."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.promise("interrupted")
+def test_the_end_of_a_terminal_interrupts_except_under_nohup(handlers):
+    def hang_up():
+        os.kill(os.getpid(), signal.SIGHUP)
+
+    assert run_main("prepare", hang_up) == 130
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    assert run_main("prepare", hang_up) == 0
+    assert terminations() == [signal.SIGTERM]

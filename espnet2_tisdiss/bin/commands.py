@@ -15,6 +15,7 @@ from espnet2.torch_utils.set_all_random_seed import set_all_random_seed
 from espnet2_tisdiss.checks import as_list, check_integer, check_n_re
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.locks import holding
+from espnet2_tisdiss.standard_streams import prepare_streams
 
 
 def run_locked(program: str, output_dir: str, work: Callable[[], object]) -> None:
@@ -22,6 +23,7 @@ def run_locked(program: str, output_dir: str, work: Callable[[], object]) -> Non
 
     A TisdissError, such as that of a folder in use, ends the program with one line.
     """
+    prepare_streams()
     try:
         with holding(output_dir):
             work()
@@ -43,6 +45,7 @@ def run_at_depths(
         check_options: checks further options; raises TisdissError.
         work: does the work, with the log and the random numbers set up as ESPnet does.
     """
+    prepare_streams()
     sys.stderr.write(f"{get_commandline_args()}\n")
     try:
         check_depths(args)

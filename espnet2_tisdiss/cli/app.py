@@ -5,7 +5,6 @@ loaded; 130 interrupted.
 """
 
 import json
-import os
 import signal
 import sys
 import traceback
@@ -31,6 +30,8 @@ from espnet2_tisdiss.cli import (
 from espnet2_tisdiss.cli.common_options import ErrorStyle
 from espnet2_tisdiss.cli.console import messages, printable
 from espnet2_tisdiss.errors import TisdissError
+from espnet2_tisdiss.processes import terminations
+from espnet2_tisdiss.standard_streams import OutputError, give_up_output, prepare_streams
 
 FAILED, REFUSED, INTERRUPTED = 1, 2, 130
 # what exported models do without
@@ -85,8 +86,9 @@ def main() -> None:
     Errors of the user or the system are reported in one line, or with a traceback under --debug.
     Any other exception is a bug: it always shows its traceback.
     """
-    # SIGTERM acts like Ctrl-C: no half-written files are left
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    prepare_streams()
+    for number in terminations():  # they act like Ctrl-C: no half-written files are left
+        signal.signal(number, signal.default_int_handler)
     style = ErrorStyle()
     try:
         code = app(obj=style, standalone_mode=False)  # Typer would frame the errors of its parser
@@ -98,21 +100,18 @@ def main() -> None:
         if text := error.format_message().replace("Value error, ", ""):
             _print_error(f"{text[0].lower()}{text[1:].rstrip('.')}; see --help")
         sys.exit(error.exit_code)
+    except OutputError as error:
+        give_up_output()
+        if not error.is_unwanted:
+            _report(error, style.debug)
+        sys.exit(FAILED)
     except (TisdissError, OSError) as error:
-        text = str(error)
-        if isinstance(error, OSError) and error.filename is None:  # files are named in theirs
-            _give_up_output()
-            if isinstance(error, BrokenPipeError):  # such as `| head`, which has what it wants
-                sys.exit(FAILED)
-            text = (
-                f"standard output: cannot be written to ({error.strerror}); finished work is kept"
-            )
-        elif style.as_json:
-            typer.echo(json.dumps({"error": text}))
-        if style.debug:
-            _print_traceback(error)
-        else:
-            _print_error(text)
+        if style.as_json:
+            try:
+                typer.echo(json.dumps({"error": str(error)}))
+            except OutputError:
+                give_up_output()
+        _report(error, style.debug)
         sys.exit(REFUSED if isinstance(error, TisdissError) else FAILED)
     except Exception as error:
         if isinstance(error, ModuleNotFoundError) and error.name in OPTIONAL:
@@ -126,10 +125,11 @@ def main() -> None:
         sys.exit(FAILED)
 
 
-def _give_up_output() -> None:
-    """Close standard output, which Python would try to write to again at its end."""
-    if sys.stdout is not None:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _report(error: Exception, debug: bool) -> None:
+    if debug:
+        _print_traceback(error)
+    else:
+        _print_error(str(error))
 
 
 def _print_error(text: str) -> None:

@@ -27,7 +27,8 @@ from rich.text import Text
 
 from espnet2_tisdiss.errors import TisdissError
 
-messages = Console(file=sys.stderr, soft_wrap=True)
+# without standard error, rich would print to standard output
+messages = Console(file=sys.stderr, soft_wrap=True, quiet=sys.stderr is None)
 LINE_EVERY_S = 30.0  # interval of progress lines where no bar can be drawn
 
 

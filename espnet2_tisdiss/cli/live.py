@@ -5,9 +5,8 @@ import dataclasses
 import queue
 import sys
 from collections.abc import Callable, Generator, Iterator
-from io import BufferedReader
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -23,6 +22,7 @@ from espnet2_tisdiss.cli.common_options import (
 from espnet2_tisdiss.cli.console import messages, require_folder
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.pretrained.bundled import DEFAULT_MODEL
+from espnet2_tisdiss.standard_streams import read_piece, standard_input
 
 if TYPE_CHECKING:  # importing PyTorch takes seconds
     import numpy as np
@@ -40,7 +40,6 @@ cat talk.raw | tisdiss live --rate 16000 -o - | aplay -t raw -f S16_LE -r 16000 
 """
 
 STANDARD_OUTPUT = Path("-")
-READ_BYTES = 2**16
 FULL_SCALE = 2**15
 
 SampleFormat = Literal["s16", "f32"]
@@ -117,13 +116,9 @@ def _standard_input(sample_format: SampleFormat) -> Generator["np.ndarray", None
     """Yield what has arrived of standard input, as floats (n,)."""
     import numpy as np
 
-    if sys.stdin is None or sys.stdin.isatty():
-        raise TisdissError(
-            "standard input is a terminal; pipe raw samples into it, or give --microphone"
-        )
+    stream = standard_input("pipe raw samples into it, or give --microphone")
     held, samples = b"", np.dtype(SAMPLES[sample_format])
-    stream = cast(BufferedReader, sys.stdin.buffer)
-    while piece := stream.read1(READ_BYTES):
+    while piece := read_piece(stream, "standard input"):
         held += piece
         whole = len(held) // samples.itemsize * samples.itemsize
         block, held = np.frombuffer(held[:whole], samples), held[whole:]

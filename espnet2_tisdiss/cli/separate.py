@@ -59,7 +59,7 @@ from espnet2_tisdiss.cli.separate_options import (
 )
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.pretrained.bundled import DEFAULT_MODEL
-from espnet2_tisdiss.processes import Interruption
+from espnet2_tisdiss.processes import Interruption, terminations
 
 if TYPE_CHECKING:  # importing NumPy takes long
     from espnet2_tisdiss.separate.any_length import RecordingSeparator
@@ -218,7 +218,7 @@ def _separate_all(
 ) -> None:
     """Report the results of ``separated``, which is given what to call with the seconds done."""
     with (
-        Interruption.caught(signal.SIGINT, signal.SIGTERM) as interruption,
+        Interruption.caught(signal.SIGINT, *terminations()) as interruption,
         AudioProgress.shown(seconds, f"{files} file{'s' * (files != 1)}") as progress,
     ):
 

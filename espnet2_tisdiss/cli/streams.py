@@ -6,19 +6,18 @@ A recording is read more than once, so these are copied into a temporary file fi
 import contextlib
 import dataclasses
 import os
-import shutil
 import stat
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 from espnet2_tisdiss.atomic import PREFIX
 from espnet2_tisdiss.audio.writing import folder_errors
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.lists import is_address
 from espnet2_tisdiss.separate.inputs import InputFile
+from espnet2_tisdiss.standard_streams import read_piece, standard_input
 
 STANDARD_INPUT = "-"
 
@@ -41,7 +40,7 @@ def copied_streams(inputs: Sequence[InputFile], folder: Path) -> Iterator[list[I
         folder: folder for the copies, which has room for the results, too.
 
     Raises:
-        TisdissError: standard input is a terminal, or a copy cannot be written.
+        TisdissError: a stream cannot be read, or its copy cannot be written.
     """
     with contextlib.ExitStack() as stack:
         yield [_copied(item, folder, stack) if _is_stream(item) else item for item in inputs]
@@ -65,13 +64,15 @@ def _copied(item: InputFile, folder: Path, stack: contextlib.ExitStack) -> Input
         copy = stack.enter_context(temporary)
     with contextlib.ExitStack() as source:
         stream = _open(item, source)
-        with folder_errors(folder):
-            shutil.copyfileobj(stream, copy)
-            copy.flush()
+        while piece := read_piece(stream, str(item.source)):
+            with folder_errors(folder):
+                copy.write(piece)
+    with folder_errors(folder):
+        copy.flush()
     return dataclasses.replace(item, copy=Path(copy.name))
 
 
-def _open(item: InputFile, stack: contextlib.ExitStack) -> BinaryIO:
+def _open(item: InputFile, stack: contextlib.ExitStack) -> BufferedReader:
     if str(item.source) != STANDARD_INPUT:
         try:
             return stack.enter_context(open(str(item.source), "rb"))
@@ -79,8 +80,4 @@ def _open(item: InputFile, stack: contextlib.ExitStack) -> BinaryIO:
             raise TisdissError(
                 f"{item.source}: cannot be opened ({error.strerror}); check its permissions"
             ) from None
-    if sys.stdin is None or sys.stdin.isatty():
-        raise TisdissError(
-            f"{STANDARD_INPUT}: standard input is a terminal; pipe a recording into it"
-        )
-    return sys.stdin.buffer
+    return standard_input("pipe a recording into it")

@@ -13,6 +13,7 @@ from espnet2.tasks.abs_task import AbsTask
 from torch.multiprocessing import ProcessRaisedException
 
 from espnet2_tisdiss.errors import OptionError, TisdissError
+from espnet2_tisdiss.standard_streams import prepare_streams
 
 # of a system error's text: no space, a quota is used up, a file would grow too large
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -54,6 +55,7 @@ def train(task: type[AbsTask], program: str, cmd: Sequence[str] | None) -> None:
 
     An error of the package is one line on stderr, and the exit status is 1.
     """
+    prepare_streams()
     try:
         task.main(cmd=cmd)
     except (TisdissError, OptionError) as error:

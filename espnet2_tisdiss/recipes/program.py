@@ -9,27 +9,46 @@ from types import FrameType
 
 from espnet2_tisdiss.checks import shown, whole_number
 from espnet2_tisdiss.errors import TisdissError
+from espnet2_tisdiss.processes import terminations
+from espnet2_tisdiss.standard_streams import OutputError, give_up_output, prepare_streams
 
 
 def run_main(program: str, main: Callable[[], None]) -> int:
     """Run a program and print expected errors without a traceback.
 
     An error of the package or a refused file is printed on stderr, each line after the program's
-    name. SIGTERM is handled like Ctrl-C, so that temporary files are removed.
+    name. SIGTERM and SIGHUP are handled like Ctrl-C, so that temporary files are removed. Output
+    that cannot be written is an error, too.
 
     Returns:
         The exit code: 0, 1 after an error, 130 after an interrupt.
     """
-    signal.signal(signal.SIGTERM, _interrupt)
+    prepare_streams()
+    for number in terminations():
+        signal.signal(number, _interrupt)
+    code = 0
     try:
         main()
     except (TisdissError, OSError) as error:
-        for line in str(error).splitlines():
-            print(f"{program}: {line}", file=sys.stderr)
-        return 1
+        _report(program, error)
+        code = 1
     except KeyboardInterrupt:
-        return 130
-    return 0
+        code = 130
+    try:
+        sys.stdout.flush()
+    except OutputError as error:
+        _report(program, error)
+        code = code or 1
+    return code
+
+
+def _report(program: str, error: Exception) -> None:
+    if isinstance(error, OutputError):
+        give_up_output()
+        if error.is_unwanted:
+            return
+    for line in str(error).splitlines():
+        print(f"{program}: {line}", file=sys.stderr)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

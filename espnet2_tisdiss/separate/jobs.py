@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from multiprocessing.connection import Connection, wait
 
-from espnet2_tisdiss.processes import Interruption
+from espnet2_tisdiss.processes import Interruption, terminations
 from espnet2_tisdiss.separate.budget import TimeBudget
 from espnet2_tisdiss.separate.files import separate_files
 from espnet2_tisdiss.separate.inputs import InputFile
@@ -155,11 +155,11 @@ def _ready(workers: Sequence[_Worker]) -> list[_Worker]:
 
 @contextmanager
 def _signals_blocked() -> Iterator[None]:
-    """Block SIGINT and SIGTERM; a process started in the block inherits that.
+    """Block what interrupts this process; a process started in the block inherits that.
 
-    A terminal sends Ctrl-C to all processes, but this one has to end the others.
+    A terminal sends Ctrl-C and its end to all processes, but this one has to end the others.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, *terminations()})
     try:
         yield
     finally:

@@ -115,17 +115,23 @@ def test_values_that_nobody_means_are_an_error_of_one_line_in_python(model, reco
 
 
 @pytest.mark.promise("mistakes")
-@pytest.mark.parametrize(("output", "said"), [("/dev/full", "No space left on device"), (None, "")])
+@pytest.mark.parametrize(
+    ("output", "said"),
+    [("/dev/full", "No space left on device"), ("closed", "Bad file descriptor"), (None, "")],
+)
 def test_output_that_cannot_be_written_is_one_line(output, said):
-    """A full device; and a closed pipe, as of `| head`, without a word."""
+    """A full device; a closed descriptor; and a closed pipe, as of `| head`, without a word."""
     program = (
         "import sys; sys.argv[1:] = ['models', '--json']; from espnet2_tisdiss.cli.app import "
     )
     read, write = os.pipe()
     os.close(read)
-    with open(output, "wb") if output else os.fdopen(write, "wb") as stdout:
+    with open(output, "wb") if output == "/dev/full" else os.fdopen(write, "wb") as stdout:
         run = subprocess.run(
-            [sys.executable, "-c", program + "main; main()"], stdout=stdout, stderr=subprocess.PIPE
+            [sys.executable, "-c", program + "main; main()"],
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+            preexec_fn=(lambda: os.close(1)) if output == "closed" else None,
         )
     expected = f"tisdiss: standard output: cannot be written to ({said}); finished work is kept\n"
     assert (run.returncode, run.stderr.decode()) == (1, expected if said else "")

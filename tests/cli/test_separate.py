@@ -394,13 +394,16 @@ def test_full_disk(model, tmp_path):
 
 
 @pytest.mark.promise("interrupted")
-def test_interrupted(model, tmp_path):
+@pytest.mark.parametrize(
+    "told", [signal.SIGTERM, pytest.param(signal.SIGHUP, marks=pytest.mark.slow)]
+)
+def test_interrupted(model, tmp_path, told):
     write("a.wav", noise(100))
     for name in "bc":
         write(f"{name}.wav", noise(600 * RATE))
     with interruptible(["a.wav", "b.wav", "c.wav", "-o", "out", "--json"]) as process:
         wait_until(lambda: is_reading(process, "b.wav"))
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(told)
         report = json.loads(process.communicate()[0])
     assert process.returncode == 130
     assert [(file["source"], file["status"]) for file in report["files"]] == [("a.wav", "done")]

@@ -9,8 +9,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from espnet2_tisdiss.atomic import write_atomically
+from espnet2_tisdiss.errors import first_line
 
 CHECKSUMS = "SHA256SUMS"
+ARCHIVE_BEGIN = b"PK\3\4"
 
 
 def checksum_line(path: Path) -> str:
@@ -19,18 +21,28 @@ def checksum_line(path: Path) -> str:
         return f"{hashlib.file_digest(file, 'sha256').hexdigest()}  {path.name}\n"
 
 
-def damage(path: Path) -> str:
+def damage(path: Path, may_be_old: bool = False) -> str:
     """Return why a file that ``torch.save`` wrote is not intact; empty if it is.
 
     A file that ``CHECKSUMS`` in its folder lists must have that checksum; any other must be an
     archive whose parts have the CRCs that are written in it.
+
+    Args:
+        path: the file.
+        may_be_old: accept the format of PyTorch before 1.6, which is no archive and has no CRCs.
     """
     path = path.resolve()  # the best weights are a link to an epoch's
-    if recorded := _lines(path.parent, path.name):
-        if checksum_line(path) not in recorded:
-            return f"is not the file that was written ({CHECKSUMS} beside it)"
+    if _lines(path.parent, path.name):
+        return f"is not the file that was written ({CHECKSUMS} beside it)" if differs(path) else ""
+    if may_be_old and not _is_archive(path):
         return ""
-    return "" if zipfile.is_zipfile(path) and not damaged_part(path) else "is damaged or incomplete"
+    return "is damaged or incomplete" if damaged_part(path) else ""
+
+
+def differs(path: Path) -> bool:
+    """Return whether ``CHECKSUMS`` beside a file lists it with other checksums only."""
+    recorded = _lines(path.parent, path.name)
+    return bool(recorded) and checksum_line(path) not in recorded
 
 
 def damaged_part(archive: Path) -> str:
@@ -41,7 +53,13 @@ def damaged_part(archive: Path) -> str:
     except OSError:
         raise
     except Exception as error:  # what the reader of a damaged archive raises is not documented
-        return str(error)
+        return first_line(error)
+
+
+def _is_archive(path: Path) -> bool:
+    """Return whether PyTorch takes a file for an archive: zipfile.is_zipfile may raise."""
+    with path.open("rb") as file:
+        return file.read(len(ARCHIVE_BEGIN)) == ARCHIVE_BEGIN
 
 
 def record_checksums(folder: Path, new: Iterable[Path]) -> None:
@@ -51,6 +69,12 @@ def record_checksums(folder: Path, new: Iterable[Path]) -> None:
     leaves either content.
     """
     _write(folder, [*_lines(folder), *(checksum_line(path) for path in new)])
+
+
+def record_first(path: Path) -> None:
+    """Add the checksum of a file that has none yet, such as a download."""
+    if not _lines(path.parent, path.name):
+        record_checksums(path.parent, [path])
 
 
 def settle_checksums(folder: Path) -> None:

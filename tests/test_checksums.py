@@ -102,3 +102,19 @@ def test_older_files_of_pytorch_have_no_checksums(tmp_path: Path) -> None:
     path = tmp_path / "old.pth"
     torch.save({"a": torch.ones(3)}, path, _use_new_zipfile_serialization=False)
     assert torch.equal(read_weights(path)["a"], torch.ones(3))
+    record_checksums(tmp_path, [path])
+    content = bytearray(path.read_bytes())
+    content[content.rfind(np.float32(1).tobytes())] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(TisdissError, match="is not the file that was written"):
+        read_weights(path)
+
+
+def test_a_bit_that_makes_an_archive_one_of_several_disks(weights: Path) -> None:
+    """Python's zipfile.is_zipfile raises for it."""
+    content = bytearray(weights.read_bytes())
+    content[content.rfind(b"PK\6\7") + 16] ^= 2
+    weights.write_bytes(content)
+    assert damage(weights) == "is damaged or incomplete"
+    with pytest.raises(TisdissError, match="^[^\n]*replace it$"):
+        read_weights(weights)

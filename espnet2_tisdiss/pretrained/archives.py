@@ -78,12 +78,10 @@ def check_stored(weights: Path | str) -> None:
     Raises:
         TisdissError: it does not.
     """
-    if not zipfile.is_zipfile(weights):  # the format of PyTorch before 1.6, or no weights
-        return
     try:
         with zipfile.ZipFile(weights) as file:
             entries = file.infolist()
-    except Exception:  # see above; PyTorch refuses it, too
+    except Exception:  # the format of PyTorch before 1.6, or no weights, which PyTorch refuses
         return
     if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
         raise TisdissError(f"{weights}: is compressed, which PyTorch's weights are not; replace it")

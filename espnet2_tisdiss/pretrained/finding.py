@@ -4,7 +4,6 @@ import contextlib
 import functools
 import hashlib
 import logging
-import zipfile
 from collections.abc import Iterator
 from os.path import isdir, isfile, lexists
 from pathlib import Path
@@ -120,8 +119,7 @@ def read_weights(path: str | Path) -> "dict[str, torch.Tensor]":
         raise TisdissError(f"{path}: cannot be opened ({error.strerror}); check it") from None
     except Exception:  # what PyTorch raises for files of others is not documented
         raise TisdissError(NO_WEIGHTS.format(path)) from None
-    # the format of PyTorch before 1.6 is no zip file and has no checksums
-    if zipfile.is_zipfile(path) and (reason := damage(Path(path))):
+    if reason := damage(Path(path), may_be_old=True):
         raise TisdissError(f"{path}: {reason}; replace it")
     if not isinstance(weights, dict):
         raise TisdissError(f"{path}: holds a {type(weights).__name__}, not weights")

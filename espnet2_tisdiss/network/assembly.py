@@ -33,9 +33,12 @@ TRAINING_OPTIONS = {
 }
 NORMALIZATIONS = ("normalize_variance", "normalize_variance_per_ch")
 # by kind of encoder and decoder, the options that must be the same in both: with others the decoder
-# fills less or more time than the encoder took apart
+# fills less or more time than the encoder took apart, or changes the level within each window
 SHARED_OPTIONS = {
-    "stft": ("n_fft", "hop_length", "center", "onesided"),
+    "stft": (
+        *("n_fft", "hop_length", "center", "onesided"),
+        *("win_length", "window", "normalized"),
+    ),
     "conv": ("channel", "kernel_size", "stride"),
 }
 # largest learned encoder: its weights are the product of two of these
@@ -176,14 +179,10 @@ def check_fit(config: Mapping[str, Any], prefix: str = "") -> None:
             f"{prefix}encoder {kind} and {prefix}decoder {kinds['decoder']} do not fit: a TISDiSS "
             f"takes {' or '.join(SHARED_OPTIONS)} for both"
         )
-    usual = {name: value.default for name, value in inspect.signature(STFT).parameters.items()}
-    for part in options:
-        if kind == "conv":
-            _check_conv(part, options[part])
-        else:
-            _check_stft(part, {name: options[part].get(name, usual[name]) for name in usual})
+    check = _check_conv if kind == "conv" else _check_stft
+    used = {part: check(part, options[part]) for part in options}
     for name in SHARED_OPTIONS[kind]:
-        encoders, decoders = (options[part].get(name, usual.get(name)) for part in options)
+        encoders, decoders = used["encoder"][name], used["decoder"][name]
         if encoders != decoders:
             raise OptionError(
                 f"{prefix}encoder_conf has {name} {shown(encoders)} and {prefix}decoder_conf "
@@ -202,20 +201,24 @@ def check_fit(config: Mapping[str, Any], prefix: str = "") -> None:
             )
 
 
-def _check_conv(part: str, conf: Mapping[str, Any]) -> None:
-    """Check the sizes of a learned encoder or decoder, which ESPnet uses as they are."""
-    for name in SHARED_OPTIONS["conv"]:
-        check_integer(f"{part}_conf: {name}", conf.get(name), 1, MOST_CONV)
+def _check_conv(part: str, conf: Mapping[str, Any]) -> dict[str, Any]:
+    """Check and return the sizes of a learned encoder or decoder, which ESPnet uses as they are."""
+    return {
+        name: check_integer(f"{part}_conf: {name}", conf.get(name), 1, MOST_CONV)
+        for name in SHARED_OPTIONS["conv"]
+    }
 
 
-def _check_stft(part: str, options: Mapping[str, Any]) -> None:
-    """Check the options of a transform, and that a decoder's windows leave no gaps."""
+def _check_stft(part: str, conf: Mapping[str, Any]) -> dict[str, Any]:
+    """Check the options of a transform, and that a decoder's windows leave no gaps; return them."""
+    known = inspect.signature(STFT).parameters
     try:
-        transform = STFT(**options)
+        transform = STFT(**{name: value for name, value in conf.items() if name in known})
         if part == "decoder":
             transform.check_inverse()
     except OptionError as error:
         raise OptionError(f"{part}_conf: {error}") from None
+    return {name: getattr(transform, name) for name in known}
 
 
 def build_network(config: Mapping[str, Any]) -> Network | None:

@@ -139,6 +139,16 @@ MISFITS = {
     f"encoder_conf has center True and decoder_conf center False: {DIFFER}": {
         "decoder_conf": {**STFT, "center": False, "window": "hamming"}
     },
+    f"encoder_conf has win_length 128 and decoder_conf win_length 64: {DIFFER}": {
+        "encoder_conf": {"n_fft": 128, "hop_length": 32},
+        "decoder_conf": {"n_fft": 128, "hop_length": 32, "win_length": 64},
+    },
+    f"encoder_conf has window 'hann' and decoder_conf window 'hamming': {DIFFER}": {
+        "decoder_conf": {**STFT, "window": "hamming"}
+    },
+    f"encoder_conf has normalized False and decoder_conf normalized True: {DIFFER}": {
+        "decoder_conf": {**STFT, "normalized": True}
+    },
     f"encoder_conf has stride 8 and decoder_conf stride 4: {DIFFER}": {
         **LEARNED_ENCODER,
         "decoder_conf": {**CONV, "stride": 4},

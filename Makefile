@@ -3,7 +3,7 @@
 BIN := .venv/bin
 SHELL_FILES = $(shell git ls-files '*.sh' .ci/run)
 
-.PHONY: help pages site archives demo train-demo test test-all lint format docs benchmarks readme reliability lock clean
+.PHONY: help pages site archives demo train-demo test test-all lint format docs benchmarks readme reliability audit lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -63,6 +63,10 @@ readme: .venv/complete  ## measure the table of README.md and draw its picture (
 reliability: .venv/complete  ## test what docs/reliability.md promises and write down what was found (30 min)
 	-$(BIN)/python -m pytest -m promise --junitxml=build/reliability.xml
 	$(BIN)/python benchmarks/reliability.py build/reliability.xml --page docs/reliability.md
+
+audit: .venv/complete  ## look for known vulnerabilities of what requirements*.txt pin; needs the network (1 min)
+	$(BIN)/uv tool run pip-audit==2.10.1 --strict --disable-pip --progress-spinner off \
+		--requirement requirements.txt --requirement requirements-pages.txt
 
 # The listening page (demo), its browser test, the documentation site (docs) and the archives (build)
 # need requirements-pages.txt beyond requirements.txt; it is a list by hand, to which `make lock` adds

@@ -317,6 +317,10 @@ def test_published_levels_are_downloaded_with_the_lists(mini):
     before = contents(mini.recipe)
     mini.prepare_with(*options, "http://127.0.0.1:9")  # nobody answers there: it is all here
     assert contents(mini.recipe) == before
+    changed = mini.recipe / "downloads/lists/activlev/activlev_si_et_05.txt"
+    changed.write_text(changed.read_text() + "01aa0101 1.0\n")
+    with pytest.raises(TisdissError, match="si_et_05.txt: is not the file that was downloaded fi"):
+        mini.prepare_with(*options, mini.lists.as_uri())
 
 
 def test_without_published_levels_nothing_is_made(mini):

@@ -21,6 +21,7 @@ import numpy as np
 from scipy.signal import resample_poly
 
 from espnet2_tisdiss.atomic import write_atomically
+from espnet2_tisdiss.checksums import CHECKSUMS, differs, record_first
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.recipes.parallel import map_in_processes
 from espnet2_tisdiss.recipes.signals import check_rate, read_signal, write_encoded
@@ -83,27 +84,38 @@ def find_root(given: Path | None, option: str, variable: str, what: str) -> Path
 def fetch(target: Path, url: str, advice: str) -> Path:
     """Return ``target``, a list or a table, downloaded unless it is there already.
 
+    The checksum of the first download is recorded beside it, and any other file is refused later.
+
     Args:
         target: where the file is kept.
         url: where it comes from.
         advice: another way to provide the file, e.g. ``give the folder of the lists with --lists``.
 
     Raises:
-        TisdissError: it cannot be downloaded.
+        TisdissError: it cannot be downloaded, or is not the file that was downloaded first.
     """
-    if target.is_file():
-        return target
+    if not target.is_file():
+        write_atomically(target, _downloaded(target.name, url, advice))
+    if differs(target):
+        raise TisdissError(
+            f"{target}: is not the file that was downloaded first ({CHECKSUMS} beside it): put "
+            "that one back, or remove both files to download it anew"
+        )
+    record_first(target)
+    return target
+
+
+def _downloaded(name: str, url: str, advice: str) -> bytes:
+    """Return the content of an address; see :func:`fetch`."""
     try:
         with urllib.request.urlopen(url, timeout=DOWNLOAD_TIMEOUT_S) as answer:
-            content = answer.read()
+            return answer.read()
     # URLError is an OSError; ValueError: not a URL; HTTPException: ended too early
     except (OSError, ValueError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", error)
         raise TisdissError(
-            f"{target.name}: not there, and cannot be downloaded from {url} ({reason}): {advice}"
+            f"{name}: not there, and cannot be downloaded from {url} ({reason}): {advice}"
         ) from None
-    write_atomically(target, content)
-    return target
 
 
 def require_package(module: str, who: str, name: str, distribution: str) -> None:

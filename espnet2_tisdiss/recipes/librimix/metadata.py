@@ -13,7 +13,8 @@ from espnet2_tisdiss.recipes.corpora.files import fetch
 from espnet2_tisdiss.recipes.corpora.tables import read_table
 from espnet2_tisdiss.recipes.librimix.tree import SUBSETS, Task
 
-URL = "https://raw.githubusercontent.com/JorisCos/LibriMix/master/metadata"
+COMMIT = "b898ca375c03e4039cdb3dbe3dd485aad58ec7d1"  # what is downloaded is fixed
+URL = f"https://raw.githubusercontent.com/JorisCos/LibriMix/{COMMIT}/metadata"
 UTTERANCE = re.compile(r"[\w-]+/(\d+)/(\d+)/(\1-\2-\d+)\.flac")
 NOISE = re.compile(r"(?:tr|cv|tt)/[^/]+\.wav")
 

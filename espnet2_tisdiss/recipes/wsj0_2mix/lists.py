@@ -148,16 +148,24 @@ def find_levels(lists: Path, kept: Path, url: str) -> Path:
         url: address of the lists' folder to download from.
 
     Raises:
-        TisdissError: they are missing, and cannot be downloaded.
+        TisdissError: they are missing and cannot be downloaded, or are not those that were
+            downloaded first.
     """
     downloaded = kept / LEVELS_FOLDER
-    for folder in (lists / LEVELS_FOLDER, lists, downloaded):
-        if any((folder / name).is_file() for name in LEVEL_FILES):
+    for folder in (lists / LEVELS_FOLDER, lists):
+        if folder != downloaded and any((folder / name).is_file() for name in LEVEL_FILES):
             return folder
-    with replacing_folder(downloaded) as temporary:
-        for name in LEVEL_FILES:
-            fetch(temporary / name, f"{url}/{LEVELS_FOLDER}/{name}", LEVELS_ADVICE)
+    if downloaded.is_dir():
+        _fetch_levels(downloaded, url)
+    else:  # all three or none
+        with replacing_folder(downloaded) as temporary:
+            _fetch_levels(temporary, url)
     return downloaded
+
+
+def _fetch_levels(folder: Path, url: str) -> None:
+    for name in LEVEL_FILES:
+        fetch(folder / name, f"{url}/{LEVELS_FOLDER}/{name}", LEVELS_ADVICE)
 
 
 def read_powers(folder: Path) -> dict[str, float]:

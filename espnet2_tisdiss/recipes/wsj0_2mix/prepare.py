@@ -56,7 +56,8 @@ from espnet2_tisdiss.recipes.wsj0_2mix.singles import (
 from espnet2_tisdiss.recipes.wsj0_2mix.speech import WSJ0_RATE, find_utterances, measure_power
 from espnet2_tisdiss.recipes.wsj0_2mix.transcripts import read_transcripts
 
-LISTS_URL = "https://raw.githubusercontent.com/mpariente/pywsj0-mix/master/metadata"
+LISTS_COMMIT = "1261845ec47fc8d56ee4575dba163f0aa6ddddb6"  # what is downloaded is fixed
+LISTS_URL = f"https://raw.githubusercontent.com/mpariente/pywsj0-mix/{LISTS_COMMIT}/metadata"
 POWERS_NOTE = "levels.txt"
 WAY_NOTE = "made_with.txt"
 PUBLISHED = "published"

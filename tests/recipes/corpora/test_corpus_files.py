@@ -80,12 +80,20 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Pa
         httpd.shutdown()
 
 
-def test_a_list_is_downloaded_once(server, tmp_path):
+def test_a_list_is_downloaded_once_and_never_changes(server, tmp_path):
     folder, url = server
     (folder / "list.txt").write_text("first\n")
     target = tmp_path / "lists" / "list.txt"
     assert files.fetch(target, f"{url}/list.txt", "advice") == target
     (folder / "list.txt").write_text("second\n")
+    files.fetch(target, f"{url}/list.txt", "advice")
+    assert target.read_text() == "first\n"
+    for change in (target.unlink, lambda: target.write_text("third\n")):
+        change()
+        with pytest.raises(TisdissError, match="list.txt: is not the file that was downloaded fi"):
+            files.fetch(target, f"{url}/list.txt", "advice")
+    (folder / "list.txt").write_text("first\n")
+    target.unlink()
     files.fetch(target, f"{url}/list.txt", "advice")
     assert target.read_text() == "first\n"
 

@@ -27,7 +27,7 @@ from espnet2_tisdiss.bin.commands import add_depths, run_at_depths, run_locked
 from espnet2_tisdiss.errors import OptionError, TisdissError
 from espnet2_tisdiss.network.assembly import check_fit, check_parts
 from espnet2_tisdiss.network.separator import TISDiSSSeparator
-from espnet2_tisdiss.pretrained.finding import ESPNET_ERRORS, loading, read_weights
+from espnet2_tisdiss.pretrained.finding import loading, read_weights
 from espnet2_tisdiss.user_files import read_yaml
 
 PREFIX = "enh_"  # of the separation part's options
@@ -108,7 +108,7 @@ def build_recogniser(args: argparse.Namespace) -> Speech2Text:
     known = inspect.signature(Speech2Text.__init__).parameters
     options = {name: value for name, value in vars(args).items() if name in known}
     options |= {"enh_s2t_task": True, "device": "cuda" if args.ngpu else "cpu"}
-    with loading(args.model_tag or args.asr_model_file, *ESPNET_ERRORS):
+    with loading(args.model_tag or args.asr_model_file, Exception):
         recogniser = Speech2Text.from_pretrained(args.model_tag, **options)
     separator = recogniser.asr_model.enh_model.separator
     if not isinstance(separator, TISDiSSSeparator):

@@ -27,8 +27,6 @@ if TYPE_CHECKING:  # its import takes seconds, and finding a model needs it not
     import torch
 
 CONFIG = "config.yaml"
-# what ESPnet raises, which checks neither configurations nor weights but fails on them
-ESPNET_ERRORS = (OSError, RuntimeError, ValueError, TypeError, KeyError, AssertionError)
 NO_WEIGHTS = "{}: not a valid weights file (wrong format or corrupted); replace it"
 # what ESPnet's training writes, best first: average of the best epochs, best epoch, last epoch
 WEIGHTS = (
@@ -94,7 +92,10 @@ def _warn_of_folder(name: str) -> None:
 
 @contextlib.contextmanager
 def loading(file: str | Path, *errors: type[Exception]) -> Iterator[None]:
-    """Turn errors of the given types in the block into a TisdissError that names the file."""
+    """Turn errors of the given types in the block into a TisdissError that names the file.
+
+    ESPnet checks neither configurations nor weights but fails on them, with any exception.
+    """
     try:
         yield
     except errors as error:

@@ -28,7 +28,6 @@ from espnet2_tisdiss.network.weights import WeightsError, check_names, fingerpri
 from espnet2_tisdiss.pretrained.bundled import DEFAULT_MODEL
 from espnet2_tisdiss.pretrained.finding import (
     CONFIG,
-    ESPNET_ERRORS,
     find_model,
     loading,
     read_weights,
@@ -172,7 +171,7 @@ class LoadedModel:
             else:
                 check_parts(config, part_prefix, ESPNET_OPTIONS)
         if network is None or weights is None:
-            with loading(file, *ESPNET_ERRORS):
+            with loading(file, Exception):
                 espnets = espnet_module("espnet2.bin.enh_inference").SeparateSpeech(
                     config_file,
                     model_file,

@@ -208,6 +208,13 @@ def test_an_inference_configuration_that_does_not_fit_is_refused(changed_model, 
 
 
 @pytest.mark.promise("parts-fit")
+@pytest.mark.parametrize("changes", [{"use_adapter": [1]}, {"diffusion_model": {"a": 1}}])
+def test_what_espnet_fails_on_is_one_line(changed_model, changes):
+    with pytest.raises(TisdissError, match="^[^\n]*: the model cannot be loaded: [^\n]*$"):
+        SeparateSpeech(*changed_model(**changes))
+
+
+@pytest.mark.promise("parts-fit")
 def test_bands_are_of_one_sample_rate(espnet_model):
     bands = {**TINY, "band_split": "mel", "num_bands": 4, "mask": True, "sample_rate": 16000}
     _, config, weights = espnet_model(separator_conf=bands)

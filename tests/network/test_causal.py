@@ -136,6 +136,16 @@ def test_the_power_of_a_band_is_that_of_the_recording_so_far(monkeypatch):
     torch.testing.assert_close(causal(spectrum)[0], expected, rtol=1e-9, atol=1e-9)
 
 
+def test_rounding_in_the_first_frame_changes_nothing():
+    # a transform that mirrors the start gives it real parts alone, but for rounding
+    embed = BandEmbed(6, 1e-5, BandLayout([[0, 1], [2, 3, 4]]), causal=True)
+    exact = torch.randn(1, 6, 5, 2)
+    exact[:, 0, :, 1] = 0
+    rounded = exact.clone()
+    rounded[:, 0, :, 1] = 1e-8
+    torch.testing.assert_close(embed(rounded)[0], embed(exact)[0])
+
+
 def test_long_recordings_keep_their_precision():
     embed = BandEmbed(6, 1e-5, BandLayout([[0, 1], [2]]), causal=True)
     spectrum = torch.randn(1, 20_000, 3, 2)

@@ -83,9 +83,11 @@ class BandLayout(nn.Module):
         n_bands: number of bands.
         width: bins of the widest band.
         index: bin of each place, (n_bands * width,); ``n_bins`` at empty places.
+        sizes: bins of each band, (n_bands,).
     """
 
     index: Tensor
+    sizes: Tensor
     places: Tensor
     share: Tensor
 
@@ -103,6 +105,8 @@ class BandLayout(nn.Module):
         for row, place in zip(places, found, strict=True):
             row[: len(place)] = place
         self.register_buffer("index", index, persistent=False)
+        sizes = torch.tensor([len(band) for band in bands])
+        self.register_buffer("sizes", sizes, persistent=False)
         self.register_buffer("places", places, persistent=False)
         share = 1 / torch.tensor([len(place) for place in found])
         self.register_buffer("share", share.unsqueeze(1), persistent=False)

@@ -41,16 +41,24 @@ class BandEmbed(nn.Module):
     ) -> tuple[Tensor, Tensor | None]:
         """Embed ``spectrum`` (b, t, f, 2) as (b, t, band, h); ``frames`` (b, t): valid ones."""
         x = self.layout.split(zero_padding(spectrum, frames))
-        power = self._sum(x.square()) / self._sum(x != 0).clamp(1)
-        x = (x / (power.sqrt() + self.eps)).to(self.weight.dtype)
+        x = (x / (self._power(x).sqrt() + self.eps)).to(self.weight.dtype)
         x = torch.einsum("btkw,kwh->btkh", x, self.weight) + self.bias.view(x.shape[2], -1)
         return self.norm(x, frames), frames
 
-    def _sum(self, x: Tensor) -> Tensor:
-        """Sum ``x`` (b, t, band, place) over places and over all frames, or those so far."""
-        if self.causal:
-            return x.sum(3, keepdim=True).cumsum(1)
-        return x.sum((1, 3), keepdim=True)
+    def _power(self, x: Tensor) -> Tensor:
+        """Return the mean square of each band of ``x`` (b, t, band, place) where it is not silent.
+
+        It is that of all frames (b, 1, band, 1), or if causal of the frames so far (b, t, band, 1).
+        """
+        if not self.causal:
+            return x.square().sum((1, 3), keepdim=True) / (x != 0).sum((1, 3), keepdim=True).clamp(
+                1
+            )
+        # zeros count in a frame with sound: the imaginary parts of the first frame, which mirrors
+        # itself, are zeros but for rounding
+        square = x.square().sum(3, keepdim=True)
+        places = (square > 0) * 2 * self.layout.sizes.view(-1, 1)
+        return square.cumsum(1) / places.cumsum(1).clamp(1)
 
 
 class BandProject(nn.Module):

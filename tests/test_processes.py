@@ -48,6 +48,7 @@ def test_the_end_of_a_terminal_interrupts_except_under_nohup(handlers):
     def hang_up():
         os.kill(os.getpid(), signal.SIGHUP)
 
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup may have started the tests
     assert run_main("prepare", hang_up) == 130
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     assert run_main("prepare", hang_up) == 0

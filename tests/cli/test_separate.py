@@ -435,6 +435,8 @@ def interruptible(args):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # nohup may have started the tests
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
     )
 
 

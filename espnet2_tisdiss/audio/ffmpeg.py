@@ -32,7 +32,7 @@ class FfmpegDecoder:
         container: FFmpeg's name of the container; None: found out from the content.
 
     Raises:
-        AudioError: there is no audio, or it cannot be decoded.
+        AudioError: there is no audio, it cannot be decoded, or PyAV is missing.
 
     Attributes:
         rate, channels, subtype, container: as in :class:`~.reading.AudioInfo`.
@@ -51,8 +51,13 @@ class FfmpegDecoder:
         total: int | None = None,
         container: str | None = None,
     ):
-        import av  # takes a second
-
+        try:
+            import av  # takes a second
+        except ImportError:
+            file.close()
+            raise AudioError(
+                f"{path}: cannot be read without PyAV: pip install av, or convert it to wav"
+            ) from None
         self._path, self._file, self._skip, self._left = path, file, skip, total
         self.notices: list[Notice] = []
         try:

@@ -153,6 +153,15 @@ def test_tracks(tmp_path, tone):
         probe(path)
 
 
+def test_without_pyav_a_file_fails_in_one_line(tmp_path, tone, monkeypatch):
+    path = encode(tmp_path / "a.m4a", ["aac"], tone)
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(
+        AudioError, match=r"a\.m4a: cannot be read without PyAV: pip install av, or "
+    ):
+        probe(path)
+
+
 def test_lists_of_other_files_are_not_followed(tmp_path, tone):
     encode(tmp_path / "a.m4a", ["aac"], tone)
     for name, text in [

@@ -32,7 +32,7 @@ SMALL = {**TINY, "encoder_repeat_times": 1, "ffn_type": "conv1d", "ffn_hidden_di
 WITHOUT = """
 import sys
 
-sys.modules |= dict.fromkeys(["torch", "torchaudio", "torch_complex", "espnet2"])
+sys.modules |= dict.fromkeys(["torch", "torchaudio", "torch_complex", "espnet2", "av"])
 from espnet2_tisdiss.cli.app import main
 
 main()

@@ -1,5 +1,6 @@
 """The package that pip installs, and the environment that make installs."""
 
+import json
 import os
 import re
 import shutil
@@ -118,6 +119,16 @@ def test_torch_without_cuda_has_the_pinned_versions():
     assert without.keys() == {"torch", "torchaudio"}
     for name, pin in without.items():
         assert str(pin.specifier) == f"{pinned[name].specifier}+cpu"
+
+
+def test_the_page_for_browsers_is_pinned_with_the_hashes_of_its_packages():
+    folder = REPOSITORY / "examples/browser"
+    (wanted,) = json.loads((folder / "package.json").read_text())["dependencies"].items()
+    locked = json.loads((folder / "package-lock.json").read_text())["packages"]
+    assert locked.pop("")["dependencies"] == dict([wanted])
+    assert locked[f"node_modules/{wanted[0]}"]["version"] == wanted[1]
+    # whoever installs chooses where from
+    assert all("integrity" in one and "resolved" not in one for one in locked.values())
 
 
 def test_installation_without_a_supported_python_is_one_line(tmp_path):

@@ -4,25 +4,23 @@ import base64
 import io
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+import chromium
 import numpy as np
 import pytest
 import soundfile
 import soxr
-from numpy.lib.stride_tricks import sliding_window_view
+from microphones import median_likeness, microphone_that_hears
 
 from espnet2_tisdiss import SeparateSpeech
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.pages.demo import import_gradio, is_loopback, run, serve
 from espnet2_tisdiss.pages.listening import Separation, curve, mixer, separate, spectrograms
 from espnet2_tisdiss.pretrained.bundled import example
-
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
 
 
 @pytest.fixture(scope="module")
@@ -110,22 +108,12 @@ def test_a_port_that_is_taken_is_one_line(model):
             serve(model, "127.0.0.1", port, 60, 50, lambda _: None)
 
 
-def microphone_that_hears(path):
-    """Options of Chromium: its microphone repeats a file, and no question is asked."""
-    return [
-        "--use-fake-ui-for-media-stream",
-        "--use-fake-device-for-media-stream",
-        f"--use-file-for-fake-audio-capture={path}",
-    ]
-
-
 @pytest.fixture
 def page(tmp_path, mixture):
     """The page in a browser without network."""
     pytest.importorskip("gradio", reason="Gradio is not installed")
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if CHROMIUM is None:
-        pytest.skip("no Chromium found")
+    if reason := chromium.missing():
+        pytest.skip(reason)
     command = [sys.executable, "-u", "-m", "espnet2_tisdiss.cli", "demo", "-m", "mini"]
     (tmp_path / "temporary").mkdir()
     server = subprocess.Popen(
@@ -138,10 +126,7 @@ def page(tmp_path, mixture):
     try:
         address = server.stdout.readline().strip()
         assert address.startswith("http://127.0.0.1:"), (tmp_path / "stderr").read_text()
-        with playwright.sync_playwright() as driver:
-            browser = driver.chromium.launch(
-                executable_path=CHROMIUM, args=["--no-sandbox", *microphone_that_hears(mixture)]
-            )
+        with chromium.launched(*microphone_that_hears(mixture)) as browser:
             page = browser.new_page()
             page.set_default_timeout(120_000)
             page.asked = []
@@ -149,7 +134,6 @@ def page(tmp_path, mixture):
             page.goto(address)
             page.wait_for_selector("#separate")
             yield page
-            browser.close()
     finally:
         server.terminate()
         server.wait(60)
@@ -208,19 +192,6 @@ def test_a_browser_separates_what_its_microphone_hears(page, mixture):
     # the browser suppresses noise, so the sound is similar only; backwards it is not
     forwards, backwards = (median_likeness(samples, one) for one in (played, played[::-1]))
     assert forwards > 0.6 > backwards + 0.1
-
-
-def median_likeness(samples, repeated, length=2000):
-    """Return the largest correlation of a typical part with repeated samples, at any lag."""
-    repeated = np.tile(repeated, 2)
-    powers = np.convolve(np.square(repeated), np.ones(length), "valid")
-    parts = sliding_window_view(samples, length)[::length]
-    return np.median(
-        [
-            (np.abs(np.correlate(repeated, part, "valid")) / np.sqrt(powers * (part @ part))).max()
-            for part in parts
-        ]
-    )
 
 
 @pytest.mark.slow

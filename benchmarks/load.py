@@ -54,11 +54,15 @@ class Usage:
         """Add what is used now."""
         try:
             all_of_it = [process, *process.children(recursive=True)]
-            self.memory.append(sum(each.memory_info().rss for each in all_of_it))
-            self.threads = max(self.threads, sum(each.num_threads() for each in all_of_it))
-            self.handles = max(self.handles, sum(each.num_fds() for each in all_of_it))
+            memory = sum(each.memory_info().rss for each in all_of_it)
+            threads = sum(each.num_threads() for each in all_of_it)
+            handles = sum(each.num_fds() for each in all_of_it)
         except psutil.Error:  # one of them has ended
             return
+        if not memory:  # it has ended, and its exit status is still to be read
+            return
+        self.memory.append(memory)
+        self.threads, self.handles = max(self.threads, threads), max(self.handles, handles)
         self.done.append((time.monotonic(), done))
 
     def memory_at(self, share: float) -> int:
@@ -66,12 +70,13 @@ class Usage:
         return self.memory[self._index(share)]
 
     def speed(self, begin: float, end: float) -> float:
-        """Return the files per second between two shares of the files."""
+        """Return the files per second between two shares of the files, from the first file on."""
         (first, few), (last, many) = (self.done[self._index(share)] for share in (begin, end))
         return (many - few) / max(last - first, POLL_S)
 
     def _index(self, share: float) -> int:
-        wanted = share * self.done[-1][1]
+        total = self.done[-1][1]
+        wanted = min(max(1.0, share * total), total)
         return next(i for i, (_, done) in enumerate(self.done) if done >= wanted)
 
 

@@ -51,11 +51,13 @@ def prepare_streams() -> None:
     if sys.stderr is None:
         sys.stderr = TextIOWrapper(FileIO(2, "w", closefd=False), "utf-8", "backslashreplace")
     if sys.stdout is sys.__stdout__:  # no program around this one has put another there
+        as_before = cast(TextIOWrapper, sys.stdout or sys.stderr)
         sys.stdout = TextIOWrapper(
             BufferedWriter(_Output(1, "w", closefd=False)),
-            encoding=getattr(sys.stdout, "encoding", "utf-8"),
-            errors=getattr(sys.stdout, "errors", "backslashreplace"),
-            line_buffering=os.isatty(1),
+            as_before.encoding,
+            as_before.errors,
+            # a terminal, or PYTHONUNBUFFERED
+            line_buffering=bool(as_before.line_buffering or as_before.write_through),
         )
 
 

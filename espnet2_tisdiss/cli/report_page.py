@@ -7,6 +7,7 @@ import typer
 
 from espnet2_tisdiss.cli.common_options import DebugOption, JsonOption
 from espnet2_tisdiss.cli.console import messages, print_json, require_folder
+from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.evaluate.pictures import require_matplotlib
 
 FILE = "report.html"
@@ -53,6 +54,8 @@ def command(
     """
     require_matplotlib()
     out = folder / FILE if out is None else out
+    if out.is_dir():  # before seconds of work
+        raise TisdissError(f"{out}: is a folder; give the file to write, such as {out / FILE}")
     from espnet2_tisdiss.atomic import write_atomically
     from espnet2_tisdiss.pages.report import make_report
 

@@ -39,6 +39,7 @@ ARGUMENTS = {
         ("--repeats", "1000000000"),
     ],
     "sweep mini .": [("--n-re", DIGITS), ("--limit", "0"), ("--batch", DIGITS)],
+    "report .": [("-o", "."), ("-o", "/tmp")],
     "info": [("/dev/zero",), ("/dev/full",), ("/proc/self/mem",)],
 }
 

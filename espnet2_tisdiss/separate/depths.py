@@ -40,6 +40,7 @@ class DepthSeparator(ABC):
         precision: type that the network computes in.
         device: what it runs on.
         hop: samples from one frame of the encoder to the next.
+        look_ahead: samples after each one that its estimate depends on; None: all.
     """
 
     sample_rate: int
@@ -47,6 +48,7 @@ class DepthSeparator(ABC):
     precision: str
     device: str
     hop: int
+    look_ahead: int | None
 
     @property
     @abstractmethod

@@ -2,7 +2,7 @@
 import * as ort from "./node_modules/onnxruntime-web/dist/ort.wasm.min.mjs";
 import { Transform } from "./transform.js";
 
-const FORMAT = 1; // of model.json
+const FORMAT = 2; // of model.json, as in espnet2_tisdiss/onnx/folder.py
 
 export class Model {
   // Loads the folder that tisdiss export wrote.
@@ -10,11 +10,10 @@ export class Model {
     const description = await (await fetched(`${folder}/model.json`)).json();
     if (description.format !== FORMAT)
       throw new Error(`${folder}/model.json: format must be ${FORMAT}; export the model again`);
-    const model = new Model();
-    model.description = description;
+    const model = Object.assign(new Model(), { description, graphs: {} });
     model.transform = new Transform(description);
     for (const graph of ["encode", "repeat", "decode"])
-      model[`_${graph}`] = await session(`${folder}/${graph}.onnx`, description);
+      model.graphs[graph] = await session(`${folder}/${graph}.onnx`, description);
     return model;
   }
 
@@ -23,10 +22,10 @@ export class Model {
   async *estimates(samples) {
     const { spectrum, frames, scale } = this.transform.encode(samples);
     const input = new ort.Tensor(spectrum, [frames, this.transform.bins, 2]);
-    const state = await this._encode.run({ spectrum: input });
+    const state = await this.graphs.encode.run({ spectrum: input });
     for (;;) {
-      state.streams = (await this._repeat.run(state)).next_streams;
-      const found = await this._decode.run({ streams: state.streams, spectrum: input });
+      state.streams = (await this.graphs.repeat.run(state)).next_streams;
+      const found = await this.graphs.decode.run({ streams: state.streams, spectrum: input });
       const { data } = found.estimates;
       yield Array.from({ length: this.description.num_spk }, (_, j) => {
         const speaker = data.subarray(j * spectrum.length, (j + 1) * spectrum.length);

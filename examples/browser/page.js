@@ -42,6 +42,7 @@ async function start() {
 // Separates a recording, in place of the one before.
 async function take(file, name) {
   separation = null;
+  progress.value = 0;
   players.replaceChildren();
   say(`${name}: reading`);
   const samples = await decoded(file, description.sample_rate);

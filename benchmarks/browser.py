@@ -155,15 +155,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     wave, rate = soundfile.read(mixture, dtype="float32")
     with ExitStack() as stack:
         place = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        folders = {precision: place / precision for precision in PRECISIONS}
-        for precision, folder in folders.items():
-            export_model(SeparateSpeech.from_pretrained(args.model), folder, precision)
+        folders: dict[str, Path] = {}
+        for precision in PRECISIONS:
+            folders[precision] = place / precision
+            export_model(SeparateSpeech.from_pretrained(args.model), folders[precision], precision)
         address = stack.enter_context(served(folders))
         browser = stack.enter_context(launched())
         ways: dict[str, Way] = {}
-        for precision, folder in folders.items():
-            ways[f"Python, {precision}"] = InPython(folder, wave)
-            ways[f"browser, {precision}"] = InBrowser(browser, address, precision, wave)
+        for name, folder in folders.items():
+            ways[f"Python, {name}"] = InPython(folder, wave)
+            ways[f"browser, {name}"] = InBrowser(browser, address, name, wave)
         depths = [1, OnnxModel(folders["float32"]).usual_n_re]
         measured = measure(ways, depths, args.repeats)
         version = f"Chromium {browser.version}"

@@ -40,6 +40,7 @@ from espnet2_tisdiss.evaluate.by_depth import improvement
 from espnet2_tisdiss.evaluate.mixtures import find_mixtures, read_signals
 from espnet2_tisdiss.evaluate.pictures import Curve, draw_curves
 from espnet2_tisdiss.network.blocks.bands import BandProject
+from espnet2_tisdiss.network.separator import TISDiSSSeparator
 from espnet2_tisdiss.onnx.export import export_model
 from espnet2_tisdiss.onnx.model import OnnxModel
 from espnet2_tisdiss.separate.depths import DepthSeparator
@@ -320,10 +321,17 @@ class LowProject(nn.Module):
         return part.layout.merge(torch.cat([masks, even.expand(shape)], dim=2))
 
 
-def keep_low_bands(separator: nn.Module, bands: int) -> None:
-    """Let a separator with bands and masks work on its lowest bands only."""
+def keep_low_bands(separator: TISDiSSSeparator, bands: int) -> None:
+    """Let a separator with bands and masks work on its lowest bands only.
+
+    Raises:
+        TypeError: it has no bands.
+    """
+    project = separator.reconstructor_deconv
+    if not isinstance(project, BandProject):
+        raise TypeError("a separator without bands")
     separator.conv = LowEmbed(separator.conv, bands)
-    separator.reconstructor_deconv = LowProject(separator.reconstructor_deconv, separator.num_spk)
+    separator.reconstructor_deconv = LowProject(project, separator.num_spk)
 
 
 def measured(ways: Mapping[str, Way], mixtures: Sequence) -> dict[tuple[str, str], Point]:

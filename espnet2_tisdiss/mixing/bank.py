@@ -45,8 +45,8 @@ NUMBERS: dict[str, Callable[[str], float]] = {
 
 
 @dataclass(frozen=True)
-class Utterance:
-    """A recording of one speaker, and its position in ``speech.npy``.
+class Spoken:
+    """What is known of a recording of one speaker.
 
     Attributes:
         name: unique.
@@ -55,9 +55,6 @@ class Utterance:
         source: data set of the recording.
         split: ``train``, ``valid`` or ``test``.
         snr_db: signal-to-noise ratio of the recording; NaN if unknown.
-        level: mean power of the active frames, relative to full scale 1.
-        start: first sample.
-        length: number of samples.
     """
 
     name: str
@@ -66,6 +63,18 @@ class Utterance:
     source: str
     split: str
     snr_db: float
+
+
+@dataclass(frozen=True)
+class Utterance(Spoken):
+    """A recording of one speaker, and its position in ``speech.npy``.
+
+    Attributes:
+        level: mean power of the active frames, relative to full scale 1.
+        start: first sample.
+        length: number of samples.
+    """
+
     level: float
     start: int = 0
     length: int = 0

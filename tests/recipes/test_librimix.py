@@ -303,7 +303,7 @@ def test_data_directories_and_tables_tell_the_files(shared_corpus, recipe):
             assert {Path(path).name for path in paths} == {f"{mixture}.wav"}
             assert [Path(path).parent.name for path in paths] == list(lists.values())
             assert all(soundfile.info(path).frames == int(length) for path in paths)
-        assert f"data/{name}_x: {COUNTS[name]} mixtures, 0.00 hours" in printed
+        assert f"data/{name}_x: {COUNTS[name]} utterances, 0.00 hours" in printed
 
 
 def test_two_processes_make_the_same_bits_as_one(shared_corpus, tmp_path):
@@ -633,6 +633,12 @@ def test_a_missing_transcript_is_named(corpus, recipe):
 def test_cut_mixtures_have_no_transcripts(shared_corpus, recipe):
     told = problem(prepare(recipe, shared_corpus.variables, *SUBSET, "--transcripts"))
     assert told.startswith("--transcripts needs --min_or_max max: the other mixtures end before")
+
+
+def test_a_single_speaker_in_noise_has_no_transcripts_of_two(shared_corpus, recipe):
+    options = ("--transcripts", "--min_or_max", "max", "--condition", "mix_single")
+    told = problem(prepare(recipe, shared_corpus.variables, *options))
+    assert told == "--transcripts: in mix_single one speaker alone is heard"
 
 
 def test_noise_is_not_mixed_dynamically(shared_corpus, recipe):

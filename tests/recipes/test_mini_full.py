@@ -36,8 +36,9 @@ from espnet2_tisdiss.recipes.mini_2mix import (
     rooms,
     synthesis,
 )
-from espnet2_tisdiss.recipes.mini_2mix.plan import BOTH, CLEAN, NOISY, REVERBERANT, SIZES, make_plan
+from espnet2_tisdiss.recipes.mini_2mix.plan import make_plan
 from espnet2_tisdiss.recipes.mini_2mix.prepare import make_corpus
+from espnet2_tisdiss.recipes.mini_2mix.sizes import BOTH, CLEAN, NOISY, REVERBERANT, SIZES
 from espnet2_tisdiss.recipes.mini_2mix.speech_files import SAMPLE_RATE, read_speech, write_speech
 
 FULL = SIZES["full"]

@@ -381,7 +381,7 @@ def test_an_existing_tree_is_used_as_it_is(recipe, tree):
     before = {path: path.stat().st_mtime_ns for path in tree.rglob("*")}
     done = prepare(recipe, WHAMR=str(tree))
     assert done.returncode == 0, done.stderr
-    assert "data/tt_mix_both_reverb_min_8k: 2 of 0.00 h" in done.stdout
+    assert "data/tt_mix_both_reverb_min_8k: 2 utterances, 0.00 hours" in done.stdout
     paths = read_scp(recipe / "data" / SETS["tt"] / "spk1.scp")
     assert Path(paths["050_440_050o0101_1_440o0101_-1"]).parent == tree / "wav8k/min/tt/s1_anechoic"
     assert {path: path.stat().st_mtime_ns for path in tree.rglob("*")} == before

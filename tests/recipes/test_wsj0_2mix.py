@@ -812,7 +812,7 @@ def test_a_full_disk_is_told_once_and_the_run_can_be_repeated(mini, nj):
     assert f"local/data.sh: [Errno 27] File too large: '{path}'" in done.stderr.splitlines()
     done = data_sh(mini, "--nj", "1")
     assert done.returncode == 0, done.stderr
-    assert "data/tr_min_8k: 6 files, 0.00 h" in done.stdout
+    assert "data/tr_min_8k: 6 utterances, 0.00 hours" in done.stdout
 
 
 def test_help_names_every_option(mini):

@@ -50,14 +50,13 @@ class DataSet:
         name: its folder below ``data``.
         entries: its mixtures.
         known_count: number of mixtures that the complete corpus has there; None if unknown.
-        marks: list name -> what it says of every mixture. The stages keep such a list if its name
-            begins with ``utt2``.
+        lists: further lists: name -> key -> value. The stages keep those named ``utt2...``.
     """
 
     name: str
     entries: Sequence[Entry]
     known_count: int | None = None
-    marks: Mapping[str, str] = field(default_factory=dict)
+    lists: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -94,7 +93,7 @@ def make_data_dirs(
         audio: requirements on the files.
         nj: number of processes.
         allow_subset: accept fewer mixtures than the corpus has.
-        test_sets: names of the sets whose speakers may be in no other one.
+        test_sets: names of the sets whose speakers may be in no training or validation set.
 
     Returns:
         Number of samples by set.
@@ -111,17 +110,17 @@ def make_data_dirs(
     return samples
 
 
-def check_plan(sets: Sequence[DataSet], test_sets: Collection[str], allow_subset: bool) -> None:
-    """Check what needs no audio: counts, keys and speakers.
+def report(data: Path, sets: Sequence[DataSet], samples: Mapping[str, int], rate: int) -> str:
+    """Return a line for each set that :func:`make_data_dirs` has made, at a rate in Hz."""
+    hours = {name: count / rate / 3600 for name, count in samples.items()}
+    lines = (f"{len(part.entries)} utterances, {hours[part.name]:.2f} hours" for part in sets)
+    return "\n".join(f"{data / part.name}: {line}" for part, line in zip(sets, lines, strict=True))
 
-    Args:
-        sets: what will be made.
-        test_sets: names of the sets whose speakers may be in no other one.
-        allow_subset: accept fewer mixtures than the corpus has.
 
-    Raises:
-        TisdissError: a check fails.
-    """
+def check_plan(
+    sets: Sequence[DataSet], test_sets: Collection[str], allow_subset: bool = False
+) -> None:
+    """Check what needs no audio: counts, keys and speakers; see :func:`make_data_dirs`."""
     for part in sets:
         check_count(part, allow_subset)
         check_keys(part)
@@ -129,11 +128,7 @@ def check_plan(sets: Sequence[DataSet], test_sets: Collection[str], allow_subset
 
 
 def check_count(part: DataSet, allow_subset: bool) -> None:
-    """Check the number of mixtures against the known one.
-
-    Raises:
-        TisdissError: there are none, too many, or too few without ``allow_subset``.
-    """
+    """Refuse no or too many mixtures and, without ``allow_subset``, too few."""
     found, known = len(part.entries), part.known_count
     if found == 0:
         raise TisdissError(f"{part.name}: no mixtures")
@@ -146,11 +141,7 @@ def check_count(part: DataSet, allow_subset: bool) -> None:
 
 
 def check_keys(part: DataSet) -> None:
-    """Check that every key is unique, begins with its speaker and holds no space or slash.
-
-    Raises:
-        TisdissError: a key does not.
-    """
+    """Check that every key is unique, begins with its speaker and holds no space or slash."""
     seen: set[str] = set()
     for entry in part.entries:
         if entry.key in seen:
@@ -163,11 +154,7 @@ def check_keys(part: DataSet) -> None:
 
 
 def check_voices(sets: Sequence[DataSet], test_sets: Collection[str]) -> None:
-    """Check that test speakers are in no other set and that no speaker is mixed with itself.
-
-    Raises:
-        TisdissError: one is.
-    """
+    """Check that only test sets have test speakers, and that no speaker is mixed with itself."""
     elsewhere: dict[str, str] = {}
     for part in sorted(sets, key=lambda part: part.name in test_sets):  # test sets last
         for entry in part.entries:
@@ -184,10 +171,7 @@ def check_voices(sets: Sequence[DataSet], test_sets: Collection[str]) -> None:
 
 
 def check_entry(audio: AudioCheck, entry: Entry) -> int:
-    """Check the files of a mixture; the headers first.
-
-    Returns:
-        The length in samples.
+    """Check the files of a mixture, the headers first; return its length in samples.
 
     Raises:
         TisdissError: a file is missing, unreadable, truncated, at another rate or of another
@@ -214,9 +198,6 @@ def check_sum(
         addends: files of n samples.
         channel: the channel (from 0) to compare of files with several.
         tolerance: in steps of 16 bits.
-
-    Raises:
-        TisdissError: they do not, or a file cannot be read completely.
     """
     paths = (mixture, *addends)
     signals = [read_signal(str(path), channel, CHANNEL_ADVICE) for path in paths]
@@ -236,12 +217,15 @@ def check_sum(
 
 
 def write_data_dir(folder: Path, part: DataSet) -> None:
-    """Write the lists of a set, sorted in byte order; an older folder is replaced at the end."""
+    """Write the lists of a set; an older folder is replaced at the end."""
     with replacing_folder(folder) as temporary:
-        for name in part.entries[0].files:
-            write_scp(
-                temporary / name, {entry.key: str(entry.files[name]) for entry in part.entries}
-            )
-        for name, mark in part.marks.items():
-            write_scp(temporary / name, dict.fromkeys((entry.key for entry in part.entries), mark))
-        write_speakers(temporary, {entry.key: entry.speaker for entry in part.entries})
+        write_lists(temporary, part)
+
+
+def write_lists(folder: Path, part: DataSet) -> None:
+    """Write the lists of a set into a folder, sorted in byte order."""
+    for name in part.entries[0].files:
+        write_scp(folder / name, {entry.key: str(entry.files[name]) for entry in part.entries})
+    for name, table in part.lists.items():
+        write_scp(folder / name, table)
+    write_speakers(folder, {entry.key: entry.speaker for entry in part.entries})

@@ -64,14 +64,7 @@ def location(given: Path | None, option: str, variable: str) -> Path | None:
 def find_root(given: Path | None, option: str, variable: str, what: str) -> Path:
     """Return the folder of a corpus that is needed; see :func:`location`.
 
-    Args:
-        given: the option's value.
-        option: its name, e.g. ``--wsj0``.
-        variable: name of the variable in db.sh, e.g. ``WSJ0``.
-        what: what the folder holds and where it comes from, e.g. ``WSJ0 (LDC93S6A)``.
-
-    Raises:
-        TisdissError: it is not given, or there is no such folder.
+    ``what`` says what it holds and where it comes from, e.g. ``WSJ0 (LDC93S6A)``.
     """
     if (folder := location(given, option, variable)) is None:
         raise TisdissError(
@@ -158,17 +151,10 @@ def read_source(path: Path, rate: int, channel: int | None = None) -> np.ndarray
 
 
 def read_unpadded(path: Path, rate: int) -> np.ndarray:
-    """Read a source of a mixture without the zeros that it was padded with at its end (max).
-
-    Args:
-        path: the file.
-        rate: the sample rate in Hz that it must have.
-
-    Returns:
-        float64 of shape (n,), n > 0.
+    """Read a source of a mixture (:func:`read_source`) without the zeros that pad its end (max).
 
     Raises:
-        TisdissError: the file cannot be used (see :func:`read_source`), or is silent.
+        TisdissError: it is unusable or silent.
     """
     samples = np.trim_zeros(read_source(path, rate), "b")
     if len(samples) == 0:
@@ -202,18 +188,19 @@ def quantise(samples: np.ndarray) -> np.ndarray:
     return np.clip(np.round(FULL_SCALE * samples), -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
 
 
-def write_audio(path: Path, samples: np.ndarray, rate: int) -> None:
+def write_audio(path: Path, samples: np.ndarray, rate: int, subtype: str | None = None) -> None:
     """Write a wav file under a temporary name and rename it when complete.
 
     Args:
         path: the file.
-        samples: (n,) or (n, channels); int16 becomes PCM_16, floating point FLOAT.
+        samples: (n,) or (n, channels).
         rate: sample rate in Hz.
+        subtype: libsndfile's name of the sample format; None: PCM_16 for int16, otherwise FLOAT.
 
     Raises:
         StorageError: it cannot be written.
     """
-    subtype = "PCM_16" if samples.dtype == np.int16 else "FLOAT"
+    subtype = subtype or ("PCM_16" if samples.dtype == np.int16 else "FLOAT")
     try:
         write_encoded(path, samples, rate, subtype, "WAV")
     except OSError as error:

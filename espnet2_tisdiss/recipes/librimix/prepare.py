@@ -9,7 +9,6 @@ import argparse
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 
 from espnet2_tisdiss.errors import TisdissError
@@ -18,21 +17,18 @@ from espnet2_tisdiss.recipes.corpora.data_sets import (
     AudioCheck,
     DataSet,
     Entry,
-    check_keys,
     check_plan,
     make_data_dirs,
+    report,
     write_data_dir,
 )
-from espnet2_tisdiss.recipes.corpora.files import (
-    do_all,
-    location,
-)
-from espnet2_tisdiss.recipes.corpora.options import RATES, add_version_options
+from espnet2_tisdiss.recipes.corpora.files import do_all, location
+from espnet2_tisdiss.recipes.corpora.options import RATES, add_speech_options, add_version_options
 from espnet2_tisdiss.recipes.corpora.transcripts import (
-    Transcribed,
     check_full_length,
-    make_unpadded,
-    single_entries,
+    single_set,
+    unpadded,
+    with_transcripts,
 )
 from espnet2_tisdiss.recipes.librimix.metadata import find_metadata, read_metadata
 from espnet2_tisdiss.recipes.librimix.mixing import Maker, find_librispeech, find_wham_noise
@@ -46,13 +42,16 @@ from espnet2_tisdiss.recipes.librimix.tree import (
     mixtures_in_tree,
     write_mixture_table,
 )
-from espnet2_tisdiss.recipes.program import absolute_path, data_parser, run_main
+from espnet2_tisdiss.recipes.program import data_parser, run_main
 
 UTTERANCE = re.compile(r"(\d+)-\d+-\d+")
 
 
-def prepare(args: argparse.Namespace) -> None:
+def prepare(args: argparse.Namespace) -> str:
     """Make the data directories of a training, the validation and the test set.
+
+    Returns:
+        A line for each set of mixtures.
 
     Raises:
         TisdissError: something is missing or wrong.
@@ -64,70 +63,53 @@ def prepare(args: argparse.Namespace) -> None:
     transcripts = {}
     if args.transcripts:  # before hours of work
         check_full_length(task.version)
+        if task.condition == "mix_single":
+            raise TisdissError("--transcripts: in mix_single one speaker alone is heard")
         librispeech = find_librispeech(args.librispeech, names)
         transcripts = {name: read_transcripts(librispeech / SUBSETS[name]) for name in names}
     if tree := location(args.librimix, "--librimix", "LIBRIMIX"):
-        sets = find_sets(tree, task, names)
-        mixtures = {name: mixtures_in_tree(sets, task, name) for name in names}
-        parts = _describe(task, sets, mixtures, args.suffix)
+        folder = find_sets(tree, task, names)
+        mixtures = {name: mixtures_in_tree(folder, task, name) for name in names}
+        sets = _describe(task, folder, mixtures, args.suffix)
     else:
-        parts = make_mixtures(task, names, args)
+        sets = make_mixtures(task, names, args)
+    for name, texts in transcripts.items():
+        sets[name] = with_transcripts(sets[name], utterances, texts)
     addends = tuple(task.lists)[1:]
     # each is rounded down, so their sum lacks up to one step of 16 bits for each
     audio = AudioCheck(task.rate, addends, tolerance=len(addends))
-    test_set = f"test{args.suffix}"
-    samples = make_data_dirs(args.data, parts, audio, args.nj, args.allow_subset, [test_set])
-    for name, part in zip(names, parts, strict=True):
-        if name in transcripts:
-            write_transcripts(task, name, part, transcripts[name], args)
+    parts, tests = list(sets.values()), [sets["test"].name]
+    samples = make_data_dirs(args.data, parts, audio, args.nj, args.allow_subset, tests)
+    for name, texts in transcripts.items():
+        if name != "test":
+            write_singles(task, f"{name}_singles", name, sets[name], texts, args)
     if args.dynamic_mixing:
-        write_singles(task, parts[-1], f"{args.train_set}_single{args.suffix}", args)
-    for part in parts:
-        hours = samples[part.name] / task.rate / 3600
-        print(f"{args.data / part.name}: {len(part.entries)} mixtures, {hours:.2f} hours")
+        write_singles(task, f"{args.train_set}_single", args.train_set, parts[-1], {}, args)
+    return report(args.data, parts, samples, task.rate)
 
 
-def make_mixtures(task: Task, names: Sequence[str], args: argparse.Namespace) -> list[DataSet]:
-    """Make the missing mixtures of the sets below ``args.output``.
+def make_mixtures(task: Task, names: Sequence[str], args: argparse.Namespace) -> dict[str, DataSet]:
+    """Make the missing mixtures of the sets below ``args.out``.
 
     Raises:
         TisdissError: a corpus, a table or a file is missing or not usable.
     """
     librispeech = find_librispeech(args.librispeech, names)
     wham_noise = find_wham_noise(args.wham_noise) if task.noisy else None
-    folder = location(args.metadata, "--metadata", "LIBRIMIX_METADATA")
+    given, kept = location(args.metadata, "--metadata", "LIBRIMIX_METADATA"), args.out / "metadata"
     metadata = {
-        name: read_metadata(
-            find_metadata(folder, args.output / "metadata", task, name), task.num_spk
-        )
-        for name in names
+        name: read_metadata(find_metadata(given, kept, task, name), task.num_spk) for name in names
     }
-    sets = args.output / task.folder
+    folder = args.out / task.folder
     mixtures = {name: [mixture.name for mixture in metadata[name]] for name in names}
-    parts = _describe(task, sets, mixtures, args.suffix)
+    sets = _describe(task, folder, mixtures, args.suffix)
     # before hours of work
-    check_plan(parts, [f"test{args.suffix}"], args.allow_subset)
+    check_plan(list(sets.values()), [sets["test"].name], args.allow_subset)
     for name in names:
-        maker = Maker(task, librispeech, wham_noise, sets, name)
+        maker = Maker(task, librispeech, wham_noise, folder, name)
         lengths = do_all(maker, metadata[name], args.nj, f"mix {name}")
-        write_mixture_table(sets, task, name, list(zip(mixtures[name], lengths, strict=True)))
-    return parts
-
-
-def write_transcripts(
-    task: Task, name: str, part: DataSet, texts: Mapping[str, str], args: argparse.Namespace
-) -> None:
-    """Add what the speakers say; a set to learn from gets one of its single utterances, too.
-
-    Raises:
-        TisdissError: a transcript is missing, or a file cannot be written.
-    """
-    transcribed = Transcribed(args.data, utterances, texts)
-    transcribed.add_to(part)
-    if name != "test":
-        folder = args.output / "singles" / task.folder / name
-        singles = f"{name}_singles{args.suffix}"
-        transcribed.write_singles(part, singles, folder, task.rate, args.nj)
+        write_mixture_table(folder, task, name, list(zip(mixtures[name], lengths, strict=True)))
+    return sets
 
 
 def utterances(entry: Entry) -> list[str]:
@@ -135,36 +117,32 @@ def utterances(entry: Entry) -> list[str]:
     return entry.files["wav.scp"].stem.split("_")
 
 
-def write_singles(task: Task, train: DataSet, name: str, args: argparse.Namespace) -> None:
-    """Write the data directory of dynamic mixing: the training set's sources one by one.
-
-    Args:
-        task: which mixtures.
-        train: the training set, already checked.
-        name: of the data directory.
-        args: the options.
-
-    Raises:
-        TisdissError: a source is silent, or a file cannot be written.
-    """
-    singles = single_entries(train, utterances)
+def write_singles(
+    task: Task,
+    name: str,
+    source: str,
+    mixtures: DataSet,
+    texts: Mapping[str, str],
+    args: argparse.Namespace,
+) -> None:
+    """Write the data directory ``name`` of the utterances of a set, with ``texts`` if any."""
+    singles = single_set(f"{name}{args.suffix}", mixtures, utterances, texts)
     if task.version == "max":
-        folder = args.output / "singles" / task.folder / args.train_set
-        unpad = partial(make_unpadded, folder, task.rate)
-        entries = do_all(unpad, list(singles.values()), args.nj, "single utterances")
-    else:
-        entries = list(singles.values())
-    part = DataSet(name, entries)
-    check_keys(part)
-    write_data_dir(args.data / name, part)
+        folder = args.out / "singles" / task.folder / source
+        singles = unpadded(singles, folder, task.rate, args.nj)
+    write_data_dir(args.data / singles.name, singles)
 
 
-def _describe(task: Task, sets: Path, mixtures: dict[str, list[str]], suffix: str) -> list[DataSet]:
+def _describe(
+    task: Task, folder: Path, mixtures: dict[str, list[str]], suffix: str
+) -> dict[str, DataSet]:
     counts = KNOWN_COUNTS[task.num_spk]
-    return [
-        DataSet(f"{name}{suffix}", [_entry(task, sets, name, each) for each in found], counts[name])
+    return {
+        name: DataSet(
+            f"{name}{suffix}", [_entry(task, folder, name, each) for each in found], counts[name]
+        )
         for name, found in mixtures.items()
-    ]
+    }
 
 
 def _entry(task: Task, sets: Path, name: str, mixture: str) -> Entry:
@@ -186,33 +164,21 @@ def get_parser() -> argparse.ArgumentParser:
     add("--librispeech", type=Path, metavar="DIR", help="folder of LibriSpeech (LIBRISPEECH)")
     add("--metadata", type=Path, metavar="DIR", help="LibriMix's tables (LIBRIMIX_METADATA)")
     add("--wham_noise", type=Path, metavar="DIR", help="folder of WHAM!'s noise (WHAM_NOISE)")
-    add(
-        "--output",
-        type=absolute_path,
-        metavar="DIR",
-        default="downloads",
-        help="folder for the mixtures [downloads]",
-    )
     add("--train_set", choices=("train-360", "train-100"), default="train-360")
     add("--num_spk", type=int, choices=KNOWN_COUNTS, default=2, help="Libri2Mix or Libri3Mix")
     add("--condition", choices=CONDITIONS, default="mix_clean", help="what is in a mixture")
     add_version_options(parser)
     add("--suffix", default="", help="added to the names of the data directories")
     add("--data", type=Path, metavar="DIR", default=Path("data"), help="for the data directories")
-    add(
-        "--transcripts",
-        action="store_true",
-        help="add what the speakers say, and sets of single utterances; needs LibriSpeech",
-    )
-    add("--dynamic_mixing", action="store_true", help="also make data/<train_set>_single")
+    add_speech_options(parser, "LibriSpeech", "<train_set>_single")
     return parser
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line; stdout says what was made."""
     args = get_parser().parse_args()
-    with holding(args.data), holding(args.output):
-        prepare(args)
+    with holding(args.data), holding(args.out):
+        print(prepare(args))
 
 
 if __name__ == "__main__":

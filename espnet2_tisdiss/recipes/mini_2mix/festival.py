@@ -69,17 +69,9 @@ def installed() -> list[str]:
 def plan_voices(names: Sequence[str]) -> list[Voice]:
     """Describe these voices of festival, all for testing; pitch and rate are the engine's own."""
     return [
-        Voice(
-            speaker=VOICES[name][0],
-            engine="festival",
-            accent=VOICES[name][1],
-            variant=name,
-            pitch=0,
-            pitch_range=0,
-            rate=0,
-            split="test",
-        )
+        Voice(speaker=speaker, engine="festival", accent=accent, variant=name, split="test")
         for name in names
+        for speaker, accent in [VOICES[name]]
     ]
 
 

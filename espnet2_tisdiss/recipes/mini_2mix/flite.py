@@ -14,6 +14,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from types import MappingProxyType
@@ -56,9 +57,6 @@ def plan_voices(names: Sequence[str], versions: int, seed: int) -> list[Voice]:
             engine="flite",
             accent="en-gb-scotland" if name == "awb" else "en-us",
             variant=name,
-            pitch=0,
-            pitch_range=0,
-            rate=0,
             split="train",
         )
         if versions == 1:
@@ -77,15 +75,11 @@ def _version(plain: Voice, number: int, versions: int, rng: Random) -> Voice:
     else:
         pitch = 0
         tract = TRACT_ALONE * (1 - 2 * height)
-    return Voice(
+    return replace(
+        plain,
         speaker=f"{plain.speaker}{number:02d}",
-        engine=plain.engine,
-        accent=plain.accent,
-        variant=plain.variant,
         pitch=pitch,
-        pitch_range=0,
         rate=rng.randint(*DURATIONS),
-        split=plain.split,
         tract=round(100 + tract),
     )
 

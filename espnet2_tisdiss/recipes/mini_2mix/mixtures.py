@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from scipy.signal import oaconvolve
 
 from espnet2_tisdiss.atomic import write_atomically
 from espnet2_tisdiss.mixing.levels import frame_level
+from espnet2_tisdiss.recipes.corpora.data_sets import ROUNDING_LSB
+from espnet2_tisdiss.recipes.corpora.files import Version, quantise
 from espnet2_tisdiss.recipes.mini_2mix.noises import make_noise
-from espnet2_tisdiss.recipes.mini_2mix.plan import WSJ0_SPLIT, Mixture, split_of_set
+from espnet2_tisdiss.recipes.mini_2mix.plan import WSJ0_SPLIT, Mixture
 from espnet2_tisdiss.recipes.mini_2mix.rooms import read_responses
+from espnet2_tisdiss.recipes.mini_2mix.sizes import split_of_set
 from espnet2_tisdiss.recipes.mini_2mix.speech_files import (
     SAMPLE_RATE,
     read_speech,
@@ -26,13 +28,9 @@ from espnet2_tisdiss.recipes.mini_2mix.speech_files import (
 )
 from espnet2_tisdiss.recipes.mini_2mix.synthesis import utterance_path
 
-Mode = Literal["min", "max"]
-
 PEAK = 0.9
 SIGNALS = ("mix", "s1", "s2")
 SCENE_COLUMNS = ("mixture", "room", "positions", "noise", "snr_db")
-# Each signal is rounded to 16 bits by itself, so mix and s1 + s2 may differ by this many steps.
-ROUNDING_LSB = 2
 SNR_TOLERANCE_DB = 0.1
 
 
@@ -42,7 +40,7 @@ def wsj0_name(set_name: str) -> str:
     return WSJ0_SPLIT[split] + set_name.removeprefix(split)
 
 
-def signal_paths(corpus: Path, mixture: Mixture, mode: Mode = "min") -> dict[str, Path]:
+def signal_paths(corpus: Path, mixture: Mixture, mode: Version = "min") -> dict[str, Path]:
     """Return the files of the mixture and its sources, by the names in ``SIGNALS``."""
     folder = corpus / "wav8k" / mode / wsj0_name(mixture.set_name)
     return {signal: folder / signal / f"{mixture.name}.wav" for signal in SIGNALS}
@@ -53,7 +51,7 @@ def mix(
     second: np.ndarray,
     snrs_db: tuple[float, float],
     noise: tuple[np.ndarray, float] | None = None,
-    mode: Mode = "min",
+    mode: Version = "min",
 ) -> dict:
     """Mix two signals, shape (n,) each, of any length and level.
 
@@ -83,12 +81,10 @@ def mix(
         gain = 10 ** ((_snr_db(signals["mix"], samples) - snr) / 20)
         signals["mix"] = signals["mix"] + gain * samples
     scale = PEAK / max(np.abs(signal).max() for signal in signals.values())
-    return {
-        name: np.round(32768 * scale * signal).astype(np.int16) for name, signal in signals.items()
-    }
+    return {name: quantise(scale * signal) for name, signal in signals.items()}
 
 
-def common_length(first: np.ndarray, second: np.ndarray, mode: Mode) -> int:
+def common_length(first: np.ndarray, second: np.ndarray, mode: Version) -> int:
     """Return the number of samples of a mixture of two signals."""
     return {"min": min, "max": max}[mode](len(first), len(second))
 
@@ -105,7 +101,7 @@ def _snr_db(speech: np.ndarray, noise: np.ndarray) -> float:
     return float(10 * np.log10(frame_level(speech, SAMPLE_RATE) / noise_power))
 
 
-def make_mixture(corpus: Path, mixture: Mixture, mode: Mode = "min") -> None:
+def make_mixture(corpus: Path, mixture: Mixture, mode: Version = "min") -> None:
     """Make the three files of a mixture from its utterances, unless they exist.
 
     The sources are as they reach the microphone: in a room, with its echoes.
@@ -138,7 +134,7 @@ def _utterance(corpus: Path, speaker: str, utterance: str) -> np.ndarray:
     return read_speech(utterance_path(corpus, speaker, utterance)) / 32768
 
 
-def check_mixture(corpus: Path, mixture: Mixture, mode: Mode = "min") -> int:
+def check_mixture(corpus: Path, mixture: Mixture, mode: Version = "min") -> int:
     """Check the files of a mixture.
 
     Returns:

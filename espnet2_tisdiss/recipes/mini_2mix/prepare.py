@@ -19,16 +19,17 @@ from espnet2_tisdiss.atomic import write_atomically
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.lists import write_scp
 from espnet2_tisdiss.locks import holding
+from espnet2_tisdiss.recipes.corpora.files import Version
 from espnet2_tisdiss.recipes.mini_2mix import festival, flite, voices
-from espnet2_tisdiss.recipes.mini_2mix.data_lists import add_transcripts, make_data_dirs
+from espnet2_tisdiss.recipes.mini_2mix.data_lists import make_data_dirs
 from espnet2_tisdiss.recipes.mini_2mix.mixtures import (
-    Mode,
     check_mixture,
     make_mixture,
     write_mixture_lists,
 )
-from espnet2_tisdiss.recipes.mini_2mix.plan import SIZES, Plan, Size, made_sets, make_plan
+from espnet2_tisdiss.recipes.mini_2mix.plan import Plan, made_sets, make_plan
 from espnet2_tisdiss.recipes.mini_2mix.rooms import make_room, require_rooms
+from espnet2_tisdiss.recipes.mini_2mix.sizes import SIZES, Size
 from espnet2_tisdiss.recipes.mini_2mix.speech_files import SAMPLE_RATE
 from espnet2_tisdiss.recipes.mini_2mix.synthesis import require_espeak, speak_utterances
 from espnet2_tisdiss.recipes.parallel import map_in_processes
@@ -50,7 +51,7 @@ def make_corpus(
     recipe: Path,
     processes: int,
     suffix: str = "",
-    mode: Mode = "min",
+    mode: Version = "min",
 ) -> str:
     """Make the corpus in ``corpus`` and its data directories in ``data``.
 
@@ -71,8 +72,6 @@ def make_corpus(
         require_rooms()
     seconds = fill_corpus(plan, corpus, seed, processes, mode)
     counts = make_data_dirs(corpus, data, recipe, plan.by_set, suffix, mode)
-    if mode == "max":
-        counts |= add_transcripts(corpus, data, recipe, plan.by_set, suffix)
     sets = ", ".join(f"{data / split} {count}" for split, count in counts.items())
     made = f"{corpus}: {len(plan.voices)} voices, {seconds / 3600:.2f} hours of mixtures ({sets})"
     return "\n".join([made, *_missing_engines(size, engines)])
@@ -93,9 +92,7 @@ def test_set_names(corpus: Path, size: Size, seed: int, suffix: str) -> list[str
     Raises:
         TisdissError: the folder holds another corpus.
     """
-    engines = settled_engines(corpus, size, seed)
-    if engines is None:
-        engines = installed_engines(size)
+    engines = settled_engines(corpus, size, seed) or installed_engines(size)
     made = made_sets(size, engines.get("festival", ()))
     return [f"{s.name}{suffix}" for s in made if s.split == "test"]
 
@@ -164,7 +161,7 @@ def _words(identity: Mapping[str, object]) -> str:
     return ", ".join(f"{name} {value}" for name, value in identity.items())
 
 
-def fill_corpus(plan: Plan, corpus: Path, seed: int, processes: int, mode: Mode) -> float:
+def fill_corpus(plan: Plan, corpus: Path, seed: int, processes: int, mode: Version) -> float:
     """Make and check everything that is missing in the corpus folder.
 
     Returns:
@@ -179,11 +176,9 @@ def fill_corpus(plan: Plan, corpus: Path, seed: int, processes: int, mode: Mode)
     for said in map_in_processes(speak, turns, processes, "voices"):
         text.update(said)
     rooms = sorted({mixture.place.room for mixture in plan.mixtures if mixture.place})
-    for _ in map_in_processes(partial(make_room, corpus, seed=seed), rooms, processes, "rooms"):
-        pass
+    list(map_in_processes(partial(make_room, corpus, seed=seed), rooms, processes, "rooms"))
     make = partial(make_mixture, corpus, mode=mode)
-    for _ in map_in_processes(make, plan.mixtures, processes, "mixtures"):
-        pass
+    list(map_in_processes(make, plan.mixtures, processes, "mixtures"))
     check = partial(check_mixture, corpus, mode=mode)
     samples = sum(map_in_processes(check, plan.mixtures, processes, "check"))
     write_scp(corpus / "text", text)
@@ -204,20 +199,19 @@ def _parse_arguments() -> argparse.Namespace:
         f"{' + '.join([str(size.test)] * len(size.test_sets))} mixtures"
         for name, size in SIZES.items()
     )
-    parser.add_argument("--size", choices=SIZES, default="default", help=sizes)
-    parser.add_argument("--seed", type=int, default=0, help="another seed, another corpus")
-    parser.add_argument("--nj", type=positive, default=2, help="number of processes")
-    parser.add_argument(
-        "--corpus", type=Path, help="folder of the corpus (default: downloads/mini_<size>_<seed>)"
-    )
-    parser.add_argument(
+    add = parser.add_argument
+    add("--size", choices=SIZES, default="default", help=sizes)
+    add("--seed", type=int, default=0, help="another seed, another corpus")
+    add("--nj", type=positive, default=2, help="number of processes")
+    add("--corpus", type=Path, help="folder of the corpus (default: downloads/mini_<size>_<seed>)")
+    add(
         "--mode",
-        choices=get_args(Mode),
+        choices=get_args(Version),
         default="min",
         help="length of a mixture: the shorter utterance, or the longer one, with transcripts",
     )
-    parser.add_argument("--suffix", default="", help="added to the names of the data directories")
-    parser.add_argument(
+    add("--suffix", default="", help="added to the names of the data directories")
+    add(
         "--list_test_sets",
         action="store_true",
         help="only print the names of the test sets that there are or would be",

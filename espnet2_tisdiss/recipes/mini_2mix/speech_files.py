@@ -8,23 +8,14 @@ import numpy as np
 import soundfile
 
 from espnet2_tisdiss.errors import TisdissError
-from espnet2_tisdiss.recipes.signals import write_encoded
+from espnet2_tisdiss.recipes.corpora.files import write_audio
 
 SAMPLE_RATE = 8000
 
 
 def write_speech(path: Path, signal: np.ndarray) -> None:
-    """Write ``signal``, shape (n,), int16 or float within +-1; the file is renamed when complete.
-
-    libsndfile converts float to 16 bits; ``corpora.files.write_audio`` would write float.
-
-    Raises:
-        TisdissError: the file cannot be written.
-    """
-    try:
-        write_encoded(path, signal, SAMPLE_RATE, "PCM_16", "WAV")
-    except OSError as error:
-        raise TisdissError(f"{path}: cannot be written: {error.strerror}") from None
+    """Write ``signal``, shape (n,), int16 or float within +-1, which libsndfile rounds."""
+    write_audio(path, signal, SAMPLE_RATE, "PCM_16")
 
 
 def read_speech(path: Path) -> np.ndarray:

@@ -20,8 +20,8 @@ from espnet2_tisdiss.mixing.levels import trim_silence
 from espnet2_tisdiss.recipes.corpora.files import require_package
 from espnet2_tisdiss.recipes.mini_2mix import festival, flite
 from espnet2_tisdiss.recipes.mini_2mix.foreign import foreign_sentence
-from espnet2_tisdiss.recipes.mini_2mix.plan import Size
 from espnet2_tisdiss.recipes.mini_2mix.sentences import sentence, split_of
+from espnet2_tisdiss.recipes.mini_2mix.sizes import Size
 from espnet2_tisdiss.recipes.mini_2mix.speech_files import SAMPLE_RATE, write_speech
 from espnet2_tisdiss.recipes.mini_2mix.voices import ENGLISH, Speak, Voice
 

@@ -62,7 +62,7 @@ OWN_TRACT = 100
 Speak = Callable[[str], tuple[np.ndarray, float]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Voice:
     """One speaker.
 
@@ -75,9 +75,9 @@ class Voice:
     engine: str  # "espeak-ng", "flite" or "festival"
     accent: str
     variant: str
-    pitch: int
-    pitch_range: int
-    rate: int
+    pitch: int = 0
+    pitch_range: int = 0
+    rate: int = 0
     split: str
     tract: int = OWN_TRACT  # length of the vocal tract in percent of the voice's own
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -17,7 +17,7 @@ import numpy as np
 
 from espnet2_tisdiss.atomic import replacing, write_atomically
 from espnet2_tisdiss.errors import TisdissError
-from espnet2_tisdiss.mixing.bank import Noise, Utterance, write_bank
+from espnet2_tisdiss.mixing.bank import Noise, Spoken, Utterance, write_bank
 from espnet2_tisdiss.mixing.rooms import impulse_responses
 from espnet2_tisdiss.recipes.parallel import map_in_processes
 from espnet2_tisdiss.recipes.progress import Progress
@@ -107,15 +107,11 @@ def _report_faults(path: Path, faults: Sequence[str], skip_bad: bool) -> list[st
     shown = list(faults[:SHOWN_FAULTS])
     if len(faults) > len(shown):
         shown.append(f"and {len(faults) - len(shown)} more")
-    raise TisdissError(
-        "\n".join(
-            [
-                *shown,
-                f"{len(faults)} recordings cannot be used, listed in {path}: correct them and run "
-                "again, which goes on from here, or leave them out with --skip_bad",
-            ]
-        )
+    shown.append(
+        f"{len(faults)} recordings cannot be used, listed in {path}: correct them and run again, "
+        "which goes on from here, or leave them out with --skip_bad"
     )
+    raise TisdissError("\n".join(shown))
 
 
 # --- decoding ---------------------------------------------------------------------------------
@@ -178,29 +174,23 @@ def _utterances(
     recordings: Sequence[tuple[Recording, Path]], progress: Progress
 ) -> Iterator[tuple[Utterance, np.ndarray]]:
     for done, (recording, path) in enumerate(recordings, start=1):
-        pieces = cut(np.load(path))
-        for number, samples in enumerate(pieces, start=1):
-            name = recording.name if len(pieces) == 1 else f"{recording.name}#{number}"
-            yield (
-                Utterance(
-                    name,
-                    recording.speaker,
-                    recording.sex,
-                    recording.source,
-                    recording.split,
-                    recording.snr_db,
-                    level=0.0,  # write_bank measures it
-                ),
-                samples,
-            )
+        known = {field.name: getattr(recording, field.name) for field in fields(Spoken)}
+        for name, samples in _named(recording.name, cut(np.load(path))):
+            known["name"] = name
+            yield Utterance(**known, level=0.0), samples  # write_bank measures the level
         progress.reach(done)
 
 
 def _noises(noises: Sequence[tuple[str, Path]]) -> Iterator[tuple[Noise, np.ndarray]]:
     for name, path in noises:
-        pieces = cut_noise(np.load(path))
-        for number, samples in enumerate(pieces, start=1):
-            yield Noise(name if len(pieces) == 1 else f"{name}#{number}"), samples
+        for piece, samples in _named(name, cut_noise(np.load(path))):
+            yield Noise(piece), samples
+
+
+def _named(name: str, pieces: Sequence[np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:
+    """Number the pieces of a recording, if there are several."""
+    for number, samples in enumerate(pieces, start=1):
+        yield (name if len(pieces) == 1 else f"{name}#{number}"), samples
 
 
 # --- rooms ------------------------------------------------------------------------------------

@@ -37,6 +37,8 @@ from espnet2_tisdiss.user_files import read_json
 
 # increased whenever the same recordings, size and seed give other files than before
 RECIPE_VERSION = 1
+# what the record of a corpus holds
+IDENTITY = ("size", "seed", "recipe_version", "recordings", "noises")
 
 
 @dataclass(frozen=True)
@@ -160,14 +162,8 @@ def open_corpus(
     """
     # their folder does not matter
     rows = [repr((replace(r, parts=()), [(p.start, p.stop) for p in r.parts])) for r in recordings]
-    identity = {
-        "size": size.name,
-        "seed": seed,
-        "recipe_version": RECIPE_VERSION,
-        "recordings": hash_of("\n".join(rows)),
-        "noises": hash_of("\n".join(noises)) if noises else "",
-    }
-    note = corpus / "corpus.json"
+    made_of = hash_of("\n".join(rows)), hash_of("\n".join(noises)) if noises else ""
+    identity = dict(zip(IDENTITY, (size.name, seed, RECIPE_VERSION, *made_of), strict=True))
     if found := finished_corpus(corpus):
         for name, value in identity.items():
             if found.get(name) != value:
@@ -177,7 +173,7 @@ def open_corpus(
                 )
         return True
     shutil.rmtree(corpus / "sets", ignore_errors=True)  # of a bank that is gone
-    write_atomically(note, json.dumps(identity) + "\n")
+    write_atomically(corpus / "corpus.json", json.dumps(identity) + "\n")
     return False
 
 
@@ -192,9 +188,7 @@ def finished_corpus(corpus: Path) -> dict[str, object]:
         return {}
     try:
         found = read_json(note)
-        return {name: found[name] for name in ("size", "seed", "recipe_version", "recordings")} | {
-            "noises": found["noises"]
-        }
+        return {name: found[name] for name in IDENTITY}
     except (TisdissError, KeyError):
         raise TisdissError(f"{note}: not readable: remove the folder {corpus}") from None
 
@@ -229,24 +223,21 @@ def _parse_arguments() -> argparse.Namespace:
         "validation and test sets and their data directories."
     )
     parser.formatter_class = argparse.ArgumentDefaultsHelpFormatter
-    parser.add_argument("--voices", type=Path, help="recordings by speaker, or utterances.tsv")
-    parser.add_argument("--public", type=Path, help="public data sets; see the README")
-    parser.add_argument("--noise", type=Path, help="recordings of noise; none: no noisy mixtures")
-    parser.add_argument("--size", choices=SIZES, default="default", help="tiny: a test")
-    parser.add_argument("--seed", type=int, default=0, help="of what is drawn")
-    parser.add_argument("--nj", type=positive, default=2, help="number of processes")
-    parser.add_argument("--suffix", default="", help="added to the names of the data directories")
+    add = parser.add_argument
+    add("--voices", type=Path, help="recordings by speaker, or utterances.tsv")
+    add("--public", type=Path, help="public data sets; see the README")
+    add("--noise", type=Path, help="recordings of noise; none: no noisy mixtures")
+    add("--size", choices=SIZES, default="default", help="tiny: a test")
+    add("--seed", type=int, default=0, help="of what is drawn")
+    add("--nj", type=positive, default=2, help="number of processes")
+    add("--suffix", default="", help="added to the names of the data directories")
     for name, meaning in (
         ("skip_bad", "leave out recordings that cannot be used"),
         ("allow_missing", "leave out listed recordings that a public data set lacks"),
         ("allow_narrow_band", "take recordings below 16 kHz"),
+        ("plan", "only print the test sets and, in a second line, options of enh_train"),
     ):
-        parser.add_argument(f"--{name}", action="store_true", help=meaning)
-    parser.add_argument(
-        "--plan",
-        action="store_true",
-        help="only print the names of the test sets and, in a second line, options of enh_train",
-    )
+        add(f"--{name}", action="store_true", help=meaning)
     return parser.parse_args()
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from espnet2_tisdiss.audio.folders import audio_files as find_audio_files
 from espnet2_tisdiss.errors import TisdissError
-from espnet2_tisdiss.mixing.bank import SPLITS
+from espnet2_tisdiss.mixing.bank import SPLITS, Spoken
 
 SEXES = {"f": "F", "female": "F", "m": "M", "male": "M", "?": "?", "": "?"}
 HELD_OUT_SHARE = 0.06
@@ -30,18 +30,12 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Recording:
+class Recording(Spoken):
     """Speech of one speaker, in one file or in several that are joined.
 
-    ``name`` is unique, and so is ``speaker``; the split is empty until it is assigned.
+    The split is empty until it is assigned.
     """
 
-    name: str
-    speaker: str
-    sex: str
-    source: str
-    split: str
-    snr_db: float
     parts: tuple[Part, ...]
 
 

@@ -39,7 +39,7 @@ class Job:
     """
 
     mixture: Mixture
-    sources: tuple[Path, Path]
+    sources: tuple[Path, ...]
     noise: Path
     folder: Path
 
@@ -63,11 +63,7 @@ def _noise_start(mixture: Mixture) -> int:
 
 
 def make_mixture(task: Task, job: Job) -> None:
-    """Make the files of a mixture that the task needs, unless all exist and are complete.
-
-    Raises:
-        TisdissError: one of its sources cannot be used, or a file cannot be written.
-    """
+    """Make the files of a mixture that the task needs, unless all exist and are complete."""
     frames = count_frames(job)
     paths = {sig: signal_path(job.folder, sig, job.mixture.name) for sig in task.lists.values()}
     if all(is_whole(path, RATE, frames) for path in paths.values()):

@@ -12,57 +12,47 @@ from pathlib import Path
 
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.locks import holding
-from espnet2_tisdiss.recipes.corpora.data_sets import DataSet, check_plan, make_data_dirs
+from espnet2_tisdiss.recipes.corpora.data_sets import DataSet, check_plan, make_data_dirs, report
 from espnet2_tisdiss.recipes.corpora.files import do_all, find_root, location, require_package
 from espnet2_tisdiss.recipes.corpora.options import RATES, add_version_options
-from espnet2_tisdiss.recipes.program import absolute_path, data_parser, run_main
+from espnet2_tisdiss.recipes.program import data_parser, run_main
 from espnet2_tisdiss.recipes.whamr.metadata import Mixture, read_split
 from espnet2_tisdiss.recipes.whamr.tree import (
     MIXTURES,
     REFERENCES,
-    SPLITS,
     TEST_SPLIT,
     Task,
     data_set,
     find_tree,
     list_mixtures,
 )
+from espnet2_tisdiss.recipes.wsj0_2mix.lists import SPLITS
 from espnet2_tisdiss.recipes.wsj0_2mix.speech import find_utterances
+
+DATA = Path("data")
 
 
 def prepare(args: argparse.Namespace) -> str:
     """Make everything that the options ask for.
 
     Returns:
-        A line about what was made.
+        A line for each set.
 
     Raises:
         TisdissError: something is missing or wrong.
     """
-    rate = RATES[args.fs]
-    task = Task(args.mixture, args.reference, rate, args.min_or_max)
+    task = Task(args.mixture, args.reference, RATES[args.fs], args.min_or_max)
     if task.reference == "reverb" != task.room:
         raise TisdissError(f"--reference reverb: there is no reverberation in {task.mixture}")
-    root = location(args.corpus, "--corpus", "WHAMR")
-    sets = use_tree(find_tree(root, task), task) if root else make_tree(task, args)
+    if root := location(args.corpus, "--corpus", "WHAMR"):
+        folders = {split: find_tree(root, task) / split for split in SPLITS}
+        mixtures = {split: list_mixtures(folder, task) for split, folder in folders.items()}
+        sets = [data_set(folders[split], task, split, mixtures[split]) for split in SPLITS]
+    else:
+        sets = make_tree(task, args)
     tests = [task.set_name(TEST_SPLIT)]
-    samples = make_data_dirs(Path("data"), sets, task.audio, args.nj, args.allow_subset, tests)
-    return ", ".join(
-        f"data/{part.name}: {len(part.entries)} of {samples[part.name] / rate / 3600:.2f} h"
-        for part in sets
-    )
-
-
-def use_tree(folder: Path, task: Task) -> list[DataSet]:
-    """Describe the data directories of an existing tree.
-
-    Raises:
-        TisdissError: it lacks a folder, or has files that are not named as mixtures are.
-    """
-    return [
-        data_set(folder / split, task, split, list_mixtures(folder / split, task))
-        for split in SPLITS
-    ]
+    samples = make_data_dirs(DATA, sets, task.audio, args.nj, args.allow_subset, tests)
+    return report(DATA, sets, samples, task.rate)
 
 
 def make_tree(task: Task, args: argparse.Namespace) -> list[DataSet]:
@@ -89,7 +79,7 @@ def make_tree(task: Task, args: argparse.Namespace) -> list[DataSet]:
     ]
     # before hours of work
     check_plan(sets, [task.set_name(TEST_SPLIT)], args.allow_subset)
-    make_files(task, mixtures, wsj0, noise, folder, args.out, args.nj)
+    make_files(task, mixtures, wsj0, noise, folder, args)
     return sets
 
 
@@ -99,8 +89,7 @@ def make_files(
     wsj0: Path,
     noise: Path,
     folder: Path,
-    kept: Path,
-    nj: int,
+    args: argparse.Namespace,
 ) -> None:
     """Make all mixtures' files.
 
@@ -110,11 +99,7 @@ def make_files(
         wsj0: folder of WSJ0, as wav files or discs; see :func:`find_utterances`.
         noise: folder that holds ``tr``, ``cv`` and ``tt``.
         folder: the folder of the tree that the splits' folders are made in.
-        kept: folder for wav files that are made of the discs' sphere files.
-        nj: number of processes.
-
-    Raises:
-        TisdissError: a file that they are made of is missing or unusable, or one cannot be written.
+        args: the options.
     """
     from espnet2_tisdiss.recipes.whamr.mixtures import (  # needs pyroomacoustics
         Job,
@@ -128,23 +113,19 @@ def make_files(
         for mixture in members
         for source in mixture.sources
     }
-    files = find_utterances(wsj0, spoken, kept, nj)
-
-    def file_of(source: str) -> Path:
-        return files[Path(source).stem]
-
+    files = find_utterances(wsj0, spoken, args.out, args.nj)
     jobs = [
         Job(
             mixture,
-            (file_of(mixture.sources[0]), file_of(mixture.sources[1])),
+            tuple(files[Path(source).stem] for source in mixture.sources),
             noise / split / f"{mixture.name}.wav",
             folder / split,
         )
         for split, members in mixtures.items()
         for mixture in members
     ]
-    do_all(count_frames, jobs, nj, "check WSJ0 and noise")
-    do_all(partial(make_mixture, task), jobs, nj, "mixtures")
+    do_all(count_frames, jobs, args.nj, "check WSJ0 and noise")
+    do_all(partial(make_mixture, task), jobs, args.nj, "mixtures")
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -153,29 +134,21 @@ def get_parser() -> argparse.ArgumentParser:
         "Make the data directories data/{tr,cv,tt}_mix_both_reverb_min_8k of WHAMR!, and its "
         "missing files."
     )
-    parser.add_argument("--corpus", type=Path, help="existing WHAMR! [WHAMR of db.sh]")
-    parser.add_argument("--wsj0", type=Path, help="WSJ0, to make it from [WSJ0 of db.sh]")
-    parser.add_argument("--wham_noise", type=Path, help="wham_noise [WHAM_NOISE of db.sh]")
-    parser.add_argument(
-        "--scripts", type=Path, help="folder of the scripts' csv files [WHAMR_SCRIPTS of db.sh]"
-    )
-    parser.add_argument(
-        "--out", type=absolute_path, default="downloads", help="for files made here [%(default)s]"
-    )
-    parser.add_argument(
-        "--mixture", choices=MIXTURES, default=MIXTURES[0], help="input [%(default)s]"
-    )
-    parser.add_argument(
-        "--reference", choices=REFERENCES, default=REFERENCES[0], help="targets [%(default)s]"
-    )
+    add = parser.add_argument
+    add("--corpus", type=Path, help="existing WHAMR! [WHAMR of db.sh]")
+    add("--wsj0", type=Path, help="WSJ0, to make it from [WSJ0 of db.sh]")
+    add("--wham_noise", type=Path, help="wham_noise [WHAM_NOISE of db.sh]")
+    add("--scripts", type=Path, help="folder of the scripts' csv files [WHAMR_SCRIPTS of db.sh]")
+    add("--mixture", choices=MIXTURES, default=MIXTURES[0], help="input [%(default)s]")
+    add("--reference", choices=REFERENCES, default=REFERENCES[0], help="targets [%(default)s]")
     add_version_options(parser)
     return parser
 
 
 def main() -> None:
-    """Run the command line; a line on stdout says what was made."""
+    """Run the command line; stdout says what was made."""
     args = get_parser().parse_args()
-    with holding("data"), holding(args.out):
+    with holding(DATA), holding(args.out):
         print(prepare(args))
 
 

@@ -8,19 +8,16 @@ mixtures of them (``mix_both_reverb``, ...).
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.recipes.corpora.data_sets import AudioCheck, DataSet, Entry
 from espnet2_tisdiss.recipes.corpora.files import Version
+from espnet2_tisdiss.recipes.wsj0_2mix.lists import KNOWN_COUNTS, mixture_of_name
 
-# the known number of mixtures of each split
-SPLITS = MappingProxyType({"tr": 20000, "cv": 5000, "tt": 3000})
 TEST_SPLIT = "tt"
 MIXTURES = ("mix_both_reverb", "mix_both_anechoic", "mix_clean_reverb", "mix_clean_anechoic")
 REFERENCES = ("anechoic", "reverb")
 LEFT = 0  # the channel that is trained on
-SPEAKER_LENGTH = 3  # of an utterance's name: 01xo031a is speaker 01x's
 
 
 @dataclass(frozen=True)
@@ -90,11 +87,7 @@ def signal_path(folder: Path, signal: str, name: str) -> Path:
 
 
 def find_tree(root: Path, task: Task) -> Path:
-    """Return the folder of the task's rate and version in a tree.
-
-    Raises:
-        TisdissError: the tree does not have it.
-    """
+    """Return the folder of the task's rate and version in a tree."""
     folder = root / task.folder
     if not (folder / TEST_SPLIT).is_dir():
         raise TisdissError(f"{root}: has no {task.folder / TEST_SPLIT}")
@@ -105,11 +98,8 @@ def list_mixtures(folder: Path, task: Task) -> list[str]:
     """Name the mixtures of a split in an existing tree.
 
     Args:
-        folder: the split's folder.
+        folder: the split's folder; it must have the folders that the task needs.
         task: what is wanted of it.
-
-    Raises:
-        TisdissError: a folder that the task needs is missing.
     """
     for signal in task.lists.values():
         if not (folder / signal).is_dir():
@@ -125,18 +115,11 @@ def data_set(folder: Path, task: Task, split: str, names: Sequence[str]) -> Data
         folder: the split's folder in the tree; its files need not exist yet.
         task: what is separated into what.
         split: tr, cv or tt.
-        names: the mixtures, ``<utt1>_<snr1>_<utt2>_<snr2>``.
-
-    Raises:
-        TisdissError: a name has another form.
+        names: the mixtures, as WSJ0-2mix names them.
     """
     entries = []
     for name in names:
-        fields = name.split("_")
-        if len(fields) != 4:
-            raise TisdissError(f"{folder}: {name!r} is not named as <utt1>_<snr1>_<utt2>_<snr2>")
-        voices = (fields[0][:SPEAKER_LENGTH], fields[2][:SPEAKER_LENGTH])
+        mixture = mixture_of_name(folder / f"{name}.wav", 2)
         files = {list_: signal_path(folder, sig, name) for list_, sig in task.lists.items()}
-        speaker = "_".join(voices)
-        entries.append(Entry(f"{speaker}_{name}", speaker, voices, files))
-    return DataSet(task.set_name(split), entries, SPLITS[split])
+        entries.append(Entry(mixture.key, mixture.speaker, mixture.voices, files))
+    return DataSet(task.set_name(split), entries, KNOWN_COUNTS[split])

@@ -1,29 +1,19 @@
-"""WSJ0-2mix's lists: which utterances are mixed at which level, and how loud each of them is.
+"""WSJ0-2mix's lists: which utterances are mixed at which level.
 
 A line of ``mix_2_spk_<tr,cv,tt>.txt`` is ``path1 level1 path2 level2`` (three pairs in
 ``mix_3_spk_*``), levels in dB.  The mixture's name consists of these texts.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from espnet2_tisdiss.atomic import replacing_folder
-from espnet2_tisdiss.checks import abbreviated
 from espnet2_tisdiss.errors import TisdissError
-from espnet2_tisdiss.lists import read_scp
 from espnet2_tisdiss.recipes.corpora.files import fetch
 
 SPLITS = ("tr", "cv", "tt")
 KNOWN_COUNTS = {"tr": 20000, "cv": 5000, "tt": 3000}
 SPEAKER_LENGTH = 3  # of an utterance's name: 01xo031a is speaker 01x's
-LEVEL_FILES = ("activlev_si_tr_s.txt", "activlev_si_dt_05.txt", "activlev_si_et_05.txt")
-LEVELS_FOLDER = "activlev"  # beside the lists, as in pywsj0-mix
-LEVELS_ADVICE = (
-    "the published active levels are in the folder metadata/activlev of "
-    "https://github.com/mpariente/pywsj0-mix: copy the three files beside the lists, or accept "
-    'mixtures that differ in level with --local_data_opts "--measure_levels"'
-)
 
 
 @dataclass(frozen=True)
@@ -68,9 +58,6 @@ def find_list(split: str, num_spk: int, given: Path | None, kept: Path, url: str
         given: folder of the lists; None downloads.
         kept: folder for downloaded lists.
         url: address of the folder to download from.
-
-    Raises:
-        TisdissError: it is missing, or cannot be downloaded.
     """
     name = f"mix_{num_spk}_spk_{split}.txt"
     if given is None:
@@ -137,66 +124,6 @@ def mixture_of_name(path: Path, num_spk: int) -> Mixture:
             f"{'_'.join(f'<utt{i}>_<level{i}>' for i in range(1, num_spk + 1))}.wav"
         )
     return Mixture(tuple(parts[0::2]), tuple(parts[1::2]))
-
-
-def find_levels(lists: Path, kept: Path, url: str) -> Path:
-    """Return the folder of the published active levels: with the lists, or else downloaded.
-
-    Args:
-        lists: folder of the lists.
-        kept: folder of downloaded lists, in whose folder ``activlev`` downloaded levels are kept.
-        url: address of the lists' folder to download from.
-
-    Raises:
-        TisdissError: they are missing and cannot be downloaded, or are not those that were
-            downloaded first.
-    """
-    downloaded = kept / LEVELS_FOLDER
-    for folder in (lists / LEVELS_FOLDER, lists):
-        if folder != downloaded and any((folder / name).is_file() for name in LEVEL_FILES):
-            return folder
-    if downloaded.is_dir():
-        _fetch_levels(downloaded, url)
-    else:  # all three or none
-        with replacing_folder(downloaded) as temporary:
-            _fetch_levels(temporary, url)
-    return downloaded
-
-
-def _fetch_levels(folder: Path, url: str) -> None:
-    for name in LEVEL_FILES:
-        fetch(folder / name, f"{url}/{LEVELS_FOLDER}/{name}", LEVELS_ADVICE)
-
-
-def read_powers(folder: Path) -> dict[str, float]:
-    """Read the published active levels in a folder: utterance -> linear power.
-
-    Raises:
-        TisdissError: one of the three files is missing or cannot be read.
-    """
-    powers: dict[str, float] = {}
-    for name in LEVEL_FILES:
-        for utterance, text in read_scp(folder / name).items():
-            if not _is_number(text) or not float(text) > 0:
-                raise TisdissError(f"{folder / name}: {utterance}: {text!r} is not a power")
-            powers[utterance] = float(text)
-    return powers
-
-
-def pick_powers(
-    utterances: Iterable[str], powers: Mapping[str, float], folder: Path
-) -> dict[str, float]:
-    """Pick the active levels of some utterances.
-
-    Raises:
-        TisdissError: one is not known; the message names it and the folder of the levels.
-    """
-    wanted = list(utterances)
-    if missing := [utterance for utterance in wanted if utterance not in powers]:
-        raise TisdissError(
-            f"{folder}: activlev_*.txt lack utterance {abbreviated(missing, 1)}: {LEVELS_ADVICE}"
-        )
-    return {utterance: powers[utterance] for utterance in wanted}
 
 
 def all_sources(lists: Iterable[Sequence[Mixture]]) -> dict[str, str]:

@@ -62,6 +62,11 @@ class Kind:
         """Folders of the mixtures and of their sources: mix, s1, s2, ..."""
         return ("mix", *(f"s{number}" for number in range(1, self.num_spk + 1)))
 
+    @property
+    def lists(self) -> tuple[str, ...]:
+        """The lists of these files in a data directory, in the same order."""
+        return ("wav.scp", *(f"spk{number}.scp" for number in range(1, self.num_spk + 1)))
+
     def set_name(self, split: str) -> str:
         """Name of a split's data directory: tt_min_8k, with three speakers tt_3spk_min_8k."""
         speakers = "" if self.num_spk == 2 else f"_{self.num_spk}spk"
@@ -123,11 +128,7 @@ def mix(
 
 
 def make_mixture(kind: Kind, job: Job) -> None:
-    """Make the files of a mixture, unless all of them exist and are complete.
-
-    Raises:
-        TisdissError: an utterance cannot be used, or a file cannot be written.
-    """
+    """Make the files of a mixture, unless all of them exist and are complete."""
     lengths = [frames_at(frames, WSJ0_RATE, kind.rate) for frames in job.frames]
     length = min(lengths) if kind.version == "min" else max(lengths)
     paths = signal_paths(job.folder, kind, job.mixture.name).values()
@@ -161,11 +162,7 @@ def find_tree(root: Path, kind: Kind) -> Path:
 
 
 def read_tree(folder: Path, split: str, num_spk: int) -> list[Mixture]:
-    """List the mixtures of a split of an existing tree.
-
-    Raises:
-        TisdissError: the folder is missing, or a file in it is not named as mixtures are.
-    """
+    """List the mixtures of a split of an existing tree."""
     if not (folder / split / "mix").is_dir():
         raise TisdissError(f"{folder / split / 'mix'}: no such folder")
     # temporary files of an interrupted run begin with a dot

@@ -7,12 +7,10 @@ finished files are kept, so an interrupted run can be repeated.
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from espnet2_tisdiss.errors import TisdissError
-from espnet2_tisdiss.lists import read_scp, write_scp
 from espnet2_tisdiss.locks import holding
 from espnet2_tisdiss.recipes.corpora.data_sets import (
     AudioCheck,
@@ -20,79 +18,64 @@ from espnet2_tisdiss.recipes.corpora.data_sets import (
     Entry,
     check_plan,
     make_data_dirs,
+    report,
+    write_data_dir,
 )
 from espnet2_tisdiss.recipes.corpora.files import do_all, find_root, location
-from espnet2_tisdiss.recipes.corpora.options import RATES, add_version_options
-from espnet2_tisdiss.recipes.corpora.transcripts import Transcribed, check_full_length
+from espnet2_tisdiss.recipes.corpora.options import RATES, add_speech_options, add_version_options
+from espnet2_tisdiss.recipes.corpora.transcripts import (
+    check_full_length,
+    named_utterances,
+    single_set,
+    unpadded,
+    with_transcripts,
+)
 from espnet2_tisdiss.recipes.data_directories import LEVELS_LIST, MEASURED_LEVELS
-from espnet2_tisdiss.recipes.program import absolute_path, data_parser, run_main
+from espnet2_tisdiss.recipes.program import data_parser, run_main
 from espnet2_tisdiss.recipes.signals import frames_of
+from espnet2_tisdiss.recipes.wsj0_2mix.levels import published_powers, settle_powers, settle_way
 from espnet2_tisdiss.recipes.wsj0_2mix.lists import (
     KNOWN_COUNTS,
     SPLITS,
     Mixture,
     all_sources,
-    find_levels,
     find_list,
-    pick_powers,
     read_list,
-    read_powers,
 )
 from espnet2_tisdiss.recipes.wsj0_2mix.mixtures import (
     Job,
     Kind,
-    Precision,
     find_tree,
     make_mixture,
     read_tree,
     signal_paths,
 )
-from espnet2_tisdiss.recipes.wsj0_2mix.singles import (
-    Single,
-    longest_sources,
-    make_single,
-    single_entries,
-)
-from espnet2_tisdiss.recipes.wsj0_2mix.speech import WSJ0_RATE, find_utterances, measure_power
+from espnet2_tisdiss.recipes.wsj0_2mix.singles import levelled_set, longest_sources
+from espnet2_tisdiss.recipes.wsj0_2mix.speech import WSJ0_RATE, find_utterances
 from espnet2_tisdiss.recipes.wsj0_2mix.transcripts import read_transcripts
 
 LISTS_COMMIT = "1261845ec47fc8d56ee4575dba163f0aa6ddddb6"  # what is downloaded is fixed
 LISTS_URL = f"https://raw.githubusercontent.com/mpariente/pywsj0-mix/{LISTS_COMMIT}/metadata"
-POWERS_NOTE = "levels.txt"
-WAY_NOTE = "made_with.txt"
-PUBLISHED = "published"
 WSJ0 = "WSJ0 (LDC93S6A)"
 MADE_BEFORE = "WSJ0-2mix made before (then: WSJ0_2MIX or --corpus)"
-
-
-@dataclass(frozen=True)
-class Corpus:
-    """Content of the data directories.
-
-    Attributes:
-        sets: the mixtures that are wanted.
-        singles: training utterance -> its signal, for dynamic mixing; empty without.
-        rate: sample rate of these signals in Hz.
-        powers: utterance -> its active level, where that is known.
-    """
-
-    sets: Sequence[DataSet]
-    singles: Mapping[str, Path]
-    rate: int
-    powers: Mapping[str, float]
+DATA = Path("data")
 
 
 def prepare(args: argparse.Namespace) -> str:
     """Make everything that the options ask for.
 
     Returns:
-        A line about what was made.
+        A line for each set.
 
     Raises:
         TisdissError: something is missing or wrong.
     """
-    precision: Precision = "float32" if args.as_pywsj0_mix else "float64"
-    kind = Kind(args.num_spk, RATES[args.fs], args.min_or_max, precision)
+    kind = Kind(
+        args.num_spk,
+        RATES[args.fs],
+        args.min_or_max,
+        "float32" if args.as_pywsj0_mix else "float64",
+    )
     tree = location(args.corpus, "--corpus", "WSJ0_2MIX")
     if args.transcripts and args.dynamic_mixing:
         raise TisdissError("--transcripts is for mixtures; leave out --dynamic_mixing")
@@ -102,46 +85,31 @@ def prepare(args: argparse.Namespace) -> str:
                 f"--{name} says how mixtures are made, but those of {tree} (--corpus, WSJ0_2MIX) "
                 "are used as they are: leave one of the two out"
             )
-    transcripts = {}
+    texts = {}
     if args.transcripts:  # before hours of work
         check_full_length(args.min_or_max)
         needed = f"{WSJ0}, for its transcripts"
-        transcripts = read_transcripts(find_root(args.wsj0, "--wsj0", "WSJ0", needed))
-    corpus = use_tree(tree, kind, args) if tree else make_tree(kind, args)
-    sets = list(corpus.sets)
-    if args.dynamic_mixing:
-        sets.append(single_set(corpus, kind, args))
-    audio = AudioCheck(kind.rate, tuple(f"spk{n}.scp" for n in range(1, kind.num_spk + 1)))
+        texts = read_transcripts(find_root(args.wsj0, "--wsj0", "WSJ0", needed))
+    sets = use_tree(tree, kind, args) if tree else make_tree(kind, args)
+    if texts:
+        sets = [with_transcripts(part, named_utterances, texts) for part in sets]
+    audio = AudioCheck(kind.rate, kind.lists[1:])
     tests = [kind.set_name("tt")]
-    samples = make_data_dirs(Path("data"), sets, audio, args.nj, args.allow_subset, tests)
-    if transcripts:
-        write_transcripts(kind, sets, transcripts, args)
-    hours = {name: count / kind.rate / 3600 for name, count in samples.items()}
-    return ", ".join(
-        f"data/{part.name}: {len(part.entries)} files, {hours[part.name]:.2f} h" for part in sets
-    )
+    samples = make_data_dirs(DATA, sets, audio, args.nj, args.allow_subset, tests)
+    if texts:
+        for split, part in zip(SPLITS, sets, strict=True):
+            if split != "tt":
+                write_singles(kind, kind.set_name(f"{split}_singles"), part, texts, args)
+    return report(DATA, sets, samples, kind.rate)
 
 
-def write_transcripts(
-    kind: Kind, sets: Sequence[DataSet], texts: Mapping[str, str], args: argparse.Namespace
+def write_singles(
+    kind: Kind, name: str, part: DataSet, texts: Mapping[str, str], args: argparse.Namespace
 ) -> None:
-    """Add what the speakers say, and data directories of single utterances to learn and validate.
-
-    Raises:
-        TisdissError: a transcript is missing, or a file cannot be written.
-    """
-    transcribed = Transcribed(Path("data"), utterances, texts)
-    for split, part in zip(SPLITS, sets, strict=True):
-        transcribed.add_to(part)
-        if split != "tt":
-            name = kind.set_name(f"{split}_singles")
-            folder = args.out / "singles" / name
-            transcribed.write_singles(part, name, folder, kind.rate, args.nj)
-
-
-def utterances(entry: Entry) -> list[str]:
-    """Return the utterances of a mixture, whose name has a level after each."""
-    return entry.files["wav.scp"].stem.split("_")[::2]
+    """Write the data directory ``name`` of the single utterances of a set, with what they say."""
+    singles = single_set(name, part, named_utterances, texts)
+    singles = unpadded(singles, args.out / "singles" / name, kind.rate, args.nj)
+    write_data_dir(DATA / name, singles)
 
 
 def wanted_splits(args: argparse.Namespace) -> list[str]:
@@ -155,27 +123,30 @@ def plan_sets(
     """Describe the mixtures' data directories; all splits are checked before hours of work.
 
     Args:
-        folder: the tree's folder of this version.
+        folder: the tree's folder of this version; its files need not exist yet.
         kind: the version.
         mixtures: split -> its mixtures.
         args: the options.
 
     Returns:
         Those that are wanted.
-
-    Raises:
-        TisdissError: a split is wrong.
     """
-    marks = {LEVELS_LIST: MEASURED_LEVELS} if args.measure_levels else {}
-    sets = {
-        split: mixture_set(folder / split, kind, split, mixtures[split], marks) for split in SPLITS
-    }
+    sets = {}
+    for split in SPLITS:
+        entries = []
+        for mixture in mixtures[split]:
+            paths = signal_paths(folder / split, kind, mixture.name).values()
+            files = dict(zip(kind.lists, paths, strict=True))
+            entries.append(Entry(mixture.key, mixture.speaker, mixture.voices, files))
+        levels = dict.fromkeys((entry.key for entry in entries), MEASURED_LEVELS)
+        lists = {LEVELS_LIST: levels} if args.measure_levels else {}
+        sets[split] = DataSet(kind.set_name(split), entries, KNOWN_COUNTS[split], lists)
     check_plan(list(sets.values()), [kind.set_name("tt")], args.allow_subset)
     return [sets[split] for split in wanted_splits(args)]
 
 
-def use_tree(tree: Path, kind: Kind, args: argparse.Namespace) -> Corpus:
-    """Describe an existing tree.
+def use_tree(tree: Path, kind: Kind, args: argparse.Namespace) -> list[DataSet]:
+    """Describe the sets of an existing tree.
 
     Raises:
         TisdissError: it lacks the requested version, or is not such a tree.
@@ -183,14 +154,14 @@ def use_tree(tree: Path, kind: Kind, args: argparse.Namespace) -> Corpus:
     folder = find_tree(tree, kind)
     mixtures = {split: read_tree(folder, split, kind.num_spk) for split in SPLITS}
     sets = plan_sets(folder, kind, mixtures, args)
-    singles = {}
     if args.dynamic_mixing:
-        singles = longest_sources(folder / "tr", kind, mixtures["tr"], args.nj)
-    return Corpus(sets, singles, kind.rate, {})
+        files = longest_sources(folder / "tr", kind, mixtures["tr"], args.nj)
+        sets.append(levelled_set(kind, files, kind.rate, {}, args.out, args.nj))
+    return sets
 
 
-def make_tree(kind: Kind, args: argparse.Namespace) -> Corpus:
-    """Make the mixtures from WSJ0 and the lists.
+def make_tree(kind: Kind, args: argparse.Namespace) -> list[DataSet]:
+    """Make the mixtures from WSJ0 and the lists, and describe their sets.
 
     Raises:
         TisdissError: WSJ0, a list or an utterance is missing or unusable, or a file cannot be
@@ -203,16 +174,19 @@ def make_tree(kind: Kind, args: argparse.Namespace) -> Corpus:
         split: read_list(find_list(split, kind.num_spk, given, kept, args.lists_url), kind.num_spk)
         for split in SPLITS
     }
+    sources = all_sources(mixtures.values())
     folder = args.out / kind.folder
     sets = plan_sets(folder, kind, mixtures, args)
-    published = None
+    levels, published = MEASURED_LEVELS, None
     if not args.measure_levels:  # before hours of conversion
-        levels = find_levels(given or kept, kept, args.lists_url)
-        published = pick_powers(all_sources(mixtures.values()), read_powers(levels), levels)
-    files = find_utterances(wsj0, all_sources(mixtures.values()), args.out, args.nj)
+        levels, published = (
+            "published",
+            published_powers(sources, given or kept, kept, args.lists_url),
+        )
+    files = find_utterances(wsj0, sources, args.out, args.nj)
     counted = do_all(partial(frames_of, rate=WSJ0_RATE), list(files.values()), args.nj, "WSJ0")
     frames = dict(zip(files, counted, strict=True))
-    settle_way(args.out, {"levels": levels_kind(args), "arithmetic": kind.precision})
+    settle_way(args.out, {"levels": levels, "arithmetic": kind.precision})
     powers = settle_powers(files, published, args.out, args.nj)
     jobs = [
         Job(
@@ -226,105 +200,10 @@ def make_tree(kind: Kind, args: argparse.Namespace) -> Corpus:
         for mixture in mixtures[split]
     ]
     do_all(partial(make_mixture, kind), jobs, args.nj, "mixtures")
-    singles = {utterance: files[utterance] for utterance in all_sources([mixtures["tr"]])}
-    return Corpus(sets, singles, WSJ0_RATE, powers)
-
-
-def levels_kind(args: argparse.Namespace) -> str:
-    """Name the kind of active levels that mixtures are made with."""
-    return MEASURED_LEVELS if args.measure_levels else PUBLISHED
-
-
-def settle_way(out: Path, way: Mapping[str, str]) -> None:
-    """Record how the files in ``out`` are made; a later run must make them in the same way.
-
-    Raises:
-        TisdissError: the files there were made in another way.
-    """
-    note = out / WAY_NOTE
-    noted = read_scp(note) if note.is_file() else way
-    for name, value in way.items():
-        if noted.get(name) != value:
-            raise TisdissError(
-                f"{note}: the files in {out} are made with {name} {noted.get(name)}, not {value}: "
-                "remove it, or give another folder with --out"
-            )
-    write_scp(note, dict(way))
-
-
-def settle_powers(
-    files: Mapping[str, Path], published: Mapping[str, float] | None, out: Path, nj: int
-) -> dict[str, float]:
-    """Take the published active levels or, without any, measure them.
-
-    The levels are recorded in ``out``, and a later run must use the same ones: mixtures of two
-    kinds of levels would look alike.
-
-    Args:
-        files: utterance -> its file.
-        published: utterance -> its published level, for all of ``files``; None measures.
-        out: folder of what is made here.
-        nj: number of processes.
-
-    Returns:
-        Utterance -> linear power, for all of ``files``.
-
-    Raises:
-        TisdissError: a level differs from the noted one, or cannot be measured.
-    """
-    note = out / POWERS_NOTE
-    noted = {name: float(text) for name, text in read_scp(note).items()} if note.is_file() else {}
-    if published is not None:
-        powers = dict(published)
-    else:
-        new = [name for name in files if name not in noted]
-        measured = do_all(measure_power, [files[name] for name in new], nj, "active levels")
-        powers = noted | dict(zip(new, measured, strict=True))
-    for name, power in powers.items():
-        if noted.get(name, power) != power:
-            raise TisdissError(
-                f"{note}: {out} was begun with other levels than the published ones that are found "
-                f"now (see {name}): remove it, or give another folder with --out"
-            )
-    write_scp(note, {name: repr(power) for name, power in (noted | powers).items()})
-    return powers
-
-
-def mixture_set(
-    folder: Path, kind: Kind, split: str, mixtures: Sequence[Mixture], marks: Mapping[str, str]
-) -> DataSet:
-    """Describe the data directory of a split.
-
-    Args:
-        folder: the split's folder in the tree; its files need not exist yet.
-        kind: the version.
-        split: tr, cv or tt.
-        mixtures: its mixtures.
-        marks: lists with one value for all of them.
-    """
-    lists = ("wav.scp", *(f"spk{number}.scp" for number in range(1, kind.num_spk + 1)))
-    entries = []
-    for mixture in mixtures:
-        paths = signal_paths(folder, kind, mixture.name).values()
-        files = dict(zip(lists, paths, strict=True))
-        entries.append(Entry(mixture.key, mixture.speaker, mixture.voices, files))
-    return DataSet(kind.set_name(split), entries, KNOWN_COUNTS[split], marks)
-
-
-def single_set(corpus: Corpus, kind: Kind, args: argparse.Namespace) -> DataSet:
-    """Make the single utterances of training and describe their data directory.
-
-    Raises:
-        TisdissError: an utterance is unusable, or a file cannot be written.
-    """
-    name = kind.set_name("tr_single")
-    targets = {utt: args.out / "singles" / name / f"{utt}.wav" for utt in corpus.singles}
-    jobs = [
-        Single(source, corpus.rate, targets[utterance], corpus.powers.get(utterance))
-        for utterance, source in corpus.singles.items()
-    ]
-    do_all(partial(make_single, kind.rate), jobs, args.nj, "single utterances")
-    return DataSet(name, single_entries(targets))
+    if args.dynamic_mixing:
+        spoken = {utterance: files[utterance] for utterance in all_sources([mixtures["tr"]])}
+        sets.append(levelled_set(kind, spoken, WSJ0_RATE, powers, args.out, args.nj))
+    return sets
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -333,47 +212,36 @@ def get_parser() -> argparse.ArgumentParser:
         "Make the data directories data/{tr,cv,tt}_<min,max>_<8k,16k> of WSJ0-2mix "
         "(data/tr_3spk_... of WSJ0-3mix), and its missing files."
     )
-    parser.add_argument("--corpus", type=Path, help="existing WSJ0-2mix [WSJ0_2MIX of db.sh]")
-    parser.add_argument("--wsj0", type=Path, help="WSJ0, to make it from [WSJ0 of db.sh]")
-    parser.add_argument(
+    add = parser.add_argument
+    add("--corpus", type=Path, help="existing WSJ0-2mix [WSJ0_2MIX of db.sh]")
+    add("--wsj0", type=Path, help="WSJ0, to make it from [WSJ0 of db.sh]")
+    add(
         "--lists",
         type=Path,
         help="folder of mix_2_spk_*.txt and, there or in its folder activlev, activlev_*.txt "
         "[WSJ0_MIX_LISTS of db.sh]; what is missing is downloaded",
     )
-    parser.add_argument(
+    add(
         "--measure_levels",
         action="store_true",
         help="measure the active levels instead: mixtures differ in level from the published ones",
     )
-    parser.add_argument(
+    add(
         "--as_pywsj0_mix",
         action="store_true",
         help="resample in float32: files equal to pywsj0-mix's to the bit",
     )
-    parser.add_argument("--lists_url", default=LISTS_URL, help="downloads come from [%(default)s]")
-    parser.add_argument(
-        "--out", type=absolute_path, default="downloads", help="for files made here [%(default)s]"
-    )
+    add("--lists_url", default=LISTS_URL, help="downloads come from [%(default)s]")
     add_version_options(parser)
-    parser.add_argument("--num_spk", type=int, choices=[2, 3], default=2, help="[%(default)s]")
-    parser.add_argument(
-        "--transcripts",
-        action="store_true",
-        help="add what the speakers say, and sets of single utterances; needs WSJ0",
-    )
-    parser.add_argument(
-        "--dynamic_mixing",
-        action="store_true",
-        help="make data/tr_single_... for training on new mixtures in every epoch, not data/tr_...",
-    )
+    add("--num_spk", type=int, choices=[2, 3], default=2, help="[%(default)s]")
+    add_speech_options(parser, "WSJ0", "tr_single_... in place of data/tr_...")
     return parser
 
 
 def main() -> None:
-    """Run the command line; a line on stdout says what was made."""
+    """Run the command line; stdout says what was made."""
     args = get_parser().parse_args()
-    with holding("data"), holding(args.out):
+    with holding(DATA), holding(args.out):
         print(prepare(args))
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from espnet2_tisdiss.recipes.corpora.active_level import active_level
-from espnet2_tisdiss.recipes.corpora.data_sets import Entry
+from espnet2_tisdiss.recipes.corpora.data_sets import DataSet, Entry
 from espnet2_tisdiss.recipes.corpora.files import (
     do_all,
     frames_at,
@@ -21,9 +21,9 @@ from espnet2_tisdiss.recipes.corpora.files import (
     write_audio,
 )
 from espnet2_tisdiss.recipes.signals import frames_of, is_whole
+from espnet2_tisdiss.recipes.wsj0_2mix.levels import LEVEL_RATE
 from espnet2_tisdiss.recipes.wsj0_2mix.lists import SPEAKER_LENGTH, Mixture
 from espnet2_tisdiss.recipes.wsj0_2mix.mixtures import Kind, signal_paths
-from espnet2_tisdiss.recipes.wsj0_2mix.speech import LEVEL_RATE
 
 # Usual for speech in 16 bits: its peaks stay below full scale; the rare ones above saturate.
 LEVEL_DB = -26.0
@@ -59,9 +59,6 @@ def longest_sources(
 
     Returns:
         Utterance -> file, in the order of their names.
-
-    Raises:
-        TisdissError: a file is missing, not audio, or at another rate.
     """
     pieces: list[tuple[str, Path]] = []
     for mixture in mixtures:
@@ -75,6 +72,43 @@ def longest_sources(
     return {utterance: path for utterance, (_, path) in sorted(found.items())}
 
 
+def levelled_set(
+    kind: Kind,
+    files: Mapping[str, Path],
+    rate: int,
+    powers: Mapping[str, float],
+    out: Path,
+    nj: int,
+) -> DataSet:
+    """Write the training utterances at the common level, and describe their data directory.
+
+    Args:
+        kind: version of the corpus.
+        files: utterance -> the file that it is in.
+        rate: these files' sample rate in Hz.
+        powers: utterance -> its active level, as a linear power, where known.
+        out: folder of what is made here.
+        nj: number of processes.
+
+    Raises:
+        TisdissError: an utterance is unusable, or a file cannot be written.
+    """
+    name = kind.set_name("tr_single")
+    folder = out / "singles" / name
+    jobs = [
+        Single(path, rate, folder / f"{utterance}.wav", powers.get(utterance))
+        for utterance, path in files.items()
+    ]
+    do_all(partial(make_single, kind.rate), jobs, nj, "single utterances")
+    entries = []
+    for utterance, job in zip(files, jobs, strict=True):
+        speaker = utterance[:SPEAKER_LENGTH]
+        entries.append(
+            Entry(f"{speaker}_{utterance}", speaker, (speaker,), {"wav.scp": job.target})
+        )
+    return DataSet(name, entries)
+
+
 def make_single(rate: int, single: Single) -> None:
     """Write an utterance at the common level, unless the file exists and is complete.
 
@@ -84,9 +118,6 @@ def make_single(rate: int, single: Single) -> None:
     Args:
         rate: sample rate of the file in Hz.
         single: what to write.
-
-    Raises:
-        TisdissError: the source cannot be used or is silent, or the file cannot be written.
     """
     spoken = read_unpadded(single.source, single.rate)
     if is_whole(single.target, rate, frames_at(len(spoken), single.rate, rate)):
@@ -96,12 +127,3 @@ def make_single(rate: int, single: Single) -> None:
     if power is None:
         power = active_level(to_rate(samples, rate, LEVEL_RATE), LEVEL_RATE).power
     write_audio(single.target, quantise(samples / np.sqrt(power) * 10 ** (LEVEL_DB / 20)), rate)
-
-
-def single_entries(files: Mapping[str, Path]) -> list[Entry]:
-    """Describe a data directory of single utterances, with their speakers as they are."""
-    described = []
-    for utterance, path in files.items():
-        speaker = utterance[:SPEAKER_LENGTH]
-        described.append(Entry(f"{speaker}_{utterance}", speaker, (speaker,), {"wav.scp": path}))
-    return described

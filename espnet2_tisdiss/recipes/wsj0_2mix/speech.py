@@ -1,4 +1,4 @@
-"""WSJ0's utterances: find them, convert the discs' sphere files, measure their levels."""
+"""WSJ0's utterances: find them, and convert the discs' sphere files."""
 
 import shutil
 import subprocess
@@ -9,12 +9,10 @@ from pathlib import Path
 from espnet2_tisdiss.atomic import replacing
 from espnet2_tisdiss.checks import abbreviated
 from espnet2_tisdiss.errors import TisdissError
-from espnet2_tisdiss.recipes.corpora.active_level import active_level
-from espnet2_tisdiss.recipes.corpora.files import do_all, read_source, to_rate
+from espnet2_tisdiss.recipes.corpora.files import do_all
 from espnet2_tisdiss.recipes.signals import frames_of
 
 WSJ0_RATE = 16000
-LEVEL_RATE = 8000  # levels are those of the 8 kHz signals, for mixtures at 16 kHz as well
 SPHERE = ".wv1"
 WAV = ".wav"
 SEARCH_DEPTH = 5  # parent/csr_1/11-1.1/wsj0/si_tr_s
@@ -169,16 +167,3 @@ def convert_file(program: str, job: tuple[Path, Path]) -> None:
             reason = " ".join(done.stderr.split()) or f"exit code {done.returncode}"
             raise TisdissError(f"{sphere}: sph2pipe failed: {reason}")
         frames_of(temporary, WSJ0_RATE)
-
-
-def measure_power(path: Path) -> float:
-    """Measure the active level of an utterance at 8 kHz, as a linear power.
-
-    Raises:
-        TisdissError: the file cannot be used, or is silent.
-    """
-    samples = to_rate(read_source(path, WSJ0_RATE), WSJ0_RATE, LEVEL_RATE)
-    try:
-        return active_level(samples, LEVEL_RATE).power
-    except ValueError as error:
-        raise TisdissError(f"{path}: {error}") from None

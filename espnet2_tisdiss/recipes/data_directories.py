@@ -34,11 +34,7 @@ def write_speakers(folder: str | Path, utt2spk: Mapping[str, str]) -> None:
 
 
 def copy_lists(paths: Iterable[Path], out_dir: Path, keys: Collection[str]) -> None:
-    """Copy the entries for ``keys`` of several lists; with ``utt2spk`` goes its ``spk2utt``.
-
-    Raises:
-        TisdissError: a list is unusable or lacks one of the keys.
-    """
+    """Copy the entries for ``keys`` of several lists; with ``utt2spk`` goes its ``spk2utt``."""
     for path in paths:
         table = read_scp(path)
         if missing := set(keys) - table.keys():
@@ -61,9 +57,6 @@ def read_data_dir(folder: str | Path, lists: Sequence[str]) -> dict[str, dict[st
 
     Returns:
         file name -> (key -> value).
-
-    Raises:
-        TisdissError: the folder or a list is unusable, or the keys of two lists differ.
     """
     return _same_keys(Path(folder), lists, read_scp)
 
@@ -80,9 +73,6 @@ def read_audio_dir(
 
     Returns:
         file name -> (key -> where its audio is).
-
-    Raises:
-        TisdissError: as for :func:`read_data_dir`; a command that is not accepted.
     """
 
     def read(path: Path) -> dict[str, Source]:

@@ -48,9 +48,6 @@ def location(given: Path | None, option: str, variable: str) -> Path | None:
 
     Returns:
         The folder, absolute; None if neither is set.
-
-    Raises:
-        TisdissError: there is no such folder.
     """
     name, folder = (option, given) if given else (variable, os.environ.get(variable))
     if not folder:
@@ -83,9 +80,6 @@ def fetch(target: Path, url: str, advice: str) -> Path:
         target: where the file is kept.
         url: where it comes from.
         advice: another way to provide the file, e.g. ``give the folder of the lists with --lists``.
-
-    Raises:
-        TisdissError: it cannot be downloaded, or is not the file that was downloaded first.
     """
     if not target.is_file():
         write_atomically(target, _downloaded(target.name, url, advice))
@@ -119,9 +113,6 @@ def require_package(module: str, who: str, name: str, distribution: str) -> None
         who: needs it, in words.
         name: what is needed, in words.
         distribution: name that pip installs it by.
-
-    Raises:
-        TisdissError: it is not installed; the message says what to install.
     """
     if find_spec(module) is None:
         raise TisdissError(
@@ -151,11 +142,7 @@ def read_source(path: Path, rate: int, channel: int | None = None) -> np.ndarray
 
 
 def read_unpadded(path: Path, rate: int) -> np.ndarray:
-    """Read a source of a mixture (:func:`read_source`) without the zeros that pad its end (max).
-
-    Raises:
-        TisdissError: it is unusable or silent.
-    """
+    """Read a source of a mixture (:func:`read_source`) without the zeros that pad its end (max)."""
     samples = np.trim_zeros(read_source(path, rate), "b")
     if len(samples) == 0:
         raise TisdissError(f"{path}: the signal is silent")

@@ -83,9 +83,6 @@ def unpadded(singles: DataSet, folder: Path, rate: int, nj: int) -> DataSet:
         folder: for the files; complete ones are kept.
         rate: in Hz.
         nj: number of processes.
-
-    Raises:
-        TisdissError: a source is silent, or a file cannot be written.
     """
     entries = do_all(partial(_unpad, folder, rate), singles.entries, nj, singles.name)
     return replace(singles, entries=entries)

@@ -45,9 +45,6 @@ def find_metadata(folder: Path | None, downloads: Path, task: Task, name: str) -
         downloads: where downloaded tables are kept.
         task: which mixtures.
         name: the set.
-
-    Raises:
-        TisdissError: the table is not in the folder, or cannot be downloaded.
     """
     table = f"libri{task.num_spk}mix_{SUBSETS[name]}.csv"
     corpus = f"Libri{task.num_spk}Mix"
@@ -64,11 +61,7 @@ def find_metadata(folder: Path | None, downloads: Path, task: Task, name: str) -
 
 
 def read_metadata(path: Path, num_spk: int) -> list[Mixture]:
-    """Read the metadata of a set.
-
-    Raises:
-        TisdissError: a row is malformed; the message names its line.
-    """
+    """Read the metadata of a set."""
     names = [f"source_{number + 1}" for number in range(num_spk)] + ["noise"]
     columns = ["mixture_ID"] + [f"{name}_{what}" for name in names for what in ("path", "gain")]
     return [_mixture(where, row, names) for where, row in read_table(path, columns)]

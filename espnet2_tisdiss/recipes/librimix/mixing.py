@@ -53,11 +53,7 @@ class Maker:
     name: str
 
     def __call__(self, mixture: Mixture) -> int:
-        """Make the missing files of a mixture; return its length in samples.
-
-        Raises:
-            TisdissError: a file cannot be used or written.
-        """
+        """Make the missing files of a mixture; return its length in samples."""
         paths = [self.librispeech / source.path for source in mixture.sources]
         lengths = [frames_at(frames_of(path, RATE), RATE, self.task.rate) for path in paths]
         length = min(lengths) if self.task.version == "min" else max(lengths)
@@ -80,9 +76,6 @@ def find_librispeech(given: Path | None, names: Sequence[str]) -> Path:
     Args:
         given: the option's value.
         names: the sets that are needed.
-
-    Raises:
-        TisdissError: it is not given, or a subset is not there.
     """
     what = (
         "LibriSpeech (https://www.openslr.org/12), or in place of it a LibriMix tree (LIBRIMIX, "
@@ -98,11 +91,7 @@ def find_librispeech(given: Path | None, names: Sequence[str]) -> Path:
 
 
 def find_wham_noise(given: Path | None) -> Path:
-    """Return the folder of WHAM!'s noise.
-
-    Raises:
-        TisdissError: it is not given, or one of its parts is not there.
-    """
+    """Return the folder of WHAM!'s noise."""
     what = "WHAM!'s noise (http://wham.whisper.ai), the folder wham_noise"
     root = find_root(given, "--wham_noise", "WHAM_NOISE", what)
     for part in ("tr", "cv", "tt"):
@@ -153,9 +142,6 @@ def read_noise(wham_noise: Path, name: str, length: int) -> np.ndarray:
     """Read the first channel of a noise, extended or cut to ``length`` samples (n,) at 16 kHz.
 
     A missing noise at another speed is made from its original.
-
-    Raises:
-        TisdissError: the file is missing or not usable.
     """
     path = wham_noise / name
     perturbed = PERTURBED.fullmatch(path.stem)

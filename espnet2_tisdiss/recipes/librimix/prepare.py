@@ -52,9 +52,6 @@ def prepare(args: argparse.Namespace) -> str:
 
     Returns:
         A line for each set of mixtures.
-
-    Raises:
-        TisdissError: something is missing or wrong.
     """
     task = Task(args.num_spk, args.condition, RATES[args.fs], args.min_or_max)
     names = ("dev", "test", args.train_set)  # the small ones first: they show errors soon
@@ -89,11 +86,7 @@ def prepare(args: argparse.Namespace) -> str:
 
 
 def make_mixtures(task: Task, names: Sequence[str], args: argparse.Namespace) -> dict[str, DataSet]:
-    """Make the missing mixtures of the sets below ``args.out``.
-
-    Raises:
-        TisdissError: a corpus, a table or a file is missing or not usable.
-    """
+    """Make the missing mixtures of the sets below ``args.out``."""
     librispeech = find_librispeech(args.librispeech, names)
     wham_noise = find_wham_noise(args.wham_noise) if task.noisy else None
     given, kept = location(args.metadata, "--metadata", "LIBRIMIX_METADATA"), args.out / "metadata"

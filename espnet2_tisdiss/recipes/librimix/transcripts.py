@@ -13,9 +13,6 @@ def read_transcripts(subset: Path) -> dict[str, str]:
 
     Args:
         subset: its folder, such as ``LibriSpeech/dev-clean``.
-
-    Raises:
-        TisdissError: it has none, or one is unusable.
     """
     texts: dict[str, str] = {}
     for path in sorted(subset.glob("*/*/*.trans.txt")):

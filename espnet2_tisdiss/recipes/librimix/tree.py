@@ -101,9 +101,6 @@ def find_sets(root: Path, task: Task, names: Sequence[str]) -> Path:
         root: the folder of the tree, or of its part with this number of speakers.
         task: which mixtures.
         names: the sets that are needed.
-
-    Raises:
-        TisdissError: the tree lacks one of the folders.
     """
     sets = root / task.folder
     if root.name == task.folder.parts[0] and not sets.is_dir():
@@ -122,9 +119,6 @@ def mixtures_in_tree(sets: Path, task: Task, name: str) -> list[str]:
     """Return the IDs of a set's mixtures: those of its table, or else of its files.
 
     The table's paths are those of the machine that made the tree, and are ignored.
-
-    Raises:
-        TisdissError: the table is unusable.
     """
     table = task.table(sets, name)
     if not table.is_file():

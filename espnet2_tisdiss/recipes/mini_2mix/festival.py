@@ -77,11 +77,7 @@ def plan_voices(names: Sequence[str]) -> list[Voice]:
 
 @contextmanager
 def engine(voice: Voice) -> Iterator[Speak]:
-    """Run the festival command once for each text.
-
-    Raises:
-        TisdissError: it failed.
-    """
+    """Run the festival command once for each text."""
     with tempfile.TemporaryDirectory() as folder:
         script, spoken = Path(folder) / "say.scm", Path(folder) / "spoken.wav"
 

@@ -86,11 +86,7 @@ def _version(plain: Voice, number: int, versions: int, rng: Random) -> Voice:
 
 @contextmanager
 def engine(voice: Voice) -> Iterator[Speak]:
-    """Run the flite command once for each text.
-
-    Raises:
-        TisdissError: it failed.
-    """
+    """Run the flite command once for each text."""
     options = []
     tract = voice.tract / 100
     if voice.pitch:

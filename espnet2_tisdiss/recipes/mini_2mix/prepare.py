@@ -61,9 +61,6 @@ def make_corpus(
 
     Returns:
         A line about what was made, and one for each missing engine.
-
-    Raises:
-        TisdissError: the folder holds another corpus, or a file could not be made.
     """
     require_espeak()
     engines = open_corpus(corpus, size, seed)
@@ -87,11 +84,7 @@ def _missing_engines(size: Size, engines: Mapping[str, Sequence[str]]) -> list[s
 
 
 def test_set_names(corpus: Path, size: Size, seed: int, suffix: str) -> list[str]:
-    """Return the test sets that a corpus has or would have; nothing is made.
-
-    Raises:
-        TisdissError: the folder holds another corpus.
-    """
+    """Return the test sets that a corpus has or would have; nothing is made."""
     engines = settled_engines(corpus, size, seed) or installed_engines(size)
     made = made_sets(size, engines.get("festival", ()))
     return [f"{s.name}{suffix}" for s in made if s.split == "test"]
@@ -107,9 +100,6 @@ def open_corpus(corpus: Path, size: Size, seed: int) -> dict[str, list[str]]:
 
     Returns:
         The voices of flite and festival that are used; they are chosen when the folder is new.
-
-    Raises:
-        TisdissError: the folder holds another corpus, or was begun with voices that are gone.
     """
     note = corpus / "corpus.json"
     settled = settled_engines(corpus, size, seed)
@@ -166,9 +156,6 @@ def fill_corpus(plan: Plan, corpus: Path, seed: int, processes: int, mode: Versi
 
     Returns:
         Seconds of mixtures.
-
-    Raises:
-        TisdissError: a file could not be made, or fails its check.
     """
     speak = partial(speak_utterances, corpus, size=plan.size, seed=seed)
     turns = [(voice, plan.utterances[voice.speaker]) for voice in plan.voices]

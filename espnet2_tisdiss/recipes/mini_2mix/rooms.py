@@ -48,9 +48,6 @@ def read_responses(corpus: Path, name: str) -> np.ndarray:
     """Read the impulse responses of a room, shape (POSITIONS, n), float32.
 
     Each begins with its direct sound, so that it does not delay the speech.
-
-    Raises:
-        TisdissError: the file is missing or incomplete.
     """
     path = _room_path(corpus, name)
     try:

@@ -19,11 +19,7 @@ def write_speech(path: Path, signal: np.ndarray) -> None:
 
 
 def read_speech(path: Path) -> np.ndarray:
-    """Read the samples of a file of the corpus, int16, shape (n,).
-
-    Raises:
-        TisdissError: the file is missing, unreadable, or not mono speech at 8 kHz.
-    """
+    """Read the samples of a file of the corpus, int16, shape (n,)."""
     try:
         signal, sample_rate = soundfile.read(path, dtype="int16")
     except (soundfile.LibsndfileError, OSError) as error:

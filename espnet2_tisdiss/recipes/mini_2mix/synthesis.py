@@ -52,9 +52,6 @@ def speak_utterances(
 
     Returns:
         utterance -> its sentence.
-
-    Raises:
-        TisdissError: the engine failed, or no fitting sentences were found.
     """
     voice, utterances = turn
     folder = corpus / "utterances" / voice.speaker

@@ -94,9 +94,6 @@ def train(
         sets: part (``train``, ``valid``) -> data directory.
         signals: list of a directory -> its name in ESPnet's model.
         step: what the training depends on and needs besides its data.
-
-    Raises:
-        TisdissError: the training fails, or the folder holds another one.
     """
     from espnet2_tisdiss.recipes.stages import follow_training  # slow to import
 

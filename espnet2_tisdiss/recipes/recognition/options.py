@@ -22,31 +22,7 @@ rates, 7 packing. Finished stages are not repeated unless their input or options
 
 @dataclass(frozen=True)
 class Options:
-    """The options of the command line.
-
-    Attributes:
-        stage: first stage to run.
-        stop_stage: last stage to run.
-        nj: processes.
-        ngpu: GPUs for training.
-        gpu_inference: whether the processes of stage 5 share a GPU.
-        separation: folder of the separator's experiment.
-        separation_model: its weights.
-        expdir: folder of the experiments.
-        local_data_opts: options of local/data.sh.
-        train_set: mixtures with transcripts, a folder of data/.
-        valid_set: likewise.
-        test_sets: likewise.
-        train_singles: single utterances to train the recogniser with.
-        valid_singles: likewise, to validate it.
-        nbpe: number of tokens.
-        asr_config: configuration of the recogniser's training.
-        asr_args: options that are added.
-        enh_asr_config: configuration of the joint training.
-        enh_asr_args: options that are added.
-        inference_config: configuration of the decoding.
-        n_re: depths to recognise at.
-    """
+    """The options of the command line; :func:`parse` says what they mean."""
 
     stage: int
     stop_stage: int
@@ -96,11 +72,7 @@ class Options:
         return sorted({int(word) for word in self.n_re.split()})
 
     def check(self) -> None:
-        """Check what would otherwise fail only after hours.
-
-        Raises:
-            TisdissError: a file is missing, or an option has an impossible value.
-        """
+        """Check what would otherwise fail only after hours."""
         for path in (self.asr_config, self.enh_asr_config, self.inference_config):
             if not path.is_file():
                 raise TisdissError(f"{path}: no such file")

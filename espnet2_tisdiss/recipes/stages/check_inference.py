@@ -42,9 +42,6 @@ def check_depth(train_config: dict[str, Any], changes: dict[str, Any]) -> None:
     Args:
         train_config: the model's configuration.
         changes: what the inference configuration changes of it.
-
-    Raises:
-        TisdissError: its separator has no depth.
     """
     separator = changes.get("separator", train_config.get("separator"))
     if separator != "tisdiss":

@@ -40,11 +40,7 @@ def training_options(config: Path, enh_args: Sequence[str]) -> argparse.Namespac
 
 
 def build(options: argparse.Namespace) -> AbsESPnetModel:
-    """Build the model as enh_train would.
-
-    Raises:
-        TisdissError: an option of the model is wrong.
-    """
+    """Build the model as enh_train would."""
     try:
         return ResumableTask.build_model(options)
     except (ValueError, TypeError) as error:
@@ -57,9 +53,6 @@ def check_model(model: AbsESPnetModel, fs: int) -> None:
     Args:
         model: the model to be trained.
         fs: sample rate of the data in Hz.
-
-    Raises:
-        TisdissError: the model is for another sample rate.
     """
     separator = model.separator
     if not isinstance(separator, TISDiSSSeparator):
@@ -77,9 +70,6 @@ def check_segments(options: argparse.Namespace) -> None:
     """Check that training takes the segments and batches that the configuration asks for.
 
     Dynamic mixing takes both as they are. Batches that will be smaller are logged.
-
-    Raises:
-        TisdissError: ESPnet would take segments of another length.
     """
     if not options.speech_segment or options.preprocessor != "enh":
         return
@@ -104,9 +94,6 @@ def check_mixing(options: argparse.Namespace, fs: int) -> None:
     Args:
         options: of enh_train.
         fs: sample rate of the validation data in Hz.
-
-    Raises:
-        TisdissError: an option is wrong, the recordings cannot be used, or are at another rate.
     """
     try:
         if options.depth_schedule:
@@ -132,12 +119,7 @@ def check_mixing(options: argparse.Namespace, fs: int) -> None:
 
 
 def check_weights(model: AbsESPnetModel, weights: Path) -> None:
-    """Check that a file of weights fits the model, name by name.
-
-    Raises:
-        TisdissError: the file cannot be read or holds something else, or weights are missing, left
-            over or of another shape.
-    """
+    """Check that a file of weights fits the model, name by name."""
     own = {name: value.shape for name, value in model.state_dict().items()}
     try:
         found = {name: value.shape for name, value in read_weights(weights).items()}
@@ -156,11 +138,7 @@ def check_weights(model: AbsESPnetModel, weights: Path) -> None:
 
 
 def segment_length(options: argparse.Namespace) -> int:
-    """Return the length in samples of a training's segments, given the options of enh_train.
-
-    Raises:
-        TisdissError: the configuration does not say.
-    """
+    """Return the length in samples of a training's segments, given the options of enh_train."""
     segment = options.speech_segment
     if not segment:
         raise TisdissError(
@@ -176,9 +154,6 @@ def check_singles(folder: Path, ref_num: int, segment: int) -> None:
         folder: formatted data directory of single utterances.
         ref_num: number of speakers in a mixture.
         segment: in samples.
-
-    Raises:
-        TisdissError: there are not.
     """
     speakers = set(read_scp(folder / "utt2spk").values())
     if len(speakers) < ref_num:

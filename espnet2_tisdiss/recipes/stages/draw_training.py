@@ -29,11 +29,7 @@ LOSS = "si_snr_loss"
 
 
 def read_epochs(exp: Path) -> dict[int, dict[str, Any]]:
-    """Return the statistics of each epoch that ESPnet's checkpoint holds.
-
-    Raises:
-        TisdissError: there is no checkpoint, or it cannot be read.
-    """
+    """Return the statistics of each epoch that ESPnet's checkpoint holds."""
     checkpoint = exp / "checkpoint.pth"
     try:
         states = torch.load(checkpoint, map_location="cpu", weights_only=True)

@@ -19,18 +19,8 @@ def filter_lengths(
 ) -> tuple[int, int]:
     """Make ``out_dir`` from the utterances of ``data_dir`` with a duration within the limits.
 
-    Args:
-        data_dir: a directory made by format_audio (it has ``utt2num_samples``).
-        out_dir: data directory to make; it appears when complete.
-        rate: samples per second.
-        min_duration_s: shortest duration kept, in seconds.
-        max_duration_s: longest duration kept, in seconds.
-
     Returns:
         The numbers of utterances kept and dropped.
-
-    Raises:
-        TisdissError: unusable lists, or nothing would be left.
     """
     durations = {
         key: int(samples) / rate for key, samples in read_scp(data_dir / "utt2num_samples").items()
@@ -46,20 +36,15 @@ def filter_lengths(
     return len(kept), len(durations) - len(kept)
 
 
-def get_parser() -> argparse.ArgumentParser:
-    """Build the command line."""
+def main() -> None:
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data_dir", type=Path, help="data directory made by format_audio")
     parser.add_argument("out_dir", type=Path, help="data directory to make")
     parser.add_argument("--fs", type=int, required=True, help="samples per second")
     parser.add_argument("--min_duration", type=float, required=True, help="seconds")
     parser.add_argument("--max_duration", type=float, required=True, help="seconds")
-    return parser
-
-
-def main() -> None:
-    """Run the command line."""
-    args = get_parser().parse_args()
+    args = parser.parse_args()
     kept, dropped = filter_lengths(
         args.data_dir, args.out_dir, args.fs, args.min_duration, args.max_duration
     )

@@ -134,11 +134,7 @@ def follow(process: subprocess.Popen[bytes], tail: LogTail, state: TrainingLog) 
 
 
 def train(command: list[str], log: Path, config: Path) -> None:
-    """Run the training command.
-
-    Raises:
-        TisdissError: the command failed; the text has the log's path and last lines.
-    """
+    """Run the training command."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
         begin = output.tell()

@@ -225,8 +225,8 @@ def _format_all(utterances: list[Utterance], wanted: Format, nj: int, label: str
     return outcomes
 
 
-def get_parser() -> argparse.ArgumentParser:
-    """Build the command line."""
+def main() -> None:
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data_dir", type=Path, help="data directory to read")
     parser.add_argument("out_dir", type=Path, help="data directory to make")
@@ -238,12 +238,7 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("--run_commands", action="store_true", help="run the commands in lists")
     parser.add_argument("--allow_silence", action="store_true", help="for test sets: only warn")
     parser.add_argument("--nj", type=positive, required=True, help="number of processes")
-    return parser
-
-
-def main() -> None:
-    """Run the command line."""
-    args = get_parser().parse_args()
+    args = parser.parse_args()
     wanted = Format(args.fs, args.audio_format, args.resample, args.ref_channel, args.allow_silence)
     outcomes = format_data_dir(
         args.data_dir, args.out_dir, args.lists, wanted, args.nj, args.run_commands

@@ -20,11 +20,7 @@ METRICS = ("STOI", "ESTOI", "SAR", "SDR", "SIR", "SI_SNR")
 
 
 def read_scores(folder: Path, metric: str) -> dict[str, float]:
-    """Utterance -> score, the mean over its speakers.
-
-    Raises:
-        TisdissError: the lists of the metric are missing, malformed or differ in their utterances.
-    """
+    """Utterance -> score, the mean over its speakers."""
     tables = [
         read_scp(path)
         for path in sorted(folder.glob(f"{metric}_spk*"))
@@ -45,9 +41,6 @@ def join_scores(jobs: Path, out_dir: Path) -> dict[str, float]:
 
     Returns:
         Metric -> mean.
-
-    Raises:
-        TisdissError: a job's lists are missing or malformed.
     """
     outs = sorted(jobs.glob("*/out"))
     if not outs:

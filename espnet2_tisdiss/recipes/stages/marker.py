@@ -152,19 +152,11 @@ class Step:
         return measure(self.facts)
 
     def lock(self) -> AbstractContextManager[None]:
-        """Hold the lock of the folder that the work writes to.
-
-        Raises:
-            TisdissError: on entry: another process holds it.
-        """
+        """Hold the lock of the folder that the work writes to."""
         return holding(self.shared or self.marker.parent)
 
     def check_needs(self) -> None:
-        """Check that the files are there that earlier stages make.
-
-        Raises:
-            TisdissError: one is missing.
-        """
+        """Check that the files are there that earlier stages make."""
         for path, advice in self.needs.items():
             if not path.exists():
                 raise TisdissError(f"{path} is missing: {advice}")
@@ -192,11 +184,7 @@ class Step:
         return changed == []
 
     def require(self, since: str, advice: str) -> None:
-        """Check that it is done and nothing has changed since.
-
-        Raises:
-            TisdissError: it is not, or something has.
-        """
+        """Check that it is done and nothing has changed since."""
         changed = self.changes()
         if changed is None:
             raise TisdissError(f"{self.marker} is missing: {advice}")

@@ -163,9 +163,6 @@ def parse(words: Sequence[str]) -> dict[str, str] | None:
 
     Returns:
         Option -> value, of all options; None if help is asked for.
-
-    Raises:
-        OptionError: a word is not an option, or an option has no value or a wrong one.
     """
     values = {name: option.default for name, option in options().items()}
     left = list(words)
@@ -198,21 +195,13 @@ def parse(words: Sequence[str]) -> dict[str, str] | None:
 
 
 def check_foreign(name: str, value: str) -> None:
-    """Refuse a value of one of ESPnet's options that asks for what is not done here.
-
-    Raises:
-        OptionError: it does.
-    """
+    """Refuse a value of one of ESPnet's options that asks for what is not done here."""
     if not re.fullmatch(FOREIGN[name].accepted, value, re.DOTALL):
         raise OptionError(f"--{name} '{value}': {FOREIGN[name].reason}")
 
 
 def check(name: str, value: str) -> None:
-    """Refuse a value that does not suit its option.
-
-    Raises:
-        OptionError: it does not.
-    """
+    """Refuse a value that does not suit its option."""
     kind = KINDS[options()[name].kind]
     if kind.pattern is None:
         return
@@ -222,11 +211,7 @@ def check(name: str, value: str) -> None:
 
 
 def check_together(values: Mapping[str, str]) -> None:
-    """Check that options are consistent and that configurations exist.
-
-    Raises:
-        OptionError: an option is missing, or two contradict each other.
-    """
+    """Check that options are consistent and that configurations exist."""
     for name in ("train_set", "valid_set", "test_sets"):
         if not values[name]:
             raise OptionError(f"--{name} is missing")

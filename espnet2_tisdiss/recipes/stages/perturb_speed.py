@@ -95,9 +95,6 @@ def perturb_data_dir(
 
     Returns:
         The number of utterances made.
-
-    Raises:
-        TisdissError: unusable lists, factors or files.
     """
     if len({Decimal(factor) for factor in factors}) != len(factors):
         raise TisdissError(f"speed factors must differ: {' '.join(factors)}")
@@ -139,8 +136,8 @@ def _write_speaker_lists(data_dir: Path, out_dir: Path, factors: list[str]) -> N
             write_scp(out_dir / path.name, table)
 
 
-def get_parser() -> argparse.ArgumentParser:
-    """Build the command line."""
+def main() -> None:
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data_dir", type=Path, help="data directory to read")
     parser.add_argument("out_dir", type=Path, help="data directory to make")
@@ -149,21 +146,8 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("--ref_channel", type=int, help="channel to take of files with several")
     parser.add_argument("--run_commands", action="store_true", help="run the commands in lists")
     parser.add_argument("--nj", type=positive, required=True, help="number of processes")
-    return parser
-
-
-def main() -> None:
-    """Run the command line."""
-    args = get_parser().parse_args()
-    made = perturb_data_dir(
-        args.data_dir,
-        args.out_dir,
-        args.lists,
-        args.factors,
-        args.nj,
-        args.ref_channel,
-        args.run_commands,
-    )
+    args = parser.parse_args()
+    made = perturb_data_dir(**vars(args))
     print(f"{args.out_dir}: {made} utterances", file=sys.stderr)
 
 

@@ -1,7 +1,7 @@
 """RESULTS.md: its tables and the section of each test set."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,10 @@ MAX_FILE_ROWS = 30
 MAX_SCORE = 100.0
 # beginnings of the mixtures' names in the recipes that know the speakers' sex
 PAIRS = {"FF": "two women", "MM": "two men", "FM": "woman and man"}
+GAINS = tuple(f"{metric}i" for metric in IMPROVED)
 # columns of published results -> their headings; scores that nobody published are left out
 PUBLISHED_COLUMNS = {"model": "model", "n_re": "N_re", "params_m": "M parameters"}
-PUBLISHED_COLUMNS |= {name: name for name in (*METRICS, "SDRi", "SI_SNRi", "source")}
+PUBLISHED_COLUMNS |= {name: name for name in (*METRICS, *GAINS, "source")}
 PUBLISHED_SHOWN = 3  # in the picture
 ALWAYS_SHOWN = {"model", "n_re", "params_m", "SI_SNR", "SDRi", "SI_SNRi", "source"}
 MEASURED_LEVELS_NOTE = (
@@ -30,11 +31,7 @@ MEASURED_LEVELS_NOTE = (
 
 
 def read_published(path: Path) -> dict[str, list[dict[str, Any]]]:
-    """Read published results: test set -> rows with (some of) the keys ``PUBLISHED_COLUMNS``.
-
-    Raises:
-        TisdissError: the file is missing or is not of that form.
-    """
+    """Read published results: test set -> rows with (some of) the keys ``PUBLISHED_COLUMNS``."""
     published = read_yaml(path)
     for name, rows in published.items():
         for row in rows if isinstance(rows, list) else [None]:
@@ -79,12 +76,10 @@ def published_table(
     params = "" if params_m is None else f"{params_m:.1f}"
     rows: list[dict[str, Any]] = []
     for scored in results.depths:
-        row = {metric: f"{scored.mean(metric):.2f}" for metric in METRICS}
-        for metric in IMPROVED:
-            gains = list(results.improvement(scored, metric).values())
-            row[f"{metric}i"] = f"{np.mean(gains):.2f}"
-        about = {"model": f"**{ours}**", "n_re": scored.label, "params_m": params}
-        rows.append({**about, **row, "source": "this run"})
+        row = {"model": f"**{ours}**", "n_re": scored.label, "params_m": params}
+        row |= {metric: f"{scored.mean(metric):.2f}" for metric in METRICS}
+        row |= zip(GAINS, results.mean_improvements(scored), strict=True)
+        rows.append({**row, "source": "this run"})
     rows += published
     cells = [[str(row.get(column, "")) for column in columns] for row in rows]
     return markdown_table([PUBLISHED_COLUMNS[name] for name in columns], cells, compact=True)
@@ -97,32 +92,38 @@ def number(value: float) -> str:
 
 def depth_table(results: SetResults, metrics: Sequence[str], cost: Mapping[str, float]) -> str:
     """Return mean scores and improvements by depth, the mixture first, and the cost if known."""
-    header = ["N_re", *metrics, *(f"{metric}i" for metric in IMPROVED), "worse"]
+    header = ["N_re", *metrics, *GAINS, "worse", *["GMAC/s"] * bool(cost)]
     rows = []
     for scored in [results.mixture, *results.depths]:
         row = [scored.label, *(number(scored.mean(metric)) for metric in metrics)]
-        for metric in IMPROVED:
-            gains = list(results.improvement(scored, metric).values())
-            row.append("" if scored is results.mixture else f"{np.mean(gains):.2f}")
-        row.append("" if scored is results.mixture else f"{np.mean(np.less(gains, 0)):.0%}")
-        if cost:
-            row.append("" if scored is results.mixture else f"{cost[scored.label]:.2f}")
-        rows.append(row)
-    return markdown_table(header + ["GMAC/s"] * bool(cost), rows, compact=True)
+        if scored is not results.mixture:
+            worse = np.less(list(results.improvement(scored, "SI_SNR").values()), 0)
+            row += [*results.mean_improvements(scored), f"{np.mean(worse):.0%}"]
+            row += [f"{cost[scored.label]:.2f}"] * bool(cost)
+        rows.append(row + [""] * (len(header) - len(row)))
+    return markdown_table(header, rows, compact=True)
+
+
+def by_pair(keys: Iterable[str]) -> dict[str, list[str]]:
+    """Return the mixtures of each pair of sexes, in words, where their names begin with it."""
+    members: dict[str, list[str]] = {}
+    for start, pair in PAIRS.items():
+        if found := [key for key in keys if key.startswith(f"{start}_")]:
+            members[pair] = found
+    return members
 
 
 def pair_table(results: SetResults) -> str:
     """Return SI-SNRi by depth and pair of sexes; empty unless the mixtures' names begin with it."""
     keys = results.mixture.scores["SI_SNR"]
-    by_pair = {pair: [key for key in keys if key.startswith(f"{pair}_")] for pair in PAIRS}
-    by_pair = {pair: members for pair, members in by_pair.items() if members}
-    if not by_pair:
+    pairs = by_pair(keys)
+    if not pairs:
         return ""
-    header = ["N_re", *(f"{PAIRS[pair]} ({len(members)})" for pair, members in by_pair.items())]
+    header = ["N_re", *(f"{pair} ({len(members)})" for pair, members in pairs.items())]
     rows = []
     for scored in results.depths:
         gains = results.improvement(scored, "SI_SNR")
-        means = (np.mean([gains[key] for key in members]) for members in by_pair.values())
+        means = (np.mean([gains[key] for key in members]) for members in pairs.values())
         rows.append([scored.label, *(f"{mean:.2f}" for mean in means)])
     return "### SI_SNRi by sex\n\n" + markdown_table(header, rows, compact=True)
 
@@ -147,11 +148,11 @@ def set_section(
     """Return the section of one test set; ``beside`` is a table of published results."""
     count = len(results.mixture.scores["SI_SNR"])
     shown = min(count, MAX_FILE_ROWS)
-    text = f"## {results.name}\n\n{count} mixtures. Scores are means over speakers, then mixtures; "
-    text += (
+    text = (
+        f"## {results.name}\n\n{count} mixtures. Scores are means over speakers, then mixtures; "
         "STOI in percent, the others in dB; SDRi and SI_SNRi are improvements over the mixture; "
+        "worse: share of mixtures whose SI_SNRi is negative."
     )
-    text += "worse: share of mixtures whose SI_SNRi is negative."
     if cost:
         from espnet2_tisdiss.evaluate.cost import COUNTED_SECONDS  # here because it imports PyTorch
 

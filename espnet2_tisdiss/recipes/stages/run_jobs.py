@@ -107,11 +107,7 @@ def fill(command: Sequence[str], places: Mapping[str, str | Path | Sequence[str]
 
 
 def prepare(plan: Plan) -> list[Job]:
-    """Prepare the work folder, or continue in that of an earlier run of the same plan.
-
-    Raises:
-        TisdissError: a key list is empty.
-    """
+    """Prepare the work folder, or continue in that of an earlier run of the same plan."""
     work, key_lists = plan.work, plan.key_lists
     nj = min(plan.nj, *(len(keys) for keys in key_lists))
     if nj == 0:

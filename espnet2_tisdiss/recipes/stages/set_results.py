@@ -56,6 +56,11 @@ class SetResults:
         own = self.mixture.scores[metric]
         return {key: score - own[key] for key, score in scored.scores[metric].items()}
 
+    def mean_improvements(self, scored: Scored) -> list[str]:
+        """Return the mean of each of ``IMPROVED``, as text."""
+        gains = (list(self.improvement(scored, metric).values()) for metric in IMPROVED)
+        return [f"{np.mean(values):.2f}" for values in gains]
+
 
 def read_set(name: str, mixture: Path, depths: Sequence[tuple[str, Path]]) -> SetResults:
     """Read all scores of a test set.

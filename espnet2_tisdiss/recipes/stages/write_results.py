@@ -72,7 +72,7 @@ def write_picture(
     Args:
         path: of the PNG file.
         all_results: the scores of all test sets.
-        cost: billions of multiply-adds for a second of audio, by depth.
+        cost: by depth; see :func:`cost_by_depth`.
         published: SI-SNRi of published results, by their names.
 
     Returns:
@@ -93,38 +93,6 @@ def write_picture(
     else:
         path.unlink(missing_ok=True)
     return bool(data_sets)
-
-
-def write_report(
-    enh_exp: Path,
-    model: str,
-    all_results: Sequence[SetResults],
-    metrics: Sequence[str],
-    cost: Mapping[str, float],
-    beside: Mapping[str, str],
-    published: Mapping[str, float],
-) -> None:
-    """Write RESULTS.md, RESULTS.csv and the picture into ``enh_exp``.
-
-    Args:
-        enh_exp: folder of the experiment.
-        model: the model file that was scored.
-        all_results: the scores of all test sets.
-        metrics: those that are shown.
-        cost: billions of multiply-adds for a second of audio, by depth; may be empty.
-        beside: table of published results, by test set.
-        published: SI-SNRi of those that the picture shows, by their names.
-    """
-    write_csv(enh_exp / "RESULTS.csv", all_results)
-    picture = write_picture(enh_exp / PICTURE, all_results, cost, published)
-    text = "# RESULTS\n\n## Environments\n\n" + environment(Path(__file__).parent)
-    text += f"\n## {enh_exp.name}\n\n- config: `{enh_exp / 'config.yaml'}`\n- model: `{model}`\n\n"
-    if picture:
-        text += f"![SI-SNRi against cost, by N_re]({PICTURE})\n\n"
-    text += "".join(
-        set_section(results, metrics, cost, beside.get(results.name, "")) for results in all_results
-    )
-    write_atomically(enh_exp / "RESULTS.md", text.rstrip("\n") + "\n")
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -161,8 +129,7 @@ def get_parser() -> argparse.ArgumentParser:
 
 
 def make_report(args: argparse.Namespace) -> None:
-    """Read the scores and write the report."""
-    metrics = [metric for metric in METRICS if metric in args.metrics]
+    """Read the scores, and write RESULTS.md, RESULTS.csv and the picture."""
     published = read_published(args.published) if args.published else {}
     all_results = [
         read_set(
@@ -172,22 +139,27 @@ def make_report(args: argparse.Namespace) -> None:
         )
         for name, folder in args.mixture
     ]
-    config = read_yaml(args.enh_exp / "config.yaml")
+    exp, config = args.enh_exp, args.enh_exp / "config.yaml"
     changes = read_yaml(args.inference_config) if args.inference_config else {}
-    parts = build_model(config, changes)
+    parts = build_model(read_yaml(config), changes)
     cost = cost_by_depth(parts, args.fs, {n_re for _, n_re, _ in args.scored})
     params_m = count_parameters(parts)
-    beside = {
-        results.name: published_table(results, args.enh_exp.name, params_m, published[results.name])
-        for results in all_results
-        if results.name in published
-    }
     lines = {
         name: gain
         for results in all_results
         for name, gain in best_published(published.get(results.name, [])).items()
     }
-    write_report(args.enh_exp, args.model, all_results, metrics, cost, beside, lines)
+    write_csv(exp / "RESULTS.csv", all_results)
+    text = "# RESULTS\n\n## Environments\n\n" + environment(Path(__file__).parent)
+    text += f"\n## {exp.name}\n\n- config: `{config}`\n- model: `{args.model}`\n\n"
+    if write_picture(exp / PICTURE, all_results, cost, lines):
+        text += f"![SI-SNRi against cost, by N_re]({PICTURE})\n\n"
+    metrics = [metric for metric in METRICS if metric in args.metrics]
+    for results in all_results:
+        rows = published.get(results.name)
+        beside = published_table(results, exp.name, params_m, rows) if rows else ""
+        text += set_section(results, metrics, cost, beside)
+    write_atomically(exp / "RESULTS.md", text.rstrip("\n") + "\n")
 
 
 def main() -> None:

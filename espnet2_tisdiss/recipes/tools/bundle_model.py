@@ -114,11 +114,7 @@ def weights_alone(path: Path) -> bytes:
 
 
 def check_model(folder: Path, exp: Path) -> SeparateSpeech:
-    """Load the packed model.
-
-    Raises:
-        TisdissError: it does not load, or is too large for the package.
-    """
+    """Load the packed model."""
     from espnet2_tisdiss import SeparateSpeech  # takes seconds to import
     from espnet2_tisdiss.evaluate.cost import parameters
 
@@ -134,11 +130,7 @@ def check_model(folder: Path, exp: Path) -> SeparateSpeech:
 
 
 def portable_results(text: str, test_sets: Sequence[str]) -> str:
-    """Return a RESULTS.md of stage 8 with these sets alone, without paths and single mixtures.
-
-    Raises:
-        TisdissError: it lacks one of the sets.
-    """
+    """Return a RESULTS.md of stage 8 with these sets alone, without paths and single mixtures."""
     head, *sections = re.split(r"^## ", text, flags=re.MULTILINE)
     by_name = {section.partition("\n")[0]: section for section in sections}
     names = ["Environments", *test_sets]
@@ -150,11 +142,7 @@ def portable_results(text: str, test_sets: Sequence[str]) -> str:
 
 
 def check_scored(exp: Path, results: str, weights: Path) -> None:
-    """Check that RESULTS.md has the scores of these weights.
-
-    Raises:
-        TisdissError: it has those of others, or does not say whose.
-    """
+    """Check that RESULTS.md has the scores of these weights."""
     found = re.search(r"^- model: `(.+)`$", results, flags=re.MULTILINE)
     scored = found and Path(found[1])
     if scored is None or scored.resolve() != weights.resolve():
@@ -172,9 +160,6 @@ def write_example(folder: Path, source: Path, rate: int) -> None:
         folder: where mix/, s1/ and s2/ go.
         source: a folder that holds these three, with one .wav file each.
         rate: the model's, in Hz.
-
-    Raises:
-        TisdissError: a file is missing, of another rate or length, or too long.
     """
     signals = {}
     for part in ("mix", "s1", "s2"):

@@ -40,11 +40,7 @@ PICTURE = "spectrograms.png"
 
 
 def score(model: SeparateSpeech, mixture: EvalMixture) -> list[Score]:
-    """Return the mixture's scores by depth, with the median RTF of several runs.
-
-    Raises:
-        TisdissError: it has none.
-    """
+    """Return the mixture's scores by depth, with the median RTF of several runs."""
     results = list(score_mixtures(model, [mixture] * REPEATS, DEPTHS))
     if results[0].status != "done":
         raise TisdissError(results[0].reason)

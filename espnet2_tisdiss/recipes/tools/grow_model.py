@@ -25,12 +25,7 @@ from espnet2_tisdiss.user_files import read_yaml
 
 
 def grow_model(model: str, config: Path, output: Path, seed: int) -> None:
-    """Write the grown weights of ``model`` for the training configuration ``config``.
-
-    Raises:
-        TisdissError: the configuration is not one of a larger TISDiSS on spectra, or the model
-            cannot be loaded.
-    """
+    """Write the grown weights of ``model`` for the training configuration ``config``."""
     small = SeparateSpeech.from_pretrained(model).separator
     wanted = read_yaml(config)
     if wanted.get("encoder") != "stft" or wanted.get("separator") != "tisdiss":

@@ -15,7 +15,7 @@ import numpy as np
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.evaluate.tables import markdown_table
 from espnet2_tisdiss.recipes.stages import draw_training, set_results
-from espnet2_tisdiss.recipes.stages.result_tables import PAIRS
+from espnet2_tisdiss.recipes.stages.result_tables import by_pair
 from espnet2_tisdiss.user_files import read_yaml
 
 if TYPE_CHECKING:
@@ -74,11 +74,7 @@ class About:
 
 
 def read_gains(path: Path, test_sets: Sequence[str], about: About) -> list[Gains]:
-    """Read the SI-SNR improvements of test sets from an experiment's RESULTS.csv.
-
-    Raises:
-        TisdissError: there is no such table, or it or ``about`` lacks one of the sets.
-    """
+    """Read the SI-SNR improvements of test sets from an experiment's RESULTS.csv."""
     try:
         read = set_results.read_gains(path)
     except FileNotFoundError:
@@ -145,11 +141,7 @@ def model_card(name: str, model: SeparateSpeech, all_gains: Sequence[Gains], abo
 
 def detail_table(gains: Gains, depths: Sequence[int]) -> str:
     """Return a set's improvements by sex, its median and the share of mixtures made worse."""
-    pairs = {
-        pair: [key for key in gains.by_depth[depths[0]] if key.startswith(f"{pair}_")]
-        for pair in PAIRS
-    }
-    pairs = {pair: keys for pair, keys in pairs.items() if keys}
+    pairs = by_pair(gains.by_depth[depths[0]])
     rows = []
     for n_re in depths:
         by_mixture = gains.by_depth[n_re]
@@ -157,7 +149,7 @@ def detail_table(gains: Gains, depths: Sequence[int]) -> str:
         means = [np.mean([by_mixture[key] for key in keys]) for keys in pairs.values()]
         numbers = (f"{value:.2f}" for value in (*means, np.median(values)))
         rows.append([str(n_re), *numbers, f"{np.mean(np.less(values, 0)):.0%}"])
-    header = ["N_re", *(PAIRS[pair] for pair in pairs), "median", "made worse"]
+    header = ["N_re", *pairs, "median", "made worse"]
     return markdown_table(header, rows, compact=True)
 
 

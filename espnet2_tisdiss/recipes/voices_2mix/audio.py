@@ -89,11 +89,7 @@ def _read(part: Part, allow_narrow_band: bool) -> np.ndarray:
 
 
 def trim(samples: np.ndarray, path: Path) -> np.ndarray:
-    """Return samples (n,) at 16 kHz without the silence at their ends, but for 0.1 s.
-
-    Raises:
-        TisdissError: they are silent or too short; it names ``path``.
-    """
+    """Return samples (n,) at 16 kHz without the silence at their ends, but for 0.1 s."""
     frame = round(FRAME_SECONDS * RATE)
     if len(samples) < MIN_SECONDS * RATE:
         raise TisdissError(f"{path}: lasts {len(samples) / RATE:.3f} s; at least 0.1 s is needed")

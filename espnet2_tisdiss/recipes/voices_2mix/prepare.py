@@ -70,9 +70,6 @@ def make_voices(
 
     Returns:
         A line about what was made, and remarks, a line each.
-
-    Raises:
-        TisdissError: the folder holds another corpus, or a file could not be made.
     """
     require_package("pyroomacoustics", "the rooms", "pyroomacoustics", "pyroomacoustics")
     listing = _list(sources)
@@ -156,9 +153,6 @@ def open_corpus(
 
     Returns:
         Whether its bank is finished.
-
-    Raises:
-        TisdissError: the folder holds another corpus.
     """
     # their folder does not matter
     rows = [repr((replace(r, parts=()), [(p.start, p.stop) for p in r.parts])) for r in recordings]
@@ -178,11 +172,7 @@ def open_corpus(
 
 
 def finished_corpus(corpus: Path) -> dict[str, object]:
-    """Read the record of a corpus; empty unless its bank is finished.
-
-    Raises:
-        TisdissError: the note cannot be read.
-    """
+    """Read the record of a corpus; empty unless its bank is finished."""
     note = corpus / "corpus.json"
     if not (corpus / "bank" / "bank.json").exists():
         return {}

@@ -155,9 +155,6 @@ def make_data_dir(folder: Path, data: Path, recipe: Path) -> int:
 
     Returns:
         The number of mixtures.
-
-    Raises:
-        TisdissError: the lists would not be usable.
     """
     scenes = (folder / SCENES).read_text(encoding="utf-8")
     names = [line.partition("\t")[0] for line in scenes.splitlines()[1:]]

@@ -49,11 +49,7 @@ class Listing:
 
 
 def list_voices(folder: Path) -> Listing:
-    """List the recordings of a folder, by its ``utterances.tsv`` or by its speakers' folders.
-
-    Raises:
-        TisdissError: it is in neither layout, or a table is not usable.
-    """
+    """List the recordings of a folder, by its ``utterances.tsv`` or by its speakers' folders."""
     table = folder / "utterances.tsv"
     listing = _list_table(folder, table) if table.is_file() else _list_folders(folder)
     return settled(listing, table if table.is_file() else folder)
@@ -86,9 +82,6 @@ def read_rows(table: Path, needed: Sequence[str]) -> Iterator[tuple[str, dict[st
     """Read a tab-separated table with a header; yield the place and the columns of each row.
 
     A row that is too short has empty columns at its end.
-
-    Raises:
-        TisdissError: it cannot be read, or lacks a column.
     """
     try:
         text = table.read_text(encoding="utf-8-sig")
@@ -234,11 +227,7 @@ def hash_of(text: str) -> str:
 
 
 def assign_splits(recordings: Sequence[Recording], seed: int) -> list[Recording]:
-    """Give recordings without splits theirs, by speaker: about 6 % valid and 6 % test.
-
-    Raises:
-        TisdissError: there are fewer than 6 speakers.
-    """
+    """Give recordings without splits theirs, by speaker: about 6 % valid and 6 % test."""
     if all(recording.split for recording in recordings):
         return list(recordings)
     speakers = shuffled_speakers(recordings, seed)
@@ -255,11 +244,7 @@ def assign_splits(recordings: Sequence[Recording], seed: int) -> list[Recording]
 
 
 def check_splits(recordings: Iterable[Recording]) -> None:
-    """Check that each split has two speakers.
-
-    Raises:
-        TisdissError: one has fewer.
-    """
+    """Check that each split has two speakers."""
     speakers: dict[str, set[str]] = {split: set() for split in SPLITS}
     for recording in recordings:
         speakers[recording.split].add(recording.speaker)

@@ -85,9 +85,6 @@ def read_split(tables: Path, scaling: Path, split: str) -> list[Mixture]:
 
     Returns:
         The mixtures, in the order of the table.
-
-    Raises:
-        TisdissError: a file is missing or unusable, or lacks a mixture that another one has.
     """
     rooms_file = tables / f"reverb_params_{split}.csv"
     names_file = tables / f"mix_2_spk_filenames_{split}.csv"
@@ -151,9 +148,6 @@ def read_levels(path: Path) -> dict[str, tuple[tuple[float, float], float, float
 
     Returns:
         Mixture -> (gain of each source, of both, of the noise, start of the speech).
-
-    Raises:
-        TisdissError: the file is missing or malformed.
     """
     columns = ("utterance_id", SOURCE_GAINS, SPEECH_GAIN, NOISE_GAIN, SPEECH_START)
     if not path.is_file():

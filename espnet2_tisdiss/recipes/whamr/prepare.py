@@ -37,9 +37,6 @@ def prepare(args: argparse.Namespace) -> str:
 
     Returns:
         A line for each set.
-
-    Raises:
-        TisdissError: something is missing or wrong.
     """
     task = Task(args.mixture, args.reference, RATES[args.fs], args.min_or_max)
     if task.reference == "reverb" != task.room:
@@ -56,11 +53,7 @@ def prepare(args: argparse.Namespace) -> str:
 
 
 def make_tree(task: Task, args: argparse.Namespace) -> list[DataSet]:
-    """Make the files and describe their data directories.
-
-    Raises:
-        TisdissError: a corpus, a table or a file is missing or unusable, or one cannot be written.
-    """
+    """Make the files and describe their data directories."""
     if (task.rate, task.version) != (8000, "min"):
         raise TisdissError(
             f"only 8k and min are made from WSJ0; for {task.folder} set WHAMR to a tree that has it"

@@ -37,9 +37,6 @@ def published_powers(
         lists: folder of the lists of mixtures.
         kept: folder of downloaded lists.
         url: address of the lists' folder to download from.
-
-    Raises:
-        TisdissError: the levels are missing and cannot be downloaded, or lack an utterance.
     """
     folder = _find_levels(lists, kept, url)
     powers: dict[str, float] = {}
@@ -84,11 +81,7 @@ def _power(where: str, text: str) -> float:
 
 
 def measure_power(path: Path) -> float:
-    """Measure the active level of an utterance at 8 kHz.
-
-    Raises:
-        TisdissError: the file cannot be used, or is silent.
-    """
+    """Measure the active level of an utterance at 8 kHz."""
     samples = to_rate(read_source(path, WSJ0_RATE), WSJ0_RATE, LEVEL_RATE)
     try:
         return active_level(samples, LEVEL_RATE).power

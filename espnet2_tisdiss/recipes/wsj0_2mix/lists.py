@@ -76,12 +76,7 @@ def find_list(split: str, num_spk: int, given: Path | None, kept: Path, url: str
 
 
 def read_list(path: Path, num_spk: int) -> list[Mixture]:
-    """Read a list of mixtures.
-
-    Raises:
-        TisdissError: the list cannot be read or is empty, or a line is not ``num_spk`` pairs of a
-            path and a level.
-    """
+    """Read a list of mixtures."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -112,11 +107,7 @@ def _is_number(text: str) -> bool:
 
 
 def mixture_of_name(path: Path, num_spk: int) -> Mixture:
-    """Return the mixture that the name of its file describes.
-
-    Raises:
-        TisdissError: the name is not ``<utt1>_<level1>_<utt2>_<level2>.wav``.
-    """
+    """Return the mixture that the name of its file describes."""
     parts = path.stem.split("_")
     if len(parts) != 2 * num_spk or not all(_is_number(level) for level in parts[1::2]):
         raise TisdissError(

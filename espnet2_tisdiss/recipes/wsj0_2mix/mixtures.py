@@ -144,11 +144,7 @@ def make_mixture(kind: Kind, job: Job) -> None:
 
 
 def find_tree(root: Path, kind: Kind) -> Path:
-    """Find the folder of a version in a corpus folder, which may be any folder above it.
-
-    Raises:
-        TisdissError: it is not there, or its files are at another rate.
-    """
+    """Find the folder of a version in a corpus folder, which may be any folder above it."""
     parts = kind.folder.parts
     for start in range(len(parts) + 1):
         folder = root.joinpath(*parts[start:])

@@ -66,9 +66,6 @@ def prepare(args: argparse.Namespace) -> str:
 
     Returns:
         A line for each set.
-
-    Raises:
-        TisdissError: something is missing or wrong.
     """
     kind = Kind(
         args.num_spk,
@@ -146,11 +143,7 @@ def plan_sets(
 
 
 def use_tree(tree: Path, kind: Kind, args: argparse.Namespace) -> list[DataSet]:
-    """Describe the sets of an existing tree.
-
-    Raises:
-        TisdissError: it lacks the requested version, or is not such a tree.
-    """
+    """Describe the sets of an existing tree."""
     folder = find_tree(tree, kind)
     mixtures = {split: read_tree(folder, split, kind.num_spk) for split in SPLITS}
     sets = plan_sets(folder, kind, mixtures, args)
@@ -161,12 +154,7 @@ def use_tree(tree: Path, kind: Kind, args: argparse.Namespace) -> list[DataSet]:
 
 
 def make_tree(kind: Kind, args: argparse.Namespace) -> list[DataSet]:
-    """Make the mixtures from WSJ0 and the lists, and describe their sets.
-
-    Raises:
-        TisdissError: WSJ0, a list or an utterance is missing or unusable, or a file cannot be
-            written.
-    """
+    """Make the mixtures from WSJ0 and the lists, and describe their sets."""
     wsj0 = find_root(args.wsj0, "--wsj0", "WSJ0", f"{WSJ0}, or {MADE_BEFORE}")
     given = location(args.lists, "--lists", "WSJ0_MIX_LISTS")
     kept = args.out / "lists"

@@ -89,9 +89,6 @@ def levelled_set(
         powers: utterance -> its active level, as a linear power, where known.
         out: folder of what is made here.
         nj: number of processes.
-
-    Raises:
-        TisdissError: an utterance is unusable, or a file cannot be written.
     """
     name = kind.set_name("tr_single")
     folder = out / "singles" / name

@@ -31,9 +31,6 @@ def find_utterances(root: Path, sources: Mapping[str, str], kept: Path, nj: int)
 
     Returns:
         Utterance -> file; whether a wav file is there is not checked.
-
-    Raises:
-        TisdissError: the folder holds neither, or sphere files cannot be converted.
     """
     names = {utterance: Path(*Path(source).parts[-3:]) for utterance, source in sources.items()}
     sets = {name.parts[0] for name in names.values()}
@@ -118,9 +115,6 @@ def convert(
 
     Returns:
         Utterance -> wav file.
-
-    Raises:
-        TisdissError: sph2pipe is not installed, or files are missing or cannot be converted.
     """
     wavs, jobs, missing = {}, [], []
     for utterance, source in sources.items():
@@ -152,9 +146,6 @@ def convert_file(program: str, job: tuple[Path, Path]) -> None:
     Args:
         program: path of sph2pipe.
         job: the two files.
-
-    Raises:
-        TisdissError: sph2pipe fails, or what it writes is not at WSJ0's rate.
     """
     sphere, wav = job
     with replacing(wav) as temporary:

@@ -24,9 +24,6 @@ def read_transcripts(wsj0: Path) -> dict[str, str]:
 
     Args:
         wsj0: a folder with the discs or with what is on them, in upper or lower case.
-
-    Raises:
-        TisdissError: there is none, or a line is not a transcript.
     """
     texts: dict[str, str] = {}
     for folder, _, names in wsj0.walk(follow_symlinks=True):
@@ -42,11 +39,7 @@ def read_transcripts(wsj0: Path) -> dict[str, str]:
 
 
 def _read_file(path: Path) -> dict[str, str]:
-    """Read a file of transcripts.
-
-    Raises:
-        TisdissError: a line is not one.
-    """
+    """Read a file of transcripts."""
     texts = {}
     lines = path.read_text(encoding="ascii", errors="replace").splitlines()
     for number, line in enumerate(lines, start=1):

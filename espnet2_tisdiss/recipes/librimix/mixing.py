@@ -71,12 +71,7 @@ class Maker:
 
 
 def find_librispeech(given: Path | None, names: Sequence[str]) -> Path:
-    """Return the folder of LibriSpeech's subsets.
-
-    Args:
-        given: the option's value.
-        names: the sets that are needed.
-    """
+    """Return the folder of LibriSpeech's subsets, of which those of ``names`` must be there."""
     what = (
         "LibriSpeech (https://www.openslr.org/12), or in place of it a LibriMix tree (LIBRIMIX, "
         "--librimix)"

@@ -48,11 +48,7 @@ UTTERANCE = re.compile(r"(\d+)-\d+-\d+")
 
 
 def prepare(args: argparse.Namespace) -> str:
-    """Make the data directories of a training, the validation and the test set.
-
-    Returns:
-        A line for each set of mixtures.
-    """
+    """Make all data directories; return a line for each set of mixtures."""
     task = Task(args.num_spk, args.condition, RATES[args.fs], args.min_or_max)
     names = ("dev", "test", args.train_set)  # the small ones first: they show errors soon
     if args.dynamic_mixing and task.noisy:

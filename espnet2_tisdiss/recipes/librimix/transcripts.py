@@ -9,11 +9,7 @@ from espnet2_tisdiss.lists import read_scp
 
 
 def read_transcripts(subset: Path) -> dict[str, str]:
-    """Read all transcripts of a subset, utterance -> words in small letters.
-
-    Args:
-        subset: its folder, such as ``LibriSpeech/dev-clean``.
-    """
+    """Read all transcripts of a folder such as dev-clean: utterance -> words in small letters."""
     texts: dict[str, str] = {}
     for path in sorted(subset.glob("*/*/*.trans.txt")):
         texts |= read_scp(path)

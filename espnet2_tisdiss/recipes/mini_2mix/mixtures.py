@@ -135,10 +135,7 @@ def _utterance(corpus: Path, speaker: str, utterance: str) -> np.ndarray:
 
 
 def check_mixture(corpus: Path, mixture: Mixture, mode: Version = "min") -> int:
-    """Check the files of a mixture.
-
-    Returns:
-        The length in samples.
+    """Check the files of a mixture; return its length in samples.
 
     Raises:
         TisdissError: a file is missing, unreadable, at another rate, silent or of another length,

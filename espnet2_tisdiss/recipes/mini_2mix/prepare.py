@@ -152,11 +152,7 @@ def _words(identity: Mapping[str, object]) -> str:
 
 
 def fill_corpus(plan: Plan, corpus: Path, seed: int, processes: int, mode: Version) -> float:
-    """Make and check everything that is missing in the corpus folder.
-
-    Returns:
-        Seconds of mixtures.
-    """
+    """Make and check what is missing in the corpus folder; return the seconds of mixtures."""
     speak = partial(speak_utterances, corpus, size=plan.size, seed=seed)
     turns = [(voice, plan.utterances[voice.speaker]) for voice in plan.voices]
     text: dict[str, str] = {}

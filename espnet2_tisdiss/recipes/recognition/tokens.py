@@ -17,13 +17,7 @@ OWN = ("<unk>", "<s>", "</s>")  # tokens of sentencepiece that ESPnet has itself
 
 
 def write_tokens(transcripts: Iterable[str], size: int, model_file: Path, token_list: Path) -> None:
-    """Train a model and write it with ESPnet's list of tokens.
-
-    Args:
-        transcripts: of the training set.
-        size: number of tokens of the model.
-        model_file: the model, for sentencepiece.
-        token_list: the tokens, for ESPnet.
+    """Train a model of ``size`` tokens, and write it with ESPnet's list of them.
 
     Raises:
         TisdissError: the transcripts do not suffice for so many tokens, or need more.

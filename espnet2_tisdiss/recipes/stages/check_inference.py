@@ -37,12 +37,7 @@ def check_inference_config(path: Path) -> dict[str, Any]:
 
 
 def check_depth(train_config: dict[str, Any], changes: dict[str, Any]) -> None:
-    """Check that a model has a depth to choose.
-
-    Args:
-        train_config: the model's configuration.
-        changes: what the inference configuration changes of it.
-    """
+    """Check that a model, with the changes of an inference configuration, has a depth to choose."""
     separator = changes.get("separator", train_config.get("separator"))
     if separator != "tisdiss":
         raise TisdissError(

@@ -48,12 +48,7 @@ def build(options: argparse.Namespace) -> AbsESPnetModel:
 
 
 def check_model(model: AbsESPnetModel, fs: int) -> None:
-    """Check what TISDiSS requires of the rest of the configuration.
-
-    Args:
-        model: the model to be trained.
-        fs: sample rate of the data in Hz.
-    """
+    """Check what TISDiSS requires of the rest of the configuration, for data at ``fs`` Hz."""
     separator = model.separator
     if not isinstance(separator, TISDiSSSeparator):
         return
@@ -89,12 +84,7 @@ def check_segments(options: argparse.Namespace) -> None:
 
 
 def check_mixing(options: argparse.Namespace, fs: int) -> None:
-    """Check the options of mixtures made during training, and the schedule of depths.
-
-    Args:
-        options: of enh_train.
-        fs: sample rate of the validation data in Hz.
-    """
+    """Check the schedule of depths, and mixing while training for data at ``fs`` Hz."""
     try:
         if options.depth_schedule:
             depth_of_epoch(options.depth_schedule, 1)
@@ -148,13 +138,7 @@ def segment_length(options: argparse.Namespace) -> int:
 
 
 def check_singles(folder: Path, ref_num: int, segment: int) -> None:
-    """Check that there are enough speakers, and utterances longer than a segment.
-
-    Args:
-        folder: formatted data directory of single utterances.
-        ref_num: number of speakers in a mixture.
-        segment: in samples.
-    """
+    """Check that there are ``ref_num`` speakers, and utterances longer than ``segment`` samples."""
     speakers = set(read_scp(folder / "utt2spk").values())
     if len(speakers) < ref_num:
         raise TisdissError(

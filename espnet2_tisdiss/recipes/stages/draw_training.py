@@ -81,12 +81,7 @@ def trained_depths(epochs: Mapping[int, Mapping[str, Any]], first: int = 0) -> d
 
 
 def table(found: Mapping[str, Curve], depths: Mapping[float, int]) -> str:
-    """Return the curves as a table, a row for each step that has a point.
-
-    Args:
-        found: see :func:`curves`.
-        depths: see :func:`trained_depths`.
-    """
+    """Return the curves as a table, a row for each step that has a point."""
     points = {name: dict(zip(curve.x, curve.y, strict=True)) for name, curve in found.items()}
     rows = []
     for step in sorted({step for values in points.values() for step in values}):

@@ -37,11 +37,7 @@ def read_scores(folder: Path, metric: str) -> dict[str, float]:
 
 
 def join_scores(jobs: Path, out_dir: Path) -> dict[str, float]:
-    """Join ``<jobs>/<n>/out`` into ``out_dir`` and write the means.
-
-    Returns:
-        Metric -> mean.
-    """
+    """Join ``<jobs>/<n>/out`` into ``out_dir``, write the means and return them by metric."""
     outs = sorted(jobs.glob("*/out"))
     if not outs:
         raise TisdissError(f"{jobs}: no scores were written")

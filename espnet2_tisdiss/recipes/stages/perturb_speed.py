@@ -82,7 +82,7 @@ def perturb_data_dir(
     ref_channel: int | None,
     run_commands: bool = False,
 ) -> int:
-    """Make ``out_dir`` with every utterance of ``data_dir`` at every speed.
+    """Make ``out_dir`` with each utterance at each speed; return the number of utterances.
 
     Args:
         data_dir: data directory to read.
@@ -92,9 +92,6 @@ def perturb_data_dir(
         nj: number of processes.
         ref_channel: channel to take of files with several.
         run_commands: accept commands in the lists.
-
-    Returns:
-        The number of utterances made.
     """
     if len({Decimal(factor) for factor in factors}) != len(factors):
         raise TisdissError(f"speed factors must differ: {' '.join(factors)}")

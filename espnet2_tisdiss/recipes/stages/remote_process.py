@@ -90,11 +90,7 @@ def start_remotely(cluster: Cluster, command: list[str], folder: Path, log: Path
 def run_here(
     command: list[str], folder: str, log: str, working: str, environment: Mapping[str, str]
 ) -> int:
-    """Run a program on a worker, and name its output when it is complete.
-
-    Returns:
-        Its exit code.
-    """
+    """Run a program on a worker, and name its output when complete; return its exit code."""
     place = Path(folder)
     out = place / f".out-{uuid.uuid4().hex}"
     words = [word.replace("{out}", str(out)) for word in command]

@@ -146,13 +146,10 @@ def _summary(bank: Path) -> str:
 def open_corpus(
     corpus: Path, size: Size, seed: int, recordings: Sequence[Recording], noises: Sequence[str]
 ) -> bool:
-    """Record in the folder which corpus it holds, or check that it is this one.
+    """Record which corpus the folder holds, or check it; return whether its bank is finished.
 
     While its bank is unfinished, a corpus may restart with other recordings: unusable ones may have
     been corrected or removed.
-
-    Returns:
-        Whether its bank is finished.
     """
     # their folder does not matter
     rows = [repr((replace(r, parts=()), [(p.start, p.stop) for p in r.parts])) for r in recordings]

@@ -146,16 +146,7 @@ def _describe(scene: Scene, bank: Bank) -> list[str]:
 
 
 def make_data_dir(folder: Path, data: Path, recipe: Path) -> int:
-    """Make the data directory of a set: its lists and ``scenes.tsv``.
-
-    Args:
-        folder: the set's folder.
-        data: the data directory; an existing one is replaced.
-        recipe: paths inside this folder are written relative to it, other ones absolute.
-
-    Returns:
-        The number of mixtures.
-    """
+    """Make the data directory of a set, with ``scenes.tsv``; return the number of mixtures."""
     scenes = (folder / SCENES).read_text(encoding="utf-8")
     names = [line.partition("\t")[0] for line in scenes.splitlines()[1:]]
     with replacing_folder(data) as temporary:

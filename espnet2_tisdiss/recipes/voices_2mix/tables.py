@@ -56,12 +56,7 @@ def list_voices(folder: Path) -> Listing:
 
 
 def settled(listing: Listing, where: Path) -> Listing:
-    """Sort a listing, and leave out speakers that are said to be of two sexes or in two splits.
-
-    Args:
-        listing: the recordings as they were found.
-        where: the table or folder, for messages.
-    """
+    """Sort a listing, and leave out speakers that are said to be of two sexes or in two splits."""
     found: dict[str, set[tuple[str, str]]] = {}
     for recording in listing.recordings:
         found.setdefault(recording.speaker, set()).add((recording.sex, recording.split))

@@ -33,11 +33,7 @@ DATA = Path("data")
 
 
 def prepare(args: argparse.Namespace) -> str:
-    """Make everything that the options ask for.
-
-    Returns:
-        A line for each set.
-    """
+    """Make everything that the options ask for; return a line for each set."""
     task = Task(args.mixture, args.reference, RATES[args.fs], args.min_or_max)
     if task.reference == "reverb" != task.room:
         raise TisdissError(f"--reference reverb: there is no reverberation in {task.mixture}")

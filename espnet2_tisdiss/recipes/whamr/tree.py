@@ -95,12 +95,7 @@ def find_tree(root: Path, task: Task) -> Path:
 
 
 def list_mixtures(folder: Path, task: Task) -> list[str]:
-    """Name the mixtures of a split in an existing tree.
-
-    Args:
-        folder: the split's folder; it must have the folders that the task needs.
-        task: what is wanted of it.
-    """
+    """Name the mixtures of a split, whose folder must have all folders that the task needs."""
     for signal in task.lists.values():
         if not (folder / signal).is_dir():
             raise TisdissError(f"{folder / signal}: no such folder, which WHAMR! has")

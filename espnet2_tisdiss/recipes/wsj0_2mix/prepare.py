@@ -62,11 +62,7 @@ DATA = Path("data")
 
 
 def prepare(args: argparse.Namespace) -> str:
-    """Make everything that the options ask for.
-
-    Returns:
-        A line for each set.
-    """
+    """Make everything that the options ask for; return a line for each set."""
     kind = Kind(
         args.num_spk,
         RATES[args.fs],

@@ -107,14 +107,10 @@ def levelled_set(
 
 
 def make_single(rate: int, single: Single) -> None:
-    """Write an utterance at the common level, unless the file exists and is complete.
+    """Write an utterance at the common level and at ``rate`` Hz, unless the file is complete.
 
     The zeros that a tree's version max pads a source with are left out: training would take
     segments of silence.
-
-    Args:
-        rate: sample rate of the file in Hz.
-        single: what to write.
     """
     spoken = read_unpadded(single.source, single.rate)
     if is_whole(single.target, rate, frames_at(len(spoken), single.rate, rate)):

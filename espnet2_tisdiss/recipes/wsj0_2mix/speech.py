@@ -141,12 +141,7 @@ def convert(
 
 
 def convert_file(program: str, job: tuple[Path, Path]) -> None:
-    """Convert a sphere file to a wav file.
-
-    Args:
-        program: path of sph2pipe.
-        job: the two files.
-    """
+    """Convert a sphere file to a wav file, ``job``, by sph2pipe, whose path is ``program``."""
     sphere, wav = job
     with replacing(wav) as temporary:
         done = subprocess.run(

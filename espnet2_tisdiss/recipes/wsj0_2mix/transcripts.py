@@ -20,11 +20,7 @@ DOT = ".dot"
 
 
 def read_transcripts(wsj0: Path) -> dict[str, str]:
-    """Read all transcripts of a folder of WSJ0, utterance -> words in small letters.
-
-    Args:
-        wsj0: a folder with the discs or with what is on them, in upper or lower case.
-    """
+    """Read all transcripts of a folder with WSJ0's discs: utterance -> words in small letters."""
     texts: dict[str, str] = {}
     for folder, _, names in wsj0.walk(follow_symlinks=True):
         for name in sorted(names):

@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 _MODULES = {
-    "Estimate": "separate.protocol",
+    "Estimate": "separate.interface",
     "FileOptions": "separate.options",
     "MultiDepthPIT": "network.loss",
     "RecordingOptions": "separate.options",

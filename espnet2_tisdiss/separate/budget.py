@@ -9,7 +9,7 @@ import numpy as np
 
 from espnet2_tisdiss.checks import span
 from espnet2_tisdiss.separate.chunking import Chunking
-from espnet2_tisdiss.separate.protocol import Estimate, Model
+from espnet2_tisdiss.separate.interface import Estimate, Model
 
 # one repetition's part of the time until the first estimate, as long as none has been measured
 # alone: in the published structures the separator takes about as long as one repetition

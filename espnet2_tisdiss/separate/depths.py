@@ -4,7 +4,7 @@ Axis letters: b batch, j speaker, n sample.
 """
 
 import itertools
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -13,80 +13,23 @@ import numpy as np
 from espnet2_tisdiss.checks import check_choice, check_integer, check_n_re, check_number
 from espnet2_tisdiss.choices import DEFAULT_PROBABILITY, DEFAULT_SCALE, SCALES, Scale
 from espnet2_tisdiss.errors import TisdissError
-from espnet2_tisdiss.pretrained.layouts import CALIBRATION
 from espnet2_tisdiss.separate.arrays import as_floats, refuse_path
 from espnet2_tisdiss.separate.budget import TimeBudget
-from espnet2_tisdiss.separate.calibration import Calibration, traits_of
+from espnet2_tisdiss.separate.calibration import traits_of
+from espnet2_tisdiss.separate.interface import Estimate, Mixtures, Model
 from espnet2_tisdiss.separate.loudness import rescale
-from espnet2_tisdiss.separate.protocol import Estimate
 from espnet2_tisdiss.separate.recordings import change_db
 
 if TYPE_CHECKING:  # not every model runs on PyTorch
     from torch import Tensor
 
-# (b, n), or b waveforms (n,) of different lengths
-type Mixtures = Tensor | np.ndarray | Sequence[Tensor | np.ndarray]
 
-
-class DepthSeparator(ABC):
+class DepthSeparator(Model):
     """A model that separates batches of mixtures at depths chosen per call.
 
     Mixtures are an array (b, n), or a list of b waveforms (n,) of different lengths. Each is
     separated as it would be alone. What runs the network is a subclass.
-
-    Attributes:
-        sample_rate: of the model, in Hz.
-        num_spk: speakers.
-        precision: type that the network computes in.
-        device: what it runs on.
-        hop: samples from one frame of the encoder to the next.
-        look_ahead: samples after each one that its estimate depends on; None: all.
     """
-
-    sample_rate: int
-    num_spk: int
-    precision: str
-    device: str
-    hop: int
-    look_ahead: int | None
-
-    @property
-    @abstractmethod
-    def fingerprint(self) -> str:
-        """A name of the model that depends on its weights and configuration only."""
-
-    @property
-    @abstractmethod
-    def calibration(self) -> Calibration | None:
-        """What its estimates say about their quality; None: nothing is known."""
-
-    def known_calibration(self) -> Calibration:
-        """Return :attr:`calibration`.
-
-        Raises:
-            TisdissError: nothing is known.
-        """
-        if self.calibration is None:
-            raise TisdissError(
-                f"the model has no {CALIBRATION} beside its weights, so nothing is known about the "
-                "quality of its estimates: run tisdiss calibrate"
-            )
-        return self.calibration
-
-    @property
-    @abstractmethod
-    def usual_n_re(self) -> int:
-        """Repetitions of calls that give none."""
-
-    @property
-    @abstractmethod
-    def trained_n_re(self) -> int:
-        """Repetitions of the training."""
-
-    @property
-    @abstractmethod
-    def deepest_useful(self) -> int:
-        """Repetitions beyond which quality hardly improves."""
 
     @abstractmethod
     def _estimates(
@@ -287,19 +230,6 @@ class DepthSeparator(ABC):
             found = self.depths([waves[index] for index in indices], [depth], scale)[depth]
             separated.update(zip(indices, found, strict=True))
         return [separated[index] for index in range(len(waves))]
-
-    def resolve_depth(self, n_re: int | None = None) -> int:
-        """Return the repetitions to run: ``n_re``, or the instance's if it is None.
-
-        Raises:
-            TisdissError: the model is set to 0 repetitions.
-            ValueError: ``n_re`` is not an integer >= 1.
-        """
-        if n_re is not None:
-            return check_n_re("n_re", n_re)
-        if usual := self.usual_n_re:
-            return usual
-        raise TisdissError("the model is set to 0 repetitions: choose n_re, 1 or more")
 
 
 def _as_list(mixtures: Mixtures) -> list[np.ndarray]:

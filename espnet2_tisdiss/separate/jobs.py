@@ -16,8 +16,8 @@ from espnet2_tisdiss.processes import Interruption, terminations
 from espnet2_tisdiss.separate.budget import TimeBudget
 from espnet2_tisdiss.separate.files import separate_files
 from espnet2_tisdiss.separate.inputs import InputFile
+from espnet2_tisdiss.separate.interface import Model
 from espnet2_tisdiss.separate.options import FileOptions
-from espnet2_tisdiss.separate.protocol import Model
 from espnet2_tisdiss.separate.recording_file import FileResult
 
 # how long a terminated process may take to exit

@@ -17,8 +17,8 @@ from espnet2_tisdiss.choices import RATES
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.separate.arrays import as_floats, check_finite
 from espnet2_tisdiss.separate.budget import DeadlineDepth
+from espnet2_tisdiss.separate.interface import Model
 from espnet2_tisdiss.separate.loudness import ScaleStatistics, Scaling
-from espnet2_tisdiss.separate.protocol import Model
 from espnet2_tisdiss.separate.stitching import SpeakerOrder, cross_fade
 
 LATENCY_S, WINDOW_S = 0.5, 2.0

@@ -10,8 +10,8 @@ from espnet2_tisdiss.cluster import Cluster, map_in_order
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.separate.files import separate_files
 from espnet2_tisdiss.separate.inputs import InputFile, to_separate
+from espnet2_tisdiss.separate.interface import Model
 from espnet2_tisdiss.separate.options import FileOptions
-from espnet2_tisdiss.separate.protocol import Model
 from espnet2_tisdiss.separate.recording_file import FileResult
 
 # shares for each worker: with few, one that is late holds up the end

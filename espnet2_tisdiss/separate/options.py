@@ -34,7 +34,7 @@ from espnet2_tisdiss.choices import (
 from espnet2_tisdiss.errors import OptionError, TisdissError
 from espnet2_tisdiss.separate.budget import TimeBudget, busiest_seconds
 from espnet2_tisdiss.separate.chunking import CHUNK_SECONDS, Chunking
-from espnet2_tisdiss.separate.protocol import Model
+from espnet2_tisdiss.separate.interface import Model
 
 # times the depth of the training, beyond which quality falls
 FAR_BEYOND = 2

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from espnet2_tisdiss.audio.writing import read_comment
+from espnet2_tisdiss.separate.interface import Model
 from espnet2_tisdiss.separate.options import FileOptions
-from espnet2_tisdiss.separate.protocol import Model
 
 _START = "tisdiss: "
 

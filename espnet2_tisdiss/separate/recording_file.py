@@ -17,7 +17,6 @@ from espnet2_tisdiss.audio.channels import take_channels
 from espnet2_tisdiss.audio.notices import Notice
 from espnet2_tisdiss.audio.reading import AudioInfo
 from espnet2_tisdiss.audio.sources import SourceReader
-from espnet2_tisdiss.audio.spool import Spool
 from espnet2_tisdiss.audio.stretches import OpenSource
 from espnet2_tisdiss.audio.writing import AudioWriter
 from espnet2_tisdiss.choices import FileStatus
@@ -29,13 +28,13 @@ from espnet2_tisdiss.separate.doubts import (
     channel_powers,
     doubt_of_channels,
     doubt_of_estimates,
-    estimate_powers,
 )
 from espnet2_tisdiss.separate.inputs import InputFile, exists, is_settled, output_paths
-from espnet2_tisdiss.separate.loudness import ScaleStatistics, Scaling, headroom_gain
+from espnet2_tisdiss.separate.interface import Model
+from espnet2_tisdiss.separate.loudness import Scaling, headroom_gain
 from espnet2_tisdiss.separate.options import FileOptions
-from espnet2_tisdiss.separate.protocol import Model
 from espnet2_tisdiss.separate.provenance import comment_of, differences
+from espnet2_tisdiss.separate.recording_channel import RecordingChannel
 from espnet2_tisdiss.separate.recordings import SeparatedChunk, Track
 
 
@@ -110,7 +109,7 @@ class RecordingFile:
         self._model, self._item, self._options = model, item, options
         self.result = FileResult(item.source, "done")
         self._stack = ExitStack()
-        self._channels: list[_Channel] = []
+        self._channels: list[RecordingChannel] = []
         self._audio: OpenSource | None = None
         self._reported = 0.0
         self._expected = ExpectedQuality(model.calibration)
@@ -131,7 +130,7 @@ class RecordingFile:
         if self._is_settled():
             return
         for _ in range(self.result.separated_channels):
-            channel = _Channel(self._model, self._item.folder, audio.info, self._options)
+            channel = RecordingChannel(self._model, self._item.folder, audio.info, self._options)
             self._channels.append(channel)
             self._stack.enter_context(channel.spool)
         frames, choice = 0, self._options.channel
@@ -269,7 +268,7 @@ class RecordingFile:
         """Return the files of a channel (from 0), speaker by speaker, depth by depth."""
         return output_paths(self._item, self._options, channel + 1, self._model.num_spk)
 
-    def _cut(self, channel: "_Channel", chunks: Sequence[Chunk]) -> Iterator[Piece]:
+    def _cut(self, channel: RecordingChannel, chunks: Sequence[Chunk]) -> Iterator[Piece]:
         for chunk in chunks:
             if not np.isfinite(chunk.samples).all():  # resampling can overflow
                 raise TisdissError(
@@ -308,47 +307,3 @@ class RecordingFile:
                 for writer, samples in zip(writers, block, strict=True):
                     writer.write(samples)
         self.result.outputs += paths
-
-
-class _Channel:
-    """One channel of a recording in progress and its estimates so far."""
-
-    def __init__(self, model: Model, folder: Path, info: AudioInfo, options: FileOptions):
-        depths = len(options.depths)
-        self.spool = Spool(folder, 1 + depths * model.num_spk)
-        self.statistics = [ScaleStatistics(model.num_spk) for _ in range(depths)]
-        out_rate = options.out_rate(info.rate, model.sample_rate)
-        self.powers = estimate_powers(out_rate)  # of the deepest estimates
-        self.track = Track(
-            info.rate,
-            model.sample_rate,
-            out_rate,
-            options.chunking(model.sample_rate),
-            depths,
-            model.num_spk,
-            self._keep,
-            options.keep_rumble,
-        )
-        self._model_rate = model.sample_rate
-        self._end = 0
-
-    def advance(self, chunk: Chunk) -> float:
-        """Return the seconds that a chunk adds to the chunks before it."""
-        before, self._end = self._end, chunk.start + len(chunk.samples)
-        return (self._end - before) / self._model_rate
-
-    def scaled(self, depth: int, scaling: Scaling) -> Iterator[np.ndarray]:
-        """Yield the scaled estimates (j, n) of the depth with an index, block by block."""
-        for block in self.spool.blocks():
-            yield scaling(block[0], self._split(block)[depth])
-
-    def _keep(self, block: np.ndarray) -> None:
-        """Store the next samples (1 + depths * j, n)."""
-        self.spool.append(block)
-        takes = self._split(block)
-        for statistics, estimates in zip(self.statistics, takes, strict=True):
-            statistics.update(block[0], estimates)
-        self.powers.push(takes[-1])
-
-    def _split(self, block: np.ndarray) -> list[np.ndarray]:
-        return np.split(block[1:], len(self.statistics))

@@ -21,8 +21,8 @@ from espnet2_tisdiss.separate.arrays import as_floats, check_finite
 from espnet2_tisdiss.separate.budget import TimeBudget
 from espnet2_tisdiss.separate.calibration import ExpectedQuality, traits_of
 from espnet2_tisdiss.separate.chunking import Chunk, Chunker, Chunking
+from espnet2_tisdiss.separate.interface import Model
 from espnet2_tisdiss.separate.options import RecordingOptions
-from espnet2_tisdiss.separate.protocol import Model
 from espnet2_tisdiss.separate.stitching import Stitcher
 
 

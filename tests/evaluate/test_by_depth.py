@@ -23,7 +23,7 @@ from espnet2_tisdiss.evaluate.mixtures import (
     read_signals,
     with_length,
 )
-from espnet2_tisdiss.separate.protocol import Estimate
+from espnet2_tisdiss.separate.interface import Estimate
 
 RATE = 8000
 

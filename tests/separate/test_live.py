@@ -8,7 +8,7 @@ from scipy.signal import butter, sosfilt
 from espnet2_tisdiss import SeparateSpeech
 from espnet2_tisdiss.errors import OptionError, TisdissError
 from espnet2_tisdiss.separate.live import LiveSeparator
-from espnet2_tisdiss.separate.protocol import Estimate
+from espnet2_tisdiss.separate.interface import Estimate
 
 RATE = 8000
 LATENCY = 0.1

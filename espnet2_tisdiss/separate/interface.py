@@ -1,0 +1,143 @@
+"""What a loaded model offers, whatever runs its network, to the modules that separate with it.
+
+Axis letters: b batch, j speaker, n sample.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from espnet2_tisdiss.checks import check_n_re
+from espnet2_tisdiss.choices import DEFAULT_PROBABILITY, DEFAULT_SCALE, Scale
+from espnet2_tisdiss.errors import TisdissError
+from espnet2_tisdiss.pretrained.layouts import CALIBRATION
+from espnet2_tisdiss.separate.calibration import Calibration
+
+if TYPE_CHECKING:  # not every model runs on PyTorch
+    from torch import Tensor
+
+# (b, n), or b waveforms (n,) of different lengths
+type Mixtures = Tensor | np.ndarray | Sequence[Tensor | np.ndarray]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Separated waveforms at one depth.
+
+    Attributes:
+        n_re: (b,) repetitions run for each item.
+        waves: b arrays (j, n), float32 or the model's float64, each as long as its mixture.
+    """
+
+    n_re: np.ndarray
+    waves: list[np.ndarray]
+
+
+class Model(ABC):
+    """A loaded model: what it is, and the depths that it can be used at.
+
+    :class:`~espnet2_tisdiss.separate.depths.DepthSeparator` documents the methods that separate.
+
+    Attributes:
+        sample_rate: of the model, in Hz.
+        num_spk: speakers.
+        precision: type that the network computes in.
+        device: what it runs on.
+        hop: samples from one frame of the encoder to the next.
+        look_ahead: samples after each one that its estimate depends on, if the model is causal;
+            None: all samples of the mixture.
+    """
+
+    sample_rate: int
+    num_spk: int
+    precision: str
+    device: str
+    hop: int
+    look_ahead: int | None
+
+    @property
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """A name of the model that depends on its weights and configuration only."""
+
+    @property
+    @abstractmethod
+    def calibration(self) -> Calibration | None:
+        """What its estimates say about their quality; None: nothing is known."""
+
+    def known_calibration(self) -> Calibration:
+        """Return :attr:`calibration`.
+
+        Raises:
+            TisdissError: nothing is known.
+        """
+        if self.calibration is None:
+            raise TisdissError(
+                f"the model has no {CALIBRATION} beside its weights, so nothing is known about the "
+                "quality of its estimates: run tisdiss calibrate"
+            )
+        return self.calibration
+
+    @property
+    @abstractmethod
+    def usual_n_re(self) -> int:
+        """Repetitions of calls that give none."""
+
+    @property
+    @abstractmethod
+    def trained_n_re(self) -> int:
+        """Repetitions of the training."""
+
+    @property
+    @abstractmethod
+    def deepest_useful(self) -> int:
+        """Repetitions beyond which quality hardly improves."""
+
+    def resolve_depth(self, n_re: int | None = None) -> int:
+        """Return the repetitions to run: ``n_re``, or the instance's if it is None.
+
+        Raises:
+            TisdissError: the model is set to 0 repetitions.
+            ValueError: ``n_re`` is not an integer >= 1.
+        """
+        if n_re is not None:
+            return check_n_re("n_re", n_re)
+        if usual := self.usual_n_re:
+            return usual
+        raise TisdissError("the model is set to 0 repetitions: choose n_re, 1 or more")
+
+    @abstractmethod
+    def anytime(
+        self, mixtures: Mixtures, n_re: int | None = None, scale: Scale = DEFAULT_SCALE
+    ) -> Iterator[Estimate]:
+        """Yield estimates from shallow to deep."""
+
+    @abstractmethod
+    def depths(
+        self, mixtures: Mixtures, n_re: Sequence[int], scale: Scale = DEFAULT_SCALE
+    ) -> dict[int, list[np.ndarray]]:
+        """Separate at several depths."""
+
+    @abstractmethod
+    def until_stable(
+        self,
+        mixtures: Mixtures,
+        stop_db: float,
+        n_re: int | None = None,
+        scale: Scale = DEFAULT_SCALE,
+    ) -> Estimate:
+        """Separate until a repetition changes little."""
+
+    @abstractmethod
+    def until(
+        self,
+        mixtures: Mixtures,
+        si_snr: float,
+        probability: float = DEFAULT_PROBABILITY,
+        n_re: int | None = None,
+        scale: Scale = DEFAULT_SCALE,
+    ) -> Estimate:
+        """Separate until the estimates are good enough."""

@@ -99,7 +99,8 @@ def depth_table(results: SetResults, metrics: Sequence[str], cost: Mapping[str, 
         if scored is not results.mixture:
             worse = np.less(list(results.improvement(scored, "SI_SNR").values()), 0)
             row += [*results.mean_improvements(scored), f"{np.mean(worse):.0%}"]
-            row += [f"{cost[scored.label]:.2f}"] * bool(cost)
+            if cost:
+                row.append(f"{cost[scored.label]:.2f}")
         rows.append(row + [""] * (len(header) - len(row)))
     return markdown_table(header, rows, compact=True)
 

@@ -2,6 +2,7 @@
 
 import argparse
 import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,7 @@ from types import FrameType
 
 from espnet2_tisdiss.checks import shown, whole_number
 from espnet2_tisdiss.errors import TisdissError
-from espnet2_tisdiss.processes import terminations
+from espnet2_tisdiss.processes import stop, terminations
 from espnet2_tisdiss.standard_streams import OutputError, give_up_output, prepare_streams
 
 
@@ -54,6 +55,22 @@ def _report(program: str, error: Exception) -> None:
 def _interrupt(number: int, frame: FrameType | None) -> None:
     signal.signal(number, signal.SIG_IGN)  # the clean-up must not be interrupted
     raise KeyboardInterrupt
+
+
+def run_or_exit(command: list[str], stdout: int | None = None) -> str:
+    """Run a command that reports its own failure; exit as it does if it fails.
+
+    Returns:
+        What it printed, if ``stdout`` is a pipe.
+    """
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=stdout, text=True)
+    try:
+        printed, _ = process.communicate()
+    finally:
+        stop([process])
+    if process.returncode:
+        sys.exit(process.returncode if process.returncode > 0 else 128 - process.returncode)
+    return printed or ""
 
 
 def data_parser(description: str) -> argparse.ArgumentParser:

@@ -16,7 +16,6 @@ from espnet2_tisdiss.recipes.recognition.experiments import (
 from espnet2_tisdiss.recipes.recognition.options import Options
 from espnet2_tisdiss.recipes.stages.marker import Step, audio, content, option, presence
 from espnet2_tisdiss.recipes.stages.run_jobs import Plan, run_jobs
-from espnet2_tisdiss.recipes.stages.run_step import do_once
 
 # what is recognised without a separator: the references, and the mixture in their place
 SINGLE = {"clean1": "spk1.scp", "clean2": "spk2.scp", "mixture": "wav.scp"}
@@ -46,7 +45,7 @@ def recognise_singly(options: Options, name: str) -> None:
         command = _command(options, experiment, folder / "wav.scp")
         _run(options, command, folder / "wav.scp", folder, {"": ["text"]}, "best hypo: ")
 
-    do_once(step, work)
+    step.do_once(work)
 
 
 def recognise_estimates(options: Options, name: str, experiment: Experiment) -> None:
@@ -60,7 +59,7 @@ def recognise_estimates(options: Options, name: str, experiment: Experiment) -> 
         lists = {f"re{depth}": texts for depth in options.depths}
         _run(options, command, scp, step.marker.parent, lists, "Recognising ")
 
-    do_once(step, work)
+    step.do_once(work)
 
 
 def decodings(options: Options) -> list[Step]:

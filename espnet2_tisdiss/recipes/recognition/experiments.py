@@ -10,7 +10,6 @@ from pathlib import Path
 from espnet2_tisdiss.lists import read_scp, write_scp
 from espnet2_tisdiss.recipes.recognition.options import Options
 from espnet2_tisdiss.recipes.stages.marker import Fact, Step, check_beginning, content, presence
-from espnet2_tisdiss.recipes.stages.run_step import do_once
 from espnet2_tisdiss.user_files import read_yaml
 
 BEST = "valid.acc.ave.pth"  # of the trainings here
@@ -124,7 +123,7 @@ def train(
         log.info("training in %s, log %s", exp, exp / "train.log")
         follow_training.train(words, exp / "train.log", exp / "config.yaml")
 
-    do_once(step, begin_and_train)
+    step.do_once(begin_and_train)
 
 
 def _write_shapes(scp: Path, path: Path) -> None:

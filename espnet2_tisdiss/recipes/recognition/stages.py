@@ -10,6 +10,7 @@ import yaml
 
 from espnet2_tisdiss.atomic import write_atomically
 from espnet2_tisdiss.lists import read_scp
+from espnet2_tisdiss.recipes.program import run_or_exit
 from espnet2_tisdiss.recipes.recognition.decoding import decodings, recognise_set
 from espnet2_tisdiss.recipes.recognition.experiments import (
     cascade,
@@ -20,7 +21,6 @@ from espnet2_tisdiss.recipes.recognition.experiments import (
 )
 from espnet2_tisdiss.recipes.recognition.options import Options
 from espnet2_tisdiss.recipes.stages.marker import Step, content, option, outcome, presence
-from espnet2_tisdiss.recipes.stages.run_step import do_once, run
 from espnet2_tisdiss.user_files import read_yaml
 
 
@@ -38,7 +38,7 @@ def prepare_data(options: Options) -> None:
         results=[presence(path) for path in wanted],
         unmade="local/data.sh made no {}: check the names of the sets",
     )
-    do_once(step, lambda: run(["bash", "local/data.sh", *words]))
+    step.do_once(lambda: run_or_exit(["bash", "local/data.sh", *words]))
 
 
 def make_tokens(options: Options) -> None:
@@ -53,8 +53,7 @@ def make_tokens(options: Options) -> None:
         facts=[option("nbpe", str(options.nbpe)), content(text)],
         results=[presence(path) for path in (options.bpe_model, options.token_list)],
     )
-    do_once(
-        step,
+    step.do_once(
         lambda: write_tokens(
             read_scp(text).values(), options.nbpe, options.bpe_model, options.token_list
         ),
@@ -126,7 +125,7 @@ def join(options: Options) -> None:
 
         write_cascade(parts[0].files, parts[1].files, *experiment.files)
 
-    do_once(step, work)
+    step.do_once(work)
 
 
 def write_config(options: Options, path: Path) -> None:
@@ -160,7 +159,7 @@ def score(options: Options) -> None:
         facts=[*map(outcome, decodings(options)), *map(content, texts)],
         results=[presence(path)],
     )
-    do_once(step, lambda: write_results(options, path))
+    step.do_once(lambda: write_results(options, path))
     sys.stdout.write(path.read_text(encoding="utf-8"))
 
 
@@ -184,7 +183,7 @@ def pack(options: Options) -> None:
         files = {"train_config": str(config), "model_file": str(weights)}
         pack_model(files, folder, exp.name)
 
-    do_once(step, work)
+    step.do_once(work)
 
 
 STAGES = {

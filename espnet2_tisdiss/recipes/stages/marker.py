@@ -204,6 +204,26 @@ class Step:
         os.sync()  # a failure of power must not leave the marker without the results
         write_atomically(self.marker, json.dumps(made, indent=1) + "\n")
 
+    def do_once(
+        self, work: Callable[[], object], settle: Callable[[], object] = lambda: None
+    ) -> bool:
+        """Do it unless it is done; return whether it was done now.
+
+        Args:
+            work: does it, while the lock is held.
+            settle: what follows when it is marked as done.
+        """
+        self.check_needs()
+        if self.is_done():
+            return False
+        with self.lock():
+            if self.changes() == []:  # another run did it before this one got the lock
+                return False
+            work()
+            self.mark_done()
+            settle()
+        return True
+
 
 def check_beginning(begun: Step, exp: Path, advice: str = "") -> bool:
     """Return whether a training has begun, with the same facts.

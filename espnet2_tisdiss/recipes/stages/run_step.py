@@ -16,61 +16,20 @@ from pathlib import Path
 from espnet2_tisdiss.atomic import replacing
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.lists import read_scp
-from espnet2_tisdiss.processes import stop
-from espnet2_tisdiss.recipes.program import run_main
+from espnet2_tisdiss.recipes.program import run_main, run_or_exit
 from espnet2_tisdiss.recipes.stages import steps
-from espnet2_tisdiss.recipes.stages.launching import launched
-from espnet2_tisdiss.recipes.stages.marker import Step, check_beginning, digest
-from espnet2_tisdiss.recipes.stages.options import Recipe, handed_on, is_helper, node_rank
+from espnet2_tisdiss.recipes.stages.marker import Step, digest
+from espnet2_tisdiss.recipes.stages.options import Recipe, handed_on
 from espnet2_tisdiss.recipes.stages.run_jobs import Plan, fill, run_jobs
-
-PROGRAMS = "espnet2_tisdiss.recipes.stages"
+from espnet2_tisdiss.recipes.stages.run_training import train
 
 log = logging.getLogger(__name__)
-
-
-def run(command: list[str], stdout: int | None = None) -> str:
-    """Run a command that reports its own failure; exit as it does if it fails.
-
-    Returns:
-        What it printed, if ``stdout`` is a pipe.
-    """
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=stdout, text=True)
-    try:
-        printed, _ = process.communicate()
-    finally:
-        stop([process])
-    if process.returncode:
-        sys.exit(process.returncode if process.returncode > 0 else 128 - process.returncode)
-    return printed or ""
 
 
 def durations(*folders: Path) -> dict[str, float]:
     """Return the number of samples of each utterance of some formatted sets."""
     paths = [folder / "utt2num_samples" for folder in folders]
     return {key: float(text) for path in paths for key, text in read_scp(path).items()}
-
-
-def do_once(
-    step: Step, work: Callable[[], object], settle: Callable[[], object] = lambda: None
-) -> bool:
-    """Do a step unless it is done; return whether it was done now.
-
-    Args:
-        step: its lock is held during the work.
-        work: does it.
-        settle: what follows when the step is marked as done.
-    """
-    step.check_needs()
-    if step.is_done():
-        return False
-    with step.lock():
-        if step.changes() == []:  # another run did it before this one got the lock
-            return False
-        work()
-        step.mark_done()
-        settle()
-    return True
 
 
 def prepare_statistics(recipe: Recipe, command: list[str]) -> None:
@@ -92,54 +51,7 @@ def prepare_statistics(recipe: Recipe, command: list[str]) -> None:
             shutil.rmtree(stats / part, ignore_errors=True)
             (joined / part).rename(stats / part)
 
-    do_once(step, collect, lambda: shutil.rmtree(work))
-
-
-def train(recipe: Recipe, command: list[str]) -> None:
-    """Stage 6: train, or resume a training that began with the same facts."""
-    step, begun, exp = steps.training(recipe), steps.beginning(recipe), Path(recipe.exp)
-    if is_helper(recipe.opt):
-        help_to_train(recipe, command)
-        return
-
-    def begin_and_train() -> None:
-        has_begun = check_beginning(begun, exp, "name this one with --enh_tag, or ")
-        from espnet2_tisdiss.recipes.stages import follow_training  # slow to import
-
-        segment = check_training(recipe, command)
-        if not has_begun:
-            begun.mark_done()
-        checkpoint = exp / "checkpoint.pth"
-        if checkpoint.is_file():
-            log.info("training goes on from %s (to begin anew, remove %s)", checkpoint, exp)
-        train_log = exp / "train.log"
-        log.info("training in %s, log %s", exp, train_log)
-        filled = launched(recipe, fill(command, {"segment": segment}))
-        follow_training.train(filled, train_log, exp / "config.yaml")
-        run([sys.executable, "-m", f"{PROGRAMS}.draw_training", str(exp)])
-
-    do_once(step, begin_and_train)
-
-
-def help_to_train(recipe: Recipe, command: list[str]) -> None:
-    """Stage 6 on another machine than the first, which keeps the training's folder."""
-    from espnet2_tisdiss.recipes.stages import follow_training  # slow to import
-
-    steps.training(recipe).check_needs()
-    exp = Path(recipe.exp)
-    train_log = exp / f"train.node{node_rank()}.log"
-    log.info("helping with the training in %s, log %s", exp, train_log)
-    filled = fill(command, {"segment": check_training(recipe, command)})
-    follow_training.train(launched(recipe, filled), train_log, exp / "config.yaml")
-
-
-def check_training(recipe: Recipe, command: list[str]) -> str:
-    """Check the options of a training; return the length of its segments with dynamic mixing."""
-    check = [sys.executable, "-m", f"{PROGRAMS}.check_training", "--fs", recipe.rate]
-    if recipe.opt["dynamic_mixing"] == "true":
-        check += ["--singles", f"{recipe.raw}/{recipe.train}", "--ref_num", recipe.opt["ref_num"]]
-    words = command[command.index("-m") + 2 :]
-    return run([*check, "--", *words], stdout=subprocess.PIPE).strip()
+    step.do_once(collect, lambda: shutil.rmtree(work))
 
 
 def separate(recipe: Recipe, command: list[str], name: str) -> None:
@@ -231,7 +143,7 @@ def score(recipe: Recipe, command: list[str], name: str, n_re: str | None = None
         means = join_scores(jobs, out)
         log.info("%s: %s", out, ", ".join(f"{key} {mean:.2f}" for key, mean in means.items()))
 
-    do_once(step, score_and_join, lambda: shutil.rmtree(work))
+    step.do_once(score_and_join, lambda: shutil.rmtree(work))
 
 
 def report(recipe: Recipe, command: list[str]) -> None:
@@ -244,8 +156,8 @@ def report(recipe: Recipe, command: list[str]) -> None:
         else:
             words += ["--scored", name, n_re or "default", str(folder.parent)]
     command = fill(command, {"scored": words})
-    if not do_once(steps.report(recipe), lambda: run(command)):
-        run([*command, "--only_print"])
+    if not steps.report(recipe).do_once(lambda: run_or_exit(command)):
+        run_or_exit([*command, "--only_print"])
 
 
 def pack(recipe: Recipe, command: list[str]) -> None:
@@ -262,9 +174,9 @@ def pack(recipe: Recipe, command: list[str]) -> None:
 
     def pack_aside() -> None:
         with replacing(archive) as temporary:
-            run(fill(command, {"out": temporary}), stdout=subprocess.DEVNULL)
+            run_or_exit(fill(command, {"out": temporary}), stdout=subprocess.DEVNULL)
 
-    if do_once(step, pack_aside):
+    if step.do_once(pack_aside):
         log.info("packed model: %s", archive)
 
 
@@ -298,7 +210,7 @@ def do_step(
     if name in SPECIAL:
         SPECIAL[name](recipe, command, *arguments)
     else:
-        do_once(getattr(steps, name)(recipe, *arguments), lambda: run(command))
+        getattr(steps, name)(recipe, *arguments).do_once(lambda: run_or_exit(command))
 
 
 def main() -> None:

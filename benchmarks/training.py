@@ -46,8 +46,8 @@ from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.espnet.memory import keep_freed_memory
 from espnet2_tisdiss.espnet.training import ResumableTask
 from espnet2_tisdiss.evaluate.cost import build_parts
+from espnet2_tisdiss.mixing.configuration import MixingConfig
 from espnet2_tisdiss.mixing.iterator import MixtureIterFactory
-from espnet2_tisdiss.mixing.scenes import MixingConfig
 from espnet2_tisdiss.network.assembly import hop_of
 
 SECTION = "training-cpu"

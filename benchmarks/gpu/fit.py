@@ -23,8 +23,9 @@ from torch import Tensor
 
 from espnet2_tisdiss.atomic import replacing, write_atomically
 from espnet2_tisdiss.mixing.bank import Bank
+from espnet2_tisdiss.mixing.configuration import MixingConfig
 from espnet2_tisdiss.mixing.iterator import MixtureIterFactory, draw_mixture
-from espnet2_tisdiss.mixing.scenes import MixingConfig, SceneDrawer
+from espnet2_tisdiss.mixing.scenes import SceneDrawer
 from gpu.objective import SISNR, optimiser, training_step
 from gpu.pipeline import Pipeline
 from gpu.report import Report

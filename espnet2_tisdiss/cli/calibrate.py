@@ -9,6 +9,7 @@ import typer
 from espnet2_tisdiss.cli.common_options import (
     MODEL_HELP,
     DebugOption,
+    DepthsOption,
     DeviceOption,
     DtypeOption,
     JsonOption,
@@ -50,12 +51,7 @@ def command(
             metavar="DATA...", help="Validation sets, as for tisdiss sweep; never a test set."
         ),
     ],
-    n_re: Annotated[
-        str | None,
-        typer.Option(
-            help="Repetitions, such as 1,2,4,8.", show_default="1 to a third more than trained"
-        ),
-    ] = None,
+    n_re: DepthsOption = None,
     limit: LimitOption = None,
     out: Annotated[
         Path | None,

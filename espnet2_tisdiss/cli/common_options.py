@@ -22,6 +22,12 @@ MODEL_HELP = (
 _MODEL: dict[str, Any] = {"envvar": MODEL_VARIABLE, "help": MODEL_HELP}
 ModelOption = Annotated[str, typer.Option("--model", "-m", **_MODEL)]
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", **_MODEL)]
+DepthsOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Repetitions, such as 1,2,4,8.", show_default="1 to a third more than trained"
+    ),
+]
 DeviceOption = Annotated[
     str, typer.Option(help="cpu, cuda, cuda:1, mps, or auto: a GPU if available.")
 ]

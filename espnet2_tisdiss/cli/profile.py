@@ -10,6 +10,7 @@ import typer
 
 from espnet2_tisdiss.cli.common_options import (
     DebugOption,
+    DepthsOption,
     DeviceOption,
     DtypeOption,
     JsonOption,
@@ -54,12 +55,7 @@ tisdiss profile model.zip --device cpu --threads 1 --json
 
 def command(
     model_name: ModelArgument = DEFAULT_MODEL,
-    n_re: Annotated[
-        str | None,
-        typer.Option(
-            help="Repetitions, such as 1,2,4,8.", show_default="1 to a third more than trained"
-        ),
-    ] = None,
+    n_re: DepthsOption = None,
     seconds: Annotated[float, typer.Option(help="Length of the mixture in seconds.")] = 4.0,
     repeats: Annotated[int, typer.Option(min=1, max=1000, help="Timed runs of each depth.")] = 3,
     out: Annotated[

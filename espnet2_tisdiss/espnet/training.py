@@ -22,8 +22,8 @@ from espnet2_tisdiss.espnet.failures import failing_in_a_line
 from espnet2_tisdiss.espnet.memory import keep_freed_memory
 from espnet2_tisdiss.espnet.trainer import ResumableTrainer, depth_of_epoch
 from espnet2_tisdiss.locks import holding
+from espnet2_tisdiss.mixing.configuration import MixingConfig
 from espnet2_tisdiss.mixing.iterator import MixtureIterFactory
-from espnet2_tisdiss.mixing.scenes import MixingConfig
 from espnet2_tisdiss.network.assembly import check_fit, check_parts
 from espnet2_tisdiss.network.config import TISDiSSConfig
 from espnet2_tisdiss.network.loss import MultiDepthPIT

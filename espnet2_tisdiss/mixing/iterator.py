@@ -9,8 +9,9 @@ from espnet2.iterators.abs_iter_factory import AbsIterFactory
 from torch.utils.data import DataLoader, Dataset
 
 from espnet2_tisdiss.mixing.bank import Bank
+from espnet2_tisdiss.mixing.configuration import MixingConfig
 from espnet2_tisdiss.mixing.rendering import PauseError, render
-from espnet2_tisdiss.mixing.scenes import MixingConfig, Scene, SceneDrawer
+from espnet2_tisdiss.mixing.scenes import Scene, SceneDrawer
 
 
 def draw_mixture(

@@ -9,8 +9,9 @@ from espnet2.train.collate_fn import CommonCollateFn
 from small_bank import RATE, said, tone, training_split, write_small_bank
 
 from espnet2_tisdiss.errors import TisdissError
+from espnet2_tisdiss.mixing.configuration import MixingConfig
 from espnet2_tisdiss.mixing.iterator import MixtureIterFactory, draw_mixture
-from espnet2_tisdiss.mixing.scenes import MixingConfig, SceneDrawer
+from espnet2_tisdiss.mixing.scenes import SceneDrawer
 
 NAMES = ("speech_mix", "speech_ref1", "speech_ref2")
 BATCH, BATCHES = 4, 3

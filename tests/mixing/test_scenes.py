@@ -19,7 +19,8 @@ from small_bank import (
 
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.mixing.bank import Bank
-from espnet2_tisdiss.mixing.scenes import MixingConfig, Scene, SceneDrawer, changed_length
+from espnet2_tisdiss.mixing.configuration import MixingConfig
+from espnet2_tisdiss.mixing.scenes import Scene, SceneDrawer, changed_length
 
 DRAWS = 2000
 

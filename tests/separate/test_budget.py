@@ -5,8 +5,8 @@ import pytest
 
 from espnet2_tisdiss.separate.budget import TimeBudget, busiest_seconds
 from espnet2_tisdiss.separate.chunking import Chunking
-from espnet2_tisdiss.separate.options import RecordingOptions
 from espnet2_tisdiss.separate.interface import Estimate
+from espnet2_tisdiss.separate.options import RecordingOptions
 from espnet2_tisdiss.separate.recordings import separate_chunks
 
 RATE = 8000

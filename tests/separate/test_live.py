@@ -7,8 +7,8 @@ from scipy.signal import butter, sosfilt
 
 from espnet2_tisdiss import SeparateSpeech
 from espnet2_tisdiss.errors import OptionError, TisdissError
-from espnet2_tisdiss.separate.live import LiveSeparator
 from espnet2_tisdiss.separate.interface import Estimate
+from espnet2_tisdiss.separate.live import LiveSeparator
 
 RATE = 8000
 LATENCY = 0.1

@@ -28,7 +28,8 @@ from espnet2_tisdiss.espnet.trainer import depth_of_epoch
 from espnet2_tisdiss.espnet.training import ResumableTask
 from espnet2_tisdiss.lists import read_scp
 from espnet2_tisdiss.mixing.bank import Bank
-from espnet2_tisdiss.mixing.scenes import MixingConfig, SceneDrawer
+from espnet2_tisdiss.mixing.configuration import MixingConfig
+from espnet2_tisdiss.mixing.scenes import SceneDrawer
 from espnet2_tisdiss.pretrained.finding import read_weights
 from espnet2_tisdiss.recipes.program import run_main
 

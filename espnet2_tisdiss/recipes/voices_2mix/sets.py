@@ -11,8 +11,9 @@ from espnet2_tisdiss.atomic import replacing_folder, write_atomically
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.lists import write_scp
 from espnet2_tisdiss.mixing.bank import Bank, Split
+from espnet2_tisdiss.mixing.configuration import MixingConfig
 from espnet2_tisdiss.mixing.rendering import PauseError
-from espnet2_tisdiss.mixing.scenes import MixingConfig, Scene, SceneDrawer
+from espnet2_tisdiss.mixing.scenes import Scene, SceneDrawer
 from espnet2_tisdiss.recipes.corpora.files import quantise, write_audio
 from espnet2_tisdiss.recipes.data_directories import (
     LIST_OF_SIGNAL,

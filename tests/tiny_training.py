@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import torch
 import yaml
+from recipe_folder import living_processes
 from small_bank import RATE, tone, write_small_bank
 from tiny_model import CONFIG
 
@@ -66,3 +74,39 @@ def weights(folder: Path, name: str = "2epoch.pth") -> dict[str, torch.Tensor]:
 def assert_equal(found: dict, expected: dict) -> None:
     assert found.keys() == expected.keys()
     assert [name for name, value in expected.items() if not torch.equal(found[name], value)] == []
+
+
+@contextmanager
+def two_processes_training(folder: Path) -> Iterator[subprocess.Popen]:
+    """An endless training in ``folder/exp`` by two processes, from its second epoch on.
+
+    What it prints is in ``folder/log``. Processes that are left at the end are killed.
+    """
+    options = {"max_epoch": 10_000, "cpu_processes": 2, "log_interval": 1}
+    program = [sys.executable, "-m", "espnet2_tisdiss.bin.enh_train"]
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen(
+            [*program, *command(folder, "exp", **options)],
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    try:
+        wait_until(lambda: (folder / "exp/1epoch.pth").exists(), process, folder / "log")
+        yield process
+    finally:
+        for number in living_processes(process.pid):
+            os.kill(number, signal.SIGKILL)
+
+
+def wait_until(
+    is_done: Callable[[], bool],
+    process: subprocess.Popen | None = None,
+    log: Path | None = None,
+) -> None:
+    """Wait four minutes at most, while the process goes on."""
+    end = time.monotonic() + 240
+    while not is_done():
+        assert process is None or process.poll() is None, log.read_text()
+        assert time.monotonic() < end
+        time.sleep(0.2)

@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -20,7 +19,7 @@ import yaml
 from espnet2.tasks.enh import EnhancementTask
 from models import TINY
 from recipe_folder import living_processes
-from tiny_training import command, weights, write_config
+from tiny_training import command, two_processes_training, wait_until, weights, write_config
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -191,19 +190,7 @@ def test_two_machines_train_as_one(tmp_path, monkeypatch, launcher):
 @pytest.mark.slow
 def test_a_training_ends_with_one_of_its_processes_and_goes_on(tmp_path, monkeypatch):
     prepare(tmp_path, monkeypatch)
-    options = {"max_epoch": 10_000, "cpu_processes": 2, "log_interval": 1}
-    program = [sys.executable, "-m", "espnet2_tisdiss.bin.enh_train"]
-    with (tmp_path / "log").open("w") as log:
-        process = subprocess.Popen(
-            [*program, *command(tmp_path, "exp", **options)],
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-    try:
-        while not (tmp_path / "exp/1epoch.pth").exists():
-            assert process.poll() is None, (tmp_path / "log").read_text()
-            time.sleep(0.2)
+    with two_processes_training(tmp_path) as process:
         children = [
             child.pid
             for child in psutil.Process(process.pid).children()
@@ -211,13 +198,7 @@ def test_a_training_ends_with_one_of_its_processes_and_goes_on(tmp_path, monkeyp
         ]
         os.kill(children[-1], signal.SIGKILL)
         assert process.wait(240) != 0
-        end = time.monotonic() + 30
-        while living_processes(process.pid) and time.monotonic() < end:
-            time.sleep(0.1)
-        assert not living_processes(process.pid)
-    finally:
-        for number in living_processes(process.pid):
-            os.kill(number, signal.SIGKILL)
+        wait_until(lambda: not living_processes(process.pid))
     assert "terminated with signal SIGKILL" in (tmp_path / "log").read_text()
     done = int((tmp_path / "exp/latest.pth").readlink().name.removesuffix("epoch.pth"))
     folder = run(tmp_path, "exp", max_epoch=done + 2, resume="true")

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import math
-import os
 import signal
-import subprocess
-import sys
-import time
 from argparse import Namespace
 from pathlib import Path
 
@@ -15,7 +11,14 @@ import pytest
 import torch
 import yaml
 from recipe_folder import living_processes
-from tiny_training import assert_equal, command, weights, write_config
+from tiny_training import (
+    assert_equal,
+    command,
+    two_processes_training,
+    wait_until,
+    weights,
+    write_config,
+)
 
 from espnet2_tisdiss import SeparateSpeech
 from espnet2_tisdiss.bin import enh_train
@@ -161,34 +164,12 @@ def test_two_processes_train_as_one(train):
 )
 def test_processes_end_with_their_parent(tmp_path, told):
     write_config(tmp_path)
-    options = {"max_epoch": 10_000, "cpu_processes": 2, "log_interval": 1}
-    program = [sys.executable, "-m", "espnet2_tisdiss.bin.enh_train"]
-    with (tmp_path / "log").open("w") as log:
-        process = subprocess.Popen(
-            [*program, *command(tmp_path, "exp", **options)],
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-    try:
-        wait_until(lambda: (tmp_path / "exp/1epoch.pth").exists(), process, tmp_path / "log")
+    with two_processes_training(tmp_path) as process:
         assert len(living_processes(process.pid)) >= 3
         process.send_signal(told)  # to the parent alone
         process.wait(240)
         wait_until(lambda: not living_processes(process.pid))
         assert process.returncode != 0
-    finally:
-        for number in living_processes(process.pid):
-            os.kill(number, signal.SIGKILL)
-
-
-def wait_until(is_done, process: subprocess.Popen | None = None, log: Path | None = None) -> None:
-    """Wait four minutes at most, while the process goes on."""
-    end = time.monotonic() + 240
-    while not is_done():
-        assert process is None or process.poll() is None, log.read_text()
-        assert time.monotonic() < end
-        time.sleep(0.2)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import typer
 
 from espnet2_tisdiss.choices import Dtype
 from espnet2_tisdiss.cli.console import messages
-from espnet2_tisdiss.cli.loading import (
+from espnet2_tisdiss.cli.model_loading import (
     load_for_command,
     log_to_console,
     pick_device,

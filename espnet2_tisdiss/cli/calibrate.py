@@ -19,7 +19,7 @@ from espnet2_tisdiss.cli.common_options import (
     parse_depths,
 )
 from espnet2_tisdiss.cli.console import messages, print_facts, print_json, require_folder
-from espnet2_tisdiss.cli.loading import depths_of_interest, load_for_command, set_threads
+from espnet2_tisdiss.cli.model_loading import depths_of_interest, load_for_command, set_threads
 from espnet2_tisdiss.cli.scoring import (
     BatchOption,
     LimitOption,

@@ -14,7 +14,7 @@ from espnet2_tisdiss.cli.common_options import (
     check_numbers,
 )
 from espnet2_tisdiss.cli.console import messages
-from espnet2_tisdiss.cli.loading import load_for_command, set_threads
+from espnet2_tisdiss.cli.model_loading import load_for_command, set_threads
 from espnet2_tisdiss.evaluate.pictures import require_matplotlib
 from espnet2_tisdiss.pretrained.bundled import DEFAULT_MODEL
 

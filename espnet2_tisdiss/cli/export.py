@@ -8,7 +8,7 @@ import typer
 from espnet2_tisdiss.choices import Precision
 from espnet2_tisdiss.cli.common_options import DebugOption, ModelArgument, ModelRateOption
 from espnet2_tisdiss.cli.console import messages
-from espnet2_tisdiss.cli.loading import load_for_command
+from espnet2_tisdiss.cli.model_loading import load_for_command
 
 EXAMPLES = """
 [bold]Examples[/bold]

@@ -9,7 +9,7 @@ import typer
 
 from espnet2_tisdiss.cli.common_options import DebugOption, JsonOption, ModelArgument
 from espnet2_tisdiss.cli.console import print_facts, print_json
-from espnet2_tisdiss.cli.loading import load_for_command
+from espnet2_tisdiss.cli.model_loading import load_for_command
 from espnet2_tisdiss.pretrained.bundled import DEFAULT_MODEL
 
 if TYPE_CHECKING:  # importing PyTorch takes seconds

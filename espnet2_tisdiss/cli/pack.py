@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from espnet2_tisdiss.cli.common_options import DebugOption, ModelArgument
-from espnet2_tisdiss.cli.loading import load_for_command
+from espnet2_tisdiss.cli.model_loading import load_for_command
 
 EXAMPLES = """
 [bold]Examples[/bold]

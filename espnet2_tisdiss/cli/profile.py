@@ -29,7 +29,7 @@ from espnet2_tisdiss.cli.console import (
     print_table,
     require_folder,
 )
-from espnet2_tisdiss.cli.loading import (
+from espnet2_tisdiss.cli.model_loading import (
     depths_of_interest,
     load_for_command,
     reporting_torch_errors,

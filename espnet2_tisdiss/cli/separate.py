@@ -64,7 +64,7 @@ from espnet2_tisdiss.processes import Interruption, terminations
 if TYPE_CHECKING:  # importing NumPy takes long
     from espnet2_tisdiss.separate.any_length import RecordingSeparator
     from espnet2_tisdiss.separate.budget import TimeBudget
-    from espnet2_tisdiss.separate.inputs import InputFile
+    from espnet2_tisdiss.separate.input_files import InputFile
     from espnet2_tisdiss.separate.options import FileOptions
     from espnet2_tisdiss.separate.recording_file import FileResult
 
@@ -125,9 +125,9 @@ def command(
     skip_existing: SkipExistingOption = False,
 ) -> None:
     """Separate recordings of any length and sample rate into one file per speaker."""
-    from espnet2_tisdiss.cli.inputs import find_inputs, without_separated
+    from espnet2_tisdiss.cli.input_arguments import find_inputs, without_separated
     from espnet2_tisdiss.cli.streams import copied_streams
-    from espnet2_tisdiss.separate.inputs import durations_of, to_separate
+    from espnet2_tisdiss.separate.input_files import durations_of, to_separate
     from espnet2_tisdiss.separate.names import with_refusals
 
     options = _options(context.params)

@@ -16,7 +16,7 @@ from espnet2_tisdiss.atomic import PREFIX
 from espnet2_tisdiss.audio.writing import folder_errors
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.lists import is_address
-from espnet2_tisdiss.separate.inputs import InputFile
+from espnet2_tisdiss.separate.input_files import InputFile
 from espnet2_tisdiss.standard_streams import read_piece, standard_input
 
 STANDARD_INPUT = "-"

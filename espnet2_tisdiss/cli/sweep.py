@@ -29,7 +29,7 @@ from espnet2_tisdiss.cli.console import (
     print_table,
     require_folder,
 )
-from espnet2_tisdiss.cli.loading import load_for_command, set_threads
+from espnet2_tisdiss.cli.model_loading import load_for_command, set_threads
 from espnet2_tisdiss.cli.scoring import (
     BatchOption,
     LimitOption,

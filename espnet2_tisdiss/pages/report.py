@@ -18,7 +18,7 @@ from espnet2_tisdiss.pages.html import (
     picture,
     table,
 )
-from espnet2_tisdiss.pages.recordings import (
+from espnet2_tisdiss.pages.report_recordings import (
     SHOWN_SECONDS,
     Separated,
     beginning,

@@ -26,7 +26,7 @@ from espnet2_tisdiss.separate.doubts import (
     estimate_powers,
 )
 from espnet2_tisdiss.separate.files import separate_files
-from espnet2_tisdiss.separate.inputs import InputFile, durations_of, name_of, to_separate
+from espnet2_tisdiss.separate.input_files import InputFile, durations_of, name_of, to_separate
 from espnet2_tisdiss.separate.live import LiveSeparator
 from espnet2_tisdiss.separate.loudness import ScaleStatistics, rescale_channels
 from espnet2_tisdiss.separate.names import with_refusals

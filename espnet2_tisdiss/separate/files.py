@@ -12,7 +12,7 @@ from contextlib import closing
 from espnet2_tisdiss.audio.sources import SourceReader
 from espnet2_tisdiss.errors import first_line
 from espnet2_tisdiss.separate.budget import TimeBudget
-from espnet2_tisdiss.separate.inputs import InputFile
+from espnet2_tisdiss.separate.input_files import InputFile
 from espnet2_tisdiss.separate.interface import Model
 from espnet2_tisdiss.separate.options import FileOptions
 from espnet2_tisdiss.separate.recording_file import FileResult, Piece, RecordingFile

@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection, wait
 from espnet2_tisdiss.processes import Interruption, terminations
 from espnet2_tisdiss.separate.budget import TimeBudget
 from espnet2_tisdiss.separate.files import separate_files
-from espnet2_tisdiss.separate.inputs import InputFile
+from espnet2_tisdiss.separate.input_files import InputFile
 from espnet2_tisdiss.separate.interface import Model
 from espnet2_tisdiss.separate.options import FileOptions
 from espnet2_tisdiss.separate.recording_file import FileResult

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from espnet2_tisdiss.audio.folders import real_paths
 from espnet2_tisdiss.errors import TisdissError
-from espnet2_tisdiss.separate.inputs import InputFile, output_paths
+from espnet2_tisdiss.separate.input_files import InputFile, output_paths
 from espnet2_tisdiss.separate.options import FileOptions
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from espnet2_tisdiss.cluster import Cluster, map_in_order
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.separate.files import separate_files
-from espnet2_tisdiss.separate.inputs import InputFile, to_separate
+from espnet2_tisdiss.separate.input_files import InputFile, to_separate
 from espnet2_tisdiss.separate.interface import Model
 from espnet2_tisdiss.separate.options import FileOptions
 from espnet2_tisdiss.separate.recording_file import FileResult

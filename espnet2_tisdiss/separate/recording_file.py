@@ -29,7 +29,7 @@ from espnet2_tisdiss.separate.doubts import (
     doubt_of_channels,
     doubt_of_estimates,
 )
-from espnet2_tisdiss.separate.inputs import InputFile, exists, is_settled, output_paths
+from espnet2_tisdiss.separate.input_files import InputFile, exists, is_settled, output_paths
 from espnet2_tisdiss.separate.interface import Model
 from espnet2_tisdiss.separate.loudness import Scaling, headroom_gain
 from espnet2_tisdiss.separate.options import FileOptions

@@ -21,7 +21,7 @@ from espnet2_tisdiss.lazy_espnet import espnet_module
 from espnet2_tisdiss.network.depth import depth_of_call
 from espnet2_tisdiss.separate.any_length import RecordingSeparator
 from espnet2_tisdiss.separate.arrays import refuse_path
-from espnet2_tisdiss.separate.loading import LoadedModel
+from espnet2_tisdiss.separate.loaded_model import LoadedModel
 from espnet2_tisdiss.separate.loudness import PEAK
 from espnet2_tisdiss.separate.transforms import as_tensor
 

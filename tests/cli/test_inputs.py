@@ -7,8 +7,8 @@ import pytest
 from empty_files import touch
 
 from espnet2_tisdiss import TisdissError
-from espnet2_tisdiss.cli.inputs import find_inputs, without_separated
-from espnet2_tisdiss.separate.inputs import InputFile
+from espnet2_tisdiss.cli.input_arguments import find_inputs, without_separated
+from espnet2_tisdiss.separate.input_files import InputFile
 
 OUT = Path("out")
 PATTERN = "{name}_spk{speaker}"

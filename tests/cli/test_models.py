@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from espnet2_tisdiss import TisdissError
 from espnet2_tisdiss.cli.app import app
-from espnet2_tisdiss.cli.loading import pick_device
+from espnet2_tisdiss.cli.model_loading import pick_device
 from espnet2_tisdiss.pretrained.bundled import bundled_models
 from espnet2_tisdiss.pretrained.finding import find_model
 

@@ -14,8 +14,8 @@ from espnet2_tisdiss.cli.app import app
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.lists import write_scp
 from espnet2_tisdiss.pages.html import PEAK, player
-from espnet2_tisdiss.pages.recordings import likeness
 from espnet2_tisdiss.pages.report import make_report
+from espnet2_tisdiss.pages.report_recordings import likeness
 
 RATE = 8000
 EVIL = "<img src=x onerror=alert(1)>&"

@@ -18,16 +18,16 @@ from espnet2_tisdiss.mixing.bank import Noise, Utterance, write_bank
 from espnet2_tisdiss.recipes.stages.check_training import check_mixing, training_options
 from espnet2_tisdiss.recipes.voices_2mix import bank as voices_bank
 from espnet2_tisdiss.recipes.voices_2mix.audio import cut, cut_noise, decode_noise, decode_speech
-from espnet2_tisdiss.recipes.voices_2mix.prepare import Sources, make_voices
-from espnet2_tisdiss.recipes.voices_2mix.public_voices import DATA_SETS, TABLE, list_public
-from espnet2_tisdiss.recipes.voices_2mix.sizes import Size, choose
-from espnet2_tisdiss.recipes.voices_2mix.tables import (
+from espnet2_tisdiss.recipes.voices_2mix.listing import (
     Part,
     Recording,
     assign_splits,
     read_rows,
     shuffled_speakers,
 )
+from espnet2_tisdiss.recipes.voices_2mix.prepare import Sources, make_voices
+from espnet2_tisdiss.recipes.voices_2mix.public_voices import DATA_SETS, TABLE, list_public
+from espnet2_tisdiss.recipes.voices_2mix.sizes import Size, choose
 
 RATE = 16000
 CONF = REPOSITORY / "egs2" / "voices_2mix" / "enh1" / "conf"

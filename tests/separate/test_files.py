@@ -9,7 +9,7 @@ from espnet2_tisdiss.audio.decoders import SndfileDecoder
 from espnet2_tisdiss.audio.rumble import without_rumble
 from espnet2_tisdiss.audio.writing import OutputFormat
 from espnet2_tisdiss.separate.files import separate_files
-from espnet2_tisdiss.separate.inputs import InputFile
+from espnet2_tisdiss.separate.input_files import InputFile
 from espnet2_tisdiss.separate.options import FileOptions
 
 RATE = 8000

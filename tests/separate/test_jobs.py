@@ -9,7 +9,7 @@ import soundfile
 
 from espnet2_tisdiss import SeparateSpeech
 from espnet2_tisdiss.separate.files import separate_files
-from espnet2_tisdiss.separate.inputs import InputFile
+from espnet2_tisdiss.separate.input_files import InputFile
 from espnet2_tisdiss.separate.jobs import separate_in_jobs
 from espnet2_tisdiss.separate.options import FileOptions
 

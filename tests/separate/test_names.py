@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from espnet2_tisdiss import TisdissError
-from espnet2_tisdiss.separate.inputs import InputFile
+from espnet2_tisdiss.separate.input_files import InputFile
 from espnet2_tisdiss.separate.names import with_refusals
 from espnet2_tisdiss.separate.options import FileOptions
 

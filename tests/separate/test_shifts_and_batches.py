@@ -7,7 +7,7 @@ from scipy.signal import lfilter
 
 from espnet2_tisdiss.audio.rumble import without_rumble
 from espnet2_tisdiss.separate.files import separate_files
-from espnet2_tisdiss.separate.inputs import InputFile
+from espnet2_tisdiss.separate.input_files import InputFile
 from espnet2_tisdiss.separate.options import FileOptions, RecordingOptions
 from espnet2_tisdiss.separate.recordings import separate_chunks
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from espnet2_tisdiss.atomic import write_atomically
 from espnet2_tisdiss.cli.console import machine, print_facts, print_table, require_folder
-from espnet2_tisdiss.cli.loading import load_for_command
+from espnet2_tisdiss.cli.model_loading import load_for_command
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.evaluate.by_depth import Score, score_mixtures
 from espnet2_tisdiss.evaluate.conditions import Conditions

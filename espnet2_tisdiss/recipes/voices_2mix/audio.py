@@ -15,7 +15,7 @@ from espnet2_tisdiss.audio.reading import probe, read_blocks
 from espnet2_tisdiss.audio.resampling import Resampler
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.recipes.corpora.files import quantise
-from espnet2_tisdiss.recipes.voices_2mix.tables import Part, Recording
+from espnet2_tisdiss.recipes.voices_2mix.listing import Part, Recording
 
 RATE = 16000
 PEAK = 0.9  # the bank stores the level of each utterance, so a gain changes nothing

@@ -28,7 +28,7 @@ from espnet2_tisdiss.recipes.voices_2mix.audio import (
     decode_noise,
     decode_speech,
 )
-from espnet2_tisdiss.recipes.voices_2mix.tables import Recording, check_splits, hash_of
+from espnet2_tisdiss.recipes.voices_2mix.listing import Recording, check_splits, hash_of
 
 SHOWN_FAULTS = 20
 # Responses end where what is left of them has so much less energy than all of them.

@@ -21,10 +21,7 @@ from espnet2_tisdiss.mixing.bank import SPLITS, Bank
 from espnet2_tisdiss.recipes.corpora.files import location, require_package
 from espnet2_tisdiss.recipes.program import data_parser, positive, run_main
 from espnet2_tisdiss.recipes.voices_2mix.bank import Material, fill_bank
-from espnet2_tisdiss.recipes.voices_2mix.public_voices import list_public
-from espnet2_tisdiss.recipes.voices_2mix.sets import make_data_dir, make_sets
-from espnet2_tisdiss.recipes.voices_2mix.sizes import SIZES, Size, choose
-from espnet2_tisdiss.recipes.voices_2mix.tables import (
+from espnet2_tisdiss.recipes.voices_2mix.listing import (
     Listing,
     Recording,
     assign_splits,
@@ -33,6 +30,9 @@ from espnet2_tisdiss.recipes.voices_2mix.tables import (
     hash_of,
     list_voices,
 )
+from espnet2_tisdiss.recipes.voices_2mix.public_voices import list_public
+from espnet2_tisdiss.recipes.voices_2mix.sets import make_data_dir, make_sets
+from espnet2_tisdiss.recipes.voices_2mix.sizes import SIZES, Size, choose
 from espnet2_tisdiss.user_files import read_json
 
 # increased whenever the same recordings, size and seed give other files than before

@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from espnet2_tisdiss.errors import TisdissError
-from espnet2_tisdiss.recipes.voices_2mix.tables import (
+from espnet2_tisdiss.recipes.voices_2mix.listing import (
     Listing,
     Part,
     Recording,

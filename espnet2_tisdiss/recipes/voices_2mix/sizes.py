@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from espnet2_tisdiss.mixing.bank import SPLITS
+from espnet2_tisdiss.recipes.voices_2mix.listing import Recording, hash_of, shuffled_speakers
 from espnet2_tisdiss.recipes.voices_2mix.sets import CONDITIONS, FixedSet
-from espnet2_tisdiss.recipes.voices_2mix.tables import Recording, hash_of, shuffled_speakers
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from espnet2_tisdiss.audio.folders import Found, audio_files, each_once, real_pa
 from espnet2_tisdiss.cli.streams import STANDARD_INPUT, refuse_address
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.lists import Source, read_sources
-from espnet2_tisdiss.separate.inputs import InputFile, name_of
+from espnet2_tisdiss.separate.input_files import InputFile, name_of
 
 
 @dataclasses.dataclass(frozen=True)

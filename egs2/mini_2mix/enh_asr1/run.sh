@@ -13,7 +13,7 @@ Usage: ./run.sh [--size tiny|quick|default] [--seed N] [option] ...
 
   --size tiny      every stage in about two minutes: a test, whose model has learnt nothing
   --size quick     a demonstration in about ten minutes
-  --size default   a model that recognises unseen voices, in about an hour on two cores
+  --size default   a model that recognises unseen voices, in an hour and a quarter on two cores
   --seed N         seed of the corpus (default: 0)
 
 The corpus and the separator are those of ../enh1, which is run first and takes about as long again. With

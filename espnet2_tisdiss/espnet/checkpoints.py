@@ -10,7 +10,7 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import torch
@@ -39,12 +39,13 @@ def work_folder(folder: Path) -> Path:
     return folder / WORK
 
 
-def begin(folder: Path, best: Sequence[Sequence[str]], resume: bool) -> None:
+def begin(folder: Path, best: Sequence[Sequence[str]], keep: int, resume: bool) -> None:
     """Prepare the working folder of a training.
 
     Args:
         folder: of the training.
         best: ESPnet's ``best_model_criterion``.
+        keep: epochs whose weights are kept for each criterion, ESPnet's ``keep_nbest_models``.
         resume: repair what a stopped training left, and let ESPnet go on from its checkpoint.
 
     Raises:
@@ -55,7 +56,7 @@ def begin(folder: Path, best: Sequence[Sequence[str]], resume: bool) -> None:
     for name in FOLDERS:
         (folder / name).mkdir(exist_ok=True)
         (work / name).symlink_to(Path("..", name))
-    if resume and (epoch := repair(folder, best)):
+    if resume and (epoch := repair(folder, best, keep)):
         for path in [folder / CHECKPOINT, *_epochs(folder, last=epoch).values()]:
             _link(path, work / path.name)
 
@@ -114,22 +115,20 @@ def publish(folder: Path) -> None:
         (work / CHECKPOINT).replace(folder / CHECKPOINT)
     to_disk(folder)
     present = _epochs(work)
-    for epoch, path in _epochs(folder).items():
-        if epoch < max(present, default=0) and epoch not in present:
-            path.unlink()
-    settle_checksums(folder)
+    _remove_epochs(folder, _epochs(folder, last=max(present, default=0)).keys() - present)
 
 
-def repair(folder: Path, best: Sequence[Sequence[str]]) -> int:
+def repair(folder: Path, best: Sequence[Sequence[str]], keep: int) -> int:
     """Restore a training's folder to the state of its last intact checkpoint.
 
     A damaged checkpoint is renamed to ``BROKEN`` and replaced by the backup, if there is one. Where
     the weights of the checkpoint's epoch are missing or damaged, they are written from it. The
-    links to the latest and the best weights are set.
+    links to the latest and the best weights are set, and the weights that they superseded removed.
 
     Args:
         folder: of the training.
         best: ESPnet's ``best_model_criterion``.
+        keep: as for :func:`begin`.
 
     Returns:
         The checkpoint's epoch; 0: there is none.
@@ -156,11 +155,15 @@ def repair(folder: Path, best: Sequence[Sequence[str]]) -> int:
     for path in _epochs(folder, last=epoch).values():
         check_weights(path)
     _point(folder / LATEST, latest.name)
+    needed = {epoch}
     for phase, key, mode in best:
         if reporter.has(phase, key):
-            name = f"{reporter.get_best_epoch(phase, key, mode)}epoch.pth"
+            ranking = reporter.sort_epochs(phase, key, mode)
+            needed.update(ranking[:keep])
+            name = f"{ranking[0]}epoch.pth"
             if (folder / name).exists():
                 _point(folder / f"{phase}.{key}.best.pth", name)
+    _remove_epochs(folder, _epochs(folder, last=epoch).keys() - needed)
     return epoch
 
 
@@ -191,6 +194,13 @@ def _replace_damaged(checkpoint: Path) -> None:
     else:
         action = "starting from scratch"
     log.warning("%s was damaged (renamed to %s): %s", checkpoint, BROKEN, action)
+
+
+def _remove_epochs(folder: Path, epochs: Collection[int]) -> None:
+    """Remove the weights of epochs, and the checksums of what is not there."""
+    for epoch in epochs:
+        (folder / f"{epoch}epoch.pth").unlink()
+    settle_checksums(folder)
 
 
 def _epochs(folder: Path, last: int | None = None) -> dict[int, Path]:

@@ -59,7 +59,9 @@ class ResumableTrainer(Trainer):
         folder = Path(settings.output_dir).parent
         if _is_main_process(processes):
             checkpoints.publish_config(folder)
-            checkpoints.begin(folder, settings.best_model_criterion, settings.resume)
+            kept = settings.keep_nbest_models
+            keep = kept if isinstance(kept, int) else max(kept, default=1)
+            checkpoints.begin(folder, settings.best_model_criterion, keep, settings.resume)
         if processes.distributed:  # all processes read the repaired files
             torch.distributed.barrier()
         cls.watch = StepWatch(

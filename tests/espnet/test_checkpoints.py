@@ -45,7 +45,7 @@ def train(folder: Path, first: int, last: int) -> None:
     """Do what a training does with its files, from epoch ``first`` on."""
     clean_up(folder)
     checkpoints.discard(folder)
-    checkpoints.begin(folder, BEST, resume=True)
+    checkpoints.begin(folder, BEST, keep=1, resume=True)
     for epoch in range(first, last + 1):
         checkpoints.begin_epoch(folder)
         espnet_writes(folder, epoch)
@@ -126,7 +126,7 @@ def test_killed_at_file_operations(tmp_path, record_property, step) -> None:
 def test_a_damaged_checkpoint_is_replaced_by_the_one_before(tmp_path, caplog, damaging) -> None:
     train(tmp_path, 1, 2)
     damaging(tmp_path / CHECKPOINT)
-    assert checkpoints.repair(tmp_path, BEST) == 1
+    assert checkpoints.repair(tmp_path, BEST, keep=1) == 1
     assert epoch_of(tmp_path) == 1
     assert f"{CHECKPOINT} was damaged (renamed to {BROKEN}): resuming from the prev" in caplog.text
     assert value_of(tmp_path / "latest.pth") == 1
@@ -135,7 +135,7 @@ def test_a_damaged_checkpoint_is_replaced_by_the_one_before(tmp_path, caplog, da
 def test_a_damaged_first_checkpoint_begins_anew(tmp_path, caplog) -> None:
     train(tmp_path, 1, 1)
     cut(tmp_path / CHECKPOINT)
-    assert checkpoints.repair(tmp_path, BEST) == 0
+    assert checkpoints.repair(tmp_path, BEST, keep=1) == 0
     assert not (tmp_path / CHECKPOINT).exists() and (tmp_path / BROKEN).exists()
     assert "starting from scratch" in caplog.text
 
@@ -146,7 +146,7 @@ def test_weights_that_an_epoch_lacks_are_written(tmp_path, damaging) -> None:
     damaging(tmp_path / "3epoch.pth")
     for name in ("latest.pth", "valid.loss.best.pth"):
         (tmp_path / name).unlink()
-    assert checkpoints.repair(tmp_path, BEST) == 3
+    assert checkpoints.repair(tmp_path, BEST, keep=1) == 3
     for name in ("3epoch.pth", "latest.pth", "valid.loss.best.pth"):
         assert value_of(tmp_path / name) == 3
     assert (tmp_path / "latest.pth").readlink() == Path("3epoch.pth")
@@ -158,7 +158,7 @@ def test_damaged_weights_of_another_epoch_are_named(tmp_path) -> None:
     with pytest.raises(
         TisdissError, match=f"1epoch.pth: is not the file .*{CHECKSUMS}.*begin anew"
     ):
-        checkpoints.repair(tmp_path, BEST)
+        checkpoints.repair(tmp_path, BEST, keep=1)
 
 
 def test_weights_that_are_not_finite_are_named(tmp_path) -> None:
@@ -166,19 +166,19 @@ def test_weights_that_are_not_finite_are_named(tmp_path) -> None:
     (tmp_path / CHECKSUMS).unlink()  # as older versions leave them
     torch.save({"a": torch.tensor([1.0, torch.nan])}, tmp_path / "1epoch.pth")
     with pytest.raises(TisdissError, match="1epoch.pth: a is not finite; begin anew"):
-        checkpoints.repair(tmp_path, BEST)
+        checkpoints.repair(tmp_path, BEST, keep=1)
 
 
 def test_what_is_complete_stays(tmp_path) -> None:
     train(tmp_path, 1, 2)
     assert (tmp_path / BACKUP).is_file()
     before = contents(tmp_path)
-    assert checkpoints.repair(tmp_path, BEST) == 2
+    assert checkpoints.repair(tmp_path, BEST, keep=1) == 2
     assert contents(tmp_path) == before
 
 
 def test_nothing_to_go_on_from(tmp_path) -> None:
-    assert checkpoints.repair(tmp_path, BEST) == 0
+    assert checkpoints.repair(tmp_path, BEST, keep=1) == 0
     assert not list(tmp_path.iterdir())
 
 

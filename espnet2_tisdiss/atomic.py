@@ -6,6 +6,7 @@ process that is killed leaves it; :func:`clean_up` removes it then.
 
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,6 +32,7 @@ def replacing(path: str | Path, durable: bool = True) -> Iterator[Path]:
 
     Raises:
         OSError: the file cannot be written; the error names ``path``.
+        TisdissError: the path names a device or a pipe.
     """
     with _beside(Path(path)) as temporary:
         yield temporary
@@ -49,6 +51,7 @@ def replacing_folder(folder: str | Path) -> Iterator[Path]:
 
     Raises:
         OSError: the folder cannot be created; the error names ``folder``.
+        TisdissError: the path names a device or a pipe.
     """
     folder = Path(folder)
     with _beside(folder) as temporary:
@@ -64,6 +67,21 @@ def replacing_folder(folder: str | Path) -> Iterator[Path]:
             if old.exists() and not folder.exists():  # failed or interrupted between the two
                 old.rename(folder)
         to_disk(folder.parent)
+
+
+def check_place(path: Path) -> None:
+    """Check that what a path names may be replaced: renaming would replace even a device.
+
+    Raises:
+        TisdissError: it is a device or a pipe, or a link to a standard stream.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:  # nothing is there, or it cannot be reached, which writing reports
+        return
+    is_stream = path.is_symlink() and os.readlink(path).startswith("/proc/")
+    if is_stream or not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise TisdissError(f"{path}: is a device, a pipe or a stream; give another name to write")
 
 
 def to_disk(path: Path) -> None:
@@ -118,6 +136,7 @@ def write_atomically(path: str | Path, content: bytes | str) -> None:
 @contextmanager
 def _beside(path: Path) -> Iterator[Path]:
     """Provide a path of the same name in a temporary folder beside ``path``."""
+    check_place(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with tempfile.TemporaryDirectory(prefix=PREFIX, dir=path.parent) as folder:

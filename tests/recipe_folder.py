@@ -21,6 +21,7 @@ import soundfile
 
 from espnet2_tisdiss.lists import write_scp
 from espnet2_tisdiss.recipes.data_directories import write_speakers
+from espnet2_tisdiss.recipes.stages.join_scores import METRICS
 
 REPOSITORY = Path(__file__).parents[1]
 RATE = 8000
@@ -196,6 +197,19 @@ class Recipe:
             str(path.relative_to(self.folder)): (path.stat().st_size, path.stat().st_mtime_ns)
             for path in files_of_runs(self.folder)
         }
+
+
+def plant_scores(folder: Path, scores: dict[str, dict[str, tuple[float, float]]]) -> None:
+    """Write score lists: metric -> utterance -> score of each speaker; other metrics are 0."""
+    keys = scores["SI_SNR"].keys()
+    for metric in METRICS:
+        table = scores.get(metric, dict.fromkeys(keys, (0.0, 0.0)))
+        for speaker in (0, 1):
+            values = {key: str(pair[speaker]) for key, pair in table.items()}
+            write_scp(folder / f"{metric}_spk{speaker + 1}", values)
+    for speaker in (1, 2):
+        paths = {key: f"wavs/{speaker}/{key}.wav" for key in keys}
+        write_scp(folder / f"wav_spk{speaker}", paths)
 
 
 def files_of_runs(folder: Path) -> Iterator[Path]:

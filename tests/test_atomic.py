@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from espnet2_tisdiss.atomic import clean_up, replacing, replacing_folder, write_atomically
+from espnet2_tisdiss.audio.writing import AudioWriter, OutputFormat
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.lists import write_scp
 
@@ -95,6 +96,24 @@ def test_a_full_disk_names_the_file(tmp_path: Path, full_disk: None) -> None:
     with pytest.raises(OSError, match=message), replacing_folder(folder) as temporary:
         (temporary / "file").write_bytes(bytes(1000))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["pipe", "device", "stream"])
+def test_what_is_no_ordinary_file_is_not_replaced(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "device").symlink_to(os.devnull)
+    (tmp_path / "stream").symlink_to("/proc/self/fd/1")
+    before = os.lstat(tmp_path / name)
+    writers = [
+        lambda path: write_atomically(path, "text"),
+        lambda path: replacing_folder(path).__enter__(),
+        lambda path: AudioWriter(path, 8000, 0, OutputFormat()).__enter__(),
+    ]
+    for write in writers:
+        with pytest.raises(TisdissError, match=f"^{tmp_path / name}: is a device, a pipe or a st"):
+            write(tmp_path / name)
+    assert os.lstat(tmp_path / name) == before
+    assert len(list(tmp_path.iterdir())) == 3
 
 
 def test_an_error_about_another_file_keeps_its_name(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from typing import Literal, Self, get_args
 import numpy as np
 import soundfile
 
+from espnet2_tisdiss.atomic import check_place
 from espnet2_tisdiss.checks import check_choice
 from espnet2_tisdiss.errors import AudioError, TisdissError
 
@@ -135,6 +136,7 @@ class AudioWriter:
         self._comment = comment
 
     def __enter__(self) -> Self:
+        check_place(self.path)
         with folder_errors(self.path.parent):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             _check_name(self.path)

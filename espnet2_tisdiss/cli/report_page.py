@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from espnet2_tisdiss.atomic import check_place, write_atomically
 from espnet2_tisdiss.cli.common_options import DebugOption, JsonOption
 from espnet2_tisdiss.cli.console import messages, print_json, require_folder
 from espnet2_tisdiss.errors import TisdissError
@@ -54,9 +55,9 @@ def command(
     """
     require_matplotlib()
     out = folder / FILE if out is None else out
-    if out.is_dir():  # before seconds of work
+    check_place(out)  # before seconds of work
+    if out.is_dir():
         raise TisdissError(f"{out}: is a folder; give the file to write, such as {out / FILE}")
-    from espnet2_tisdiss.atomic import write_atomically
     from espnet2_tisdiss.pages.report import make_report
 
     content = make_report(folder, data or [])

@@ -31,7 +31,7 @@ def mixture() -> np.ndarray:
         LEARNED_ENCODER,
         {"model_conf": {}},
         {"model_conf": {"normalize_variance_per_ch": True, "loss_type": "snr"}},
-        {"decoder_conf": {**STFT, "window": "hamming"}},
+        {part: {**STFT, "window": "hamming"} for part in ("encoder_conf", "decoder_conf")},
         {"encoder_conf": {**STFT, "use_builtin_complex": False}},
         {"encoder_conf": {**STFT, "spec_transform_type": "exponent"}},
     ],

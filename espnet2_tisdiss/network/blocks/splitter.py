@@ -61,7 +61,7 @@ class Splitter(nn.Module):
         """
         # in parts, since the hidden map is several times as large as the streams
         streams = by_frames(self._split, delayed(x, self.delay, axis=1), frames, self.context)
-        return streams[:, :, : x.shape[1]]
+        return streams[:, :, : x.shape[1]] if self.delay else streams
 
     def _split(self, x: Tensor, frames: Tensor | None) -> Tensor:
         """Split all frames of ``x`` in one go."""

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import yaml
 from matplotlib import image
-from recipe_folder import TINY_CONFIG
+from recipe_folder import TINY_CONFIG, plant_scores
 
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.evaluate import cost
 from espnet2_tisdiss.lists import write_scp
 from espnet2_tisdiss.recipes.stages import write_results
-from espnet2_tisdiss.recipes.stages.join_scores import METRICS, join_scores, read_scores
+from espnet2_tisdiss.recipes.stages.join_scores import join_scores, read_scores
 from espnet2_tisdiss.recipes.stages.model_cost import build_model, cost_by_depth
 from espnet2_tisdiss.recipes.stages.result_tables import (
     best_published,
@@ -26,25 +26,12 @@ from espnet2_tisdiss.recipes.stages.result_tables import (
 from espnet2_tisdiss.recipes.stages.set_results import read_set
 
 
-def plant(folder: Path, scores: dict[str, dict[str, tuple[float, float]]]) -> None:
-    """Write score lists: metric -> utterance -> score of each speaker; other metrics are 0."""
-    keys = scores["SI_SNR"].keys()
-    for metric in METRICS:
-        table = scores.get(metric, dict.fromkeys(keys, (0.0, 0.0)))
-        for speaker in (0, 1):
-            values = {key: str(pair[speaker]) for key, pair in table.items()}
-            write_scp(folder / f"{metric}_spk{speaker + 1}", values)
-    for speaker in (1, 2):
-        paths = {key: f"wavs/{speaker}/{key}.wav" for key in keys}
-        write_scp(folder / f"wav_spk{speaker}", paths)
-
-
 @pytest.fixture
 def experiment(tmp_path: Path) -> Path:
     """A tiny model's experiment with a mixture and two depths, of two utterances each."""
     (tmp_path / "exp").mkdir()
     (tmp_path / "exp" / "config.yaml").write_text(TINY_CONFIG)
-    plant(
+    plant_scores(
         tmp_path / "dump" / "mixture_scoring",
         {
             "SI_SNR": {"a": (1.0, -1.0), "b": (2.0, 0.0)},
@@ -63,7 +50,7 @@ def experiment(tmp_path: Path) -> Path:
         },
     }
     for n_re, scores in depths.items():
-        plant(tmp_path / "exp" / f"enhanced_re{n_re}_test" / "scoring", scores)
+        plant_scores(tmp_path / "exp" / f"enhanced_re{n_re}_test" / "scoring", scores)
     return tmp_path / "exp"
 
 
@@ -92,9 +79,9 @@ def test_the_table_by_depth(experiment: Path) -> None:
 
 def test_the_table_by_sex_and_the_share_made_worse(tmp_path: Path) -> None:
     keys = ("FF_1", "FF_2", "FM_3", "other")
-    plant(tmp_path / "mixture", {"SI_SNR": dict.fromkeys(keys, (0.0, 0.0))})
+    plant_scores(tmp_path / "mixture", {"SI_SNR": dict.fromkeys(keys, (0.0, 0.0))})
     gains = dict(zip(keys, [(-2.0, -4.0), (4.0, 4.0), (6.0, 6.0), (9.0, 9.0)], strict=True))
-    plant(tmp_path / "re2" / "scoring", {"SI_SNR": gains})
+    plant_scores(tmp_path / "re2" / "scoring", {"SI_SNR": gains})
     results = read_set("test", tmp_path / "mixture", [("2", tmp_path / "re2")])
     # women (-3 + 4) / 2; no two men; a name without a pair counts in the table by depth alone
     table = "|N_re|two women (2)|woman and man (1)|\n|---|---|---|\n|2|0.50|6.00|\n"
@@ -118,7 +105,7 @@ def test_the_table_by_mixture(experiment: Path) -> None:
 
 
 def test_a_long_table_is_thinned_evenly(tmp_path: Path) -> None:
-    plant(tmp_path / "mixture", {"SI_SNR": {f"utt{n:03}": (n, n) for n in range(100)}})
+    plant_scores(tmp_path / "mixture", {"SI_SNR": {f"utt{n:03}": (n, n) for n in range(100)}})
     lines = file_table(read_set("test", tmp_path / "mixture", [])).splitlines()[2:]
     assert len(lines) == 30
     assert lines[0].startswith("|utt000|")
@@ -277,14 +264,14 @@ def test_only_the_tables_by_depth_are_printed() -> None:
 
 def test_depths_scored_on_other_utterances_are_refused(experiment: Path) -> None:
     mixture, depths = folders(experiment)
-    plant(depths[0][1] / "scoring", {"SI_SNR": {"a": (1.0, 1.0)}})
+    plant_scores(depths[0][1] / "scoring", {"SI_SNR": {"a": (1.0, 1.0)}})
     with pytest.raises(TisdissError, match="differ in their utterances"):
         read_set("test", mixture, depths)
 
 
 def test_scores_of_parallel_jobs_are_joined_and_averaged(tmp_path: Path) -> None:
-    plant(tmp_path / "jobs" / "1" / "out", {"SI_SNR": {"b": (4.0, 6.0)}})
-    plant(tmp_path / "jobs" / "2" / "out", {"SI_SNR": {"a": (1.0, 2.0), "c": (0.0, 0.0)}})
+    plant_scores(tmp_path / "jobs" / "1" / "out", {"SI_SNR": {"b": (4.0, 6.0)}})
+    plant_scores(tmp_path / "jobs" / "2" / "out", {"SI_SNR": {"a": (1.0, 2.0), "c": (0.0, 0.0)}})
     means = join_scores(tmp_path / "jobs", tmp_path / "scoring")
     assert means["SI_SNR"] == pytest.approx((5 + 1.5 + 0) / 3)
     assert (tmp_path / "scoring" / "result_si_snr.txt").read_text() == "2.1667\n"
@@ -297,7 +284,7 @@ def test_unusable_scores_are_refused(tmp_path: Path) -> None:
         join_scores(tmp_path / "jobs", tmp_path / "scoring")
     with pytest.raises(TisdissError, match="has no SDR scores"):
         read_scores(tmp_path, "SDR")
-    plant(tmp_path, {"SI_SNR": {"a": (1.0, 2.0)}})
+    plant_scores(tmp_path, {"SI_SNR": {"a": (1.0, 2.0)}})
     write_scp(tmp_path / "SI_SNR_spk2", {"a": "high"})
     with pytest.raises(TisdissError, match="SI_SNR is not a number"):
         read_scores(tmp_path, "SI_SNR")

@@ -8,16 +8,15 @@ import soundfile
 import torch
 import yaml
 from lock_holder import held
-from recipe_folder import make_data_dir
+from recipe_folder import make_data_dir, plant_scores
 
 from espnet2_tisdiss import SeparateSpeech
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.lists import read_scp
 from espnet2_tisdiss.pretrained import bundled
 from espnet2_tisdiss.pretrained.finding import find_model
+from espnet2_tisdiss.recipes.stages import write_results
 from espnet2_tisdiss.recipes.stages.join_scores import METRICS
-from espnet2_tisdiss.recipes.stages.set_results import Scored, SetResults
-from espnet2_tisdiss.recipes.stages.write_results import write_report
 from espnet2_tisdiss.recipes.tools.bundle_model import bundle, get_parser
 
 # of the three mixtures of make_data_dir, at N_re 1 and 2
@@ -60,17 +59,24 @@ def experiment(espnet_model, tmp_path, monkeypatch):
     (tmp_path / "config.yaml").unlink()
 
     keys = list(read_scp(tmp_path / "data/test/wav.scp"))
-    gains = {"mixture": [0.0] * 3, **{str(n_re): values for n_re, values in GAINS.items()}}
-    scored = [
-        Scored(label, None, {m: dict(zip(keys, values, strict=True)) for m in METRICS})
-        for label, values in gains.items()
-    ]
-    results = [SetResults(name, scored[0], scored[1:]) for name in ("test_voices", "another_set")]
-    write_report(
-        exp, str(exp / "valid.loss.ave.pth"), results, METRICS, {"1": 0.5, "2": 1.0}, {}, {}
-    )
+    options = ["--enh_exp", exp, "--model", exp / "valid.loss.ave.pth", "--fs", 8000]
+    options += ["--metrics", *METRICS]
+    for name in ("test_voices", "another_set"):
+        scored = {n_re: exp / f"enhanced_re{n_re}_{name}" for n_re in GAINS}
+        plant_same(tmp_path / "dump" / name, keys, [0.0] * 3)
+        options += ["--mixture", name, tmp_path / "dump" / name]
+        for n_re, folder in scored.items():
+            plant_same(folder / "scoring", keys, GAINS[n_re])
+            options += ["--scored", name, n_re, folder]
+    write_results.make_report(write_results.get_parser().parse_args(list(map(str, options))))
     monkeypatch.chdir(tmp_path)
     return exp
+
+
+def plant_same(folder, keys, values):
+    """Write score lists whose metrics and speakers all have the values."""
+    same = {key: (value, value) for key, value in zip(keys, values, strict=True)}
+    plant_scores(folder, dict.fromkeys(METRICS, same))
 
 
 def arguments(exp, *more):

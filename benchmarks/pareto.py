@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import chdir
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -199,8 +200,8 @@ def train(name: str, run: Sequence[str], folder: Path, enh_args: Sequence[str]) 
 def measure(args: argparse.Namespace) -> None:
     """Measure every way, print the table, and write the section and the picture."""
     begin(1, "cpu")
-    mixtures = spread(find_mixtures(str(DATA), 2), args.limit)
-    with tempfile.TemporaryDirectory() as folder:
+    with chdir(RECIPE), tempfile.TemporaryDirectory() as folder:  # its lists have relative paths
+        mixtures = spread(find_mixtures(str(DATA), 2), args.limit)
         ways = {**ways_of_the_model(Path(folder)), **ways_of_the_trained()}
         points = measured(ways, mixtures)
     front = pareto_front({key: point for key, point in points.items() if key[0] not in TRAINED})
@@ -394,7 +395,7 @@ def draw(points: Mapping[tuple[str, str], Point], front: Sequence[tuple[str, str
         family = name.rpartition(" -")[0] + " -..." if "--stop-db" in name else name
         curves.setdefault(family, Curve()).add(*point)
     curves["Pareto front"] = Curve(*map(list, zip(*(points[key] for key in front), strict=True)))
-    title = "The package's model, and separators of equally long trainings"
+    title = "Quality against computing time"
     return draw_curves(curves, "real-time factor, one thread", "mean SI-SNRi [dB]", title)
 
 

@@ -33,6 +33,7 @@ from measuring import begin, count, run_main, spread
 from results import check_page, machine, record, table
 from run_progress import RunProgress
 from scaling import steps_args
+from separators import RIVALS, learned
 from torch import Tensor, nn
 
 from espnet2_tisdiss import SeparateSpeech
@@ -59,51 +60,16 @@ TRIAL_STEPS = 30
 STOPS_DB = (-6, -8, -10, -12, -14, -16)
 LOW_BANDS = (16, 24)  # of the model's 32
 
-LEARNED = {"channel": 512, "kernel_size": 32, "stride": 16}  # windows of 2 ms
-# Conv-TasNet and DPRNN at their published sizes (see separators.py); TF-GridNet is made smaller
+GRIDNET = RIVALS["TF-GridNet"].config
+# Conv-TasNet and DPRNN at published sizes, with windows of 2 ms; a smaller TF-GridNet
 OTHERS: dict[str, dict[str, Any]] = {
-    "Conv-TasNet": {
-        "encoder": "conv",
-        "encoder_conf": LEARNED,
-        "decoder": "conv",
-        "decoder_conf": LEARNED,
-        "separator": "tcn",
-        "separator_conf": {
-            "num_spk": 2,
-            "layer": 8,
-            "stack": 3,
-            "bottleneck_dim": 128,
-            "hidden_dim": 512,
-            "kernel": 3,
-            "norm_type": "gLN",
-        },
-    },
-    "DPRNN": {
-        "encoder": "conv",
-        "encoder_conf": LEARNED | {"channel": 64},
-        "decoder": "conv",
-        "decoder_conf": LEARNED | {"channel": 64},
-        "separator": "dprnn",
-        "separator_conf": {"num_spk": 2, "layer": 6, "unit": 128, "segment_size": 100},
-    },
+    "Conv-TasNet": {**RIVALS["Conv-TasNet"].config, **learned(512, 32)},
+    "DPRNN": {**RIVALS["DPRNN-16"].config, **learned(64, 32)},
     "TF-GridNet": {
-        "encoder": "same",
-        "encoder_conf": {},
-        "decoder": "same",
-        "decoder_conf": {},
-        "separator": "tfgridnetv2",
-        "separator_conf": {
-            "n_srcs": 2,
-            "n_fft": 512,
-            "stride": 256,
-            "n_layers": 4,
-            "lstm_hidden_units": 64,
-            "attn_n_head": 4,
-            "attn_approx_qk_dim": 512,
-            "emb_dim": 32,
-            "emb_ks": 4,
-            "emb_hs": 4,
-        },
+        **GRIDNET,
+        "separator_conf": GRIDNET["separator_conf"]
+        | {"n_fft": 512, "stride": 256, "n_layers": 4, "lstm_hidden_units": 64}
+        | {"emb_dim": 32, "emb_hs": 4},
     },
 }
 TRAINED = ("TISDiSS", *OTHERS)

@@ -47,18 +47,21 @@ class Candidate:
         separator: changed options of the separator.
         depth_power: of the loss: how fast the weights of the depths grow.
         grown: whether the training starts from the weights of ``mini``.
+        normalize_variance: whether mixtures are divided by their standard deviations.
     """
 
     meaning: str
     separator: Mapping[str, Any] = field(default_factory=dict)
     depth_power: float = 1.0
     grown: bool = True
+    normalize_variance: bool = True
 
     def config(self) -> dict[str, Any]:
         """Return the training configuration."""
         config = read_yaml(CONFIG)
         config["separator_conf"] |= {"reconstructor_repeat_times": N_RE} | dict(self.separator)
         config["criterions"][0]["wrapper_conf"]["depth_power"] = self.depth_power
+        config["model_conf"]["normalize_variance"] = self.normalize_variance
         return config
 
 
@@ -84,6 +87,9 @@ CANDIDATES = {
     "bands48": Candidate("48 bands instead of 32", {"num_bands": 48}),
     "equal_losses": Candidate("the losses of all depths have equal weight", depth_power=0.0),
     "splitter_loss": Candidate("a loss after the splitter, too", {"spliter_loss": True}),
+    "causal": Candidate(
+        "no frame depends on a later one", {"causal": True}, normalize_variance=False
+    ),
     "deep": Candidate("trained at N_re 6", {"reconstructor_repeat_times": 6}),
 }
 

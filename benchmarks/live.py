@@ -4,7 +4,7 @@
 
 separates the mixtures of a data set (as for tisdiss sweep) in one piece and live, with several
 latencies and lengths of the window, at one depth. It prints mean SI-SNRi in dB and the real-time
-factor: seconds of computation for a second of sound.
+factor: seconds of computation for a second of sound. A causal model has a section for itself.
 
     python benchmarks/live.py voices DATA --soak 10 --busy 1 --page docs/live.md
 
@@ -31,6 +31,7 @@ from espnet2_tisdiss.evaluate.by_depth import improvement
 from espnet2_tisdiss.evaluate.mixtures import EvalMixture, find_mixtures, read_signals
 
 SECTION = "live"
+CAUSAL_SECTION = "live-causal"
 # seconds: (latency, window)
 SETTINGS = ((0.5, 1.0), (0.5, 2.0), (0.5, 4.0), (0.25, 2.0), (1.0, 2.0), (2.0, 4.0))
 BLOCK_SECONDS = 0.02  # as a sound card delivers
@@ -47,9 +48,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--soak", type=float, metavar="MINUTES", help="play so long in real time")
     parser.add_argument("--busy", type=int, default=0, help="cores kept busy [%(default)s]")
     args = parser.parse_args(argv)
-    section, measure = (SECTION, cost) if args.soak is None else (SOAK_SECTION, soak)
-    check_page(args.page, section)
     model = SeparateSpeech.from_pretrained(args.model, n_re=args.n_re)
+    section, measure = (SECTION, cost) if args.soak is None else (SOAK_SECTION, soak)
+    if measure is cost and model.look_ahead is not None:
+        section = CAUSAL_SECTION
+    check_page(args.page, section)
     mixtures = spread(find_mixtures(args.data, model.num_spk), args.limit)
     text = measure(model, mixtures, args)
     sys.stdout.write(text)

@@ -45,6 +45,8 @@ from espnet2_tisdiss.network.blocks.bands import BandProject
 from espnet2_tisdiss.network.separator import TISDiSSSeparator
 from espnet2_tisdiss.onnx.export import export_model
 from espnet2_tisdiss.onnx.model import OnnxModel
+from espnet2_tisdiss.recipes.stages import draw_training
+from espnet2_tisdiss.recipes.stages.check_training import build, training_options
 from espnet2_tisdiss.separate.depths import DepthSeparator
 from espnet2_tisdiss.user_files import read_yaml
 
@@ -55,6 +57,7 @@ SECTION = "pareto"
 PICTURE = "pareto.png"
 EXP = RECIPE / "exp/default_0/pareto"
 DATA = RECIPE / "data/valid_default_0"
+WEIGHTS = "valid.loss.ave.pth"
 N_RE = 3  # of the training of TISDiSS
 TRIAL_STEPS = 30
 STOPS_DB = (-6, -8, -10, -12, -14, -16)
@@ -171,7 +174,7 @@ def measure(args: argparse.Namespace) -> None:
         ways = {**ways_of_the_model(Path(folder)), **ways_of_the_trained()}
         points = measured(ways, mixtures)
     front = pareto_front({key: point for key, point in points.items() if key[0] not in TRAINED})
-    text = f"{machine(torch.device('cpu'))}\n{report(points, front, len(mixtures))}"
+    text = f"{machine(torch.device('cpu'))}\n{report(points, front, len(mixtures))}{trainings()}"
     sys.stdout.write(text)
     if args.page:
         record(args.page, SECTION, text)
@@ -204,13 +207,8 @@ def ways_of_the_model(folder: Path) -> dict[str, Way]:
 def ways_of_the_trained() -> dict[str, Way]:
     """Return the separators that :func:`train_all` has trained, by name."""
     found: dict[str, Way] = {}
-    for name in TRAINED:
-        files = {
-            "train_config": EXP / name / "config.yaml",
-            "model_file": EXP / name / "valid.loss.ave.pth",
-        }
-        if not files["model_file"].exists():
-            continue
+    for name in trained():
+        files = {"train_config": EXP / name / "config.yaml", "model_file": EXP / name / WEIGHTS}
         if name == "TISDiSS":
             found[name] = by_depth(SeparateSpeech(**files))
             continue
@@ -352,6 +350,30 @@ def report(
         rows.append([cells[0], *(f"**{cell}**" if key in front else cell for cell in cells[1:])])
     about = f"{number} mixtures, one thread. Bold: the Pareto front of the package's model.\n\n"
     return about + table(["separator", "RTF", "SI-SNRi, dB"], rows)
+
+
+def trainings() -> str:
+    """Return a table of what the other separators and TISDiSS were trained for, or nothing."""
+    rows = []
+    for name in trained():
+        epochs = draw_training.read_epochs(EXP / name).values()
+        ends = [0, *(epoch["train"]["total_count"] for epoch in epochs)]
+        seconds = sum(
+            epoch["train"]["train_time"] * (end - start)
+            for epoch, start, end in zip(epochs, ends, ends[1:], strict=False)
+        )
+        model = build(training_options(EXP / name / "config.yaml", []))
+        parameters = sum(each.numel() for each in model.parameters())
+        rows.append([name, f"{parameters / 1e6:.2f}", str(ends[-1]), f"{seconds / 60:.0f}"])
+    if not rows:
+        return ""
+    header = ["trained from random weights", "M parameters", "steps", "minutes"]
+    return f"\n{table(header, rows)}"
+
+
+def trained() -> list[str]:
+    """Return those of ``TRAINED`` whose training has finished."""
+    return [name for name in TRAINED if (EXP / name / WEIGHTS).exists()]
 
 
 def draw(points: Mapping[tuple[str, str], Point], front: Sequence[tuple[str, str]]) -> bytes:

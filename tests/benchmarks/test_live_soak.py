@@ -2,6 +2,7 @@
 
 import live
 import numpy as np
+from models import TINY
 from noise_mixtures import write_noise_mixtures
 
 
@@ -35,3 +36,15 @@ def test_a_player_counts_what_comes_too_late(espnet_model, monkeypatch):
     monkeypatch.setattr(model, "anytime", anytime)
     row = live.play(model, 0.1 * np.random.randn(3 * 8000).astype(np.float32), 0.2)
     assert int(row[6]) >= 2 and float(row[5].split()[0]) > 0.5
+
+
+def test_a_causal_model_has_its_section(espnet_model, tmp_path, monkeypatch):
+    conf = {**TINY, "mask": True, "causal": True}
+    _, config, _ = espnet_model(separator_conf=conf, model_conf={"normalize_variance": False})
+    data = write_noise_mixtures(tmp_path / "data", [1.0])
+    page = tmp_path / "page.md"
+    page.write_text("<!-- live -->\n<!-- /live -->\n<!-- live-causal -->\n<!-- /live-causal -->\n")
+    monkeypatch.setattr(live, "SETTINGS", ((0.2, 0.5),))
+    live.main([str(config.parent), str(data), "--page", str(page)])
+    other, causal = page.read_text().split("<!-- live-causal -->")
+    assert "| live | 0.2 s | 0.5 s |" in causal and "|" not in other

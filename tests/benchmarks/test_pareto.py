@@ -5,11 +5,26 @@ from pathlib import Path
 import pareto
 import pytest
 import torch
+import yaml
+from espnet2.enh.separator.dprnn_separator import DPRNNSeparator
 from espnet2.train.reporter import Reporter
 from pareto import Point
 
 from espnet2_tisdiss.network.separator import TISDiSSSeparator
 from espnet2_tisdiss.recipes.stages.check_training import build, training_options
+
+
+def leave_training(folder: Path, steps: list[int]) -> None:
+    """Write the checkpoint of a training of epochs of so many steps, half a second each."""
+    reporter = Reporter()
+    for epoch, number in enumerate(steps, start=1):
+        reporter.set_epoch(epoch)
+        with reporter.observe("train") as observed:
+            for _ in range(number):
+                observed.register({"train_time": 0.5})
+                observed.next()
+    folder.mkdir()
+    torch.save({"reporter": reporter.state_dict()}, folder / "checkpoint.pth")
 
 
 @pytest.mark.parametrize("name", pareto.TRAINED)
@@ -21,14 +36,7 @@ def test_every_separator_trains_for_the_same_time(name, tmp_path, monkeypatch):
             return
         given = dict(zip(command[3::2], command[4::2], strict=True))
         called.append(given)
-        reporter = Reporter()  # what a training leaves: half a second a step
-        reporter.set_epoch(1)
-        with reporter.observe("train") as observed:
-            observed.register({"train_time": 0.5})
-            observed.next()
-        folder = Path(given["--enh_exp"])
-        folder.mkdir()
-        torch.save({"reporter": reporter.state_dict()}, folder / "checkpoint.pth")
+        leave_training(Path(given["--enh_exp"]), [1])
 
     monkeypatch.setattr(pareto, "EXP", tmp_path)
     monkeypatch.setattr(pareto, "run_recipe", run)
@@ -94,3 +102,19 @@ def test_the_table_and_the_picture_have_every_way(tmp_path):
     assert rows[2] == ["float32, --stop-db -6", "0.150", "4.50"]
     assert rows[4] == ["DPRNN", "0.400", "3.00"]
     assert pareto.draw(points, front).startswith(b"\x89PNG")
+
+
+def test_the_report_says_how_long_a_separator_was_trained(tmp_path, monkeypatch):
+    monkeypatch.setattr(pareto, "EXP", tmp_path)
+    assert pareto.trainings() == ""
+    leave_training(tmp_path / "DPRNN", [150, 90])
+    options = pareto.config_of("DPRNN")
+    (tmp_path / "DPRNN/config.yaml").write_text(yaml.safe_dump(options))
+    assert pareto.trainings() == ""  # not finished
+    (tmp_path / "DPRNN" / pareto.WEIGHTS).touch()
+    row = pareto.trainings().splitlines()[-1].split("|")
+    separator = DPRNNSeparator(options["encoder_conf"]["channel"], **options["separator_conf"])
+    parameters = sum(each.numel() for each in separator.parameters())
+    coders = 2 * options["encoder_conf"]["channel"] * options["encoder_conf"]["kernel_size"]
+    assert row[1].strip() == "DPRNN" and row[3:5] == [" 240 ", " 2 "]
+    assert float(row[2]) == pytest.approx((parameters + coders) / 1e6, abs=0.01)

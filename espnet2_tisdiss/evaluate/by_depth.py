@@ -21,7 +21,7 @@ from espnet2_tisdiss.checks import check_integer, check_n_re
 from espnet2_tisdiss.errors import TisdissError, first_line
 from espnet2_tisdiss.evaluate.mixtures import EvalMixture, read_signals, with_length
 from espnet2_tisdiss.separate.calibration import Traits, traits_of
-from espnet2_tisdiss.separate.recordings import change_db
+from espnet2_tisdiss.separate.depths import change_db
 
 if TYPE_CHECKING:  # importing ESPnet takes seconds
     from espnet2_tisdiss.separate.speech import SeparateSpeech

@@ -7,7 +7,7 @@ import functools
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, override
 
 import numpy as np
 
@@ -57,35 +57,36 @@ class OnnxModel(RecordingSeparator):
         )
 
     @property
+    @override
     def fingerprint(self) -> str:
         """A name of the model that depends on its weights, configuration and precision only."""
         suffix = "" if self.precision == "float32" else f"-{self.precision}"
         return self._description.fingerprint + suffix
 
     @functools.cached_property
+    @override
     def calibration(self) -> Calibration | None:
-        """What its estimates say about their quality; None: nothing is known."""
         return calibration_of(self._description.fingerprint, self._folder / CALIBRATION)
 
     @property
+    @override
     def usual_n_re(self) -> int:
-        """Repetitions of calls that give none."""
         return self._description.usual_n_re
 
     @property
+    @override
     def trained_n_re(self) -> int:
-        """Repetitions of the training."""
         return self._description.trained_n_re
 
     @property
+    @override
     def deepest_useful(self) -> int:
-        """Repetitions beyond which quality hardly improves."""
         return self._description.deepest_useful
 
+    @override
     def _estimates(
         self, waves: Sequence[np.ndarray], last: int
     ) -> Iterator[tuple[int, list[np.ndarray]]]:
-        """Yield each depth 1, 2, ... ``last`` with the estimates (j, n) of the waves (n,)."""
         inputs = [self._transform.encode(wave) for wave in waves]
         states = [_run(self._encode, {"spectrum": spectrum}) for spectrum, _ in inputs]
         for depth in range(1, last + 1):

@@ -16,8 +16,8 @@ from espnet2_tisdiss.audio.reading import probe, read_samples
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.evaluate.pictures import Curve, draw_curves, draw_spectrograms
 from espnet2_tisdiss.pages.html import text
+from espnet2_tisdiss.separate.depths import change_db
 from espnet2_tisdiss.separate.loudness import headroom_gain
-from espnet2_tisdiss.separate.recordings import change_db
 
 if TYPE_CHECKING:
     from espnet2_tisdiss.separate.speech import SeparateSpeech

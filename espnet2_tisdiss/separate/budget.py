@@ -3,13 +3,11 @@
 import heapq
 import logging
 import time
-from collections.abc import Callable, Sequence
-
-import numpy as np
+from collections.abc import Callable, Iterator, Sequence
 
 from espnet2_tisdiss.checks import span
 from espnet2_tisdiss.separate.chunking import Chunking
-from espnet2_tisdiss.separate.interface import Estimate, Model
+from espnet2_tisdiss.separate.interface import Estimate
 
 # one repetition's part of the time until the first estimate, as long as none has been measured
 # alone: in the published structures the separator takes about as long as one repetition
@@ -30,23 +28,16 @@ class DeadlineDepth:
         self.clock = clock
         self._share = FIRST_SHARE  # of the time until the first estimate
 
-    def separate(
-        self, model: Model, waves: Sequence[np.ndarray], n_re: int, end: float
-    ) -> Estimate:
-        """Separate mixtures (n,) as one batch until another repetition would end too late.
+    def deepest(self, estimates: Iterator[Estimate], end: float) -> Estimate:
+        """Return the last estimate of a batch before another one would come too late.
 
         Args:
-            model: the model.
-            waves: the mixtures.
-            n_re: the most repetitions; one is always run.
+            estimates: from shallow to deep, computed as they are taken; the first always is.
             end: the moment, of the clock.
-
-        Returns:
-            The unscaled estimates at one depth.
         """
         before = self.clock()
         first: float | None = None  # time until the first estimate
-        for estimate in model.anytime(waves, n_re, scale="estimate"):
+        for estimate in estimates:
             now, found = self.clock(), estimate
             if first is None:
                 first = now - before
@@ -83,20 +74,16 @@ class TimeBudget:
         self._began: float | None = None
         self._depth = DeadlineDepth(clock)
 
-    def separate(self, model: Model, waves: Sequence[np.ndarray], n_re: int) -> Estimate:
-        """Separate mixtures (n,) as one batch, as deep as the time allows.
+    def deepest(self, estimates: Iterator[Estimate], audio: float) -> Estimate:
+        """Return the deepest estimate of a batch that its share of the time allows.
 
         Args:
-            model: the model.
-            waves: the mixtures.
-            n_re: the most repetitions; one is always run.
-
-        Returns:
-            The unscaled estimates at one depth.
+            estimates: from shallow to deep, computed as they are taken; the first always is.
+            audio: seconds of audio of the batch.
         """
         began = self._clock()
-        end = began + self._share(began, sum(map(len, waves)) / model.sample_rate)
-        found = self._depth.separate(model, waves, n_re, end)
+        end = began + self._share(began, audio)
+        found = self._depth.deepest(estimates, end)
         self.n_re.append(int(found.n_re[0]))
         return found
 

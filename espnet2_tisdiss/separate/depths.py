@@ -4,7 +4,7 @@ Axis letters: b batch, j speaker, n sample.
 """
 
 import itertools
-from abc import abstractmethod
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,6 @@ from espnet2_tisdiss.separate.budget import TimeBudget
 from espnet2_tisdiss.separate.calibration import traits_of
 from espnet2_tisdiss.separate.interface import Estimate, Mixtures, Model
 from espnet2_tisdiss.separate.loudness import rescale
-from espnet2_tisdiss.separate.recordings import change_db
 
 if TYPE_CHECKING:  # not every model runs on PyTorch
     from torch import Tensor
@@ -30,12 +29,6 @@ class DepthSeparator(Model):
     Mixtures are an array (b, n), or a list of b waveforms (n,) of different lengths. Each is
     separated as it would be alone. What runs the network is a subclass.
     """
-
-    @abstractmethod
-    def _estimates(
-        self, waves: Sequence[np.ndarray], last: int
-    ) -> Iterator[tuple[int, list[np.ndarray]]]:
-        """Yield each depth 1, 2, ... ``last`` with the estimates (j, n) of the waves (n,)."""
 
     def anytime(
         self, mixtures: Mixtures, n_re: int | None = None, scale: Scale = DEFAULT_SCALE
@@ -197,9 +190,10 @@ class DepthSeparator(Model):
         check_number("seconds", seconds, 0, float("inf"))
         check_choice("scale", scale, SCALES)
         waves = _as_list(mixtures)
-        budget = TimeBudget(seconds, sum(map(len, waves)) / self.sample_rate)
+        audio = sum(map(len, waves)) / self.sample_rate
         deepest = self.deepest_useful if n_re is None else n_re
-        found = budget.separate(self, waves, deepest)
+        estimates = self.anytime(waves, deepest, scale="estimate")
+        found = TimeBudget(seconds, audio).deepest(estimates, audio)
         return Estimate(found.n_re, _scaled(scale, waves, found.waves))
 
     def batch(
@@ -230,6 +224,15 @@ class DepthSeparator(Model):
             found = self.depths([waves[index] for index in indices], [depth], scale)[depth]
             separated.update(zip(indices, found, strict=True))
         return [separated[index] for index in range(len(waves))]
+
+
+def change_db(before: np.ndarray, after: np.ndarray) -> float:
+    """Return the energy of ``after - before`` relative to ``after``, in dB; -inf for no change."""
+    change, energy = (np.square(x, dtype=np.float64).sum() for x in (after - before, after))
+    if change == 0:  # also for silence
+        return -math.inf
+    # a quotient could overflow
+    return 10 * (math.log10(change) - math.log10(max(energy, np.finfo(np.float64).tiny)))
 
 
 def _as_list(mixtures: Mixtures) -> list[np.ndarray]:

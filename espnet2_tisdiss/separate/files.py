@@ -12,15 +12,15 @@ from contextlib import closing
 from espnet2_tisdiss.audio.sources import SourceReader
 from espnet2_tisdiss.errors import first_line
 from espnet2_tisdiss.separate.budget import TimeBudget
+from espnet2_tisdiss.separate.depths import DepthSeparator
 from espnet2_tisdiss.separate.input_files import InputFile
-from espnet2_tisdiss.separate.interface import Model
 from espnet2_tisdiss.separate.options import FileOptions
 from espnet2_tisdiss.separate.recording_file import FileResult, Piece, RecordingFile
 from espnet2_tisdiss.separate.recordings import SeparatedChunk, separate_chunks
 
 
 def separate_files(
-    model: Model,
+    model: DepthSeparator,
     inputs: Sequence[InputFile],
     options: FileOptions,
     budget: TimeBudget | None = None,
@@ -60,7 +60,7 @@ def separate_files(
 
 
 def _steps(
-    model: Model,
+    model: DepthSeparator,
     inputs: Sequence[InputFile],
     options: FileOptions,
     recordings: list[RecordingFile],
@@ -94,7 +94,7 @@ def _batches(
 
 
 def _separated(
-    model: Model, pieces: Sequence[Piece], options: FileOptions, budget: TimeBudget | None
+    model: DepthSeparator, pieces: Sequence[Piece], options: FileOptions, budget: TimeBudget | None
 ) -> Iterator[tuple[Piece, SeparatedChunk]]:
     """Yield each piece with what became of it."""
     if not pieces:

@@ -1,4 +1,4 @@
-"""What a loaded model offers, whatever runs its network, to the modules that separate with it.
+"""What each kind of loaded model implements; ``depths`` and ``any_length`` build on it.
 
 Axis letters: b batch, j speaker, n sample.
 """
@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from espnet2_tisdiss.checks import check_n_re
-from espnet2_tisdiss.choices import DEFAULT_PROBABILITY, DEFAULT_SCALE, Scale
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.pretrained.layouts import CALIBRATION
 from espnet2_tisdiss.separate.calibration import Calibration
@@ -37,9 +36,7 @@ class Estimate:
 
 
 class Model(ABC):
-    """A loaded model: what it is, and the depths that it can be used at.
-
-    :class:`~espnet2_tisdiss.separate.depths.DepthSeparator` documents the methods that separate.
+    """A loaded model: what it is, the depths that it can be used at, and its network.
 
     Attributes:
         sample_rate: of the model, in Hz.
@@ -110,34 +107,7 @@ class Model(ABC):
         raise TisdissError("the model is set to 0 repetitions: choose n_re, 1 or more")
 
     @abstractmethod
-    def anytime(
-        self, mixtures: Mixtures, n_re: int | None = None, scale: Scale = DEFAULT_SCALE
-    ) -> Iterator[Estimate]:
-        """Yield estimates from shallow to deep."""
-
-    @abstractmethod
-    def depths(
-        self, mixtures: Mixtures, n_re: Sequence[int], scale: Scale = DEFAULT_SCALE
-    ) -> dict[int, list[np.ndarray]]:
-        """Separate at several depths."""
-
-    @abstractmethod
-    def until_stable(
-        self,
-        mixtures: Mixtures,
-        stop_db: float,
-        n_re: int | None = None,
-        scale: Scale = DEFAULT_SCALE,
-    ) -> Estimate:
-        """Separate until a repetition changes little."""
-
-    @abstractmethod
-    def until(
-        self,
-        mixtures: Mixtures,
-        si_snr: float,
-        probability: float = DEFAULT_PROBABILITY,
-        n_re: int | None = None,
-        scale: Scale = DEFAULT_SCALE,
-    ) -> Estimate:
-        """Separate until the estimates are good enough."""
+    def _estimates(
+        self, waves: Sequence[np.ndarray], last: int
+    ) -> Iterator[tuple[int, list[np.ndarray]]]:
+        """Yield each depth 1, 2, ... ``last`` with the estimates (j, n) of the waves (n,)."""

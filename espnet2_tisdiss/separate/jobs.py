@@ -14,9 +14,9 @@ from multiprocessing.connection import Connection, wait
 
 from espnet2_tisdiss.processes import Interruption, terminations
 from espnet2_tisdiss.separate.budget import TimeBudget
+from espnet2_tisdiss.separate.depths import DepthSeparator
 from espnet2_tisdiss.separate.files import separate_files
 from espnet2_tisdiss.separate.input_files import InputFile
-from espnet2_tisdiss.separate.interface import Model
 from espnet2_tisdiss.separate.options import FileOptions
 from espnet2_tisdiss.separate.recording_file import FileResult
 
@@ -25,7 +25,7 @@ END_S = 10.0
 
 
 def separate_in_jobs(
-    load: Callable[[], Model],
+    load: Callable[[], DepthSeparator],
     inputs: Sequence[InputFile],
     options: FileOptions,
     jobs: int,
@@ -87,7 +87,7 @@ class _Worker:
 
     def __init__(
         self,
-        load: Callable[[], Model],
+        load: Callable[[], DepthSeparator],
         options: FileOptions,
         budget: TimeBudget | None,
     ):
@@ -168,7 +168,7 @@ def _signals_blocked() -> Iterator[None]:
 
 def _work(
     connection: Connection,
-    load: Callable[[], Model],
+    load: Callable[[], DepthSeparator],
     options: FileOptions,
     budget: TimeBudget | None,
 ) -> None:

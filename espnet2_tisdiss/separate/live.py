@@ -17,7 +17,7 @@ from espnet2_tisdiss.choices import RATES
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.separate.arrays import as_floats, check_finite
 from espnet2_tisdiss.separate.budget import DeadlineDepth
-from espnet2_tisdiss.separate.interface import Model
+from espnet2_tisdiss.separate.depths import DepthSeparator
 from espnet2_tisdiss.separate.loudness import ScaleStatistics, Scaling
 from espnet2_tisdiss.separate.stitching import SpeakerOrder, cross_fade
 
@@ -67,7 +67,7 @@ class LiveSeparator:
 
     def __init__(
         self,
-        model: Model,
+        model: DepthSeparator,
         rate: int,
         latency: float = LATENCY_S,
         n_re: int | None = None,
@@ -156,7 +156,8 @@ class LiveSeparator:
         """Return the unscaled estimate (j, n) of a window."""
         if self._depth is None:
             return self._model.depths([window], [self._deepest], "estimate")[self._deepest][0]
-        found = self._depth.separate(self._model, [window], self._deepest, end)
+        estimates = self._model.anytime([window], self._deepest, scale="estimate")
+        found = self._depth.deepest(estimates, end)
         self.n_re = int(found.n_re[0])
         return found.waves[0]
 

@@ -8,9 +8,9 @@ from dataclasses import replace
 
 from espnet2_tisdiss.cluster import Cluster, map_in_order
 from espnet2_tisdiss.errors import TisdissError
+from espnet2_tisdiss.separate.depths import DepthSeparator
 from espnet2_tisdiss.separate.files import separate_files
 from espnet2_tisdiss.separate.input_files import InputFile, to_separate
-from espnet2_tisdiss.separate.interface import Model
 from espnet2_tisdiss.separate.options import FileOptions
 from espnet2_tisdiss.separate.recording_file import FileResult
 
@@ -25,8 +25,8 @@ Work = tuple[InputFile, list[float]]
 
 def separate_on_cluster(
     cluster: Cluster,
-    model: Model,
-    load: Callable[[], Model],
+    model: DepthSeparator,
+    load: Callable[[], DepthSeparator],
     durations: Mapping[InputFile, list[float]],
     options: FileOptions,
     on_progress: Callable[[float], None] = lambda seconds: None,
@@ -85,7 +85,7 @@ def _shares(durations: Mapping[InputFile, list[float]], count: int) -> list[tupl
 
 
 def _separate_share(
-    load: Callable[[], Model],
+    load: Callable[[], DepthSeparator],
     options: FileOptions,
     share: Sequence[Work],
 ) -> list[FileResult]:
@@ -96,5 +96,5 @@ def _separate_share(
 
 
 @functools.lru_cache(maxsize=1)  # a worker separates many shares
-def _loaded(load: Callable[[], Model]) -> Model:
+def _loaded(load: Callable[[], DepthSeparator]) -> DepthSeparator:
     return load()

@@ -7,7 +7,6 @@ letters: c channel, j speaker, n sample.
 """
 
 import itertools
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +20,7 @@ from espnet2_tisdiss.separate.arrays import as_floats, check_finite
 from espnet2_tisdiss.separate.budget import TimeBudget
 from espnet2_tisdiss.separate.calibration import ExpectedQuality, traits_of
 from espnet2_tisdiss.separate.chunking import Chunk, Chunker, Chunking
-from espnet2_tisdiss.separate.interface import Model
+from espnet2_tisdiss.separate.depths import DepthSeparator
 from espnet2_tisdiss.separate.options import RecordingOptions
 from espnet2_tisdiss.separate.stitching import Stitcher
 
@@ -42,7 +41,7 @@ class SeparatedChunk:
 
 
 def separate_chunks(
-    model: Model,
+    model: DepthSeparator,
     waves: Sequence[np.ndarray],
     options: RecordingOptions,
     budget: TimeBudget | None,
@@ -75,7 +74,7 @@ def separate_chunks(
 
 
 def _chunk(
-    model: Model, wave: np.ndarray, estimates: list[np.ndarray], n_used: Sequence[int]
+    model: DepthSeparator, wave: np.ndarray, estimates: list[np.ndarray], n_used: Sequence[int]
 ) -> SeparatedChunk:
     """Return a separated mixture (n,) with its expected quality."""
     expected = None
@@ -85,7 +84,7 @@ def _chunk(
 
 
 def _separate_batch(
-    model: Model,
+    model: DepthSeparator,
     waves: Sequence[np.ndarray],
     options: RecordingOptions,
     budget: TimeBudget | None,
@@ -98,7 +97,8 @@ def _separate_batch(
     """
     last = options.depths[-1]
     if budget is not None:
-        found = budget.separate(model, waves, last)
+        audio = sum(map(len, waves)) / model.sample_rate
+        found = budget.deepest(model.anytime(waves, last, scale="estimate"), audio)
     elif options.stop_db is not None:
         found = model.until_stable(waves, options.stop_db, last, scale="estimate")
     elif options.until_db is not None:
@@ -121,15 +121,6 @@ def _mean_of_shifts(shifts: Sequence[int], estimates: Sequence[np.ndarray]) -> n
         _, order = linear_sum_assignment(first @ other.T, maximize=True)
         total += other[order]
     return (total / len(shifts)).astype(first.dtype)
-
-
-def change_db(before: np.ndarray, after: np.ndarray) -> float:
-    """Return the energy of ``after - before`` relative to ``after``, in dB; -inf for no change."""
-    change, energy = (np.square(x, dtype=np.float64).sum() for x in (after - before, after))
-    if change == 0:  # also for silence
-        return -math.inf
-    # a quotient could overflow
-    return 10 * (math.log10(change) - math.log10(max(energy, np.finfo(np.float64).tiny)))
 
 
 class Track:
@@ -240,7 +231,7 @@ def channels_of(samples: Any) -> np.ndarray:
 
 
 def separate_recording(
-    model: Model,
+    model: DepthSeparator,
     samples: np.ndarray,
     rate: int,
     options: RecordingOptions,

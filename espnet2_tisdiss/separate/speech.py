@@ -7,7 +7,7 @@ b batch, c channel, j speaker, n sample.
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, override
 
 import numpy as np
 import torch
@@ -224,13 +224,13 @@ class SeparateSpeech(LoadedModel, RecordingSeparator):
         return self.separator.reconstructor_repeat_times
 
     @property
+    @override
     def trained_n_re(self) -> int:
-        """Repetitions of the training."""
         return self.separator.config.reconstructor_repeat_times
 
     @property
+    @override
     def deepest_useful(self) -> int:
-        """Repetitions beyond which quality hardly improves."""
         return self.separator.config.deepest_useful
 
     def resolve_depth(self, n_re: int | None = None) -> int:
@@ -244,10 +244,10 @@ class SeparateSpeech(LoadedModel, RecordingSeparator):
             raise TisdissError("the model has no reconstructor, so its depth cannot be chosen")
         return super().resolve_depth(n_re)
 
+    @override
     def _estimates(
         self, waves: Sequence[np.ndarray], last: int
     ) -> Iterator[tuple[int, list[np.ndarray]]]:
-        """Yield each depth 1, 2, ... ``last`` with the estimates (j, n) of the waves (n,)."""
         with torch.inference_mode():
             features, frames, scales = self._transforms.encode(waves)
         half = self.separator.autocast(features.device.type)

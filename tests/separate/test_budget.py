@@ -23,7 +23,7 @@ class PlantedModel:
     def clock(self):
         return self.now
 
-    def anytime(self, waves, n_re, scale):
+    def anytime(self, waves, n_re=8, scale="estimate"):
         assert scale == "estimate"
         audio = sum(map(len, waves)) / RATE
         self.now += self.base_rtf * audio
@@ -41,7 +41,7 @@ def separate(model, seconds, batches, n_re=8):
     audio = sum(map(sum, batches))
     budget, began = TimeBudget(seconds, audio, model.clock), model.now
     for batch in batches:
-        found = budget.separate(model, chunks(*batch), n_re)
+        found = budget.deepest(model.anytime(chunks(*batch), n_re), sum(batch))
         assert set(found.n_re) == {budget.n_re[-1]}
     return budget.n_re, model.now - began
 
@@ -72,10 +72,10 @@ def test_a_slow_start_is_made_up_for():
     model = PlantedModel(0.2, 0.1)
     budget = TimeBudget(10.0, 20.0, model.clock)  # 0.5 for each second: N_re 3
     model.base_rtf = 2.0  # as caches and clocks warm up
-    budget.separate(model, chunks(1.0), 8)
+    budget.deepest(model.anytime(chunks(1.0)), 1.0)
     model.base_rtf = 0.2
     for _ in range(19):
-        budget.separate(model, chunks(1.0), 8)
+        budget.deepest(model.anytime(chunks(1.0)), 1.0)
     assert 9.85 < model.now - 100.0 <= 10.0
     assert set(budget.n_re) == {1, 2, 3}
 
@@ -84,10 +84,10 @@ def test_a_machine_that_becomes_busy_gets_less_deep():
     model = PlantedModel(0.2, 0.1)
     budget = TimeBudget(20.0, 20.0, model.clock)
     for _ in range(10):
-        budget.separate(model, chunks(1.0), 8)
+        budget.deepest(model.anytime(chunks(1.0)), 1.0)
     model.base_rtf, model.repetition_rtf = 0.4, 0.2  # half as fast: N_re 3 for real time
     for _ in range(10):
-        budget.separate(model, chunks(1.0), 8)
+        budget.deepest(model.anytime(chunks(1.0)), 1.0)
     assert budget.n_re[2:10] == [8] * 8 and set(budget.n_re[11:]) <= {2, 3, 4}
     assert model.now - 100.0 <= 20.0
 
@@ -96,7 +96,7 @@ def test_time_between_batches_counts():
     model = PlantedModel(0.2, 0.1)
     budget = TimeBudget(6.0, 10.0, model.clock)
     for _ in range(10):
-        budget.separate(model, chunks(1.0), 8)
+        budget.deepest(model.anytime(chunks(1.0)), 1.0)
         model.now += 0.1  # reading and joining
     assert model.now - 100.0 <= 6.0 + 0.1
 
@@ -124,7 +124,7 @@ def test_the_time_is_logged(caplog):
     budget = TimeBudget(0.1, 1.0, model.clock)
     budget.log()
     assert not caplog.text
-    budget.separate(model, chunks(1.0), 8)
+    budget.deepest(model.anytime(chunks(1.0)), 1.0)
     budget.log()
     assert "0.3 s of work, of 0.1 s allowed; N_re 1" in caplog.text
     assert [record.levelname for record in caplog.records] == ["WARNING"]

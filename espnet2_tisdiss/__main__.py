@@ -2,9 +2,9 @@
 
 ``python -m espnet2_tisdiss espnet enhance ...`` runs a command that ESPnet installs.
 
-Replaces the interpreter in pipelines that take it as an option, such as ESPnet's
+It replaces the interpreter in pipelines that have an option for it, such as ESPnet's
 ``enh.sh --python "python3 -m espnet2_tisdiss"``: ESPnet's command modules run with the plugin
-registered; all other arguments are passed to Python unchanged.
+registered; any other arguments are passed to Python unchanged.
 """
 
 import importlib
@@ -25,8 +25,8 @@ def main() -> None:
                 sys.exit(script.load()())
     if len(arguments) < 2 or arguments[0] != "-m" or not arguments[1].startswith("espnet2.bin."):
         os.execv(sys.executable, [sys.executable, *arguments])
-    # Called instead of run as __main__: the processes of distributed training import this process's
-    # main module, which must be this one to register the plugin.
+    # The command is called, not run as __main__: the processes of distributed training import this
+    # process's main module, which must be this one to register the plugin.
     sys.argv = arguments[1:]
     importlib.import_module(arguments[1]).main()
 

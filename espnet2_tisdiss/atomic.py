@@ -1,7 +1,7 @@
-"""Files and folders that get their names only when they are complete and on the disk.
+"""Files and folders that get their final names only when they are complete and on the disk.
 
-Each is made in a temporary folder beside its place, which is removed whatever happens. Only a
-process that is killed leaves it; :func:`clean_up` removes it then.
+Each is made in a temporary folder next to its target, which is removed in any case. Only a killed
+process leaves it behind; :func:`clean_up` removes it then.
 """
 
 import os
@@ -22,13 +22,13 @@ REPLACED = ".replaced"
 def replacing(path: str | Path, durable: bool = True) -> Iterator[Path]:
     """Provide a temporary path, which replaces ``path`` if the block succeeds.
 
-    Both have the same file name, so that writers that go by the suffix choose the right format.
+    Both have the same file name, so that writers that look at the suffix choose the right format.
     Missing parent folders are created.
 
     Args:
         path: the file.
-        durable: whether the file is to survive a failure of power from then on. That takes
-            milliseconds, too long for each of a hundred thousand small files.
+        durable: whether the file must survive a power failure once the block has ended. That
+            takes milliseconds, too long for each of a hundred thousand small files.
 
     Raises:
         OSError: the file cannot be written; the error names ``path``.
@@ -70,14 +70,14 @@ def replacing_folder(folder: str | Path) -> Iterator[Path]:
 
 
 def check_place(path: Path) -> None:
-    """Check that what a path names may be replaced: renaming would replace even a device.
+    """Check that a path may be replaced: renaming would replace even a device.
 
     Raises:
         TisdissError: it is a device or a pipe, or a link to a standard stream.
     """
     try:
         mode = os.stat(path).st_mode
-    except OSError:  # nothing is there, or it cannot be reached, which writing reports
+    except OSError:  # it does not exist, or is inaccessible, which writing reports
         return
     is_stream = path.is_symlink() and os.readlink(path).startswith("/proc/")
     if is_stream or not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
@@ -96,10 +96,10 @@ def to_disk(path: Path) -> None:
 
 
 def clean_up(folder: Path) -> None:
-    """Remove what killed processes left of replacing a folder or anything in it.
+    """Remove what killed processes left while they replaced a folder or anything in it.
 
-    A folder whose replacement was complete, and lacked only its name, gets it. No other process
-    may be writing there.
+    A replacement that was complete and only lacked its final name gets it. No other process may be
+    writing there.
     """
     for temporary in list(folder.parent.glob(f"{PREFIX}*/{folder.name}")):
         _clean_up(temporary.parent)
@@ -108,11 +108,11 @@ def clean_up(folder: Path) -> None:
 
 
 def _clean_up(temporary: Path) -> None:
-    """Remove a temporary file or folder, after naming what is complete in it."""
+    """Remove a temporary file or folder, after renaming what is complete in it."""
     if not temporary.is_dir():
         temporary.unlink(missing_ok=True)
         return
-    # the old folder stays beside the new one until that has its name
+    # the old folder stays next to the new one until that has its name
     complete = [path for path in temporary.iterdir() if (temporary / REPLACED).exists()]
     for path in complete:
         if path.name != REPLACED and not temporary.with_name(path.name).exists():
@@ -135,7 +135,7 @@ def write_atomically(path: str | Path, content: bytes | str) -> None:
 
 @contextmanager
 def _beside(path: Path) -> Iterator[Path]:
-    """Provide a path of the same name in a temporary folder beside ``path``."""
+    """Provide a path of the same name in a temporary folder next to ``path``."""
     check_place(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -149,7 +149,7 @@ def _beside(path: Path) -> Iterator[Path]:
 def _name(error: OSError, path: Path) -> None:
     """Make a system error name ``path`` if it names no file or a temporary one.
 
-    An example is a full disk, which is noticed when the file is already open.
+    An example is a full disk, which is detected only after the file has been opened.
     """
     if error.errno is None:  # raised by a program, with its own text
         return

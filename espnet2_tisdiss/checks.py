@@ -10,7 +10,7 @@ from typing import Any
 from espnet2_tisdiss.choices import MOST_N_RE
 from espnet2_tisdiss.errors import OptionError
 
-MOST_DIGITS = 18  # of a whole number; Python refuses to read one of thousands
+MOST_DIGITS = 18  # digits of an integer; Python refuses to read thousands
 MOST_SHOWN = 300  # characters of a value in a message
 
 
@@ -18,7 +18,7 @@ class _Abbreviation(reprlib.Repr):
     """Python's notation of a value, cut where it is long, wide or deep."""
 
     def repr_int(self, value: int, level: int) -> str:
-        """Return a number; Python refuses to write one of thousands of digits."""
+        """Return the text of a number; Python refuses to write one with thousands of digits."""
         if value.bit_length() > 1000:
             return f"<integer of {value.bit_length()} bits>"
         return super().repr_int(value, level)
@@ -28,7 +28,7 @@ _ABBREVIATION = _Abbreviation(maxlevel=3, maxstring=60, maxother=60)
 
 
 def shown(value: Any) -> str:
-    """Return a value for a message: a user's file may hold one of any size."""
+    """Return the text of a value for a message, shortened: a user's file may hold any size."""
     text = _ABBREVIATION.repr(value)
     return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."
 
@@ -56,7 +56,7 @@ def check_integer(name: str, value: Any, minimum: int, maximum: int | None = Non
 
 
 def whole_number(text: str) -> int | None:
-    """Return a number >= 0 in decimal digits; None for another text, or too many digits."""
+    """Return the integer >= 0 in decimal digits; None for other texts, or too many digits."""
     return int(text) if text.isdecimal() and len(text) <= MOST_DIGITS else None
 
 
@@ -79,7 +79,7 @@ def check_divides(name: str, divisor: int, multiple: str, value: int) -> None:
 
 
 def abbreviated(names: Collection[str], limit: int = 5) -> str:
-    """Return the first ``limit`` names in alphabetical order, and the number of the others."""
+    """Return the first ``limit`` names in alphabetical order, and how many more there are."""
     more = len(names) - limit
     return ", ".join(sorted(names)[:limit]) + (f" and {more} more" if more > 0 else "")
 

@@ -1,4 +1,4 @@
-"""Whether files of weights are intact: by checksums beside them, or by the CRCs of their archives.
+"""Checks that weights files are intact: by the checksums in their folder, or their archive's CRCs.
 
 PyTorch writes CRCs into its files but does not check them when it loads one.
 """
@@ -22,16 +22,17 @@ def checksum_line(path: Path) -> str:
 
 
 def damage(path: Path, may_be_old: bool = False) -> str:
-    """Return why a file that ``torch.save`` wrote is not intact; empty if it is.
+    """Return why a file written by ``torch.save`` is not intact; empty if it is intact.
 
-    A file that ``CHECKSUMS`` in its folder lists must have that checksum; any other must be an
-    archive whose parts have the CRCs that are written in it.
+    A file listed in ``CHECKSUMS`` in its folder must have that checksum; any other must be an
+    archive whose parts match the CRCs stored in it.
 
     Args:
         path: the file.
-        may_be_old: accept the format of PyTorch before 1.6, which is no archive and has no CRCs.
+        may_be_old: accept the format of PyTorch before 1.6, which is not an archive and has no
+            CRCs.
     """
-    path = path.resolve()  # the best weights are a link to an epoch's
+    path = path.resolve()  # the best weights are a link to those of an epoch
     if _lines(path.parent, path.name):
         return f"is not the file that was written ({CHECKSUMS} beside it)" if differs(path) else ""
     if may_be_old and not _is_archive(path):
@@ -40,7 +41,7 @@ def damage(path: Path, may_be_old: bool = False) -> str:
 
 
 def differs(path: Path) -> bool:
-    """Return whether ``CHECKSUMS`` beside a file lists it with other checksums only."""
+    """Return whether ``CHECKSUMS`` in a file's folder lists it, but not with its checksum."""
     recorded = _lines(path.parent, path.name)
     return bool(recorded) and checksum_line(path) not in recorded
 
@@ -52,21 +53,21 @@ def damaged_part(archive: Path) -> str:
             return opened.testzip() or ""
     except OSError:
         raise
-    except Exception as error:  # what the reader of a damaged archive raises is not documented
+    except Exception as error:  # which exceptions a damaged archive raises is not documented
         return first_line(error)
 
 
 def _is_archive(path: Path) -> bool:
-    """Return whether PyTorch takes a file for an archive: zipfile.is_zipfile may raise."""
+    """Return whether PyTorch would read a file as an archive; zipfile.is_zipfile may raise."""
     with path.open("rb") as file:
         return file.read(len(ARCHIVE_BEGIN)) == ARCHIVE_BEGIN
 
 
 def record_checksums(folder: Path, new: Iterable[Path]) -> None:
-    """Add the checksums of files that get their names in the folder next.
+    """Add the checksums of files that are about to get their names in the folder.
 
-    A file that replaces another has two lines until :func:`settle_checksums`: a stop in between
-    leaves either content.
+    A file that replaces another has two lines until :func:`settle_checksums`, because a stop in
+    between may leave either content.
     """
     _write(folder, [*_lines(folder), *(checksum_line(path) for path in new)])
 

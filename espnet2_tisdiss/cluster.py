@@ -1,4 +1,4 @@
-"""Work on a Dask cluster, which ESPnet starts by its parallel configuration or which runs already.
+"""Work on a Dask cluster, started by ESPnet from a parallel configuration, or running already.
 
 ESPnet's configuration is a YAML file with ``env`` (local, slurm, sge, pbs, kube, ...),
 ``n_workers`` and the ``options`` of that kind of cluster; see ``espnet3.parallel``. The machines
@@ -31,7 +31,7 @@ POLL_S = 0.5
 
 @dataclass(frozen=True)
 class Cluster:
-    """A cluster: Dask's client, and the number of workers that it has or will have."""
+    """A cluster: Dask's client, and the number of workers that run or have been requested."""
 
     client: Client
     workers: int
@@ -39,7 +39,7 @@ class Cluster:
 
 @contextmanager
 def started(config: Path) -> Iterator[Cluster]:
-    """Start a cluster by ESPnet's parallel configuration, and stop it in the end.
+    """Start a cluster from ESPnet's parallel configuration, and stop it at the end.
 
     Raises:
         TisdissError: Dask is not installed, or the configuration cannot be used.
@@ -56,7 +56,7 @@ def started(config: Path) -> Iterator[Cluster]:
         raise TisdissError(f"{config}: cannot be read: {error}") from None
     if not OmegaConf.is_dict(settings) or not {"env", "n_workers"} <= set(settings):
         raise TisdissError(
-            f"{config}: expected the keys {', '.join(KEYS)}, as ESPnet's parallel configuration has"
+            f"{config}: expected the keys {', '.join(KEYS)}, as in ESPnet's parallel configuration"
         )
     with ExitStack() as stack:
         try:
@@ -125,25 +125,26 @@ def map_in_order[Item, Result](
 ) -> Generator[Result, None, None]:
     """Yield ``function(item)`` in the order of ``items``.
 
-    A worker that dies loses its share to another; a share that several workers died of is an
+    If a worker dies, another one repeats its share; if several die on the same share, that is an
     error.
 
     Args:
-        cluster: where they are worked on.
+        cluster: where the function runs.
         function: a picklable function.
         items: picklable arguments.
         size: items in a share.
         label: for messages.
-        on_wait: called again and again while a result is awaited; what it raises ends the work.
+        on_wait: called repeatedly while a result is awaited; an exception that it raises ends the
+            work.
 
     Raises:
-        TisdissError: workers died of a share, or the cluster was lost.
+        TisdissError: several workers died on the same share, or the cluster was lost.
     """
     from distributed import KilledWorker, wait
     from distributed.client import FutureCancelledError
 
     shares = list(itertools.batched(items, size))
-    # results are not remembered: a function may write files
+    # pure=False, so that Dask does not cache results: a function may write files
     work = partial(_work_on, str(Path.cwd()), function)
     futures = deque(cluster.client.map(work, shares, pure=False))
     try:
@@ -156,7 +157,7 @@ def map_in_order[Item, Result](
             futures.popleft().release()
     except KilledWorker:
         raise TisdissError(
-            f"{label}: several workers died of the same work; is memory short?"
+            f"{label}: several workers died on the same work; possibly out of memory"
         ) from None
     except FutureCancelledError as error:
         raise TisdissError(f"{label}: the cluster was lost: {error}") from None
@@ -167,5 +168,5 @@ def map_in_order[Item, Result](
 def _work_on[Item, Result](
     folder: str, function: Callable[[Item], Result], share: Iterable[Item]
 ) -> list[Result]:
-    os.chdir(folder)  # paths are those of the program that asks
+    os.chdir(folder)  # relative paths are relative to the program that submits the work
     return [function(item) for item in share]

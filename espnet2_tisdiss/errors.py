@@ -8,8 +8,8 @@ class TisdissError(ValueError):
 class OptionError(TisdissError):
     """An argument or an option of a configuration is wrong; the text names it and what is allowed.
 
-    Code that reads a user's configuration catches it to name the file, and leaves any other
-    ValueError, which is a bug, alone.
+    Code that reads a user's configuration catches this error to name the file. It does not catch
+    any other ValueError, which is a bug.
     """
 
 

@@ -1,4 +1,4 @@
-"""What of ESPnet takes seconds to import, and is therefore imported when it is first needed."""
+"""Import ESPnet modules, which takes seconds, only when they are needed."""
 
 import contextlib
 import importlib
@@ -8,7 +8,7 @@ from types import ModuleType
 
 
 def espnet_module(name: str) -> ModuleType:
-    """Import one of ESPnet's modules, without its remarks on optional packages that are missing."""
+    """Import one of ESPnet's modules, without its messages about missing optional packages."""
     before = logging.root.manager.disable
     logging.disable()
     try:

@@ -10,14 +10,14 @@ from pathlib import Path
 from espnet2_tisdiss.atomic import replacing
 from espnet2_tisdiss.errors import TisdissError
 
-BLANKS = " \t\r"  # no others separate columns: a name may hold other white space
-# Kaldi's notation for an entry of an archive, perhaps with a range of it
+BLANKS = " \t\r"  # only these separate columns: a name may contain other white space
+# Kaldi's notation for an entry of an archive, optionally with a range
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://.*", re.DOTALL)
 ARCHIVE_ENTRY = re.compile(r"(?P<archive>.+):(?P<offset>\d{1,18})(?P<range>\[[^]]*\])?")
 
 
 def byte_order(key: str) -> bytes:
-    """Sort key for LC_ALL=C order."""
+    """Return the sort key for LC_ALL=C order."""
     return key.encode("utf-8", "surrogateescape")
 
 
@@ -77,7 +77,7 @@ class Source:
 
 
 def read_scp(path: str | Path) -> dict[str, str]:
-    """Read a list; the value is everything after the first blanks. Empty lines are left out.
+    """Read a list; the value is everything after the first blanks. Empty lines are skipped.
 
     Returns:
         key -> value, in the order of the file.
@@ -106,9 +106,9 @@ def read_scp(path: str | Path) -> dict[str, str]:
 
 
 def _read_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield the lines that are not empty, without blanks around them, and their numbers.
+    """Yield the non-empty lines, stripped of blanks, with their numbers.
 
-    A byte order mark is left out wherever a line starts with it: lists may have been joined.
+    A byte order mark is dropped at the start of any line, because lists may have been joined.
     """
     try:
         # Not splitlines(): it also cuts at characters such as U+2028, which a path may hold.
@@ -123,7 +123,7 @@ def _read_lines(path: Path) -> Iterator[tuple[int, str]]:
         raise TisdissError(f"{path}: cannot be read as a text list: {error}") from None
     for number, line in enumerate(lines, start=1):
         if "\0" in line:
-            raise TisdissError(f"{path}:{number}: holds a NUL byte; write the list anew")
+            raise TisdissError(f"{path}:{number}: contains a NUL byte; write the list again")
         if stripped := line.lstrip("\ufeff").strip(BLANKS):
             yield number, stripped
 
@@ -131,7 +131,7 @@ def _read_lines(path: Path) -> Iterator[tuple[int, str]]:
 def read_sources(
     scp: str | Path, run_commands: bool = False, option: str = "--run-commands"
 ) -> dict[str, Source]:
-    """Read a list of audio; a file ``segments`` beside it cuts the recordings into utterances.
+    """Read a list of audio; a file ``segments`` in its folder cuts recordings into utterances.
 
     Args:
         scp: the list.

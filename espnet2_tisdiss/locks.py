@@ -1,6 +1,6 @@
-"""Locks of folders: two runs never write to the same one.
+"""Locks of folders, so that two runs never write to the same one.
 
-The operating system releases a lock when its process ends, however it ends.
+The operating system releases a lock when its process ends, for any reason.
 """
 
 import errno
@@ -20,9 +20,9 @@ from filelock import FileLock, Timeout
 from espnet2_tisdiss.atomic import clean_up
 from espnet2_tisdiss.errors import TisdissError
 
-# lock files that this process or one that started it holds
+# lock files held by this process or a parent process
 HELD = "TISDISS_LOCKS"
-# how long a process that was killed just now may take to disappear
+# how long a killed process may take to disappear, in seconds
 PATIENCE_S = 1.0
 SHOWN_CHARACTERS = 160
 NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
@@ -34,11 +34,11 @@ log = logging.getLogger(__name__)
 def holding(folder: str | Path, clean: bool = True) -> Iterator[None]:
     """Hold the lock of a folder, which may not exist yet, while the block runs.
 
-    Within the block, this process and those that it starts may take the lock again.
+    Within the block, this process and its child processes may take the lock again.
 
     Args:
-        folder: its files, and those of folders in it, are written in the block.
-        clean: remove what killed runs left there (:func:`clean_up`) before the block.
+        folder: the block writes files in it and in its subfolders.
+        clean: first remove what killed runs left there (:func:`clean_up`).
 
     Raises:
         TisdissError: another process holds the lock; the text names it.
@@ -73,9 +73,9 @@ def waiting(folder: Path) -> Iterator[None]:
 
 
 def _lock_file(folder: Path) -> Path | None:
-    """Return the lock file of a folder, or None if nothing can be written there.
+    """Return the lock file of a folder, or None if it cannot be written.
 
-    It lies beside the folder, which may be replaced as a whole while the lock is held.
+    It is next to the folder, not in it, because the folder may be replaced while the lock is held.
     """
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -87,7 +87,7 @@ def _lock_file(folder: Path) -> Path | None:
 
 
 def _acquired(path: Path, folder: Path) -> FileLock:
-    """Take a lock and write down who holds it."""
+    """Take a lock and record which process holds it."""
     lock = FileLock(path, timeout=PATIENCE_S, fallback_to_soft=False, on_acquired=_sign)
     try:
         lock.acquire()
@@ -105,7 +105,7 @@ def _acquired(path: Path, folder: Path) -> FileLock:
 
 
 def _sign(descriptor: int) -> None:
-    """Write into an open lock file who holds it."""
+    """Write this process into an open lock file as its holder."""
     command = " ".join(shlex.join(sys.orig_argv).split())
     holder = {
         "pid": os.getpid(),
@@ -118,7 +118,7 @@ def _sign(descriptor: int) -> None:
 
 
 def _holder(path: Path) -> str:
-    """Return who holds a lock, as its file says."""
+    """Return the holder of a lock, as recorded in its file."""
     try:
         holder = json.loads(path.read_text(encoding="utf-8"))
         return (

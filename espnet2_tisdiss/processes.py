@@ -1,4 +1,4 @@
-"""Processes: how they are interrupted, exit with their parent or are stopped, and their logs."""
+"""Processes: interrupting them, ending them with their parent, stopping them, and their logs."""
 
 import multiprocessing
 import os
@@ -19,18 +19,17 @@ LAST_LINES = 5
 def terminations() -> list[signal.Signals]:
     """Return the signals that ask this process to end, besides SIGINT.
 
-    SIGHUP comes when a terminal or connection is closed; a process that nohup has started ignores
-    it.
+    SIGHUP arrives when a terminal or connection is closed; a process started by nohup ignores it.
     """
     hung_up = [] if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else [signal.SIGHUP]
     return [signal.SIGTERM, *hung_up]
 
 
 class Interruption:
-    """Signals that interrupt this process: at once, and otherwise at the next check.
+    """Signals that interrupt this process at once or, where that fails, at the next check.
 
-    Python prints and drops an exception that a signal raises in a destructor or in a callback from
-    C, such as those that read a file for libsndfile.
+    If a signal raises an exception in a destructor or in a callback from C, such as those with
+    which libsndfile reads a file, Python prints the exception and continues.
     """
 
     def __init__(self) -> None:
@@ -39,7 +38,7 @@ class Interruption:
     @classmethod
     @contextmanager
     def caught(cls, *numbers: signal.Signals) -> Iterator[Self]:
-        """Raise KeyboardInterrupt when one of the signals comes in the block."""
+        """Raise KeyboardInterrupt when one of the signals arrives in the block."""
         interruption = cls()
         with ExitStack() as stack:
             for number in numbers:
@@ -48,7 +47,7 @@ class Interruption:
             yield interruption
 
     def check(self) -> None:
-        """Raise KeyboardInterrupt if a signal has come."""
+        """Raise KeyboardInterrupt if a signal has arrived."""
         if self._has_come:
             raise KeyboardInterrupt
 
@@ -71,7 +70,7 @@ def exit_with_parent() -> None:
 
 
 class Process(Protocol):
-    """What is used of a process, here or elsewhere."""
+    """The interface of a process, local or remote."""
 
     @property
     def returncode(self) -> int | Any:
@@ -91,7 +90,7 @@ class Process(Protocol):
 
 
 class LogTail:
-    """Reads the lines that a process adds to its log, whole lines only."""
+    """Reads the complete lines that a process adds to its log."""
 
     def __init__(self, log: Path, begin: int = 0) -> None:
         """Read from byte ``begin`` on."""
@@ -110,7 +109,7 @@ class LogTail:
 
 
 def stop(processes: Sequence[Process]) -> None:
-    """Terminate those that still run; kill what has not ended ten seconds later."""
+    """Terminate the processes that still run; after ten seconds, kill those that remain."""
     alive = [process for process in processes if process.poll() is None]
     for process in alive:
         process.terminate()
@@ -124,9 +123,9 @@ def stop(processes: Sequence[Process]) -> None:
 
 
 def failure(what: str, process: Process, log: Path) -> str:
-    """Say that a process failed: one line with its log's path, then the log's last lines."""
+    """Return the message for a failed process: a line with its log's path, then the log's end."""
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    # Neither blank lines nor the ^^^^ below the lines of a traceback
+    # without blank lines and the ^^^^ markers of a traceback
     ending = [f"    {line}" for line in lines if line.strip(" ^~")][-LAST_LINES:]
     first = f"{what} failed (exit code {process.returncode}); its log is {log} and ends in:"
     return "\n".join([first, *ending])

@@ -1,4 +1,4 @@
-"""Standard streams of a program: closed when it starts, or on a device that is full."""
+"""Standard streams that are closed when a program starts, or that are on a full device."""
 
 import errno
 import os
@@ -19,7 +19,7 @@ class OutputError(OSError):
 
     @property
     def is_unwanted(self) -> bool:
-        """Whether the reader of a pipe has closed it, such as ``| head``, which needs no error."""
+        """Whether the reader of a pipe, such as ``| head``, has closed it, which is no error."""
         return self.errno == errno.EPIPE
 
 
@@ -36,21 +36,21 @@ class _Output(FileIO):
 def prepare_streams() -> None:
     """Make the standard streams safe and their errors clear; a program calls it first.
 
-    What was closed (``>&-``) is opened. Otherwise a file that the program opens would take the
-    number of standard output or standard error, and what libraries print would go into it. Reading
-    and writing fail as they do when closed, except that messages to standard error are lost.
+    Closed streams (``>&-``) are reopened. Otherwise a file that the program opens would get the
+    number of standard output or standard error, and the output of libraries would go into it.
+    Reading and writing still fail as on a closed stream, but messages to standard error are lost.
 
-    Writing to standard output raises an OutputError where it fails.
+    A failing write to standard output raises an OutputError.
     """
     for number, flags in enumerate((os.O_WRONLY, os.O_RDONLY, os.O_RDWR)):
         try:
             os.fstat(number)
         except OSError:
-            # the lowest number that is free, which is this one
+            # opening takes the lowest free number, which is this one
             os.set_inheritable(os.open(os.devnull, flags), True)
     if sys.stderr is None:
         sys.stderr = TextIOWrapper(FileIO(2, "w", closefd=False), "utf-8", "backslashreplace")
-    if sys.stdout is sys.__stdout__:  # no program around this one has put another there
+    if sys.stdout is sys.__stdout__:  # no calling program has replaced the stream
         as_before = cast(TextIOWrapper, sys.stdout or sys.stderr)
         sys.stdout = TextIOWrapper(
             BufferedWriter(_Output(1, "w", closefd=False)),
@@ -62,7 +62,7 @@ def prepare_streams() -> None:
 
 
 def give_up_output() -> None:
-    """Drop what standard output holds back, which Python would try to write again at its end."""
+    """Drop the buffer of standard output, which Python would try to write again at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -70,7 +70,7 @@ def standard_input(advice: str) -> BufferedReader:
     """Return the stream of standard input.
 
     Raises:
-        TisdissError: it is closed, or a terminal; the message ends with the advice.
+        TisdissError: it is closed, or a terminal; the message ends with ``advice``.
     """
     if sys.stdin is None or sys.stdin.isatty():
         what = "closed" if sys.stdin is None else "a terminal"
@@ -79,10 +79,10 @@ def standard_input(advice: str) -> BufferedReader:
 
 
 def read_piece(stream: BufferedReader, name: str) -> bytes:
-    """Return what has arrived of a stream; nothing at its end.
+    """Return the bytes that have arrived on a stream; none at its end.
 
     Raises:
-        TisdissError: it cannot be read, such as a folder; the message has the name.
+        TisdissError: it cannot be read, for example because it is a folder; the message names it.
     """
     try:
         return stream.read1(READ_BYTES)

@@ -1,8 +1,8 @@
-"""Reading what users name: ordinary files of a possible size, YAML and JSON with options in them.
+"""Reading files that users name: ordinary files of limited size, and YAML and JSON with options.
 
-What a parser raises on a stranger's text is not documented, and more than its own errors: YAML's
-``!!int x`` is a ValueError, ``!!bool x`` a KeyError, deep nesting a RecursionError. So any
-exception of a parser means that the text is wrong.
+On a faulty text, parsers raise more than their own documented errors: YAML's ``!!int x`` raises
+ValueError, ``!!bool x`` KeyError, and deep nesting RecursionError. So any exception of a parser
+means that the text is wrong.
 """
 
 import json
@@ -16,11 +16,13 @@ import yaml
 
 from espnet2_tisdiss.errors import TisdissError
 
-MOST_YAML_BYTES = 4 * 2**20  # configurations have thousands; a parser takes seconds
+MOST_YAML_BYTES = (
+    4 * 2**20
+)  # configurations have thousands of bytes; for more, parsing takes seconds
 
 
 def check_name(path: str | Path) -> None:
-    """Raise TisdissError if no file can have that name."""
+    """Raise TisdissError if no file can have this name."""
     if "\0" in str(path):
         raise TisdissError(f"{str(path)!r}: holds a NUL character; correct the name")
 
@@ -82,7 +84,7 @@ def read_json(path: str | Path) -> dict[str, Any]:
 
 
 def _mapping(path: str | Path, parse: Callable[[str], Any], kind: str) -> dict[str, Any] | None:
-    """Return what a file holds: a mapping with strings as keys, or None."""
+    """Return the content of a file: a mapping with strings as keys, or None."""
     try:
         text = Path(path).read_text(encoding="utf-8")
     except UnicodeDecodeError as error:

@@ -21,7 +21,7 @@ def test_a_value_may_hold_spaces(tmp_path: Path) -> None:
         ("", "list is empty"),
         ("a 1\nb\n", ":2: expected '<key> <value>', found 'b'"),
         ("a 1\n\nb\n", ":3: expected '<key> <value>', found 'b'"),
-        ("a 1\nb 2\0.wav\n", ":2: holds a NUL byte"),
+        ("a 1\nb 2\0.wav\n", ":2: contains a NUL byte"),
         ("a 1\nb 2\na 3\n", ":3: key 'a' was already used in line 1"),
     ],
 )

@@ -119,10 +119,10 @@ def build_recogniser(args: argparse.Namespace) -> Speech2Text:
 
 
 def check_files(config_file: str | None, model_file: str | None) -> None:
-    """Check a joint model's configuration and weights, which ESPnet would read as they are.
+    """Check a joint model's configuration and weights, which ESPnet would read unchecked.
 
     Raises:
-        TisdissError: one is missing or damaged, or the configuration is of no joint model.
+        TisdissError: one is missing or damaged, or the configuration is not that of a joint model.
     """
     if config_file is None or model_file is None:
         raise TisdissError(
@@ -166,8 +166,8 @@ def by_depth(
 
     Yields:
         The depths from shallow to deep, each with the hypotheses of every speaker, as ESPnet's
-        class returns them at that depth. Those of a mixture that is too short for the recogniser
-        are empty, as in ESPnet's command.
+        class returns them at that depth. If a mixture is too short for the recogniser, they are
+        empty, as in ESPnet's command.
     """
     model = recogniser.asr_model
     mixture = speech[None].to(recogniser.device, getattr(torch, recogniser.dtype))

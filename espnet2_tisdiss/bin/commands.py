@@ -1,7 +1,7 @@
-"""What the commands of ESPnet that write to an output folder have in common.
+"""What the ESPnet-style commands that write to an output folder have in common.
 
-They hold the folder's lock and report errors in one line. With ``--n_re``, some of them do the work
-at several depths in one run.
+They hold the folder's lock and report errors in one line. With ``--n_re``, some of them work at
+several depths in one run.
 """
 
 import argparse
@@ -19,9 +19,9 @@ from espnet2_tisdiss.standard_streams import prepare_streams
 
 
 def run_locked(program: str, output_dir: str, work: Callable[[], object]) -> None:
-    """Do the work of a program while holding the lock of its output folder.
+    """Run a program's work while holding the lock of its output folder.
 
-    A TisdissError, such as that of a folder in use, ends the program with one line.
+    A TisdissError, for example because the folder is in use, ends the program with one line.
     """
     prepare_streams()
     try:
@@ -43,7 +43,7 @@ def run_at_depths(
         program: its name.
         args: the options; ``args.n_re`` is sorted, without duplicates, from then on.
         check_options: checks further options; raises TisdissError.
-        work: does the work, with the log and the random numbers set up as ESPnet does.
+        work: does the work, after logging and random seeds have been set up as in ESPnet.
     """
     prepare_streams()
     sys.stderr.write(f"{get_commandline_args()}\n")

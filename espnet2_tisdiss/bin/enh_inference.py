@@ -45,7 +45,7 @@ def get_parser() -> argparse.ArgumentParser:
         "--remove_rumble",
         type=str2bool,
         default=False,
-        help="With --n_re, remove what lies below 20 Hz, such as an offset, from the mixtures, as "
+        help="With --n_re, remove everything below 20 Hz, such as an offset, from the mixtures, as "
         "`tisdiss separate` does",
     )
     return parser
@@ -158,7 +158,7 @@ def build_preprocess_fn(
 ) -> Callable[[str, dict[str, np.ndarray]], dict[str, np.ndarray]] | None:
     """Return the preprocessing of the training; None for dynamic mixing.
 
-    Dynamic mixing does nothing outside of training, but would read the lists of the training data,
+    Dynamic mixing has no effect outside of training, but would read the lists of the training data,
     which may be missing here.
     """
     if getattr(train_args, "preprocessor", None) == "dynamic_mixing":

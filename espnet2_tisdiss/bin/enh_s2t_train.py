@@ -1,4 +1,4 @@
-"""ESPnet's ``espnet2.bin.enh_s2t_train`` with a loss at every depth and trainings that can resume.
+"""ESPnet's ``espnet2.bin.enh_s2t_train`` with a loss at every depth; trainings can resume.
 
 Separation and recognition are trained together; see :mod:`espnet2_tisdiss.espnet.joint`.
 """

@@ -1,4 +1,4 @@
-"""ESPnet's ``espnet2.bin.enh_train`` with the plugin registered and trainings that can resume."""
+"""ESPnet's ``espnet2.bin.enh_train`` with the plugin registered; trainings can resume."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""The command line, for interpreters beside which ``tisdiss`` is not installed."""
+"""The command line as ``python -m espnet2_tisdiss.cli``, where ``tisdiss`` is not installed."""
 
 from espnet2_tisdiss.cli.app import main
 

@@ -34,7 +34,7 @@ from espnet2_tisdiss.processes import terminations
 from espnet2_tisdiss.standard_streams import OutputError, give_up_output, prepare_streams
 
 FAILED, REFUSED, INTERRUPTED = 1, 2, 130
-# what exported models do without
+# packages that exported models do not need
 OPTIONAL = {"torch": "PyTorch", "espnet2": "ESPnet", "matplotlib": "matplotlib"}
 
 app = typer.Typer(
@@ -87,16 +87,18 @@ def main() -> None:
     Any other exception is a bug: it always shows its traceback.
     """
     prepare_streams()
-    for number in terminations():  # they act like Ctrl-C: no half-written files are left
+    for number in terminations():  # signals act like Ctrl-C, so no half-written files are left
         signal.signal(number, signal.default_int_handler)
     style = ErrorStyle()
     try:
-        code = app(obj=style, standalone_mode=False)  # Typer would frame the errors of its parser
+        code = app(
+            obj=style, standalone_mode=False
+        )  # Typer would draw a frame around its parser's errors
         if code == INTERRUPTED:
             messages.print("tisdiss: interrupted; finished work is kept", markup=False)
         sys.exit(code)
     except TyperException as error:
-        # pydantic, which Typer checks choices with, names the type of its error first
+        # pydantic, with which Typer checks choices, puts the error's type first
         if text := error.format_message().replace("Value error, ", ""):
             _print_error(f"{text[0].lower()}{text[1:].rstrip('.')}; see --help")
         sys.exit(error.exit_code)
@@ -117,7 +119,7 @@ def main() -> None:
         if isinstance(error, ModuleNotFoundError) and error.name in OPTIONAL:
             _print_error(
                 f"this command needs {OPTIONAL[error.name]}, which is not installed here; only "
-                "separate and live do without it, for models of tisdiss export"
+                "separate and live run without it, with a model from tisdiss export"
             )
             sys.exit(REFUSED)
         _print_traceback(error)

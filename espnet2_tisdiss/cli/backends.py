@@ -1,4 +1,4 @@
-"""What runs the model of a command, PyTorch or ONNX Runtime, and loading the model for it."""
+"""The backend that runs the model, PyTorch or ONNX Runtime, and loading the model for it."""
 
 import os
 from dataclasses import dataclass
@@ -34,12 +34,12 @@ BackendOption = Annotated[
 
 @dataclass(frozen=True)
 class ModelSource:
-    """A model and what runs it: what the processes of a command need to load it.
+    """A model and its backend: what the processes of a command need to load it.
 
     Args:
         name: of the model, as for :func:`~espnet2_tisdiss.pretrained.finding.find_model`.
-        exported: its folder of graphs, for ONNX Runtime; None: PyTorch runs it.
-        device: PyTorch's name of it, or ``auto``.
+        exported: its folder of ONNX graphs; None: PyTorch runs the model.
+        device: PyTorch's name of the device, or ``auto``.
         dtype: precision of the computation.
         sample_rate: of the model in Hz; None: from its configuration.
         threads: of each process; None: the backend's choice.
@@ -64,13 +64,13 @@ class ModelSource:
         """Return the source that a command's options choose; export the model if they need that.
 
         Raises:
-            TisdissError: the options do not fit each other, or the model cannot be exported.
+            TisdissError: the options contradict each other, or the model cannot be exported.
         """
         from espnet2_tisdiss.onnx.folder import exported_folder
 
         exported = exported_folder(name)
         if exported is not None and backend == "torch":
-            raise TisdissError(f"{name}: was exported for ONNX Runtime; give the model itself")
+            raise TisdissError(f"{name}: was exported for ONNX Runtime; give the original model")
         has_torch = find_spec("torch") is not None
         if exported is None and backend != "onnx" and (backend or has_torch):
             return cls(name, None, device, dtype, sample_rate)
@@ -78,8 +78,8 @@ class ModelSource:
         given["--model-rate"] = sample_rate is not None
         if wrong := [option for option, is_given in given.items() if is_given]:
             raise TisdissError(
-                f"{wrong[0]}: cannot be chosen for ONNX Runtime, which runs a model on the CPU as "
-                "it was exported; see tisdiss export --help"
+                f"{wrong[0]}: cannot be combined with ONNX Runtime, which runs a model on the CPU "
+                "as it was exported; see tisdiss export --help"
             )
         return cls(name, exported or _cached(name), "cpu", "auto", None)
 
@@ -100,7 +100,7 @@ class ModelSource:
         return OnnxModel(self.exported, self.threads)
 
     def load_for_command(self) -> "RecordingSeparator":
-        """Load the model, with a status meanwhile and log messages sent to the console."""
+        """Load the model while showing a status, with log messages on the console."""
         if self.exported is None:
             set_threads(self.threads)
             return load_for_command(self.name, self.device, self.dtype, self.sample_rate)
@@ -133,8 +133,8 @@ def _cached(name: str) -> Path:
     if not is_exported(folder):
         if find_spec("torch") is None:
             raise TisdissError(
-                f"{name}: has to be exported first, for which PyTorch is missing here; run tisdiss "
-                f"export {name} OUT where it is installed, and give the folder OUT"
+                f"{name}: must be exported first, but PyTorch, which this needs, is not installed "
+                f"here; run tisdiss export {name} OUT where it is, and give the folder OUT"
             )
         from espnet2_tisdiss.onnx.export import export_model
 

@@ -1,4 +1,4 @@
-"""``tisdiss calibrate``: fit what a model's estimates say about their quality."""
+"""``tisdiss calibrate``: fit a prediction of quality from a model's estimates."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -40,7 +40,7 @@ tisdiss calibrate exp/enh_train data/valid
 
 tisdiss calibrate model.zip corpus/valid --limit 300 --out calibrated
 """
-SHOWN = 0.8  # probability of the errors that are printed
+SHOWN = 0.8  # probability that an error is within the printed interval
 
 
 def command(
@@ -70,11 +70,12 @@ def command(
     as_json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Fit what a model's estimates say about their quality, on mixtures with known sources.
+    """Fit a prediction of SI-SNR from a model's estimates, on mixtures with known sources.
 
-    The file calibration.yaml beside the weights lets tisdiss separate print the SI-SNR that it
-    expects of every recording, and stop at a wanted one (--until). The errors are those of mixtures
-    that a fit has not seen: each half of them by the fit to the other one.
+    The fit is written to calibration.yaml in the folder of the weights. With it, tisdiss separate
+    prints the expected SI-SNR (signal-to-noise ratio, scale-invariant, in dB) of every recording,
+    and can stop at a given one (--until). The printed errors are cross-validated: the fit to each
+    half of the mixtures is tested on the other half.
     """
     from espnet2_tisdiss.evaluate.calibrating import calibrate
     from espnet2_tisdiss.pretrained.finding import find_model
@@ -107,7 +108,7 @@ def command(
 
 
 def _print(found: "Fit", depths: Sequence[int], path: Path, as_json: bool) -> None:
-    """Print how well a fit expects what it has not seen."""
+    """Print how accurate a fit is on unseen mixtures."""
     calibration = found.calibration
     low, high = calibration.interval_of_errors(SHOWN)
     facts = {

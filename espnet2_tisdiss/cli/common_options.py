@@ -1,4 +1,4 @@
-"""Options that several subcommands have, and how their values are checked."""
+"""Options that several subcommands share, and checks of their values."""
 
 import logging
 import math
@@ -16,7 +16,7 @@ from espnet2_tisdiss.pretrained.bundled import DEFAULT_MODEL
 LEAST_S, MOST_S = 0.1, 3600.0  # length of the audio that a model is timed on
 MODEL_VARIABLE = "TISDISS_MODEL"
 MODEL_HELP = (
-    "Folder of a trained model, its weights (.pth), a packed .zip, the tag of a published model, "
+    "Folder of a trained model, weights file (.pth), packed .zip, tag of a published model, "
     f"or {DEFAULT_MODEL}, which comes with the package."
 )
 _MODEL: dict[str, Any] = {"envvar": MODEL_VARIABLE, "help": MODEL_HELP}
@@ -52,7 +52,7 @@ KeepRumbleOption = Annotated[
     bool,
     typer.Option(
         "--keep-rumble",
-        help="Do not remove what lies below 20 Hz, such as an offset, which disturbs models.",
+        help="Do not remove content below 20 Hz, such as an offset, which disturbs models.",
     ),
 ]
 ThreadsOption = Annotated[
@@ -68,7 +68,7 @@ ThreadsOption = Annotated[
 
 @dataclass
 class ErrorStyle:
-    """How the program reports an error that ends it; the options of a command set it.
+    """How the program reports an error that ends it; set by a command's options.
 
     Attributes:
         as_json: print the error as JSON to standard output, too.
@@ -94,7 +94,7 @@ def _set_debug(context: typer.Context, value: bool) -> bool:
 JsonOption = Annotated[
     bool, typer.Option("--json", callback=_set_json, help="Print the result as JSON.")
 ]
-# the callback alone uses its value; the commands take it as a parameter for Typer
+# only the callback uses the value; commands have the parameter so that Typer offers the option
 DebugOption = Annotated[
     bool,
     typer.Option(
@@ -123,7 +123,7 @@ def parse_decibels(option: str, text: str | None) -> float | None:
     """Return the number of a text such as ``10dB`` or ``10``; None for None.
 
     Raises:
-        TisdissError: the text is no such number.
+        TisdissError: the text is not such a number.
     """
     if text is None:
         return None
@@ -140,7 +140,7 @@ def parse_rate(text: str) -> OutputRate:
     """Return the value of ``--rate``.
 
     Raises:
-        TisdissError: the text is no such value.
+        TisdissError: the text is not a valid value.
     """
     if text == "same":
         return "same"
@@ -155,7 +155,7 @@ def parse_rate(text: str) -> OutputRate:
 
 
 def check_seconds(seconds: float) -> None:
-    """Raise TisdissError unless ``--seconds`` is a length that a model can be timed on."""
+    """Raise TisdissError unless ``--seconds`` is a usable length of audio for timing."""
     if not LEAST_S <= seconds <= MOST_S:
         raise TisdissError(
             f"--seconds {seconds:g}: expected seconds of audio from {LEAST_S:g} to {MOST_S:g}"

@@ -1,4 +1,4 @@
-"""What subcommands print: messages, facts, tables, JSON, and progress."""
+"""Output of subcommands: messages, facts, tables, JSON, and progress."""
 
 import contextlib
 import csv
@@ -29,7 +29,7 @@ from espnet2_tisdiss.errors import TisdissError
 
 # without standard error, rich would print to standard output
 messages = Console(file=sys.stderr, soft_wrap=True, quiet=sys.stderr is None)
-LINE_EVERY_S = 30.0  # interval of progress lines where no bar can be drawn
+LINE_EVERY_S = 30.0  # interval of progress lines, in seconds, where no bar can be drawn
 
 
 def printable(text: str) -> str:

@@ -1,4 +1,4 @@
-"""``tisdiss demo``: a page to listen on, in the browser."""
+"""``tisdiss demo``: a page in the browser to separate and listen."""
 
 from typing import Annotated
 
@@ -33,12 +33,10 @@ def command(
     host: Annotated[
         str,
         typer.Option(
-            help="Address to listen at. Others than the default open the page to other machines."
+            help="Address to listen at. Any but the default opens the page to other machines."
         ),
     ] = "127.0.0.1",
-    port: Annotated[
-        int, typer.Option(min=0, max=65535, help="Port; 0 takes one that is free.")
-    ] = 7860,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 chooses a free one.")] = 7860,
     most_seconds: Annotated[float, typer.Option(help="Longest recording.")] = 60.0,
     most_mb: Annotated[int, typer.Option(min=1, help="Largest upload in MB.")] = 50,
     device: DeviceOption = "auto",
@@ -49,9 +47,9 @@ def command(
 ) -> None:
     """Open a page on this machine to separate a recording, choose the depth, and listen.
 
-    Drop, record or pick a mixture, move the depth, mute and solo the voices, compare two depths,
-    download. The page needs Gradio (the extra demo), no network, and keeps nothing of a user:
-    uploads are removed after ten minutes and at the end.
+    Drop, record or choose a mixture, change the depth, mute and solo the voices, compare two
+    depths, and download the voices. The page needs Gradio (the extra demo) but no network. Uploads
+    are deleted after ten minutes, or when the program ends.
     """
     check_numbers(LEAST_SECONDS, {"--most-seconds": most_seconds})
     require_matplotlib()

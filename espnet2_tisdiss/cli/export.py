@@ -25,7 +25,7 @@ def command(
     precision: Annotated[
         Precision,
         typer.Option(
-            help="float16 stores the weights in half of the space, and computes as float32 does; "
+            help="float16 stores the weights in half the space and computes in float32; "
             "int8 computes matrix products in 8-bit integers."
         ),
     ] = "float32",
@@ -34,8 +34,8 @@ def command(
 ) -> None:
     """Write a model as ONNX graphs, which run without PyTorch and ESPnet.
 
-    The folder takes the place of a model in tisdiss separate and live, which then need ONNX Runtime
-    only. The depth stays a choice of each run.
+    Give the folder as the model to tisdiss separate and tisdiss live, which then need only ONNX
+    Runtime. You still choose the depth for each run.
     """
     from espnet2_tisdiss.onnx.export import export_model
 

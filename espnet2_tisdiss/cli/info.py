@@ -117,7 +117,7 @@ def _supervised(config: "TISDiSSConfig") -> list[int]:
 
 
 def _cost(model: "SeparateSpeech") -> dict[str, Any]:
-    """Return the cost at the depth of the training."""
+    """Return the cost at the training depth."""
     from espnet2_tisdiss.evaluate.cost import COUNTED_SECONDS, CostCounter
 
     counter = CostCounter(model.enh_model.encoder, model.separator, model.sample_rate)
@@ -162,7 +162,7 @@ _RATE_FROM = {
 
 
 def _look_ahead(found: Mapping[str, Any]) -> str:
-    """Describe how much of the sound after a moment its estimate depends on."""
+    """Describe how far ahead in the mixture an estimate depends on it."""
     samples = found["look_ahead_samples"]
     if samples is None:
         return "all frames"

@@ -20,7 +20,7 @@ from espnet2_tisdiss.separate.input_files import InputFile, name_of
 
 @dataclasses.dataclass(frozen=True)
 class Inputs:
-    """What the arguments of the command line refer to.
+    """The files that the command line's arguments refer to.
 
     Attributes:
         inputs: the files to separate.
@@ -47,12 +47,12 @@ def find_inputs(sources: Iterable[str], out: Path, run_commands: bool = False) -
     Raises:
         TisdissError: a folder, pattern or list yields no files.
     """
-    found: list[tuple[InputFile, bool]] = []  # and whether it was named, not searched for
+    found: list[tuple[InputFile, bool]] = []  # and whether it was named, not found by a search
     notices: list[str] = []
     for source in sources:
         refuse_address(source)
         path = Path(source)
-        # isfile of os.path is False for paths that cannot be accessed, where pathlib's raises
+        # os.path.isfile returns False for inaccessible paths, for which pathlib's is_file raises
         if path.suffix == ".scp" and isfile(source):
             found += [(item, True) for item in _from_scp(path, out, run_commands)]
         elif isdir(source):
@@ -68,7 +68,7 @@ def find_inputs(sources: Iterable[str], out: Path, run_commands: bool = False) -
 
 
 def _each_once(found: Sequence[tuple[InputFile, bool]]) -> list[InputFile]:
-    """Return the inputs, each real file once; a file that is named with two names is two inputs."""
+    """Return the inputs, each real file once; a file given with two names counts as two inputs."""
     files = [(item.source, named) for item, named in found if isinstance(item.source, Path)]
     real = real_paths(file for file, _ in files)
     is_named = {real[file] for file, named in files if named}
@@ -86,7 +86,7 @@ def _each_once(found: Sequence[tuple[InputFile, bool]]) -> list[InputFile]:
 
 
 def _from_pattern(pattern: str, out: Path) -> list[InputFile]:
-    """Return the files that a pattern matches, without those in ``out`` if that is below it."""
+    """Return the files that a pattern matches, without separated files in ``out``."""
     files = [Path(name) for name in _matches(pattern) if not isdir(name)]
     parts = itertools.takewhile(lambda part: not glob.has_magic(part), Path(pattern).parts)
     fixed, written = Path(*parts), out.resolve()
@@ -98,7 +98,7 @@ def _from_pattern(pattern: str, out: Path) -> list[InputFile]:
 
 
 def _matches(pattern: str) -> Iterator[str]:
-    """Yield what a pattern matches, like :func:`glob.glob`, but each real folder of ``**`` once."""
+    """Yield what a pattern matches, like :func:`glob.glob`; ``**`` visits each real folder once."""
     parts = Path(pattern).parts
     if "**" not in parts:
         yield from sorted(glob.glob(pattern))
@@ -139,7 +139,7 @@ def without_separated(
 ) -> list[InputFile]:
     """Return the inputs without files that are named like the output of another one.
 
-    Such files come from an earlier run that wrote beside the recordings.
+    Such files come from an earlier run that wrote into the folder of the recordings.
 
     Args:
         inputs: all files to separate.

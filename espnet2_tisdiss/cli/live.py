@@ -62,7 +62,7 @@ def command(
     latency: Annotated[
         float | None,
         typer.Option(
-            help="Longest wait in seconds, without the computing time.", show_default="0.5"
+            help="Longest wait in seconds, not counting the computing time.", show_default="0.5"
         ),
     ] = None,
     window: Annotated[
@@ -77,12 +77,12 @@ def command(
         bool,
         typer.Option(
             "--keep-up/--no-keep-up",
-            help="Repeat less when the machine is too slow, and more when it has time again.",
+            help="Use fewer repetitions while the machine is too slow.",
         ),
     ] = True,
     out: Annotated[
         Path,
-        typer.Option("--out", "-o", help="Folder for spk1.wav, spk2.wav; - is standard output."),
+        typer.Option("--out", "-o", help="Folder for spk1.wav and spk2.wav; - is standard output."),
     ] = Path("live"),
     model_name: ModelOption = DEFAULT_MODEL,
     backend: BackendOption = None,
@@ -93,8 +93,8 @@ def command(
 ) -> None:
     """Separate the microphone or standard input while the sound arrives.
 
-    Standard input and output are raw samples without a header: one channel in, one for each speaker
-    out. Ctrl-C ends the sound; what has arrived is separated and written.
+    Standard input and output are raw samples without a header: one channel in, and out one for each
+    speaker. Ctrl-C ends the input; the sound so far is separated and written.
     """
     if out != STANDARD_OUTPUT:
         require_folder(out)
@@ -113,7 +113,7 @@ def command(
 
 
 def _standard_input(sample_format: SampleFormat) -> Generator["np.ndarray", None, None]:
-    """Yield what has arrived of standard input, as floats (n,)."""
+    """Yield the samples that have arrived on standard input, as floats (n,)."""
     import numpy as np
 
     stream = standard_input("pipe raw samples into it, or give --microphone")
@@ -126,7 +126,7 @@ def _standard_input(sample_format: SampleFormat) -> Generator["np.ndarray", None
 
 
 def _microphone(rate: int) -> Generator["np.ndarray", None, None]:
-    """Yield what the microphone has heard since the last block, as floats (n,)."""
+    """Yield the microphone's samples since the last block, as floats (n,)."""
     import numpy as np
 
     try:
@@ -174,7 +174,7 @@ def _sink(out: Path, rate: int, num_spk: int, sample_format: SampleFormat) -> It
 
 
 def _print_samples(block: "np.ndarray", sample_format: SampleFormat) -> None:
-    """Write samples (j, n) to standard output, speaker by speaker at each moment."""
+    """Write samples (j, n) to standard output, with interleaved speakers."""
     import numpy as np
 
     frames = block.T
@@ -185,10 +185,10 @@ def _print_samples(block: "np.ndarray", sample_format: SampleFormat) -> None:
 
 
 def _report(live: "LiveSeparator") -> None:
-    """Print what the session was like."""
+    """Print the statistics of the session."""
     messages.print(
-        f"{live.windows} windows, {live.late} of them late; last N_re {live.n_re}; sound waited "
-        f"{live.longest_wait:.2f} s at most, without the computing time",
+        f"{live.windows} windows, {live.late} of them late; last N_re {live.n_re}; longest wait of "
+        f"the sound {live.longest_wait:.2f} s, not counting the computing time",
         markup=False,
         highlight=False,
     )

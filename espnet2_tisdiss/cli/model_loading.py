@@ -37,7 +37,7 @@ def pick_device(device: str) -> str:
     try:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:  # AssertionError: PyTorch without CUDA
-        # PyTorch's reasons are a paragraph where there is no such device at all
+        # without any such device, PyTorch's message is a paragraph
         has_any = kind == "cuda" and torch.cuda.is_available()
         reason = first_line(error) if has_any else "PyTorch finds none"
         raise TisdissError(f"--device {device}: not available ({reason}); try cpu") from error
@@ -47,7 +47,7 @@ def pick_device(device: str) -> str:
 def load_for_command(
     name: str, device: str, dtype: Dtype, sample_rate: int | None
 ) -> "SeparateSpeech":
-    """Load a model for a command, with a status meanwhile and log messages sent to the console.
+    """Load a model for a command while showing a status, with log messages on the console.
 
     Args:
         name: as for :func:`~espnet2_tisdiss.pretrained.finding.find_model`.
@@ -88,7 +88,7 @@ def set_threads(threads: int | None) -> None:
 
 
 def depths_of_interest(model: "SeparateSpeech") -> list[int]:
-    """Return the depths from 1 to the deepest that may still improve the result."""
+    """Return the depths from 1 to the last that may still improve the result."""
     return list(range(1, model.separator.config.deepest_useful + 1))
 
 

@@ -37,10 +37,10 @@ def command(as_json: JsonOption = False) -> None:
 
 
 def described(name: str) -> dict[str, Any]:
-    """Return what the card of a model that comes with the package says of it."""
+    """Return the facts in the model card of a model that comes with the package."""
     path = MODELS / name / "README.md"
     card = path.read_text(encoding="utf-8")
-    # the sentence that names structure, speakers, rate, parameters and depth of the training
+    # the sentence with structure, speakers, rate, parameters and training depth
     structure = re.search(r"^TISDiSS (.+?)\. It was trained with\s+(\d+)", card, re.M | re.S)
     if structure is None:
         raise ValueError(f"{path}: does not state the model's structure")

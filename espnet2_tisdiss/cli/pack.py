@@ -1,4 +1,4 @@
-"""``tisdiss pack``: write a model as a folder for others and for the Hugging Face hub."""
+"""``tisdiss pack``: write a model as a folder to share, also on the Hugging Face hub."""
 
 from pathlib import Path
 from typing import Annotated
@@ -36,6 +36,6 @@ def command(
     from espnet2_tisdiss.pretrained.finding import find_model
     from espnet2_tisdiss.pretrained.packing import pack_model
 
-    load_for_command(model_name, "cpu", "float32", None)  # what does not load is not packed
+    load_for_command(model_name, "cpu", "float32", None)  # only a model that loads is packed
     pack_model(find_model(model_name), folder, name or folder.resolve().name)
     typer.echo(folder)

@@ -70,8 +70,8 @@ def command(
 ) -> None:
     """Measure parameters, multiply-adds, real-time factor and peak memory by depth.
 
-    The real-time factor (RTF) is seconds of computation per second of audio. Peak memory is
-    counted above that of the loaded model; on a CPU it is sampled.
+    The real-time factor (RTF) is seconds of computation per second of audio. Peak memory does not
+    include the loaded model; on a CPU it is sampled.
     """
     depths = parse_depths(n_re)
     check_seconds(seconds)

@@ -45,7 +45,7 @@ class SeparationReport:
 
     @contextlib.contextmanager
     def printed_at_end(self, as_json: bool) -> Iterator[None]:
-        """Print the report when the block ends, also by an interrupt or an error."""
+        """Print the report when the block ends, also after an interrupt or an error."""
         try:
             yield
         except KeyboardInterrupt:
@@ -85,12 +85,12 @@ class SeparationReport:
             self._print_until(done, last)
         if stop_db is not None and min(used) == last > 1:
             messages.print(
-                f"--stop-db {stop_db:g} stopped nothing before N_re {last}; "
+                f"--stop-db {stop_db:g} stopped no chunk before N_re {last}; "
                 'the column "change" of tisdiss sweep shows useful thresholds.'
             )
 
     def _print_time(self, work: float, audio: float, used: Sequence[int]) -> None:
-        """Print the time taken beside the time allowed, and why it is too long if it is."""
+        """Print the time taken and the time allowed; if the former is longer, say why."""
         rtf, seconds = self._options.rtf, self._options.seconds
         if rtf is not None:
             line, is_over = f"RTF {work / audio:.3g}, --rtf {rtf:g}", work / audio > rtf
@@ -101,11 +101,11 @@ class SeparationReport:
         messages.print(line, markup=False, highlight=False)
 
     def _print_until(self, done: Sequence["FileResult"], last: int) -> None:
-        """Print in how many chunks the depth ended before the wanted quality was reached."""
+        """Print in how many chunks the maximum depth was reached before the wanted quality."""
         chunks = [n_re for result in done for n_re in result.n_re]
         messages.print(
             f"--until {self._options.until_db:g}dB: {chunks.count(last)} of {len(chunks)} chunks "
-            f"went to N_re {last}, and may not have reached it.",
+            f"ended at the maximum, N_re {last}, and may not have reached it.",
             markup=False,
             highlight=False,
         )

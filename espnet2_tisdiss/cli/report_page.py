@@ -1,4 +1,4 @@
-"""``tisdiss report``: write one HTML file on an experiment, a sweep or separated files."""
+"""``tisdiss report``: write one HTML file about an experiment, a sweep or separated files."""
 
 from pathlib import Path
 from typing import Annotated
@@ -35,8 +35,8 @@ def command(
     data: Annotated[
         list[Path] | None,
         typer.Option(
-            help="Data directory of a test set (wav.scp), for players of the mixtures; can be "
-            "given for each.",
+            help="Data directory of a test set (wav.scp), to play its mixtures; repeat it for "
+            "further sets.",
             show_default="without mixtures",
         ),
     ] = None,
@@ -49,13 +49,13 @@ def command(
 ) -> None:
     """Write one HTML file with tables by depth, histograms, the worst mixtures and the curves.
 
-    The file holds its pictures and sounds: it can be moved and sent, and opens without network.
-    The worst ten mixtures have players and spectrograms. Separated files without scores are
-    listed by how alike their speakers are.
+    All pictures and sounds are inside the file: you can move it or send it, and it opens without a
+    network. The ten worst mixtures have players and spectrograms. Separated files have no scores;
+    they are sorted by how similar their speakers are.
     """
     require_matplotlib()
     out = folder / FILE if out is None else out
-    check_place(out)  # before seconds of work
+    check_place(out)  # checked before seconds of work
     if out.is_dir():
         raise TisdissError(f"{out}: is a folder; give the file to write, such as {out / FILE}")
     from espnet2_tisdiss.pages.report import make_report

@@ -149,10 +149,14 @@ def command(
     options = options.for_model(model)
     durations = with_refusals(durations, options, model.num_spk)
     inputs = list(durations)
-    if batch > 1 or jobs > 1:  # batches of similar lengths; no job left alone with a long file
+    if (
+        batch > 1 or jobs > 1
+    ):  # batches of similar lengths; no job is left with a long file at the end
         inputs.sort(key=durations.__getitem__, reverse=True)
     to_do = to_separate(durations, options, model.num_spk)
-    jobs = max(1, min(jobs, len(to_do)))  # a process without work would take a share of threads
+    jobs = max(
+        1, min(jobs, len(to_do))
+    )  # a process without work would occupy a share of the threads
     budget = options.budget(to_do, model.sample_rate, jobs)
     separated = functools.partial(_separated, model, source, inputs, options, jobs, budget)
     if scheduler is not None:
@@ -166,7 +170,7 @@ def command(
 
 
 def _options(given: Mapping[str, Any]) -> "FileOptions":
-    """Return the options of the separation from those of the command, by their names in Python.
+    """Return the options of the separation by their Python names, from those of the command.
 
     Raises:
         TisdissError: an option is wrong, or options exclude each other.
@@ -203,7 +207,7 @@ def _check_depth_options(depths: Sequence[int], given: Mapping[str, Any]) -> Non
 
 
 def _existing(overwrite: bool, skip_existing: bool) -> Existing:
-    """Return what to do if an output file exists."""
+    """Return the value of ``if_exists``, what to do if an output file exists."""
     refuse_together({"--overwrite": overwrite, "--skip-existing": skip_existing})
     if overwrite:
         return "overwrite"
@@ -216,7 +220,7 @@ def _separate_all(
     files: int,
     seconds: float,
 ) -> None:
-    """Report the results of ``separated``, which is given what to call with the seconds done."""
+    """Report the results of ``separated``, which gets a callback for the seconds done."""
     with (
         Interruption.caught(signal.SIGINT, *terminations()) as interruption,
         AudioProgress.shown(seconds, f"{files} file{'s' * (files != 1)}") as progress,
@@ -239,7 +243,7 @@ def _on_cluster(
     options: "FileOptions",
     on_progress: Callable[[float], None],
 ) -> Generator["FileResult", None, None]:
-    """Separate the files on the cluster of a scheduler; the rest is as for :func:`_separated`."""
+    """Separate the files on the cluster of a scheduler; otherwise like :func:`_separated`."""
     from espnet2_tisdiss.cluster import joined
     from espnet2_tisdiss.separate.on_cluster import separate_on_cluster
 

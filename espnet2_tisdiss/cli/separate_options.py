@@ -39,7 +39,7 @@ SchedulerOption = Annotated[
 NReOption = Annotated[
     str | None,
     typer.Option(
-        help="Repetitions; several (1,2,4) write one set of files each. With the options "
+        help="Repetitions (depth); several (1,2,4) write a set of files each. With the options "
         "below: the maximum.",
         show_default="as trained",
         **_DEPTH,
@@ -51,23 +51,23 @@ AllDepthsOption = Annotated[
 RtfOption = Annotated[
     float | None,
     typer.Option(
-        help="As deep as this real-time factor (seconds of computation per second of audio) "
-        "allows, chunk by chunk; at most a third deeper than trained.",
+        help="Go as deep as this real-time factor (seconds of computation per second of audio) "
+        "allows, chunk by chunk; at most a third deeper than in training.",
         **_DEPTH,
     ),
 ]
 SecondsOption = Annotated[
     float | None,
     typer.Option(
-        help="As deep as this many seconds of computation in total allow; at most as with --rtf.",
+        help="Go as deep as this many seconds of computation in total allow; same limit as --rtf.",
         **_DEPTH,
     ),
 ]
 StopDbOption = Annotated[
     float | None,
     typer.Option(
-        help="Stop when the change by a repetition is so many dB below the estimate, such as -10; "
-        "see the column change of tisdiss sweep.",
+        help="Stop when a repetition changes the estimate by less than this, in dB relative to it, "
+        "such as -10; see the column change of tisdiss sweep.",
         **_DEPTH,
     ),
 ]
@@ -75,8 +75,8 @@ UntilOption = Annotated[
     str | None,
     typer.Option(
         metavar="DB",
-        help="Stop when a chunk's SI-SNR has probably reached so many dB, such as 10dB, as far as "
-        "its estimates show it; for models with a calibration.yaml (tisdiss calibrate).",
+        help="Stop when a chunk has probably reached this SI-SNR, such as 10dB, as predicted from "
+        "its estimates; for models with a calibration.yaml (tisdiss calibrate).",
         **_DEPTH,
     ),
 ]
@@ -90,8 +90,8 @@ ShiftsOption = Annotated[
     typer.Option(
         min=1,
         max=MOST_AT_ONCE,
-        help="Separate so many shifted copies of each chunk and average them: 2 are better than 1 "
-        "in twice the time, more bring little.",
+        help="Separate this many shifted copies of each chunk and average them: 2 are better than "
+        "1 and take twice the time; more gain little.",
         **_DEPTH,
     ),
 ]
@@ -106,13 +106,13 @@ RunCommandsOption = Annotated[
     ),
 ]
 ChannelOption = Annotated[
-    Channel, typer.Option(help="What to separate in files of several channels.", **_AUDIO)
+    Channel, typer.Option(help="What to separate in files with several channels.", **_AUDIO)
 ]
 ScaleOption = Annotated[
     Scale,
     typer.Option(
         help="Level of the output: as estimated, a peak of 0.9, the level in the mixture, or "
-        "such that the speakers sum to the mixture, noise included.",
+        "a level at which the speakers sum to the mixture, including noise.",
         **_AUDIO,
     ),
 ]

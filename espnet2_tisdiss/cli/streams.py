@@ -33,11 +33,11 @@ def refuse_address(source: str) -> None:
 
 @contextlib.contextmanager
 def copied_streams(inputs: Sequence[InputFile], folder: Path) -> Iterator[list[InputFile]]:
-    """Provide the inputs with a copy of each stream, which is deleted when the block ends.
+    """Provide the inputs with streams replaced by copies, which are deleted when the block ends.
 
     Args:
         inputs: all files to separate.
-        folder: folder for the copies, which has room for the results, too.
+        folder: folder for the copies; that of the results, which has enough space.
 
     Raises:
         TisdissError: a stream cannot be read, or its copy cannot be written.

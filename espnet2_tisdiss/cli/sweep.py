@@ -105,10 +105,10 @@ def command(
 ) -> None:
     """Score a model at every depth on a data set, with one run per mixture.
 
-    SI-SNR is that of zero-mean signals with the speakers in the best order, averaged over the
-    speakers, then over the mixtures. SI-SNRi is the improvement over the mixture. The real-time
-    factor (RTF) is seconds of computation per second of audio, here until the estimate of a depth
-    is complete in a run that gives the shallower estimates too.
+    SI-SNR, the scale-invariant signal-to-noise ratio in dB, is computed on zero-mean signals with
+    the speakers in the best order, and averaged over the speakers, then over the mixtures. SI-SNRi
+    is its improvement over the mixture. The real-time factor (RTF) is seconds of computation per
+    second of audio. For each depth it includes the time of the shallower estimates of the run.
     """
     model_name, data = _model_and_data(places)
     depths = parse_depths(n_re)
@@ -168,7 +168,7 @@ def _model_and_data(places: Sequence[str]) -> tuple[str, Path]:
 
 
 def _title_of(model_name: str) -> str:
-    """Return the name of a model for file names and plots; of weights, with their folder."""
+    """Return the name of a model for files and plots; for weights, it includes their folder."""
     path = Path(model_name)
     if path.suffix == ".pth":
         return f"{path.resolve().parent.name}_{path.stem}"

@@ -1,4 +1,4 @@
-"""Separation of recordings and files of any length with a model, whatever runs its network.
+"""Separation of recordings and files of any length with a model of any backend.
 
 Axis letters: c channel, j speaker, n sample.
 """
@@ -52,21 +52,22 @@ class RecordingSeparator(DepthSeparator):
         """Separate a recording of any length and sample rate.
 
         Recordings longer than a chunk are separated in overlapping chunks, with the speakers kept
-        in order, so that the model's memory does not grow with the length.
+        in order, so the model's memory does not grow with the length.
 
         Args:
             samples: (n,), or (n, c) as soundfile reads them: an array or tensor of floats with full
                 scale 1, or of 8-, 16- or 32-bit integers.
-            rate: in Hz, always needed; resampled to the model's rate and back if they differ.
-            options: how; None: :class:`RecordingOptions` with its defaults.
+            rate: sample rate in Hz, required. If it is not the model's, samples are resampled to
+                that rate and back.
+            options: options of the separation; None: :class:`RecordingOptions` with its defaults.
             **changes: options that differ, by name, such as ``n_re=4``.
 
         Returns:
-            float32 (j, n); with the channel ``each`` (c, j, n).
+            The speakers, float32 (j, n); with the channel ``each`` (c, j, n).
 
         Raises:
-            TisdissError: there are no samples, some are not finite, they are a path, or the rate is
-                missing.
+            TisdissError: there are no samples, some are not finite, a path was given instead, or
+                the rate is missing.
             OptionError: an option has an invalid value.
         """
         options = replace(options or RecordingOptions(), **changes)
@@ -91,7 +92,7 @@ class RecordingSeparator(DepthSeparator):
         return np.stack(scaled) if options.channel == "each" else scaled[0]
 
     def live(self, rate: int, **options: Any) -> LiveSeparator:
-        """Return a separator of sound as it arrives, at a rate in Hz.
+        """Return an object that separates sound while it arrives.
 
         Args:
             rate: sample rate of the blocks in Hz.
@@ -122,7 +123,7 @@ class RecordingSeparator(DepthSeparator):
         """
         check_path(path, "recording(samples, rate) separates an array")
         options = replace(options or RecordingOptions(), **changes)
-        # "each": the other channels show whether these are related
+        # with "each", all channels are needed to tell whether they are related
         each = "each" if options.channel == "mean" else options.channel
         samples = np.concatenate(list(read_blocks(path, each)), axis=1)
         rate = probe(path).rate
@@ -139,16 +140,16 @@ class RecordingSeparator(DepthSeparator):
 
         Args:
             paths: the files, or one.
-            folder: where the separated files go.
-            options: how; None: :class:`FileOptions` with its defaults.
+            folder: folder for the separated files.
+            options: options of the separation; None: :class:`FileOptions` with its defaults.
             **changes: options that differ, by name, such as ``n_re=[1, 4]``.
 
         Returns:
-            What became of each file, as soon as it is done. A file that fails does so alone: its
-            result has the status ``failed`` and the reason.
+            The result of each file, as soon as it is done. A file that fails does not stop the
+            others: its result has the status ``failed`` and the reason.
 
         Raises:
-            TisdissError: the options do not fit the model or each other.
+            TisdissError: the options do not match the model, or contradict each other.
             OptionError: an option has an invalid value.
 
         Example:
@@ -160,7 +161,7 @@ class RecordingSeparator(DepthSeparator):
         if isinstance(paths, str | os.PathLike):
             paths = [paths]
         paths = list(paths)
-        for path in paths:  # a path that no file can have fails alone
+        for path in paths:  # an impossible path fails without stopping the others
             check_is_path(path, "recording(samples, rate) separates an array")
         inputs = [InputFile(path, Path(folder), name_of(path)) for path in map(Path, paths)]
         durations = with_refusals(durations_of(inputs, options.channel), options, self.num_spk)

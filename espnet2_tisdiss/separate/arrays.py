@@ -1,4 +1,4 @@
-"""Samples as callers have them, in arrays or tensors, brought to floats with full scale 1."""
+"""Converting samples in any array or tensor to floats with full scale 1."""
 
 import os
 from typing import TYPE_CHECKING, Any
@@ -7,7 +7,7 @@ import numpy as np
 
 from espnet2_tisdiss.errors import TisdissError, first_line
 
-if TYPE_CHECKING:  # not everything that separates runs on PyTorch
+if TYPE_CHECKING:  # exported models run without PyTorch
     from torch import Tensor
 
 # full scale and zero of integer samples, as in WAV files
@@ -15,7 +15,7 @@ _INTEGERS = {"int8": (2**7, 0), "uint8": (2**7, 2**7), "int16": (2**15, 0), "int
 
 
 def refuse_path(samples: Any) -> None:
-    """Raise TisdissError if a path is given where samples belong."""
+    """Raise TisdissError if a path is given instead of samples."""
     if isinstance(samples, (str, bytes, os.PathLike)):
         raise TisdissError(
             f"{os.fsdecode(samples)}: is a path, not samples; model.file(path) separates a file"
@@ -23,12 +23,12 @@ def refuse_path(samples: Any) -> None:
 
 
 def as_floats(samples: Any) -> np.ndarray:
-    """Return samples of any shape as native float32, or float64 where they are that precise.
+    """Return samples of any shape as native float32, or as float64 if they have that precision.
 
     Integers are scaled so that full scale is 1. Tensors lose their gradient.
 
     Raises:
-        TisdissError: the samples are complex, integers of unknown full scale, no numbers, or a
+        TisdissError: the samples are complex, integers of unknown full scale, not numbers, or a
             path.
     """
     refuse_path(samples)
@@ -67,7 +67,7 @@ def _as_array(tensor: "Tensor") -> np.ndarray:
 
 
 def check_finite(name: str, samples: np.ndarray) -> None:
-    """Refuse samples (n,) or (n, c) with one that is not finite; the error names the first.
+    """Refuse samples (n,) or (n, c) that are not all finite; the error names the first.
 
     Raises:
         TisdissError: a sample is NaN or infinite.

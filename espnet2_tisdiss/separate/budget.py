@@ -9,16 +9,16 @@ from espnet2_tisdiss.checks import span
 from espnet2_tisdiss.separate.chunking import Chunking
 from espnet2_tisdiss.separate.interface import Estimate
 
-# one repetition's part of the time until the first estimate, as long as none has been measured
-# alone: in the published structures the separator takes about as long as one repetition
+# assumed share of one repetition in the time until the first estimate, until one has been measured
+# separately: in the published structures the separator layers take about as long as a repetition
 FIRST_SHARE = 1 / 2
 
 
 class DeadlineDepth:
-    """As many repetitions as fit before a moment.
+    """Runs as many repetitions as fit before a point in time.
 
-    What a repetition will take follows from the last one of the batch, and before there is one from
-    the time until the first estimate, so that a change of the machine's load counts at once.
+    The time of the next repetition is predicted from the last one of the batch or, at first, from
+    the time until the first estimate, so a change of the machine's load has an immediate effect.
 
     Args:
         clock: returns the time in seconds.
@@ -33,7 +33,7 @@ class DeadlineDepth:
 
         Args:
             estimates: from shallow to deep, computed as they are taken; the first always is.
-            end: the moment, of the clock.
+            end: the point in time, by the clock.
         """
         before = self.clock()
         first: float | None = None  # time until the first estimate
@@ -52,14 +52,14 @@ class DeadlineDepth:
 
 
 class TimeBudget:
-    """A time for all the audio that a process separates, shared out batch by batch.
+    """Divides the time for all the audio that a process separates among its batches.
 
-    The clock starts at the first batch. A batch may use its share of the time that is left, by the
-    length of its audio: what one batch uses too much or too little, the later ones make up for.
+    The clock starts at the first batch. Each batch may use a share of the remaining time in
+    proportion to the length of its audio, so later batches compensate for earlier ones.
 
     Args:
-        seconds: the time.
-        audio: seconds of audio to separate in it, where the overlap of chunks counts twice.
+        seconds: the time in total.
+        audio: seconds of audio to separate; the overlap of chunks counts twice.
         clock: returns the time in seconds.
 
     Attributes:
@@ -88,7 +88,7 @@ class TimeBudget:
         return found
 
     def _share(self, now: float, audio: float) -> float:
-        """Return the seconds that a batch may take; count its audio as done."""
+        """Return the seconds that a batch may take, and count its audio as done."""
         if self._began is None:
             self._began = now
         left = self._began + self._seconds - now
@@ -97,7 +97,7 @@ class TimeBudget:
         return share * left
 
     def log(self) -> None:
-        """Log the depths used so far and the time taken; warn if it is more than was given."""
+        """Log the depths used so far and the time taken; warn if it exceeds the given time."""
         if self._began is None:
             return
         taken = self._clock() - self._began

@@ -1,10 +1,10 @@
-"""The expected quality of a separation, from its estimates alone.
+"""The expected quality of a separation, predicted from its estimates alone.
 
-Two traits of the estimates say how well the speakers are separated: how alike the waveforms are,
-and how much the spectra overlap. A :class:`Calibration` turns them into an SI-SNR in dB, with the
-distribution of its errors; ``evaluate/calibrating.py`` fits it to mixtures whose sources are known,
-at all depths together. Neither the depth nor the change by the last repetition adds anything to the
-traits (docs/confidence.md). Axis letters: j speaker, f frequency, t frame, n sample.
+Two traits of the estimates indicate how well the speakers are separated: how similar the waveforms
+are, and how much the spectra overlap. A :class:`Calibration` predicts the SI-SNR in dB from them,
+with the distribution of the errors; ``evaluate/calibrating.py`` fits it to mixtures with known
+sources, at all depths together. The depth and the change by the last repetition would not improve
+the prediction (docs/confidence.md). Axis letters: j speaker, f frequency, t frame, n sample.
 """
 
 import logging
@@ -63,7 +63,7 @@ def traits_of(mixture: np.ndarray, estimates: np.ndarray, rate: int) -> Traits:
 def _overlap_db(signals: np.ndarray, rate: int) -> float:
     """Return the overlap of the power spectra of signals (j, n) at their level in the mixture."""
     length = round(_FRAME_S * rate)
-    if len(signals) == 1 or signals.shape[1] < length:  # too short for a spectrum
+    if len(signals) == 1 or signals.shape[1] < length:  # the signals are too short for a spectrum
         return 10 * math.log10(_LEAST_OVERLAP)
     hop, samples = length // 2, signals.shape[1]
     frames = 1 - (1 - samples) // hop  # the first has its middle at the first sample
@@ -82,17 +82,17 @@ def _overlap_db(signals: np.ndarray, rate: int) -> float:
 
 @dataclass(frozen=True)
 class Calibration:
-    """What the traits of a model's estimates say about their SI-SNR.
+    """A linear prediction of the SI-SNR of a model's estimates from their traits.
 
     Attributes:
-        model: fingerprint of the model that it holds for.
-        constant: in dB.
-        likeness: dB per likeness.
-        overlap: dB per dB of overlap.
-        errors: quantiles of the SI-SNR above the expected one in dB, at equal steps of probability
-            from 0 to 1, of mixtures that the fit had not seen.
-        poor: expected SI-SNR in dB below which a separation is called poor: at most 5 % of the
-            estimates with an SI-SNRi of 5 dB or more are.
+        model: fingerprint of the model that it was fitted for.
+        constant: constant term in dB.
+        likeness: coefficient of the likeness, in dB.
+        overlap: coefficient of the overlap, in dB per dB.
+        errors: quantiles of the SI-SNR minus the expected one in dB, at equal steps of probability
+            from 0 to 1, on mixtures that were not used for the fit.
+        poor: expected SI-SNR in dB below which a separation is called poor; it holds for at most
+            5 % of the estimates with an SI-SNRi of 5 dB or more.
         mixtures: number of mixtures of the fit.
     """
 
@@ -115,7 +115,7 @@ class Calibration:
         return 1 - float(np.interp(si_snr - self.expected(traits), self.errors, steps))
 
     def interval_of_errors(self, probability: float) -> tuple[float, float]:
-        """Return the limits in dB of the SI-SNR above the expected one, with a probability."""
+        """Return the interval in dB around the expected SI-SNR that has a given probability."""
         steps = np.linspace(0, 1, len(self.errors))
         low, high = np.interp(
             [(1 - probability) / 2, (1 + probability) / 2], steps, self.errors
@@ -132,7 +132,7 @@ class Calibration:
         """Read it from a file.
 
         Raises:
-            TisdissError: the file cannot be read, or is no such file.
+            TisdissError: the file cannot be read, or is not a calibration.
         """
         facts: dict[str, Any] = read_yaml(path)
         try:
@@ -151,7 +151,7 @@ class Calibration:
 def calibration_of(model: str, path: Path) -> Calibration | None:
     """Return the calibration of a model with a fingerprint; None: the file is missing.
 
-    One of other weights is not used, and there is a warning.
+    A calibration for other weights is not used; a warning says so.
 
     Raises:
         TisdissError: the file is damaged.
@@ -161,7 +161,7 @@ def calibration_of(model: str, path: Path) -> Calibration | None:
     calibration = Calibration.load(path)
     if calibration.model != model:
         logging.warning(
-            "%s: is of other weights and is not used; run tisdiss calibrate again", path
+            "%s: was made for other weights and is not used; run tisdiss calibrate again", path
         )
         return None
     return calibration
@@ -171,7 +171,7 @@ class ExpectedQuality:
     """Expected SI-SNR of a recording: the mean over its chunks, by their length.
 
     Args:
-        calibration: of the model; None: nothing is known.
+        calibration: that of the model; None: the expected SI-SNR is unknown.
     """
 
     def __init__(self, calibration: Calibration | None):
@@ -179,19 +179,19 @@ class ExpectedQuality:
         self._sum, self._samples = 0.0, 0
 
     def add(self, expected: float | None, samples: int) -> None:
-        """Take the expected SI-SNR of a chunk in dB, and its length."""
+        """Add a chunk, with its expected SI-SNR in dB and its length."""
         if expected is not None:
             self._samples += samples
             self._sum += samples * expected
 
     @property
     def si_snr(self) -> float | None:
-        """In dB; None: nothing is known."""
+        """The expected SI-SNR in dB; None: unknown."""
         return self._sum / self._samples if self._samples else None
 
     @property
     def doubt(self) -> str:
-        """Why it is poor; empty: it is not, or nothing is known."""
+        """Notice that the separation is probably poor; empty if it is not, or unknown."""
         if (
             self._calibration is None
             or self.si_snr is None

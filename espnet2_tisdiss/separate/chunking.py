@@ -8,9 +8,9 @@ import numpy as np
 from espnet2_tisdiss.checks import check_integer
 from espnet2_tisdiss.errors import TisdissError
 
-# benchmarks/chunking.py measures what these defaults cost against separation in one piece.
+# benchmarks/chunking.py compares these defaults with separation in one piece.
 CHUNK_SECONDS = 8.0
-OVERLAP = 1 / 4  # of a chunk
+OVERLAP = 1 / 4  # share of a chunk
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Chunking:
     def in_seconds(
         cls, sample_rate: int, length: float = CHUNK_SECONDS, overlap: float | None = None
     ) -> "Chunking":
-        """Return the chunking whose lengths are given in seconds; None overlaps by a quarter.
+        """Return the chunking with lengths in seconds; the overlap None is a quarter of a chunk.
 
         Raises:
             TisdissError: the overlap is negative or not shorter than the chunk.
@@ -84,10 +84,10 @@ class Chunk:
 class Chunker:
     """Cut a stream of samples into overlapping chunks.
 
-    All chunks have full length. The last one ends with the recording and overlaps the one before
-    it by as much as that takes; a recording shorter than a chunk becomes one shorter chunk. The
-    buffer holds at most ``length + hop`` samples, whatever the size of the blocks, and at most
-    twice the recording.
+    All chunks have full length. The last one ends with the recording, so it may overlap the one
+    before it by more than usual; a recording shorter than a chunk becomes one shorter chunk. For
+    blocks of any size, the buffer holds at most ``length + hop`` samples, and at most twice the
+    recording.
 
     Example:
         >>> chunker = Chunker(Chunking.in_seconds(8000))

@@ -26,8 +26,8 @@ if TYPE_CHECKING:  # not every model runs on PyTorch
 class DepthSeparator(Model):
     """A model that separates batches of mixtures at depths chosen per call.
 
-    Mixtures are an array (b, n), or a list of b waveforms (n,) of different lengths. Each is
-    separated as it would be alone. What runs the network is a subclass.
+    Mixtures are an array (b, n), or a list of b waveforms (n,) of different lengths. The result for
+    each mixture does not depend on the others. Subclasses run the network.
     """
 
     def anytime(
@@ -39,7 +39,7 @@ class DepthSeparator(Model):
 
         Args:
             mixtures: (b, n) or a list of b (n,), at the model's sample rate.
-            n_re: the last depth; None: the instance's.
+            n_re: the last depth; None: the instance's default.
             scale: output level; see :mod:`~espnet2_tisdiss.separate.loudness`.
 
         Yields:
@@ -113,14 +113,14 @@ class DepthSeparator(Model):
         n_re: int | None = None,
         scale: Scale = DEFAULT_SCALE,
     ) -> Estimate:
-        """Repeat until the estimates are good enough, as far as they show it.
+        """Repeat until the predicted quality of the estimates is good enough.
 
-        What they show is the subject of :mod:`~espnet2_tisdiss.separate.calibration`.
+        :mod:`~espnet2_tisdiss.separate.calibration` predicts it from the estimates.
 
         Args:
             mixtures: (b, n) or a list of b (n,), at the model's sample rate.
-            si_snr: SI-SNR in dB, the mean over the speakers, that is enough.
-            probability: with which it must be reached.
+            si_snr: required SI-SNR in dB, the mean over the speakers.
+            probability: required probability of reaching it.
             n_re: maximum number of repetitions; None: the instance's.
             scale: as for :meth:`anytime`.
 
@@ -128,7 +128,7 @@ class DepthSeparator(Model):
             The estimate of each item at its own depth, as for :meth:`until_stable`.
 
         Raises:
-            TisdissError: nothing is known about the quality of this model's estimates.
+            TisdissError: the model has not been calibrated.
         """
         check_number("si_snr", si_snr, -float("inf"), float("inf"))
         check_number("probability", probability, 0, 1)
@@ -147,10 +147,10 @@ class DepthSeparator(Model):
         n_re: int | None,
         scale: Scale,
     ) -> Estimate:
-        """Repeat until the estimates of each item are enough; see :meth:`until_stable`.
+        """Repeat until the estimates of each item are good enough; see :meth:`until_stable`.
 
-        ``is_enough`` is called with a mixture (n,) and its estimates (j, n) before, which are None
-        at the first depth, and after a repetition.
+        ``is_enough`` is called with a mixture (n,) and its estimates (j, n) before and after a
+        repetition; those before the first repetition are None.
         """
         check_choice("scale", scale, SCALES)
         given = _as_list(mixtures)
@@ -203,7 +203,7 @@ class DepthSeparator(Model):
         batch_size: int = 8,
         scale: Scale = DEFAULT_SCALE,
     ) -> list[np.ndarray]:
-        """Separate any number of mixtures, a batch of similar lengths at a time.
+        """Separate any number of mixtures, in batches of similar lengths.
 
         Args:
             waves: mixtures (n,), at the model's sample rate.
@@ -212,7 +212,7 @@ class DepthSeparator(Model):
             scale: as for :meth:`anytime`.
 
         Returns:
-            The estimates (j, n) of each mixture, in order, as if separated alone.
+            The estimates (j, n) of each mixture, in order, independent of the other mixtures.
         """
         check_integer("batch_size", batch_size, 1)
         refuse_path(waves)
@@ -257,6 +257,6 @@ def _as_list(mixtures: Mixtures) -> list[np.ndarray]:
 def _scaled(
     scale: Scale, waves: Sequence[np.ndarray], estimates: Sequence[np.ndarray]
 ) -> list[np.ndarray]:
-    """Return the estimates (j, n) of mixtures (n,), scaled as ``scale`` says."""
+    """Return the estimates (j, n) of mixtures (n,), scaled according to ``scale``."""
     pairs = zip(waves, estimates, strict=True)
     return [rescale(scale, wave, estimate) for wave, estimate in pairs]

@@ -1,7 +1,7 @@
-"""Signs that a result is doubtful: channels that are unrelated or cancel, outputs that are alike.
+"""Signs that a result is doubtful: channels that are unrelated or cancel, or similar outputs.
 
 ``benchmarks/doubts.py`` chose the limits WEAK_DB, ALIKE and UNRELATED on half of its mixtures, for
-few false alarms rather than many hits, and measures them on the other half. Axis letters: c
+few false alarms rather than many hits, and measured them on the other half. Axis letters: c
 channel, j speaker, n sample, t frame.
 """
 
@@ -14,31 +14,31 @@ import numpy as np
 from espnet2_tisdiss.choices import Channel
 from espnet2_tisdiss.separate.loudness import ScaleStatistics, Scaling
 
-# two outputs are doubtful if the loudest second of one is weaker by more than this: not all of it,
-# as somebody may speak rarely
+# two outputs are doubtful if the loudest second of one is weaker by more than this; the mean level
+# would not do, because a speaker may speak rarely
 WEAK_DB = 8.0
 _LOUDEST_S = 1.0
-# or if they correlate by more than this: they share the sound of one voice
+# or if their correlation is above this: they share the sound of one voice
 ALIKE = 0.45
-# less says little
+# with less sound, the signs are unreliable
 LEAST_S = 2.0
-# the sign was measured for this number of speakers only
+# the signs were measured only for this number of speakers
 MEASURED_SPEAKERS = 2
-# channels are unrelated if their levels in short frames correlate by less than this
+# channels are unrelated if the correlation of their levels in short frames is below this
 UNRELATED = 0.4
 _FRAME_S = 0.032
-# levels below that of a channel's speech by more than this are pauses
+# frames weaker than the speech of a channel by more than this are pauses
 _PAUSE_DB = 30.0
 # a channel that is weaker than the loudest by more than this is silent
 _SILENT_DB = 40.0
 # channels cancel if their mean is weaker than that of unrelated ones by more than this
 _CANCELLED_DB = 10.0
-# a recording is silent if no sample is larger, 140 dB below full scale; 24 bits hold no less
+# a recording is silent if no sample is larger; 140 dB below full scale is the limit of 24 bits
 _SILENCE = 1e-7
 
 
 class Powers:
-    """Powers of signals in frames, without their offset, gathered block by block.
+    """Powers of signals in frames, without their offset, collected block by block.
 
     Args:
         rate: of the signals, in Hz.
@@ -51,7 +51,7 @@ class Powers:
         self._powers: list[np.ndarray] = []
 
     def push(self, block: np.ndarray) -> Self:
-        """Take the next samples (r, n) of r signals."""
+        """Add the next samples (r, n) of r signals."""
         if self._rest is not None:
             block = np.concatenate((self._rest, block), axis=1)
         count = block.shape[1] // self._length
@@ -74,24 +74,24 @@ class ChannelPowers(Powers):
     """Powers of channels and, in the last row, of their mean."""
 
     def push(self, block: np.ndarray) -> Self:
-        """Take the next samples (c, n)."""
+        """Add the next samples (c, n)."""
         return super().push(np.concatenate((block, block.mean(axis=0, keepdims=True))))
 
 
 def estimate_powers(rate: int) -> Powers:
-    """Return what gathers the powers that :func:`doubt_of_estimates` needs."""
+    """Return a collector of the powers that :func:`doubt_of_estimates` needs."""
     return Powers(rate, _LOUDEST_S)
 
 
 def channel_powers(rate: int) -> ChannelPowers:
-    """Return what gathers the powers that :func:`doubt_of_channels` needs."""
+    """Return a collector of the powers that :func:`doubt_of_channels` needs."""
     return ChannelPowers(rate, _FRAME_S)
 
 
 def traits_of_estimates(statistics: ScaleStatistics, powers: Powers) -> tuple[float, float]:
-    """Return the level of the first of two estimates above the second in dB, and their likeness.
+    """Return by how many dB the first of two estimates is louder, and their likeness.
 
-    The levels are those of the loudest seconds, in the mixture; the likeness is the absolute
+    The levels are those of the loudest seconds, as in the mixture; the likeness is the absolute
     correlation, 0 to 1.
     """
     (scaling,) = Scaling.of("level", [statistics])
@@ -104,10 +104,10 @@ def traits_of_estimates(statistics: ScaleStatistics, powers: Powers) -> tuple[fl
 
 
 def doubt_of_estimates(statistics: ScaleStatistics, powers: Powers) -> str:
-    """Return why the outputs of a channel may not be two voices; empty: there is no sign of it.
+    """Return why the outputs of a channel may not be two voices; empty if there is no such sign.
 
-    One voice alone comes out either beside a weak remainder or twice. Outputs that are alike may
-    also be two voices that were not separated. Three voices give no sign. Of silence that is said.
+    A single voice gives either a weak second output, or two similar ones. Similar outputs may also
+    be two voices that were not separated. Three voices give no sign. For silence, the text says so.
     """
     if statistics.mixture_peak < _SILENCE:
         return "all but silent, more than 140 dB below full scale"
@@ -128,9 +128,9 @@ def doubt_of_estimates(statistics: ScaleStatistics, powers: Powers) -> str:
 
 
 def doubt_of_channels(powers: ChannelPowers, channel: Channel) -> str:
-    """Return that channels cancel in the mean that is separated, or that no two are related.
+    """Return a notice that channels cancel in their mean, or that no two are related.
 
-    Empty: some are related, or at most one has sound.
+    It is empty if some are related, or if at most one has sound.
     """
     values, mean = powers.value[:-1], powers.value[-1:]
     unrelated = values.sum() / max(1, len(values)) ** 2

@@ -1,6 +1,6 @@
 """Separating lists of audio files of any length: read, separate, scale, write.
 
-An error in one file ends that file alone and becomes its reason. Outputs have temporary names until
+An error in one file ends only that file and becomes its reason. Outputs have temporary names until
 they are complete.
 """
 
@@ -31,7 +31,7 @@ def separate_files(
     Args:
         model: the model.
         inputs: the files.
-        options: how, with the depths for this model.
+        options: options of the separation, with the depths for this model.
         budget: the time that limits the depth, if any.
         on_progress: called with the seconds of audio finished since the last call, including
             skipped and failed files.
@@ -39,7 +39,7 @@ def separate_files(
     Yields:
         A result for each file, in the order in which they finish.
     """
-    recordings: list[RecordingFile] = []  # open ones; several when they share a batch
+    recordings: list[RecordingFile] = []  # open files; several if they share a batch
     try:
         with closing(_steps(model, inputs, options, recordings)) as steps:
             for pieces, ended in _batches(steps, options.batch_size):
@@ -96,13 +96,13 @@ def _batches(
 def _separated(
     model: DepthSeparator, pieces: Sequence[Piece], options: FileOptions, budget: TimeBudget | None
 ) -> Iterator[tuple[Piece, SeparatedChunk]]:
-    """Yield each piece with what became of it."""
+    """Yield each piece with its outcome."""
     if not pieces:
         return
     try:
         waves = [piece.chunk.samples for piece in pieces]
         separated = separate_chunks(model, waves, options, budget)
-    except (RuntimeError, MemoryError) as error:  # PyTorch's are mostly out of memory
+    except (RuntimeError, MemoryError) as error:  # PyTorch's errors are mostly "out of memory"
         logging.debug("separation failed", exc_info=True)
         reason = first_line(error)
         for piece in pieces:

@@ -1,4 +1,4 @@
-"""The files of a run: where each is read, what its outputs are called, and whether they exist."""
+"""The files of a run: the path of each, the names of its outputs, and whether these exist."""
 
 import stat
 from collections.abc import Iterable, Mapping
@@ -18,8 +18,8 @@ class InputFile:
     """One file to separate.
 
     Attributes:
-        source: the recording: a file, or an entry of a list that is something else.
-        folder: where the separated files go.
+        source: the recording: a file, or an entry of a list that is not just a file.
+        folder: folder for the separated files.
         name: value of ``{name}`` in the pattern of the file names.
         refusal: why it is not separated; empty if it is.
         copy: a file with the content of a source that can be read only once.
@@ -62,7 +62,7 @@ def output_paths(item: InputFile, options: FileOptions, channel: int, num_spk: i
 
 
 def is_settled(paths: Iterable[Path], existing: Existing) -> bool:
-    """Return whether the outputs that exist leave nothing to do.
+    """Return whether the existing outputs leave nothing to do.
 
     Raises:
         TisdissError: one of the paths cannot be written.
@@ -102,7 +102,7 @@ def to_separate(
 
 
 def exists(path: Path) -> bool:
-    """Return whether a file exists; refuse a path at which none can be written.
+    """Return whether a file exists; refuse a path to which nothing can be written.
 
     Raises:
         TisdissError: the name is too long or a folder's, or a parent is a file.

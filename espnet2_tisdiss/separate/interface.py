@@ -39,13 +39,13 @@ class Model(ABC):
     """A loaded model: what it is, the depths that it can be used at, and its network.
 
     Attributes:
-        sample_rate: of the model, in Hz.
-        num_spk: speakers.
-        precision: type that the network computes in.
-        device: what it runs on.
+        sample_rate: sample rate of the model in Hz.
+        num_spk: number of speakers.
+        precision: data type in which the network computes.
+        device: device that the network runs on.
         hop: samples from one frame of the encoder to the next.
-        look_ahead: samples after each one that its estimate depends on, if the model is causal;
-            None: all samples of the mixture.
+        look_ahead: for a causal model, the number of later samples that an estimated sample depends
+            on; None: it depends on all samples of the mixture.
     """
 
     sample_rate: int
@@ -58,18 +58,18 @@ class Model(ABC):
     @property
     @abstractmethod
     def fingerprint(self) -> str:
-        """A name of the model that depends on its weights and configuration only."""
+        """A name of the model, derived from its weights and configuration."""
 
     @property
     @abstractmethod
     def calibration(self) -> Calibration | None:
-        """What its estimates say about their quality; None: nothing is known."""
+        """The prediction of quality from the estimates; None if the model is not calibrated."""
 
     def known_calibration(self) -> Calibration:
         """Return :attr:`calibration`.
 
         Raises:
-            TisdissError: nothing is known.
+            TisdissError: the model is not calibrated.
         """
         if self.calibration is None:
             raise TisdissError(
@@ -81,20 +81,20 @@ class Model(ABC):
     @property
     @abstractmethod
     def usual_n_re(self) -> int:
-        """Repetitions of calls that give none."""
+        """Default number of repetitions of calls."""
 
     @property
     @abstractmethod
     def trained_n_re(self) -> int:
-        """Repetitions of the training."""
+        """Number of repetitions in training."""
 
     @property
     @abstractmethod
     def deepest_useful(self) -> int:
-        """Repetitions beyond which quality hardly improves."""
+        """Number of repetitions beyond which quality hardly improves."""
 
     def resolve_depth(self, n_re: int | None = None) -> int:
-        """Return the repetitions to run: ``n_re``, or the instance's if it is None.
+        """Return the number of repetitions to run: ``n_re``, or if it is None the default.
 
         Raises:
             TisdissError: the model is set to 0 repetitions.

@@ -1,7 +1,7 @@
 """Separating files in several processes, each with the model and a share of the threads.
 
-Each process has its own pipe to this one, so that the death of a process is noticed whatever it was
-doing and does not block the others.
+Each process has its own pipe to this one, so that the death of a process is noticed at any time and
+does not block the others.
 """
 
 import itertools
@@ -37,16 +37,16 @@ def separate_in_jobs(
     Args:
         load: returns the model in the process; picklable.
         inputs: the files; a process gets ``batch_size`` of them at a time.
-        options: how, with the depths for this model.
-        jobs: processes.
-        budget: the time of each that limits the depth, if any.
-        on_progress: called with seconds of audio.
+        options: options of the separation, with the depths for this model.
+        jobs: number of processes.
+        budget: the time of each process that limits the depth, if any.
+        on_progress: called with the seconds of audio done since the last call.
 
     Yields:
         A result for each file. When a process dies, its current files fail and a new process
         continues with the rest.
     """
-    # few files are spread over all processes
+    # so that few files are spread over all processes
     size = max(1, min(options.batch_size, len(inputs) // jobs))
     shares = deque(itertools.batched(inputs, size))
     workers: list[_Worker] = []
@@ -78,7 +78,7 @@ def separate_in_jobs(
 
 
 class _Worker:
-    """A worker process, as its parent sees it.
+    """A worker process, from the parent's side.
 
     Attributes:
         connection: the pipe to it.
@@ -118,7 +118,7 @@ class _Worker:
         try:
             self.connection.send(share)
             self._inputs = list(share)
-        except OSError:  # it has died, which is its next message
+        except OSError:  # it has died, which message() will report
             if share:
                 shares.appendleft(share)
 
@@ -130,7 +130,7 @@ class _Worker:
             yield FileResult(item.source, "failed", f"{item.source}: {reason}")
 
     def interrupt(self) -> None:
-        """Ask it to end; it removes its unfinished files."""
+        """Ask the process to end; it removes its unfinished files."""
         self._process.terminate()
 
     def end(self) -> None:
@@ -142,7 +142,7 @@ class _Worker:
         self.connection.close()
 
     def _cause(self) -> str:
-        """Return how it ended."""
+        """Return how the process ended."""
         code = self._process.exitcode
         return signal.Signals(-code).name if code and code < 0 else f"exit code {code}"
 
@@ -155,9 +155,9 @@ def _ready(workers: Sequence[_Worker]) -> list[_Worker]:
 
 @contextmanager
 def _signals_blocked() -> Iterator[None]:
-    """Block what interrupts this process; a process started in the block inherits that.
+    """Block the signals that interrupt this process; a process started in the block inherits this.
 
-    A terminal sends Ctrl-C and its end to all processes, but this one has to end the others.
+    A terminal sends Ctrl-C and hangup to all processes, but only this one should end the others.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, *terminations()})
     try:
@@ -173,7 +173,7 @@ def _work(
     budget: TimeBudget | None,
 ) -> None:
     """Separate shares of files until an empty one comes; runs in the worker process."""
-    # the end by a signal or of the parent process needs no traceback
+    # no traceback if a signal, or the end of the parent process, ends this one
     with (
         suppress(KeyboardInterrupt, EOFError, ConnectionError),
         Interruption.caught(signal.SIGTERM) as interruption,

@@ -1,8 +1,9 @@
 """Separation while the sound arrives: sliding windows with a stated latency.
 
-A window of the last seconds is separated every hop, and outputs one hop that ends ``ahead`` before
-its own end. So a sample waits for at most a hop and ``ahead``: the latency. A causal model needs
-only an ``ahead`` of its encoder's window. Axis letters: j speaker, n sample.
+Once per hop, a window of the last seconds is separated, and one hop of its estimate is output,
+which ends ``ahead`` before the window does. So a sample waits for at most a hop plus ``ahead``,
+the latency. For a causal model, ``ahead`` is only the encoder's window. Axis letters: j speaker,
+n sample.
 """
 
 import time
@@ -29,23 +30,23 @@ LOAD = 0.8  # share of a hop that a window may take
 class LiveSeparator:
     """Separate a stream of blocks of any size, block by block.
 
-    The speakers stay in order, by their waveforms and voices. Memory is bounded. Each speaker has
-    its level in the mixture so far. What lies below 20 Hz is removed by a filter without delay.
+    The speakers are kept in order by their waveforms and voices. Memory is bounded. Each speaker
+    has its level in the mixture so far. Content below 20 Hz is removed by a filter without delay.
 
-    Where ``keep_up``, the depth follows the load: a window is repeated as often as the time to the
-    next one allows, and where even one repetition takes longer, several hops share a window. So the
-    result depends on the machine. Otherwise every window is separated at ``n_re``.
+    With ``keep_up``, the depth follows the load: a window gets as many repetitions as fit before
+    the next one, and if even one repetition takes longer, several hops share a window. So the
+    result depends on the machine. Otherwise every window is separated at depth ``n_re``.
 
     Args:
         model: a loaded model.
         rate: sample rate of the blocks in Hz.
-        latency: longest wait of a sample in seconds, half of it for the hop and half for what is
-            heard after the sample; with a causal model all but its look-ahead is for the hop. The
-            computing time comes on top, and with another rate than the
-            model's the resampling there and back: 75 ms from 48 to 16 kHz.
-        n_re: repetitions; with ``keep_up`` the most.
+        latency: longest wait of a sample in seconds. Half of it is the hop, half the look-ahead;
+            with a causal model all but its own look-ahead is the hop. The computing time comes on
+            top, and for another rate than the model's the resampling: 75 ms from 48 to 16 kHz and
+            back.
+        n_re: number of repetitions; with ``keep_up`` the maximum.
         window: seconds of sound that are separated at a time.
-        keep_up: choose the depth by the time that there is.
+        keep_up: choose the depth by the available time.
         clock: returns the time in seconds.
 
     Attributes:
@@ -53,7 +54,8 @@ class LiveSeparator:
         n_re: the depth of the last window.
         windows: number of windows separated.
         late: number of windows that took longer than their hops.
-        longest_wait: seconds of sound that were held back at most, without the computing time.
+        longest_wait: longest time in seconds for which sound was held back, not counting the
+            computing time.
 
     Raises:
         OptionError: a value is out of its range.
@@ -61,7 +63,7 @@ class LiveSeparator:
     Example:
         >>> live = model.live(16000)
         >>> for block in blocks:                    # (n,), of any size
-        ...     play(live.push(block))              # (j, m), as far as it is finished
+        ...     play(live.push(block))              # (j, m), the samples finished so far
         >>> play(live.finish())
     """
 
@@ -96,11 +98,11 @@ class LiveSeparator:
         self._order = SpeakerOrder(model.sample_rate)
         self._statistics = ScaleStatistics(model.num_spk)
         self._held = np.empty(0, np.float32)  # the last samples, up to the newest one
-        self._new = 0  # of them not yet in a window
+        self._new = 0  # how many of them are not yet in a window
         self._ordered: _Ordered | None = None
 
     def push(self, block: np.ndarray) -> np.ndarray:
-        """Take the next samples (n,); return the finished ones of every speaker, (j, m).
+        """Add the next samples (n,); return the finished ones of every speaker, (j, m).
 
         Raises:
             TisdissError: the block is not one channel, or holds values that are not finite.
@@ -126,10 +128,10 @@ class LiveSeparator:
         return np.concatenate(rest, axis=1)
 
     def _take(self, samples: np.ndarray) -> np.ndarray:
-        """Take samples (n,) at the model's rate; return those finished, at the stream's."""
+        """Add samples (n,) at the model's rate; return finished ones at the stream's rate."""
         finished = [self._from_model.push(np.empty((self._model.num_spk, 0), np.float32))]
         while len(samples):
-            # several hops at once only to keep up, and no more than a window has before ``ahead``
+            # several hops at once only to keep up, and at most what a window holds before ``ahead``
             most = self._window - self._ahead if self._depth else self._hop
             taken, samples = np.split(samples, [max(0, most - self._new)])
             self._held = np.concatenate((self._held, taken))
@@ -139,7 +141,7 @@ class LiveSeparator:
         return np.concatenate(finished, axis=1)
 
     def _separate(self, count: int) -> np.ndarray:
-        """Separate the window that ends after ``count`` new samples; return what goes out."""
+        """Separate the window that ends after ``count`` new samples; return the output samples."""
         began = self._clock()
         newest = self._new - count  # samples after the window
         self._new = newest
@@ -162,15 +164,15 @@ class LiveSeparator:
         return found.waves[0]
 
     def _join(self, window: np.ndarray, estimate: np.ndarray, count: int) -> np.ndarray:
-        """Put a window's estimate (j, n) into order and to its level; return what goes out."""
-        shared = len(window) - count  # the last samples of the window before, too
+        """Order and scale a window's estimate (j, n); return the output samples."""
+        shared = len(window) - count  # includes the last samples of the previous window
         tail = None if self._ordered is None else _last(self._ordered.estimate, shared)
         order, _ = self._order.of(estimate, tail)
         ordered = estimate[list(order)]
         self._statistics.update(window, ordered)
         (scaling,) = Scaling.of("level", [self._statistics])
         levelled = scaling(window, ordered)
-        begin = max(0, shared - self._ahead)  # what is before has gone out
+        begin = max(0, shared - self._ahead)  # earlier samples have been output
         if self._ordered is not None:
             before = _last(self._ordered.levelled, shared)
             levelled[:, begin:shared] = cross_fade(before[:, begin:], levelled[:, begin:shared])
@@ -180,7 +182,7 @@ class LiveSeparator:
 
 @dataclass(frozen=True)
 class _Ordered:
-    """The last window's estimate (j, n), with the speakers in order: as it was, and levelled."""
+    """The last window's estimate (j, n), with ordered speakers: unscaled and scaled."""
 
     estimate: np.ndarray
     levelled: np.ndarray
@@ -192,10 +194,14 @@ def _last(signals: np.ndarray, count: int) -> np.ndarray:
 
 
 class _HighPass:
-    """Remove what lies below 20 Hz from a stream, without delay; an offset from the start on."""
+    """Remove content below 20 Hz from a stream, without delay; an offset from the first sample."""
 
     def __init__(self, rate: int):
-        from scipy.signal import butter, sosfilt, sosfilt_zi  # here because only streams need it
+        from scipy.signal import (
+            butter,
+            sosfilt,
+            sosfilt_zi,
+        )  # imported here, because only streams need it
 
         self._sections = butter(HIGH_PASS_ORDER, HIGH_PASS_HZ, "highpass", fs=rate, output="sos")
         self._settled, self._filter = sosfilt_zi(self._sections), sosfilt

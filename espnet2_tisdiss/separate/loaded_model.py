@@ -61,7 +61,7 @@ class LoadedModel:
         compiled: bool,
     ):
         half = half_precision(dtype, device)
-        # checked before the files, so that errors name the right cause
+        # options are checked before the files, so that errors name the right cause
         if n_re is not None:
             check_n_re("n_re", n_re, 0)
         if sample_rate is not None:
@@ -76,7 +76,7 @@ class LoadedModel:
         self.device = device
         # half precision applies to the separator; waveforms and spectra stay in float32
         self.dtype = "float64" if dtype == "float64" else "float32"
-        # an inference_config changes what the weights compute, and its fingerprint
+        # an inference_config changes what the model computes, so it is part of the fingerprint
         self._calibration_file = (
             None if model_file is None else Path(model_file).with_name(CALIBRATION)
         )
@@ -104,8 +104,8 @@ class LoadedModel:
         Args:
             model_tag: a model's folder, weights or archive, a published model's tag, or the name
                 of a model that comes with the package: see
-                :func:`~espnet2_tisdiss.pretrained.finding.find_model`. None: the files are in
-                ``kwargs``, or else the package's default model.
+                :func:`~espnet2_tisdiss.pretrained.finding.find_model`. None: the files given in
+                ``kwargs``, or without these the package's default model.
             **kwargs: for the constructor.
 
         Raises:
@@ -125,14 +125,15 @@ class LoadedModel:
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """A name of the model that depends on its weights and configuration only."""
+        """A name of the model, derived from its weights and configuration."""
         return fingerprint(self.enh_model.state_dict(), vars(self.enh_train_args))
 
     @functools.cached_property
     def calibration(self) -> Calibration | None:
-        """What its estimates say about their quality; None: nothing is known.
+        """The prediction of quality from the estimates; None if the model is not calibrated.
 
-        It is read from ``calibration.yaml`` beside the weights, which ``tisdiss calibrate`` writes.
+        It is read from ``calibration.yaml`` in the weights' folder, written by ``tisdiss
+        calibrate``.
 
         Raises:
             TisdissError: the file is damaged.
@@ -190,11 +191,11 @@ class LoadedModel:
                 self.enh_model = network.to(self.device, getattr(torch, self.dtype)).eval()
             self.enh_train_args = argparse.Namespace(**config)
         with loading(file, WeightsError):
-            # of a joint model, the separator is in the first part
+            # in a joint model, the separator is in the first part
             self._check_model(weights, "enh_model." if enh_s2t_task else "")
 
     def _check_model(self, weights: dict[str, Tensor] | None, prefix: str) -> None:
-        """Check that the model is a TISDiSS and that the file has its weights, under a prefix."""
+        """Check that the model is a TISDiSS and that the file has its weights, with a prefix."""
         if not isinstance(self.separator, TISDiSSSeparator):
             raise TisdissError(
                 f"the model's separator is {type(self.separator).__name__}, not a TISDiSS"
@@ -207,7 +208,7 @@ class LoadedModel:
             check_names(self.enh_model.state_dict(), found)
 
     def _rate(self, chosen: int | None) -> int:
-        """Return the model's sample rate, chosen or configured, after comparing the two."""
+        """Return the model's sample rate, chosen or configured, after checking that they agree."""
         config = self.separator.config
         if chosen is None:
             return config.sample_rate

@@ -8,11 +8,12 @@ each by a different factor. The choices of ``scale`` are:
   to 0.9; the balance between speakers stays;
 * ``level``: the gains with which the sum of the estimates comes closest to the mixture, so that
   speakers keep their level in the mixture;
-* ``mixture``: as ``level``, then the rest of the mixture is shared equally (mixture consistency,
-  Wisdom et al. 2019, arXiv 1811.08521). The estimates sum to the mixture, noise included.
+* ``mixture``: as ``level``, then the residual is distributed equally over the speakers (mixture
+  consistency, Wisdom et al. 2019, arXiv 1811.08521). The estimates then sum to the mixture,
+  including noise.
 
-The gains hold for the full recording. One that does not fit in memory is read twice: once to gather
-:class:`ScaleStatistics`, once to apply the :class:`Scaling` computed from them.
+The gains apply to the entire recording. If it does not fit in memory, it is read twice: once to
+collect :class:`ScaleStatistics`, once to apply the :class:`Scaling` computed from them.
 
 Axis letters: j speaker, n sample.
 """
@@ -34,7 +35,7 @@ BALANCE_PULL = 1e-6
 
 
 class ScaleStatistics:
-    """Statistics of a channel from which its gains follow, gathered block by block.
+    """Statistics of a channel from which its gains are computed, collected block by block.
 
     Args:
         num_spk: estimates of the channel.
@@ -64,12 +65,12 @@ class ScaleStatistics:
 
 @dataclass(frozen=True)
 class Scaling:
-    """Gains of one channel, and whether the rest of the mixture is distributed.
+    """Gains of one channel, and whether the residual of the mixture is distributed.
 
     Attributes:
         gains: (j,), factor of each estimate.
-        share_rest: whether to add to each scaled estimate an equal part of the mixture minus their
-            sum.
+        share_rest: whether to add an equal part of the residual, the mixture minus the sum of the
+            scaled estimates, to each of them.
     """
 
     gains: np.ndarray
@@ -80,7 +81,7 @@ class Scaling:
         """Return the scaling of each channel of a recording, from their statistics.
 
         Raises:
-            ValueError: ``scale`` is none of the choices.
+            ValueError: ``scale`` is not one of the choices.
         """
         check_choice("scale", scale, SCALES)
         if scale in ("level", "mixture"):
@@ -116,9 +117,9 @@ def rescale_channels(
         (j, n) of each channel, of the estimates' type.
 
     Raises:
-        ValueError: ``scale`` is none of the choices.
+        ValueError: ``scale`` is not one of the choices.
     """
-    if scale == "estimate":  # no statistics needed
+    if scale == "estimate":  # needs no statistics
         return list(estimates)
     channels = list(zip(mixtures, estimates, strict=True))
     statistics = [ScaleStatistics(len(found)).update(mix, found) for mix, found in channels]
@@ -138,10 +139,11 @@ def headroom_gain(peak: float) -> float:
 def _mixture_gains(statistics: ScaleStatistics) -> np.ndarray:
     """Return gains (j,) of one sign that bring the sum of the estimates closest to the mixture.
 
-    This is least squares with two additions. All gains have the same sign: a different one would
-    turn leakage into an inverted copy of the other speaker. The sign is nearly always positive, but
-    SI-SNR ignores polarity, so that a model trained with it may invert all estimates. A small pull
-    towards a common gain decides where the mixture does not (equal or nearly silent estimates).
+    This is least squares with two additions. First, all gains have the same sign, because different
+    signs would turn leakage into an inverted copy of the other speaker. The sign is nearly always
+    positive, but SI-SNR ignores polarity, so a model trained with it may invert all estimates.
+    Second, a small pull towards a common gain decides where the mixture does not (equal or nearly
+    silent estimates).
     """
     energies = np.diag(statistics.gram)
     audible = energies > 0
@@ -162,7 +164,7 @@ def _mixture_gains(statistics: ScaleStatistics) -> np.ndarray:
     bounded = np.linalg.solve(upper.T, target)
     solution = np.linalg.solve(upper, bounded)
     if (solution < 0).any():
-        from scipy.optimize import nnls  # here because few need it, and its import takes long
+        from scipy.optimize import nnls  # imported here, because few need it and its import is slow
 
         solution, _ = nnls(upper, bounded)
     gains[audible] = polarity * solution / norms

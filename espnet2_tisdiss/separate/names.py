@@ -1,4 +1,4 @@
-"""Checking the output names of a run before it starts: no two are one path, none goes astray."""
+"""Checks of a run's output names before it starts: all differ and are in the output folder."""
 
 import dataclasses
 import os
@@ -14,7 +14,7 @@ from espnet2_tisdiss.separate.options import FileOptions
 def with_refusals(
     inputs: Mapping[InputFile, list[float]], options: FileOptions, num_spk: int
 ) -> dict[InputFile, list[float]]:
-    """Return the inputs in their order, with a refusal where the outputs of another have the names.
+    """Return the inputs in order, those whose output names are taken with a refusal.
 
     Args:
         inputs: item -> seconds of each channel to separate. The list of an unreadable file is
@@ -57,6 +57,6 @@ def with_refusals(
 
 
 def _are_inside(paths: list[Path], folder: Path) -> bool:
-    """Return whether the paths stay in a folder, going by their names alone."""
+    """Return whether the paths stay in a folder, judged by their names."""
     root = os.path.abspath(folder)
     return all(os.path.abspath(path).startswith(os.path.join(root, "")) for path in paths)

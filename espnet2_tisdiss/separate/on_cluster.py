@@ -1,4 +1,4 @@
-"""Separating files on a Dask cluster that runs already: the same results in the same order."""
+"""Separating files on a running Dask cluster, with the same results in the same order."""
 
 import functools
 import itertools
@@ -14,9 +14,9 @@ from espnet2_tisdiss.separate.input_files import InputFile, to_separate
 from espnet2_tisdiss.separate.options import FileOptions
 from espnet2_tisdiss.separate.recording_file import FileResult
 
-# shares for each worker: with few, one that is late holds up the end
+# shares per worker: with few, a late one delays the end
 SHARES = 8
-# seconds of audio in a share at most, so that a worker that dies loses little
+# maximum seconds of audio in a share, so that a worker that dies loses little
 MOST_SECONDS = 600.0
 
 # a file, and the seconds of each of its channels
@@ -33,25 +33,25 @@ def separate_on_cluster(
 ) -> Generator[FileResult, None, None]:
     """Separate files in shares of similar duration, each by one of the cluster's workers.
 
-    A share whose worker died is done again by another one. What exists is left or refused here,
-    before the work begins, so that a share may replace what a dead worker left.
+    If a worker dies, another one repeats its share. Existing outputs are skipped or refused here,
+    before the work begins, so that a share may replace the files left by a dead worker.
 
     Args:
         cluster: the cluster; its workers see the same files at the same paths.
         model: the loaded model.
         load: returns the model in a worker; picklable and hashable.
         durations: the files, with the seconds of each channel to separate.
-        options: how, with the depths for this model; a time limit is an RTF.
+        options: options of the separation, with the depths for this model; a time limit is an RTF.
         on_progress: called with the seconds of audio done since the last call.
 
     Yields:
         The result of each file, in order.
 
     Raises:
-        TisdissError: workers died of a share, or the cluster was lost.
+        TisdissError: several workers died on the same share, or the cluster was lost.
     """
     if options.seconds is not None:
-        raise TisdissError("--seconds cannot be shared out among the workers; give --rtf")
+        raise TisdissError("--seconds cannot be divided among the workers; give --rtf")
     open_files = [
         item for item in durations if to_separate({item: durations[item]}, options, model.num_spk)
     ]

@@ -1,4 +1,4 @@
-"""How recordings are separated, and files written: shared by Python and the command line."""
+"""Options for separating recordings and writing files, for Python and the command line."""
 
 import dataclasses
 import logging
@@ -36,24 +36,24 @@ from espnet2_tisdiss.separate.budget import TimeBudget, busiest_seconds
 from espnet2_tisdiss.separate.chunking import CHUNK_SECONDS, Chunking
 from espnet2_tisdiss.separate.interface import Model
 
-# times the depth of the training, beyond which quality falls
+# multiple of the training depth beyond which quality falls
 FAR_BEYOND = 2
 
 
 @dataclass(frozen=True)
 class RecordingOptions:
-    """How a recording is separated.
+    """Options for separating a recording.
 
     Of ``stop_db``, ``until_db``, ``rtf``, ``seconds`` and ``all_depths`` only one can be chosen.
 
     Attributes:
-        n_re: repetitions, or several depths for files; with the options below their maximum. None:
-            the model's, or with a time limit a third more than in training.
+        n_re: number of repetitions, or several depths for files; with the options below, the
+            maximum. None: the model's default, or with a time limit a third more than in training.
         stop_db: stop when a repetition changes the estimate of a chunk by less than this, in dB, as
             :meth:`SeparateSpeech.until_stable` does; None: never.
-        until_db: stop when the SI-SNR of a chunk's estimates reaches this many dB, as
+        until_db: stop when the SI-SNR of a chunk's estimates probably reaches this many dB, as
             :meth:`SeparateSpeech.until` does; None: never.
-        probability: with which it must be reached.
+        probability: required probability of reaching it.
         rtf: go as deep as this real-time factor allows, seconds of work per second of audio.
         seconds: go as deep as this time allows, in total.
         all_depths: for files: write every depth.
@@ -62,10 +62,10 @@ class RecordingOptions:
         scale: output level; see :mod:`~espnet2_tisdiss.separate.loudness`.
         chunk_seconds: length of the chunks that longer recordings are cut into.
         overlap_seconds: overlap of neighbouring chunks; None: a quarter.
-        batch_size: the most chunks to separate at once.
-        keep_rumble: do not remove what lies below 20 Hz, which disturbs the model.
-        shifts: separate so many copies of each chunk, shifted by parts of the encoder's hop, and
-            average them: better, and as many times slower.
+        batch_size: maximum number of chunks to separate at once.
+        keep_rumble: do not remove content below 20 Hz, which disturbs the model.
+        shifts: separate this many copies of each chunk, shifted by parts of the encoder's hop, and
+            average them: better, and slower by this factor.
 
     Raises:
         OptionError: an option is wrong, or options exclude each other.
@@ -110,7 +110,7 @@ class RecordingOptions:
 
     @property
     def depths(self) -> tuple[int, ...]:
-        """The chosen depths, ascending; none: the model's."""
+        """The chosen depths, ascending; empty for the model's default."""
         if self.n_re is None:
             return ()
         return tuple(sorted({check_n_re("n_re", depth) for depth in as_list(self.n_re)}))
@@ -134,11 +134,11 @@ class RecordingOptions:
         return Chunking.in_seconds(sample_rate, self.chunk_seconds, self.overlap_seconds)
 
     def for_model(self, model: Model) -> Self:
-        """Return the same options with the depths that a model runs; warn of too deep ones.
+        """Return the same options with the depths for a model; warn of depths that are too large.
 
         Raises:
             TisdissError: the model has no reconstructor, or is set to 0 repetitions, or the chunks
-                are not longer than their overlap, or nothing is known about its quality.
+                are not longer than their overlap, or the model must be calibrated and is not.
         """
         self.chunking(model.sample_rate)
         if self.until_db is not None:
@@ -160,7 +160,7 @@ class RecordingOptions:
     def budget(
         self, durations: Sequence[Sequence[float]], sample_rate: int, jobs: int = 1
     ) -> TimeBudget | None:
-        """Return the time of each process for its share of the audio; None: it is not limited.
+        """Return the time of each process for its share of the audio; None if it is not limited.
 
         Args:
             durations: for each file, the seconds of each channel to separate.
@@ -177,14 +177,14 @@ class RecordingOptions:
 
 @dataclass(frozen=True)
 class FileOptions(RecordingOptions):
-    """How files are separated and written.
+    """Options for separating and writing files.
 
     Attributes:
         output: format of the written files.
         rate: their sample rate: ``same`` as the recording's, the ``model``'s, or in Hz.
-        pattern: file names without suffix, with ``{name}``, ``{speaker}`` and, where there are
-            several, ``{channel}`` and ``{n_re}``; None: these, in a row. ``{ext}`` is the suffix
-            of the recording.
+        pattern: file names without suffix, with ``{name}``, ``{speaker}`` and, if there are
+            several, ``{channel}`` and ``{n_re}``; None: all of these in sequence. ``{ext}`` is the
+            suffix of the recording.
         existing: what to do if an output exists: ``refuse``, ``skip`` the recording if all of its
             outputs exist, or ``overwrite``.
 
@@ -207,13 +207,13 @@ class FileOptions(RecordingOptions):
 
     @property
     def file_names(self) -> str:
-        """The pattern of the file names, chosen or usual."""
+        """The pattern of the file names, chosen or default."""
         if self.pattern is not None:
             return self.pattern
         return "".join(_MARKS[field] for field in self._fields)
 
     def for_model(self, model: Model) -> Self:
-        """Return the same options with the depths that a model runs; the file names stay."""
+        """Return the same options with the depths for a model; the file names stay."""
         return dataclasses.replace(super().for_model(model), pattern=self.file_names)
 
     def out_rate(self, rate: int, model_rate: int) -> int:
@@ -238,10 +238,10 @@ _MARKS = {
 
 
 def _check_pattern(pattern: str, needed: Sequence[str]) -> None:
-    """Refuse a pattern that lacks a field, has another one or leaves the output folder."""
+    """Refuse a pattern that lacks a field, has an unknown one or leaves the output folder."""
     try:
         parsed = list(string.Formatter().parse(pattern))
-    except (TypeError, ValueError):  # no text, or unbalanced braces
+    except (TypeError, ValueError):  # not a text, or unbalanced braces
         pattern, parsed = str(pattern), []
     marks = [mark for mark in parsed if mark[1] is not None]
     inside = (

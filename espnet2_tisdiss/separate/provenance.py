@@ -1,7 +1,7 @@
-"""What made a separated file: model, depth and options, in a comment inside the file.
+"""How a separated file was made: model, depth and options, in a comment inside the file.
 
-All output formats have room for a comment, so that no file beside the outputs is needed, and a copy
-or a new name keeps it.
+All output formats can hold a comment, so no extra file is needed, and the comment stays when a file
+is copied or renamed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,8 +20,8 @@ def comment_of(model: Model, options: FileOptions, n_re: int, channels: int) -> 
     Args:
         model: the model.
         options: for this model.
-        n_re: the file's depth, or the most that a limit allowed.
-        channels: of the recording.
+        n_re: the file's depth, or the maximum that a limit allowed.
+        channels: number of channels of the recording.
     """
     chunking = options.chunking(model.sample_rate)
     limits = {"RTF": options.rtf, "seconds": options.seconds, "stop at dB": options.stop_db}
@@ -46,10 +46,10 @@ def comment_of(model: Model, options: FileOptions, n_re: int, channels: int) -> 
 
 
 def differences(files: Mapping[Path, str]) -> str:
-    """Return how files were made otherwise than their comments would say now; empty: not at all.
+    """Return how existing files were made differently from the current run; empty if they were not.
 
     Args:
-        files: file that exists -> the comment that it would get.
+        files: existing file -> the comment that it would get now.
     """
     found: dict[str, None] = {}  # in order, each once
     for path, expected in files.items():

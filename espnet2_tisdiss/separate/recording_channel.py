@@ -24,15 +24,15 @@ class RecordingChannel:
 
     Args:
         model: the model.
-        folder: of temporary files.
-        info: the form of the recording.
-        options: how, with the depths for this model.
+        folder: folder for temporary files.
+        info: the format of the recording.
+        options: options of the separation, with the depths for this model.
 
     Attributes:
         spool: the samples so far (1 + depths * j, n): the mixture, then the estimates by depth.
-        statistics: of the estimates, by depth.
-        powers: of the deepest estimates.
-        track: the channel's way through the model.
+        statistics: those of the estimates, by depth.
+        powers: those of the deepest estimates.
+        track: passes the channel through the model.
     """
 
     def __init__(self, model: Model, folder: Path, info: AudioInfo, options: FileOptions):
@@ -55,7 +55,7 @@ class RecordingChannel:
         self._end = 0
 
     def advance(self, chunk: Chunk) -> float:
-        """Return the seconds that a chunk adds to the chunks before it."""
+        """Return the seconds that a chunk adds to the previous chunks."""
         before, self._end = self._end, chunk.start + len(chunk.samples)
         return (self._end - before) / self._model_rate
 

@@ -1,4 +1,4 @@
-"""One audio file on its way through the model: chunks out, estimates in, outputs written.
+"""Processing of one audio file: it yields chunks, receives estimates and writes outputs.
 
 Estimates wait in temporary files until the scale of the outputs is known. Axis letters: j speaker,
 n sample.
@@ -40,7 +40,7 @@ from espnet2_tisdiss.separate.recordings import SeparatedChunk, Track
 
 @dataclass
 class FileResult:
-    """What became of an input file.
+    """The result of an input file.
 
     Attributes:
         source: the recording.
@@ -50,14 +50,14 @@ class FileResult:
         seconds: length of the recording.
         rate: its sample rate in Hz.
         out_rate: sample rate of the outputs.
-        notices: what was unusual about the recording, in phrases.
-        channels: its channels.
-        separated_channels: number of channels separated; 1: one channel or their mean.
-        n_re: repetitions of each of its chunks.
-        gain: factor, at most 1, that made the outputs fit an integer format.
-        peak: largest absolute sample before that.
-        expected_si_snr: SI-SNR of the deepest estimates in dB, as they show it themselves, the mean
-            over speakers, chunks and channels; None: nothing is known about the model.
+        notices: phrases about what is unusual in the recording.
+        channels: number of its channels.
+        separated_channels: number of separated channels; 1 for one channel or the mean.
+        n_re: number of repetitions of each of its chunks.
+        gain: factor, at most 1, with which the outputs fit an integer format.
+        peak: largest absolute sample before this gain.
+        expected_si_snr: predicted SI-SNR of the deepest estimates in dB, the mean over speakers,
+            chunks and channels; None if the model is not calibrated.
     """
 
     source: Path | Source
@@ -84,7 +84,7 @@ class Piece:
         recording: the recording.
         track: the channel that the chunk is from.
         chunk: the chunk.
-        seconds: what it adds to the chunks before it.
+        seconds: the time that it adds to the previous chunks.
     """
 
     recording: "RecordingFile"
@@ -99,10 +99,10 @@ class RecordingFile:
     Args:
         model: the model.
         item: the file.
-        options: how, with the depths for this model.
+        options: options of the separation, with the depths for this model.
 
     Attributes:
-        result: what became of it so far.
+        result: the result so far.
     """
 
     def __init__(self, model: Model, item: InputFile, options: FileOptions):
@@ -178,7 +178,7 @@ class RecordingFile:
             channel.track.close()
         self._doubt()
         takes = list(self._takes())
-        # the peak of the scaled samples is known only after a pass over them
+        # the peak of the scaled samples is known only after one pass over them
         self.result.peak = max(
             float(np.abs(block).max()) for _, _, scaled in takes for block in scaled()
         )
@@ -193,17 +193,17 @@ class RecordingFile:
         self._stack.close()
 
     def fail(self, reason: str) -> None:
-        """Mark this file as failed; no more of it is read or written."""
+        """Mark this file as failed; reading and writing stop."""
         source = f"{self._item.source}: "
         reason = reason.removeprefix(f"{self._item.path}: ")
-        if self._audio is not None:  # perhaps a temporary file
+        if self._audio is not None:  # the path may be that of a temporary file
             reason = reason.removeprefix(f"{self._audio.path}: ")
         self.result.status = "failed"
         self.result.reason = reason if reason.startswith(source) else source + reason
 
     @contextmanager
     def failing_alone(self) -> Iterator[None]:
-        """Turn an error in the block into the failure of this file alone."""
+        """Turn an error in the block into the failure of this file only."""
         try:
             yield
         except TisdissError as error:
@@ -212,7 +212,7 @@ class RecordingFile:
             self.fail("out of memory; shorter chunks need less")
 
     def _describe(self, info: AudioInfo) -> None:
-        """Enter a file's form into its result."""
+        """Enter a file's length, rate and channels into its result."""
         result, options = self.result, self._options
         result.seconds, result.rate = info.duration, info.rate
         result.out_rate = options.out_rate(info.rate, self._model.sample_rate)
@@ -223,7 +223,7 @@ class RecordingFile:
         """Return whether the file is skipped because its outputs exist.
 
         Raises:
-            TisdissError: some exist and may not be replaced.
+            TisdissError: some exist and must not be replaced.
         """
         channels = range(self.result.separated_channels)
         paths = [path for channel in channels for path in self._paths(channel)]
@@ -238,7 +238,7 @@ class RecordingFile:
         self.result.status, self.result.outputs = "skipped", paths
         comments = itertools.cycle(self._comments())
         if made := differences(dict(zip(paths, comments, strict=False))):
-            self.result.notices.append(f"made {made}; --overwrite makes it anew")
+            self.result.notices.append(f"made {made}; --overwrite makes it again")
         return True
 
     def _note(self, notice: Notice) -> None:
@@ -246,7 +246,7 @@ class RecordingFile:
             self.result.notices.append(notice.text)
 
     def _doubt(self) -> None:
-        """Note what to expect of the deepest estimates, and signs that they are not two voices."""
+        """Note the deepest estimates' expected SI-SNR, and signs that they are not two voices."""
         self.result.expected_si_snr = self._expected.si_snr
         doubts = [doubt_of_estimates(one.statistics[-1], one.powers) for one in self._channels]
         for number, doubt in enumerate(doubts, start=1):

@@ -1,8 +1,8 @@
-"""Recordings of any length and sample rate through a model, in bounded memory.
+"""Separating recordings of any length and sample rate, in bounded memory.
 
-A :class:`Track` removes rumble from one channel of a recording, takes it to the model's sample
-rate, cuts it into chunks, joins the separated chunks and takes them back to the recording's rate.
-:func:`separate_recording` does that in memory; ``files`` reads and writes lists of files. Axis
+A :class:`Track` removes rumble from one channel of a recording, resamples it to the model's rate,
+cuts it into chunks, joins the separated chunks and resamples them to the recording's rate.
+:func:`separate_recording` does this in memory; ``files`` reads and writes lists of files. Axis
 letters: c channel, j speaker, n sample.
 """
 
@@ -27,12 +27,12 @@ from espnet2_tisdiss.separate.stitching import Stitcher
 
 @dataclass(frozen=True)
 class SeparatedChunk:
-    """A chunk that was separated.
+    """A separated chunk.
 
     Attributes:
         estimates: unscaled, (j, n) at each of the depths of the options.
-        n_re: the repetitions run, the most of its shifted copies.
-        expected: expected SI-SNR of the last estimates in dB; None: nothing is known.
+        n_re: number of repetitions run, the maximum over its shifted copies.
+        expected: expected SI-SNR of the last estimates in dB; None: unknown.
     """
 
     estimates: list[np.ndarray]
@@ -54,10 +54,10 @@ def separate_chunks(
     Args:
         model: the model.
         waves: the mixtures.
-        options: for this model.
+        options: options of the separation, for this model.
         budget: the time that limits the depth, if any.
     """
-    # spread over a hop, because a shift by a hop changes nothing but the start
+    # shifts are spread over one hop, because a shift by a hop changes only the start
     shifts = [model.hop * number // options.shifts for number in range(options.shifts)]
     copies = [np.pad(wave, (shift, 0)) for wave in waves for shift in shifts]
     takes, n_used = _separate_batch(model, copies, options, budget)
@@ -124,21 +124,22 @@ def _mean_of_shifts(shifts: Sequence[int], estimates: Sequence[np.ndarray]) -> n
 
 
 class Track:
-    """One channel of a recording through the model.
+    """Passes one channel of a recording through the model.
 
-    The mixture comes out beside the speakers. It is filtered and resampled like the estimates, so
-    that they can sum to it exactly.
+    It outputs the mixture together with the speakers. The mixture is filtered and resampled like
+    the estimates, so that they can sum to it exactly.
 
     Args:
         rate: the recording's sample rate in Hz.
-        model_rate: the model's.
-        out_rate: the output's; it has ceil(n * out_rate / rate) samples for n of the recording.
+        model_rate: the model's sample rate.
+        out_rate: that of the output, which has ceil(n * out_rate / rate) samples for n samples of
+            the recording.
         chunking: in samples at the model's rate.
         depths: number of depths.
         num_spk: number of speakers.
         sink: called with the next finished samples (1 + depths * num_spk, n): the mixture, then
             all speakers, depth by depth.
-        keep_rumble: do not remove what lies below 20 Hz.
+        keep_rumble: do not remove content below 20 Hz.
     """
 
     def __init__(
@@ -153,7 +154,7 @@ class Track:
         keep_rumble: bool = False,
     ):
         self._to_model = Resampler(rate, model_rate)
-        # before the resampling, to which an offset is a step at the start
+        # filtered before resampling, in which an offset would act as a step at the start
         self._rumble = None if keep_rumble else RumbleFilter(rate)
         self._chunker = Chunker(chunking)
         # samples (n,) whose chunks are not joined yet
@@ -164,19 +165,19 @@ class Track:
         self._sink = sink
 
     def read(self, block: np.ndarray) -> list[Chunk]:
-        """Take the recording's next samples (n,); return the chunks they complete."""
+        """Add the recording's next samples (n,); return the chunks they complete."""
         self._frames += len(block)
         return self._take(block if self._rumble is None else self._rumble.push(block))
 
     def end(self) -> list[Chunk]:
         """End the recording; return its last chunks."""
-        # what a header states of the length may be wrong, so it is counted
+        # samples are counted, because the length in a header may be wrong
         self._from_model.total = -(-self._frames * self._out_rate // self._rate)
         rest = [] if self._rumble is None else self._take(self._rumble.finish())
         return rest + self._cut(self._to_model.finish()[0]) + self._chunker.finish()
 
     def join(self, chunk: Chunk, estimates: Sequence[np.ndarray]) -> None:
-        """Take a chunk's estimates (j, n), one per depth; chunks come in order."""
+        """Add a chunk's estimates (j, n), one per depth; chunks must come in order."""
         joined = zip(self._stitchers, estimates, strict=True)
         self._send([stitcher.push(chunk.start, estimate) for stitcher, estimate in joined])
 
@@ -243,12 +244,12 @@ def separate_recording(
         model: the model.
         samples: (n,).
         rate: in Hz.
-        options: for this model, with one depth.
+        options: options of the separation for this model, with one depth.
         budget: the time that limits the depth, if any.
 
     Returns:
-        The mixture (n,), filtered and resampled like the estimates, and the unscaled estimates
-        (j, n), float32, at ``rate``; and their expected quality.
+        The mixture (n,), filtered and resampled like the estimates, the unscaled estimates (j, n),
+        float32, at ``rate``, and their expected quality.
     """
     blocks: list[np.ndarray] = []
     chunking = options.chunking(model.sample_rate)

@@ -32,40 +32,40 @@ LEAST_SEGMENT = 1e-3  # seconds of ESPnet's segments
 
 
 class SeparateSpeech(LoadedModel, RecordingSeparator):
-    """ESPnet's ``SeparateSpeech`` for a TISDiSS model, with the depth as a dial.
+    """ESPnet's ``SeparateSpeech`` for a TISDiSS model, with an adjustable depth.
 
     It has the arguments and attributes of ESPnet's class, and its calls give the same results, but
     it is not a subclass. ESPnet's task, whose import takes seconds, is imported only for ESPnet's
     segments, joint models, models with an ``inference_config`` or without weights, and encoders,
     decoders or options that :mod:`espnet2_tisdiss.network.assembly` does not know.
 
-    Where a method takes mixtures, they are an array (b, n), or a list of b waveforms (n,) of their
-    own lengths, which are run as one padded batch and come out as each would alone.
+    Methods take mixtures as an array (b, n), or as a list of b waveforms (n,) of different lengths.
+    A list runs as one padded batch, and the result for each waveform is independent of the others.
 
     Args:
-        train_config: config.yaml of the training; None: the one beside ``model_file``.
-        model_file: weights.
-        inference_config: YAML file with options of the model other than the training's.
-        segment_size: seconds of ESPnet's segments; segments, their scale and
-            ``normalize_output_wav`` hold for calls, ``separate(mixture)``, alone:
-            :meth:`recording` has chunks and a scale of its own.
+        train_config: config.yaml of the training; None: the one in the folder of ``model_file``.
+        model_file: the weights file.
+        inference_config: YAML file with model options that replace those of the training.
+        segment_size: seconds of ESPnet's segments. Segments, their scale and
+            ``normalize_output_wav`` apply only to calls, ``separate(mixture)``; :meth:`recording`
+            has its own chunks and scale.
         hop_size: seconds from one segment to the next; None: do not segment.
-        normalize_segment_scale: bring each segment to the level of the mixture.
-        show_progressbar: over the segments.
-        ref_channel: of ESPnet's; a model takes one channel.
-        normalize_output_wav: bring each estimate's peak to 0.9.
-        device: PyTorch's name of it.
+        normalize_segment_scale: scale each segment to the level of the mixture.
+        show_progressbar: show progress over the segments.
+        ref_channel: as in ESPnet's class; a model takes one channel.
+        normalize_output_wav: scale each estimate to a peak of 0.9.
+        device: PyTorch's name of the device.
         dtype: ``float32``, ``float64``, or ``bfloat16`` or ``float16``: the separator computes in
-            half precision where the device has it, in float32 elsewhere. ``auto``: bfloat16 for
+            half precision if the device supports it, otherwise in float32. ``auto``: bfloat16 for
             models trained in it, float32 for others.
-        enh_s2t_task: whether the model is the first part of a joint one with recognition; a joint
-            model's configuration says so itself.
-        n_re: repetitions N_re of calls that give none; None: as in training.
-        sample_rate: of the model, in Hz; None: from its configuration.
-        half_weights: in half precision, convert the separator's weights too, which halves their
+        enh_s2t_task: whether the model is the first part of a joint model with recognition; not
+            needed if the configuration is that of a joint model.
+        n_re: default number of repetitions, N_re; None: as in training.
+        sample_rate: sample rate of the model in Hz; None: from its configuration.
+        half_weights: in half precision, also convert the separator's weights, which halves their
             memory.
         compiled: fuse the separator's blocks with ``torch.compile``. The first call takes minutes,
-            so this pays on GPUs for many calls with mixtures of one length.
+            so this pays off on GPUs for many calls with mixtures of equal length.
 
     Raises:
         TisdissError: the files are damaged or do not match, the separator is not a TISDiSS, or the
@@ -85,14 +85,14 @@ class SeparateSpeech(LoadedModel, RecordingSeparator):
 
     Attributes:
         enh_model: the model, a :class:`~espnet2_tisdiss.network.assembly.Network` or ESPnet's.
-        enh_train_args: the training's configuration.
-        num_spk: speakers.
-        sample_rate: of the model, in Hz.
-        dtype: of waveforms and spectra, ``float32`` or ``float64``.
-        precision: type that the separator computes in.
+        enh_train_args: the configuration of the training.
+        num_spk: number of speakers.
+        sample_rate: sample rate of the model in Hz.
+        dtype: data type of waveforms and spectra, ``float32`` or ``float64``.
+        precision: data type in which the separator computes.
         hop: samples from one frame of the encoder to the next.
-        look_ahead: samples after each one that its estimate depends on, if the model is causal;
-            None: all samples of the mixture.
+        look_ahead: for a causal model, the number of later samples that an estimated sample depends
+            on; None: it depends on all samples of the mixture.
     """
 
     def __init__(
@@ -144,17 +144,17 @@ class SeparateSpeech(LoadedModel, RecordingSeparator):
         n_re: int | None = None,
         **kwargs: Any,
     ) -> list[np.ndarray]:
-        """Separate a batch of mixtures, and leave the level as ESPnet does: that of the model.
+        """Separate a batch of mixtures; as in ESPnet, the model sets the level of the estimates.
 
-        The estimates may be a hundred times too loud: ``normalize_output_wav=True`` brings the peak
-        of each to 0.9, and the other methods bring all to their level in the mixture. Unlike
-        ESPnet, mixtures are padded to a multiple of the hop, which avoids a click at the end.
+        They may be a hundred times too loud: ``normalize_output_wav=True`` scales each to a peak
+        of 0.9, and the other methods scale all to their level in the mixture. Unlike in ESPnet,
+        mixtures are padded to a multiple of the hop, which avoids a click at the end.
 
         Args:
             speech_mix: (b, n) or (b, n, 1), at the model's sample rate.
             fs: that rate in Hz, as in ESPnet; None: :attr:`sample_rate`. It is only checked;
                 :meth:`recording` resamples.
-            n_re: repetitions of this call; None: the instance's.
+            n_re: number of repetitions of this call; None: the instance's default.
             **kwargs: as for ESPnet's class.
 
         Returns:
@@ -209,7 +209,7 @@ class SeparateSpeech(LoadedModel, RecordingSeparator):
         return [wave.cpu().numpy() for wave in waves]
 
     def _as_espnets(self) -> "espnet2.bin.enh_inference.SeparateSpeech":
-        """Return an object of ESPnet's class with this one's model and options."""
+        """Return an instance of ESPnet's class with the same model and options."""
         espnets = object.__new__(espnet_module("espnet2.bin.enh_inference").SeparateSpeech)
         vars(espnets).update(vars(self), sfi_processing=False)
         return espnets
@@ -220,7 +220,7 @@ class SeparateSpeech(LoadedModel, RecordingSeparator):
 
     @property
     def usual_n_re(self) -> int:
-        """Repetitions of calls that give none: the instance's, which may be set."""
+        """Default number of repetitions of calls; may be set."""
         return self.separator.reconstructor_repeat_times
 
     @property
@@ -234,7 +234,7 @@ class SeparateSpeech(LoadedModel, RecordingSeparator):
         return self.separator.config.deepest_useful
 
     def resolve_depth(self, n_re: int | None = None) -> int:
-        """Return the repetitions to run: ``n_re``, or the instance's if it is None.
+        """Return the number of repetitions to run: ``n_re``, or if it is None the default.
 
         Raises:
             TisdissError: the model has no reconstructor, or is set to 0 repetitions.
@@ -255,7 +255,7 @@ class SeparateSpeech(LoadedModel, RecordingSeparator):
             depths = self.separator.anytime(features, frames, last)
             next(depths)  # skip the splitter's output
         for depth in range(1, last + 1):
-            # entered for each step, because a generator would leave its caller in these modes
+            # entered for each step: a suspended generator would leave its caller in these modes
             with torch.inference_mode():
                 with half:
                     spectra = next(depths)

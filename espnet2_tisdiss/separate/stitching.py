@@ -1,7 +1,7 @@
 """Joining separated chunks: the speakers of all chunks in one order, neighbours cross-faded.
 
-The model separates each chunk by itself, so the order of its speakers is arbitrary. Axis letters:
-j speaker (k: in the chunk's own order), n sample.
+The model separates each chunk independently, so the order of its speakers is arbitrary. Axis
+letters: j speaker (k: in the chunk's own order), n sample.
 """
 
 import functools
@@ -11,9 +11,10 @@ import numpy as np
 from espnet2_tisdiss.separate.voices import SpeechLevel, VoiceAnalysis, Voices
 
 # Evidence from one stream that is equal in the overlap. It is limited because a model may swap its
-# streams within a chunk; then the overlap shows the order at the edge of the chunk only.
+# streams within a chunk; then the overlap shows only the order at the edge of the chunk.
 _OVERLAP_NATS = 10.0
-# Power relative to the speech level at which evidence counts half: leakage, noise and breath.
+# Power relative to the speech level at which evidence counts half, so that leakage, noise and
+# breath count little.
 _QUIET = 10 ** (-20 / 10)
 
 
@@ -27,8 +28,8 @@ class SpeakerOrder:
     * voices: how much better "the same voice" explains the short-time cepstra of a stream and of a
       speaker so far than "another voice" does. Silent speakers contribute no evidence.
 
-    Levels are relative, so the scale of the estimates does not matter, and gains may differ from
-    one to the next by a few dB.
+    Levels are relative, so the scale of the estimates does not matter, and gains may differ by a
+    few dB between estimates.
 
     Args:
         sample_rate: of the estimates, in Hz.
@@ -37,7 +38,9 @@ class SpeakerOrder:
     def __init__(self, sample_rate: int):
         self._sample_rate = sample_rate
         self._level = SpeechLevel()
-        self._first: np.ndarray | None = None  # not analysed: a recording of one needs no analysis
+        self._first: np.ndarray | None = (
+            None  # the first estimate is analysed only when a second one follows
+        )
         self._voices: Voices | None = None
 
     def of(self, estimate: np.ndarray, tail: np.ndarray | None) -> tuple[tuple[int, ...], float]:
@@ -45,12 +48,12 @@ class SpeakerOrder:
 
         Args:
             estimate: (j, n), in its own order of speakers.
-            tail: (j, overlap), what was joined so far from the start of the estimate on; None: this
-                is the first one.
+            tail: (j, overlap), the joined signals from the start of the estimate on; None for the
+                first estimate.
 
         Returns:
-            The order, and by how many nats it beats the second best; infinite for the first
-            estimate and for a single speaker.
+            The order, and by how many nats it is better than the second best; infinite for the
+            first estimate and for a single speaker.
         """
         if tail is None:
             self._first, self._voices = estimate.copy(), None
@@ -92,7 +95,7 @@ class Stitcher:
 
     Attributes:
         orders: the order chosen for each chunk: speaker j is the chunk's stream ``orders[-1][j]``.
-        margins: by how many nats each chosen order beats the second best.
+        margins: by how many nats each chosen order is better than the second best.
 
     Example:
         >>> stitcher = Stitcher(8000)
@@ -172,8 +175,8 @@ def cross_fade(before: np.ndarray, after: np.ndarray) -> np.ndarray:
 def _rising(count: int) -> np.ndarray:
     """Return weights (n,) from 0 to 1 of a cross-fade.
 
-    Raised cosine: estimates are worst at the edges of a chunk, where context is missing, and its
-    weights stay low there for longer than those of a straight line.
+    The weights are a raised cosine: estimates are worst at the edges of a chunk, where context is
+    missing, and there a raised cosine is lower than a straight line.
     """
     return 0.5 - 0.5 * np.cos(np.pi * (np.arange(count) + 0.5) / count)
 
@@ -193,7 +196,9 @@ def _similarity(tail: np.ndarray, head: np.ndarray, quiet: float) -> np.ndarray:
 
 def _best_order(score: np.ndarray) -> tuple[tuple[int, ...], float]:
     """Return the permutation of k with the largest sum of ``score`` (j, k), and its margin."""
-    from scipy.optimize import linear_sum_assignment  # here because one chunk does not need it
+    from scipy.optimize import (
+        linear_sum_assignment,
+    )  # imported here, because a single chunk does not need it
 
     rows, order = linear_sum_assignment(score, maximize=True)
     best = score[rows, order].sum()
@@ -202,7 +207,7 @@ def _best_order(score: np.ndarray) -> tuple[tuple[int, ...], float]:
         penalty = np.abs(score).sum() + 1
         for row, column in zip(
             rows, order, strict=True
-        ):  # every other order lacks one of the pairs
+        ):  # every other order lacks at least one of the pairs
             without = score.copy()
             without[row, column] -= 2 * penalty
             others.append(without[linear_sum_assignment(without, maximize=True)].sum())

@@ -1,4 +1,4 @@
-"""A trained model's way from waveforms to features and back, for batches of different lengths.
+"""A trained model's transforms from waveforms to features and back, for different lengths.
 
 Axis letters: b batch, j speaker, t frame, f feature, n sample.
 """
@@ -21,27 +21,28 @@ if TYPE_CHECKING:
 
     from espnet2_tisdiss.network.assembly import Network
 
-FRAMES_STEP = 32  # on a CPU, mixtures are padded to a multiple of so many frames
+FRAMES_STEP = 32  # on a CPU, mixtures are padded to a multiple of this number of frames
 
 
 class Transforms:
     """Encoder and decoder of a model, with its normalisation of mixtures.
 
-    Each waveform is transformed alone: to pad it to the others' length would change the frames at
-    its end. With silence it is brought to whole hops, a deviation from ESPnet: where a wave ends
-    between two frames, the inverse STFT divides its last samples by a window's vanishing slope, and
-    makes a click of what is no spectrum of any wave.
+    Each waveform is transformed separately, because padding it to the length of the others would
+    change the frames at its end. Unlike in ESPnet, it is padded with silence to a multiple of the
+    hop. Otherwise, if a waveform ends between two frames, the inverse STFT divides its last samples
+    by the vanishing slope of the window. An estimated spectrum is not exactly that of any waveform,
+    so this would make a click.
 
     Args:
-        model: ESPnet's model, or the network in its place.
-        device: that the model is on.
-        dtype: of its waveforms.
+        model: ESPnet's model, or the network that replaces it.
+        device: device of the model.
+        dtype: data type of its waveforms.
 
     Attributes:
         hop: samples from one frame of the encoder to the next.
-        look_ahead: samples after each one that its estimate depends on, if the model is causal:
-            those of a window; None: all samples of the mixture.
-        normalises: whether the model wants mixtures of deviation 1.
+        look_ahead: for a causal model, the number of later samples that an estimated sample depends
+            on, which is that of a window; None: it depends on all samples of the mixture.
+        normalises: whether the model expects mixtures with a standard deviation of 1.
     """
 
     def __init__(self, model: "Network | ESPnetEnhancementModel", device: str, dtype: torch.dtype):
@@ -50,8 +51,8 @@ class Transforms:
         self.look_ahead = encoder.win_length if model.separator.config.causal else None
         self._encoder, self._decoder = encoder, model.decoder
         self._device, self._dtype = device, dtype
-        # the STFT's last frame has its middle at the end of a whole number of hops, and is whole;
-        # of a learned encoder's frames the last ones have to lie beyond the end
+        # the STFT's last frame is centred on the end of the padded waveform and complete; the last
+        # frames of a learned encoder must extend beyond the end
         if hasattr(encoder, "n_fft"):
             self._least, self._beyond = encoder.n_fft, 0
         else:
@@ -59,11 +60,11 @@ class Transforms:
         self.normalises = model.normalize_variance or model.normalize_variance_per_ch
 
     def padded(self, length: int) -> int:
-        """Return the samples that a wave of a length is brought to."""
+        """Return the length in samples to which a waveform is padded."""
         return max(self._least, length + -length % self.hop + self._beyond)
 
     def encode(self, waves: Sequence[np.ndarray]) -> tuple[Tensor, Tensor, list[Tensor | float]]:
-        """Return the features (b, t, f) of waves (n,), their frames (b,), and the waves' scales."""
+        """Return the features (b, t, f) of waveforms (n,), their frames (b,) and their scales."""
         each: list[Tensor] = []
         scales: list[Tensor | float] = []
         for samples in waves:
@@ -74,15 +75,17 @@ class Transforms:
             if isinstance(feature, ComplexTensor):
                 feature = torch.complex(feature.real, feature.imag)
             each.append(feature[0])
-        lengths = torch.tensor([len(feature) for feature in each])  # known without a GPU
+        lengths = torch.tensor(
+            [len(feature) for feature in each]
+        )  # known without waiting for a GPU
         features = pad_sequence(each, batch_first=True)  # (b, t, f)
         if features.device.type == "cpu":
-            # each new shape costs oneDNN more than a separation of some seconds
+            # for oneDNN, each new shape costs more than the separation of a few seconds of audio
             features = pad(features, (0, 0, 0, -features.shape[1] % FRAMES_STEP))
         return features, lengths, scales
 
     def decode(self, features: Tensor, length: int, scale: Tensor | float) -> Tensor:
-        """Return the waves (j, n), of a length in samples, of features (j, t, f)."""
+        """Return the waveforms (j, n), with a length in samples, of features (j, t, f)."""
         waves, _ = self._decoder(features, torch.full((len(features),), self.padded(length)))
         return waves[:, :length] * scale
 

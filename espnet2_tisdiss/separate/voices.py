@@ -1,4 +1,4 @@
-"""How alike two voices are, by their cepstra.
+"""How similar two voices are, by their cepstra.
 
 Axis letters: j speaker (k: in another order), n sample, t frame, q cepstral coefficient.
 """
@@ -12,13 +12,13 @@ from espnet2_tisdiss.audio.spectra import frame_spectra, hann
 _FRAME_SECONDS = 0.032
 _MELS = 24
 _CEPSTRA = np.arange(1, 13)  # without c0, the level
-# Variances, in dB^2, of a cepstral coefficient: of its mean over a second of one voice, and between
-# voices. Synthesised voices gave 60 / q and 200 / q. The values are closer together because
-# separated speech contains leakage and real voices are more alike.
+# Variances, in dB^2, of a cepstral coefficient: that of its mean over a second of one voice, and
+# that between voices. Synthesised voices gave 60 / q and 200 / q. The values here are closer
+# together because separated speech contains leakage and real voices are more similar.
 _WITHIN, _BETWEEN = 100 / _CEPSTRA, 150 / _CEPSTRA
 # Added to durations in seconds to avoid dividing by zero.
 _EPSILON = 1e-6
-# The voice model is simple: its evidence is limited to this.
+# The voice model is simple, so its evidence is limited to this.
 _VOICE_NATS = 10.0
 
 
@@ -51,13 +51,13 @@ class VoiceAnalysis:
 
     def __call__(self, streams: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return powers (j, t) per sample and cepstra (j, t, q), in dB, of streams (j, n)."""
-        import scipy.fft  # here because one chunk does not need it
+        import scipy.fft  # imported here, because a single chunk does not need it
 
         padded = np.pad(streams.astype(np.float32), ((0, 0), (self._hop, self._hop)))
         spectra = frame_spectra(padded, self._window, self._hop)
         mel = np.square(np.abs(spectra)).astype(float) @ self._filters  # (j, t, mel band)
         power = mel.sum(2) / self._hop
-        # floor far below the level, so that an empty band weighs no more than a quiet one
+        # the floor is far below the level, so that an empty band weighs no more than a quiet one
         floor = power.max(initial=0.0) * 1e-7 + np.finfo(np.float32).tiny
         return power, scipy.fft.dct(10 * np.log10(mel + floor), norm="ortho")[..., _CEPSTRA]
 
@@ -90,9 +90,9 @@ class Voices:
     def compare(self, other: "Voices") -> np.ndarray:
         """Return log likelihood ratios (j, k), in nats: same voice against another voice.
 
-        The mean cepstra of one voice differ by what was said, the less the longer it spoke; those
-        of two voices differ by the voice, too. Both differences are Gaussian. The ratio of a silent
-        stream is 0.
+        The mean cepstra of one voice differ because of what was said, and less so the longer it
+        spoke; those of two voices also differ because of the voice. Both differences are modelled
+        as Gaussian. The ratio of a silent stream is 0.
         """
         amount, other_amount = self.amount[:, None] + _EPSILON, other.amount[:, None] + _EPSILON
         means, other_means = self.cepstra / amount, other.cepstra / other_amount
@@ -100,7 +100,7 @@ class Voices:
         same = _WITHIN * (1 / amount[:, None] + 1 / other_amount)
         different = same + 2 * _BETWEEN
         ratio = np.log(different / same) - difference * (1 / same - 1 / different)
-        # half as in any Gaussian, and half again because neighbouring coefficients are correlated
+        # one half is that of any Gaussian; the other allows for correlated neighbour coefficients
         return _VOICE_NATS * np.tanh(ratio.sum(2) / 4 / _VOICE_NATS)
 
     def reordered(self, order: tuple[int, ...]) -> "Voices":
@@ -115,7 +115,7 @@ def _mel_filters(n_bins: int, sample_rate: int, highest: float) -> np.ndarray:
     """Return triangles (f, mel band), of height 1, at even distances on the mel scale."""
     frequencies = np.linspace(0, sample_rate / 2, n_bins)
     mels = np.linspace(0, 2595 * np.log10(1 + highest / 700), _MELS + 2)
-    corners = 700 * (10 ** (mels / 2595) - 1)  # each triangle begins where the one before peaks
+    corners = 700 * (10 ** (mels / 2595) - 1)  # each triangle begins where the previous one peaks
     widths = np.diff(corners)
     distance = frequencies[:, None] - corners
     rising, falling = distance[:, :-2] / widths[:-1], -distance[:, 2:] / widths[1:]

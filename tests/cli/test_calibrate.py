@@ -56,7 +56,10 @@ def test_the_file_is_used_by_separate(model, corpus, monkeypatch):
     assert run.exit_code == 0, run.output
     lines = console.messages.file.getvalue()
     assert re.search(r"N_re 2, about -?\d+ dB SI-SNR expected", lines)
-    assert "--until 100dB: 1 of 1 chunks went to N_re 2, and may not have reached it" in lines
+    assert (
+        "--until 100dB: 1 of 1 chunks ended at the maximum, N_re 2, and may not have reached it"
+        in lines
+    )
 
 
 def test_few_mixtures_are_refused_and_nothing_is_written(model, corpus):

@@ -190,7 +190,7 @@ def test_summary_and_lines_for_people(model, separate):
     assert (code, lines) == (
         0,
         "skipped: a.wav: separated/a_spk1.wav exists, made with channel right, not mean; "
-        "--overwrite makes it anew\n"
+        "--overwrite makes it again\n"
         "skipped: b.wav: separated/b_spk1.wav exists\n",
     )
 
@@ -240,7 +240,7 @@ def test_a_threshold_that_stops_nothing_is_reported(model, separate):
     for stop_db, is_reported in (("-200", True), ("200", False)):
         code, out, err = separate("a.wav", "--n-re", "3", "--stop-db", stop_db, "--overwrite")
         assert code == 0
-        message = f'--stop-db {stop_db} stopped nothing before N_re 3; the column "change"'
+        message = f'--stop-db {stop_db} stopped no chunk before N_re 3; the column "change"'
         assert (message in " ".join((out + err).split())) == is_reported
 
 

@@ -272,9 +272,9 @@ class TestCommands:
     @pytest.mark.parametrize(
         ("words", "reason"),
         [
-            (["separate", "a.wav", "--device", "cuda"], "--device: cannot be chosen for ONNX"),
-            (["separate", "a.wav", "--dtype", "bfloat16"], "--dtype: cannot be chosen for ONNX"),
-            (["separate", "a.wav", "--model-rate", "8000"], "--model-rate: cannot be chosen"),
+            (["separate", "a.wav", "--device", "cuda"], "--device: cannot be combined with ONNX"),
+            (["separate", "a.wav", "--dtype", "bfloat16"], "--dtype: cannot be combined with ONNX"),
+            (["separate", "a.wav", "--model-rate", "8000"], "--model-rate: cannot be combined"),
             (["separate", "a.wav", "--backend", "torch"], "was exported for ONNX Runtime"),
         ],
     )

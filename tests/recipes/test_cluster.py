@@ -170,7 +170,7 @@ def die(item: int) -> None:
 
 @pytest.mark.slow
 def test_work_that_kills_every_worker_is_one_line(config):  # the last one with this cluster
-    with pytest.raises(TisdissError, match="^trial: several workers died of the same work"):
+    with pytest.raises(TisdissError, match="^trial: several workers died on the same work"):
         list(map_in_processes(die, [1], 1, "trial"))
 
 

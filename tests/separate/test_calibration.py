@@ -127,7 +127,7 @@ def test_without_the_file_nothing_is_known(model):
 def test_a_file_of_other_weights_is_not_used(model, tmp_path, caplog):
     planted("other").save(tmp_path / CALIBRATION)
     assert model.calibration is None
-    assert "of other weights and is not used; run tisdiss calibrate again" in caplog.text
+    assert "made for other weights and is not used; run tisdiss calibrate again" in caplog.text
 
 
 def test_repeats_until_the_quality_is_probable(model, tmp_path):

@@ -41,20 +41,20 @@ def test_skipped_files_tell_what_made_them(model, espnet_model, tmp_path):
     assert result.status == "done" and len(result.outputs) == 8
     assert notices(model, **done) == []
     assert notices(model, **done | {"batch_size": 4}) == []  # changes nothing
-    anew = "; --overwrite makes it anew"
+    again = "; --overwrite makes it again"
     found = notices(model, **done | {"scale": "peak", "shifts": 2})
-    assert found == [f"made with scale level, not peak, with shifts 1, not 2{anew}"]
+    assert found == [f"made with scale level, not peak, with shifts 1, not 2{again}"]
     one = done | {"n_re": 1, "pattern": "{name}_ch{channel}_re2_spk{speaker}"}
-    assert notices(model, **one) == [f"made with N_re 2, not 1{anew}"]
+    assert notices(model, **one) == [f"made with N_re 2, not 1{again}"]
     one |= {"n_re": 2, "rtf": 0.5}
-    assert notices(model, **one) == [f"made without RTF 0.5{anew}"]
+    assert notices(model, **one) == [f"made without RTF 0.5{again}"]
     _, config, weights = espnet_model()
     state = torch.load(weights)
     assert SeparateSpeech(config, weights).fingerprint != model.fingerprint  # new weights
     torch.save(model.enh_model.state_dict(), weights)
     assert SeparateSpeech(config, weights).fingerprint == model.fingerprint
     torch.save(state, weights)
-    assert notices(SeparateSpeech(config, weights), **done) == [f"made with another model{anew}"]
+    assert notices(SeparateSpeech(config, weights), **done) == [f"made with another model{again}"]
     soundfile.write(result.outputs[-1], np.zeros(800), RATE)
     (unknown,) = notices(model, **done)
     assert unknown.startswith("made with a model and options that it does not state")

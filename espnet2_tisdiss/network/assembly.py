@@ -1,6 +1,6 @@
 """A trained model built from its configuration, without ESPnet's task, whose import takes seconds.
 
-Module names are ESPnet's, so that weights fit either way.
+Module names are those of ESPnet, so that weights load into both.
 """
 
 import inspect
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from espnet2.enh.decoder.abs_decoder import AbsDecoder
     from espnet2.enh.encoder.abs_encoder import AbsEncoder
 
-# what a configuration must hold, as ESPnet's training writes it
+# what a configuration must contain, as written by ESPnet's training
 PARTS = ("encoder", "encoder_conf", "separator", "separator_conf", "decoder", "decoder_conf")
-# what ESPnet reads of it besides
+# other entries that ESPnet reads
 ESPNET_OPTIONS = ("model_conf", "init")
-# options of ESPnet's model that separation does not depend on
+# options of ESPnet's model that do not affect separation
 TRAINING_OPTIONS = {
     "stft_consistency",
     "loss_type",
@@ -32,8 +32,8 @@ TRAINING_OPTIONS = {
     "extract_feats_in_collect_stats",
 }
 NORMALIZATIONS = ("normalize_variance", "normalize_variance_per_ch")
-# by kind of encoder and decoder, the options that must be the same in both: with others the decoder
-# fills less or more time than the encoder took apart, or changes the level within each window
+# by type of encoder and decoder, the options that must be the same in both: otherwise the decoder
+# returns less or more time than the encoder took, or changes the level within each window
 SHARED_OPTIONS = {
     "stft": (
         *("n_fft", "hop_length", "center", "onesided"),
@@ -46,7 +46,7 @@ MOST_CONV = 65536
 
 
 def build_encoder(name: str, conf: Mapping[str, Any]) -> "AbsEncoder":
-    """Build an encoder of ESPnet's choices: ``stft`` and ``conv`` at once, others in seconds.
+    """Build one of ESPnet's encoders: ``stft`` and ``conv`` at once, others after slow imports.
 
     Raises:
         OptionError: there is no such encoder, or it refuses its options.
@@ -61,7 +61,7 @@ def build_encoder(name: str, conf: Mapping[str, Any]) -> "AbsEncoder":
 
 
 def build_decoder(name: str, conf: Mapping[str, Any]) -> "AbsDecoder":
-    """Build a decoder of ESPnet's choices, as :func:`build_encoder` does."""
+    """Build one of ESPnet's decoders, as :func:`build_encoder` does."""
     if name == "stft" and _is_known(conf):
         return STFTDecoder(**conf)
     if name == "conv":
@@ -80,7 +80,7 @@ def _espnet_class(part: str, name: str) -> type[nn.Module]:
 
 
 def _built(cls: type[nn.Module], part: str, conf: Mapping[str, Any]) -> nn.Module:
-    """Construct a class of ESPnet, which checks its options only by failing."""
+    """Construct a class of ESPnet, which does not check its options but fails."""
     try:
         return cls(**conf)
     except (AssertionError, RuntimeError, TypeError, ValueError) as error:
@@ -122,7 +122,7 @@ class Network(nn.Module):
         self.num_spk = separator.num_spk
         for name in NORMALIZATIONS:
             setattr(self, name, name == normalization)
-        # what no model built here has
+        # features that no model built here has
         self.ref_channel = 0
         self.categories: dict[int, str] = {}
         self.always_forward_in_48k = False
@@ -133,11 +133,11 @@ def check_parts(config: Mapping[str, Any], prefix: str = "", more: Sequence[str]
 
     Args:
         config: the training's configuration.
-        prefix: what the names begin with: ``enh_`` in that of a joint model.
+        prefix: prefix of the names: ``enh_`` in the configuration of a joint model.
         more: further names that it must have.
 
     Raises:
-        OptionError: it lacks one, or one is of another kind.
+        OptionError: it lacks a name, or one has a wrong type.
     """
     _check_options("the configuration", config)
     names = [prefix + name for name in PARTS]
@@ -159,9 +159,9 @@ def _check_options(name: str, value: Any) -> None:
 
 
 def check_fit(config: Mapping[str, Any], prefix: str = "") -> None:
-    """Check that encoder, separator and decoder of a TISDiSS configuration fit each other.
+    """Check that encoder, separator and decoder of a TISDiSS configuration match.
 
-    ESPnet builds them separately and compares nothing. A decoder with another hop would put out
+    ESPnet builds them separately and does not compare them. A decoder with another hop would output
     silence for a part of the recording.
 
     Args:
@@ -169,7 +169,7 @@ def check_fit(config: Mapping[str, Any], prefix: str = "") -> None:
         prefix: as for :func:`check_parts`.
 
     Raises:
-        OptionError: two of them do not fit.
+        OptionError: two of them do not match.
     """
     kinds = {part: config[prefix + part] for part in ("encoder", "decoder")}
     options = {part: config[f"{prefix}{part}_conf"] for part in kinds}
@@ -202,7 +202,7 @@ def check_fit(config: Mapping[str, Any], prefix: str = "") -> None:
 
 
 def _check_conv(part: str, conf: Mapping[str, Any]) -> dict[str, Any]:
-    """Check and return the sizes of a learned encoder or decoder, which ESPnet uses as they are."""
+    """Check and return the sizes of a learned encoder or decoder, which ESPnet does not check."""
     return {
         name: check_integer(f"{part}_conf: {name}", conf.get(name), 1, MOST_CONV)
         for name in SHARED_OPTIONS["conv"]
@@ -225,7 +225,7 @@ def build_network(config: Mapping[str, Any]) -> Network | None:
     """Build the network of a training's configuration, with random weights.
 
     Returns:
-        The network; None: the configuration asks for what ESPnet alone can build.
+        The network; None if only ESPnet can build what the configuration asks for.
 
     Raises:
         OptionError: the configuration lacks a part, or an option is unknown or has a wrong value.

@@ -31,8 +31,8 @@ from espnet2_tisdiss.network.blocks.splitter import SPLITTER_TYPES, SplitterType
 # float16 would need loss scaling, which ESPnet does only on GPUs
 TrainingDtype = Literal["float32", "bfloat16"]
 TRAINING_DTYPES: tuple[TrainingDtype, ...] = get_args(TrainingDtype)
-# the largest integer of each option. A configuration may come from anywhere: with 100,000 layers,
-# building the separator would take hours.
+# the upper limit of each integer option. A configuration may come from an unknown source: with
+# 100,000 layers, building the separator would take hours.
 MOST = {
     "num_spk": 64,
     "emb_dim": 4096,
@@ -51,7 +51,7 @@ MOST = {
     "segment_size": 65536,
     "attention_window": 2**20,
 }
-MOST_WEIGHTS = 2 * 10**9  # of a separator; a file of 8 GB
+MOST_WEIGHTS = 2 * 10**9  # of a separator, which makes a file of 8 GB
 
 
 @dataclass
@@ -66,7 +66,7 @@ class TISDiSSConfig:
         norm_type: ``rmsgroupnorm`` or ``layernorm``.
         num_groups: groups of rmsgroupnorm; divides ``emb_dim``.
         tf_order: ``ft``, frequency path before time path, or ``tf``.
-        n_heads: attention heads.
+        n_heads: number of attention heads.
         flash_attention: force FlashAttention (more than 4 positions; padding masks unsupported);
             needs half precision on a GPU.
         attention_dim: width of queries, keys and values, all heads together.
@@ -76,7 +76,7 @@ class TISDiSSConfig:
         conv1d_kernel: FFN kernel, in positions.
         conv1d_shift: FFN stride, in positions; at most the kernel.
         dropout: probability of all dropouts.
-        eps: of all norms.
+        eps: that of all norms.
         encoder_repeat_times: N_sep, repetitions of the separator layers.
         encoder_n_layers: separator layers, each with separate weights.
         reconstructor_repeat_times: N_re, repetitions of the reconstructor layers; 0 returns the
@@ -106,23 +106,23 @@ class TISDiSSConfig:
         num_bands: number of mel bands.
         sample_rate: in Hz. Recordings are resampled to it, and the fixed and mel bands depend on
             it.
-        causal: look back only: convolutions over time take their input so much later that they see
-            nothing ahead, attention over time sees ``attention_window`` frames, and what is
-            normalised over time is normalised over the frames so far. A frame of the estimates
-            depends on no later frame of the mixture. Needs ``model_conf: {normalize_variance:
-            false}``.
-        attention_window: frames that attention over time sees with ``causal``: the last ones, up to
-            the frame itself.
+        causal: only look back. Convolutions over time get a delayed input, so that they see nothing
+            ahead; attention over time sees ``attention_window`` frames; and norms over time use
+            the frames so far. A frame of the estimates depends on no later frame of the mixture.
+            Needs ``model_conf: {normalize_variance: false}``.
+        attention_window: with ``causal``, the number of frames that attention over time sees: the
+            last ones, including the current one.
         checkpoint: what training stores for the backward pass: ``none``: everything;
             ``repetition``: the streams between repetitions; ``block``: those between the paths of a
             block, which needs the least memory. The rest is recomputed, which takes about a third
             more time.
-        training_dtype: type of the separator's autocast in training, ``float32`` or ``bfloat16``;
-            bfloat16 only where the device has instructions for it. Does not affect inference.
-        compile: fuse the blocks by ``torch.compile``, for training on a GPU with segments of one
-            length; the first step takes minutes.
-        segment_size: frames of a segment, even, for a learned encoder (``encoder: conv``); segments
-            overlap by half. None: the input is a spectrum.
+        training_dtype: data type of the separator's autocast in training, ``float32`` or
+            ``bfloat16``; bfloat16 is used only if the device has instructions for it. It does not
+            affect inference.
+        compile: fuse the blocks with ``torch.compile``, for training on a GPU with segments of
+            equal length; the first step takes minutes.
+        segment_size: number of frames of a segment, even, for a learned encoder (``encoder:
+            conv``); segments overlap by half. None: the input is a spectrum.
     """
 
     num_spk: int = 2
@@ -258,7 +258,7 @@ class TISDiSSConfig:
                 )
 
     def _check_causal(self) -> None:
-        """Check that nothing which looks ahead is chosen with ``causal``."""
+        """Check that ``causal`` is not combined with options that look ahead."""
         if self.causal and self.segment_size is not None:
             raise OptionError(
                 "segment_size must be null with causal: a segment holds frames to come; "
@@ -266,7 +266,7 @@ class TISDiSSConfig:
             )
         if self.causal and self.flash_attention:
             raise OptionError(
-                "flash_attention must be false with causal: it knows no window; got True"
+                "flash_attention must be false with causal: it does not support a window; got True"
             )
 
     def _check_widths(self) -> None:
@@ -288,7 +288,7 @@ class TISDiSSConfig:
                 )
 
     def _check_size(self) -> None:
-        """Check that the separator has a possible size, before it takes its memory."""
+        """Check the size of the separator before memory is allocated for it."""
         paths = 2 * self.encoder_n_layers + 3 * self.reconstructor_n_layers
         ffn_width = sum(as_list(self.ffn_hidden_dim)) * self.conv1d_kernel
         weights = 2 * paths * self.emb_dim * (2 * self.attention_dim + ffn_width)
@@ -309,10 +309,10 @@ class TISDiSSConfig:
 
     @property
     def deepest_useful(self) -> int:
-        """N_re beyond which quality hardly improves: 4/3 of the training's.
+        """N_re beyond which quality hardly improves: 4/3 of the training depth.
 
-        A rule of thumb from the paper's results: models trained at 3 repetitions are best at 4 (on
-        WSJ0-2mix at 5), those trained at 6 at 8.
+        This is a rule of thumb from the paper's results: models trained at 3 repetitions are best
+        at 4 (on WSJ0-2mix at 5), those trained at 6 are best at 8.
         """
         return max(1, math.ceil(self.reconstructor_repeat_times * 4 / 3))
 

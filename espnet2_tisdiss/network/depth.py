@@ -1,4 +1,4 @@
-"""The depth of a single call, for callers that must not change the separator's own."""
+"""Set the depth of a single call without changing the separator."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,7 +6,7 @@ from contextvars import ContextVar
 
 from espnet2_tisdiss.checks import check_n_re
 
-# a context variable, since threads may use different depths
+# a context variable, because threads may use different depths
 n_re_of_call: ContextVar[int | None] = ContextVar("n_re_of_call", default=None)
 
 

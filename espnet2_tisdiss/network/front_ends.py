@@ -19,14 +19,14 @@ from espnet2_tisdiss.network.config import TISDiSSConfig
 
 
 def build_front_end(config: TISDiSSConfig, input_dim: int) -> tuple[nn.Module, nn.Module]:
-    """Return the embedding and the projection; see ``blocks.frontend`` for what they do.
+    """Return the embedding and the projection; ``blocks.frontend`` defines both.
 
     Args:
         config: the separator's options.
         input_dim: frequency bins of the spectrum, or features of a frame.
 
     Raises:
-        OptionError: the bands do not fit ``input_dim``.
+        OptionError: the bands do not match ``input_dim``.
     """
     stream_dim, causal = config.emb_dim // config.compression, config.causal
     # masks start as an even share of the mixture: training learns a deviation from it

@@ -1,7 +1,7 @@
-"""The separator in the three parts that are exported, in real numbers and for one mixture.
+"""The separator as the three parts that are exported, for one mixture and in real numbers.
 
-Between them, the caller repeats the second one as often as it likes. Axis letters: j speaker,
-h feature channel, t frame, f frequency bin or band.
+The caller runs the second part once per repetition. Axis letters: j speaker, h feature channel,
+t frame, f frequency bin or band.
 """
 
 import torch

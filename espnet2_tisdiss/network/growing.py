@@ -2,8 +2,8 @@
 
 At first the wider separator returns the outputs of the smaller one: weights that write to new
 channels, heads and hidden units start at 0, and weights that read from them start at random, so
-that they receive gradients from the first step on. Training is cheap while the separator is small,
-and growing it loses nothing.
+that they receive gradients from the first step on. So most of the training can run while the
+separator is small and cheap, and growing it loses nothing.
 """
 
 import math
@@ -67,7 +67,7 @@ class Growth:
 
     @singledispatchmethod
     def fill(self, large: nn.Module, small: nn.Module) -> None:
-        """Fill a module of ``large`` from that of ``small``; other types do not change."""
+        """Fill a module of ``large`` from that of ``small``; other types stay unchanged."""
 
     @fill.register
     def _(self, large: RMSGroupNorm, small: RMSGroupNorm) -> None:
@@ -139,7 +139,7 @@ class Growth:
         large.bias.copy_(bias.flatten())
 
     def _nearest(self, large: BandLayout, small: BandLayout) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the place of the small layout that each place of the large one starts from.
+        """Return the place of the small layout whose weights each place of the large one gets.
 
         It is in the band nearest in frequency, at the same fraction of the band.
 
@@ -215,6 +215,6 @@ def _copy(large: nn.Module, small: nn.Module, name: str, *index: Tensor) -> None
 
 
 def _copy_into_zeros(large: nn.Module, small: nn.Module, name: str, *index: Tensor) -> None:
-    """Do as :func:`_copy`, and set all other entries to 0."""
+    """Copy like :func:`_copy`, and set all other entries to 0."""
     large.get_parameter(name).zero_()
     _copy(large, small, name, *index)

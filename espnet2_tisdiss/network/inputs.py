@@ -1,4 +1,4 @@
-"""What the separator takes: spectra or features, checked, and the mask of their frames.
+"""The separator's input: checked spectra or features, and the mask of their frames.
 
 Axis letters: b batch, t frame, f frequency bin or feature.
 """
@@ -13,14 +13,14 @@ def checked_input(
 ) -> Tensor:
     """Check the input of a separator, and return it as a tensor (b, t, f).
 
-    ESPnet's normalize_variance divides digital silence by its deviation, 0. An item that is NaN in
-    all valid frames becomes silence; other NaNs stay, to show a broken input.
+    ESPnet's normalize_variance divides digital silence by its standard deviation, 0. So an item
+    that is NaN in all valid frames becomes silence; other NaNs stay, to show a broken input.
 
     Args:
         input: (b, t, f) or (b, t, 1, f).
         ilens: (b,) valid frames of each item; None: all frames.
         input_dim: the number f.
-        is_real: whether it must be real features, of a learned encoder; else a complex spectrum.
+        is_real: whether it must be the real features of a learned encoder, not a complex spectrum.
 
     Raises:
         TypeError: it is real instead of complex, or complex instead of real.

@@ -1,4 +1,4 @@
-"""Half precision, where the device has instructions for it."""
+"""Half precision, if the device has instructions for it."""
 
 import logging
 from functools import cache
@@ -19,7 +19,7 @@ def full_precision(x: torch.Tensor) -> torch.Tensor:
 def half_precision(dtype: Dtype, device: str) -> torch.dtype | None:
     """Return the half-precision type to compute in, or None.
 
-    Without instructions for it half precision is slower than float32: then this logs a warning and
+    Without such instructions, half precision is slower than float32; then this logs a warning and
     returns None.
 
     Args:
@@ -46,7 +46,7 @@ def half_precision(dtype: Dtype, device: str) -> torch.dtype | None:
 
 @cache
 def training_precision(dtype: Dtype, device_type: str) -> torch.dtype | None:
-    """Return what :func:`half_precision` does; cached, so that it warns once and not every step."""
+    """Return what :func:`half_precision` returns; cached, so that it warns only once."""
     return half_precision(dtype, device_type)
 
 

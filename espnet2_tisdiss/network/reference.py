@@ -1,8 +1,8 @@
-"""TISDiSS as its equations state it (arXiv 2509.15666), for reading and as a reference in tests.
+"""TISDiSS as in its equations (arXiv 2509.15666), to read and as a reference in tests.
 
 A causal separator differs in three ways: convolutions over time (``conv``, ``deconv`` and ``ffn``
-in ``frame_path``) take an input delayed by the frames that they look ahead, attention over time
-sees a window, and the embedding's norm takes the frames so far.
+in ``frame_path``) get an input delayed by the frames that they look ahead, attention over time sees
+a window, and the embedding's norm is computed over the frames so far.
 
 It is not optimised for speed or memory. Tensors have the published code's layout. ``separator``
 computes the same numbers (tests/network/test_reference.py). Axis letters: b batch, j speaker,
@@ -59,7 +59,7 @@ class PlainTISDiSS:
         return [self.project(x, spectrum) for x in depths]
 
     def delayed(self, x: Tensor, frames: int) -> Tensor:
-        """Put so many zero frames before those of (b, h, t, f) if the separator is causal."""
+        """Insert zero frames before those of (b, h, t, f) if the separator is causal."""
         return F.pad(x, (0, 0, frames, 0)) if self.config.causal else x
 
     def conv(self, x: Tensor, name: str, **options: int) -> Tensor:
@@ -72,7 +72,7 @@ class PlainTISDiSS:
         return F.conv_transpose2d(x, weight, bias, padding=1)
 
     def embed(self, x: Tensor, name: str) -> Tensor:
-        """Convolve (b, h, t, f) and normalise over all axes but the batch."""
+        """Convolve (b, h, t, f) and normalise over all axes except the batch."""
         n_frames = x.shape[2]
         x = self.conv(self.delayed(x, 1), f"{name}.0", padding=1)
         weight, bias = self.weights[f"{name}.1.weight"], self.weights[f"{name}.1.bias"]
@@ -175,7 +175,7 @@ class PlainTISDiSS:
 
 
 def rotate(x: Tensor) -> Tensor:
-    """Turn the pair (2i, 2i + 1) of x (..., n, dim) at position n by n * 10000^(-2i / dim)."""
+    """Rotate the pair (2i, 2i + 1) of x (..., n, dim) at position n by n * 10000^(-2i / dim)."""
     length, dim = x.shape[-2:]
     rate = 10000.0 ** -(torch.arange(0, dim, 2, dtype=x.dtype) / dim)
     angle = torch.arange(length, dtype=x.dtype)[:, None] * rate

@@ -50,10 +50,10 @@ class TISDiSSSeparator(AbsSeparator):
     Attributes:
         config: the options.
         input_dim: frequency bins, or features of a frame.
-        half_dtype: half-precision type of :meth:`forward`'s autocast, which overrides the caller's;
-            None: the weights' type, or the caller's autocast.
+        half_dtype: half-precision type of the autocast of :meth:`forward`, which overrides that of
+            the caller; None: the weights' type, or the caller's autocast.
         is_compiled: whether ``torch.compile`` fuses the blocks.
-        every_depth: whether :meth:`forward` returns every supervised depth in eval mode, too.
+        every_depth: whether :meth:`forward` also returns every supervised depth in eval mode.
 
     Example:
         >>> separator = TISDiSSSeparator(65, emb_dim=64, attention_dim=64).eval()
@@ -117,8 +117,8 @@ class TISDiSSSeparator(AbsSeparator):
         Returns:
             The estimates, ``ilens`` and an empty dict. Estimates are spectra (b, t, f), or
             features. In training mode, or with ``every_depth``, they are a flat list of
-            depths * num_spk, every supervised depth, shallow first (ESPnet's model decodes and
-            denormalises each item of it). In eval mode they are those of the last depth.
+            depths * num_spk items with every supervised depth, shallow first (ESPnet's model
+            decodes and denormalises each item). In eval mode they are those of the last depth.
 
         Raises:
             TypeError: ``input`` is real without ``segment_size``, or complex with it.
@@ -139,7 +139,7 @@ class TISDiSSSeparator(AbsSeparator):
     ) -> Iterator[list[Tensor]]:
         """Separate a batch of spectra, yielding each depth as soon as it is computed.
 
-        Depths that the caller does not take are not computed.
+        Depths that the caller does not request are not computed.
 
         Args:
             input: as for :meth:`forward`.
@@ -171,7 +171,9 @@ class TISDiSSSeparator(AbsSeparator):
         embedded, frames = self._embed(mixture, ilens)
         depths: Iterable[Tensor] = self._streams(embedded, frames)
         if not (self.training or self.every_depth):
-            depths = deque(depths, maxlen=1)  # the last one; frees each before the next
+            depths = deque(
+                depths, maxlen=1
+            )  # keeps the last one; frees each before the next is computed
         return [
             estimate
             for streams in depths
@@ -185,8 +187,8 @@ class TISDiSSSeparator(AbsSeparator):
     def _embed(self, mixture: Tensor, ilens: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Return the feature map (b, t, f, h) of ``mixture`` (b, t, f) and its mask.
 
-        The mask (b, t) refers to the map's axis t and is false at padding; None: no padding, or
-        none that matters, because it comes last and the separator is causal.
+        The mask (b, t) refers to the map's axis t and is false at padding. It is None without
+        padding, and in a causal separator, where padding has no influence because it comes last.
         """
         features = torch.view_as_real(mixture) if mixture.is_complex() else mixture
         frames = None if self.config.causal else valid_frames(ilens, mixture)
@@ -208,7 +210,7 @@ class TISDiSSSeparator(AbsSeparator):
         """Return the streams (b, j, t, f, h) before the repetitions of a feature map and its mask.
 
         Args:
-            embedded: (b, t, f, h), of :attr:`conv`.
+            embedded: (b, t, f, h), the output of :attr:`conv`.
             frames: (b, t), false at padded frames; None: no padding.
         """
         streams, _ = deque(self._splits(embedded, frames), maxlen=1).pop()
@@ -255,7 +257,7 @@ class TISDiSSSeparator(AbsSeparator):
                 yield x
 
     def reference(self, mixture: Tensor, frames: Tensor | None) -> Tensor | None:
-        """Return what is added to the streams before each layer, (b, 1, t, f, h); None: nothing.
+        """Return the reference added to the streams before each layer, (b, 1, t, f, h), or None.
 
         Args:
             mixture: the embedded mixture (b, t, f, h).
@@ -274,7 +276,7 @@ class TISDiSSSeparator(AbsSeparator):
 
         Args:
             x: the streams before it.
-            reference: of :meth:`reference`.
+            reference: the result of :meth:`reference`.
             frames: (b, t), false at padded frames; None: no padding.
         """
         compressed = self.config.compression > 1
@@ -293,7 +295,7 @@ class TISDiSSSeparator(AbsSeparator):
         if frames is not None:
             frames = frames.repeat_interleave(self.num_spk, dim=0)
         estimate = self.reconstructor_deconv(streams.flatten(0, 1), frames, mixture.shape[1])
-        # half precision ends here: PyTorch has no complex half kernels
+        # half precision ends here, because PyTorch has no complex half kernels
         estimate = estimate.to(mixture.real.dtype)
         if mixture.is_complex():
             estimate = torch.view_as_complex(estimate.contiguous())
@@ -304,7 +306,7 @@ class TISDiSSSeparator(AbsSeparator):
         """Return ``part(x, frames)``, recomputed in the backward if ``checkpoint`` says so."""
         keeps_all = self.config.checkpoint == "none"
         if self.is_compiled:
-            # each memory format would be compiled again, and a block copies its input anyway
+            # each memory format would be compiled separately, and a block copies its input anyway
             x = x.contiguous()
         # with "block", blocks recompute their paths one by one; the splitter has none
         keeps_all |= self.config.checkpoint == "block" and part is not self.spk_spliter
@@ -322,7 +324,7 @@ class TISDiSSSeparator(AbsSeparator):
         """N_re, the depth of the next call: an integer >= 0, which may be set at any time.
 
         0 returns the splitter's output. No parameter depends on the depth; ``config`` keeps the
-        depth of construction. Within :func:`depth_of_call` this is the depth given there.
+        initial depth. Within :func:`depth_of_call` this is the depth given there.
 
         Raises:
             ValueError: set to anything else.
@@ -344,9 +346,9 @@ class TISDiSSSeparator(AbsSeparator):
     # --- training and loading
 
     def _set_gradients(self) -> None:
-        """Give a gradient only to what runs: distributed training would wait for the others.
+        """Require gradients only of parts that run: distributed training would wait for others.
 
-        Published checkpoints store the weights of all, so what never runs is there, too.
+        Parts that never run exist because published checkpoints store their weights.
         """
         config = self.config
         has_streams = config.reconstructor_n_layers * self._repeat_times > 0
@@ -372,10 +374,10 @@ class TISDiSSSeparator(AbsSeparator):
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     def compile_blocks(self) -> None:
-        """Fuse the separator and reconstructor blocks by ``torch.compile`` from now on.
+        """Fuse the separator and reconstructor blocks with ``torch.compile`` from now on.
 
         The blocks do nearly all of the work. Repetitions share them, so they are compiled once for
-        all depths. Results change by rounding only; state dicts do not change.
+        all depths. Results change only by rounding; state dicts do not change.
         """
         if not self.is_compiled:
             for block in (*self.encoder_blocks, *self.reconstructor_blocks):
@@ -390,7 +392,7 @@ class TISDiSSSeparator(AbsSeparator):
         return nullcontext() if half_dtype is None else torch.autocast(device_type, half_dtype)
 
     def _log_depths(self) -> None:
-        """Say once which losses a training needs: ESPnet's end in a bare assertion, (2, 6)."""
+        """Log once which losses a training needs: ESPnet's fail with a bare assertion, (2, 6)."""
         depths = self.supervised_depths
         if depths > 1 and not self._has_logged_depths:
             logging.info(

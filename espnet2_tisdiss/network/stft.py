@@ -1,7 +1,7 @@
-"""ESPnet's ``stft`` encoder and decoder, without the seconds that their import takes.
+"""ESPnet's ``stft`` encoder and decoder, without ESPnet's slow import.
 
-ESPnet's modules bring PyTorch's compiler. These two give the same numbers, for waveforms of one
-channel. Axis letters: b batch, n sample, t frame, f frequency bin.
+ESPnet's modules import PyTorch's compiler, which takes seconds. These two give the same numbers for
+waveforms of one channel. Axis letters: b batch, n sample, t frame, f frequency bin.
 """
 
 from typing import Any
@@ -13,8 +13,8 @@ from torch.nn.functional import pad
 from espnet2_tisdiss.checks import check_flag, check_integer, shown
 from espnet2_tisdiss.errors import OptionError
 
-MOST_SAMPLES = 16384  # of a transform; a third of a second at 48 kHz
-LEAST_OVERLAP = 1e-11  # PyTorch divides by no less
+MOST_SAMPLES = 16384  # samples of a transform; a third of a second at 48 kHz
+LEAST_OVERLAP = 1e-11  # the smallest divisor that PyTorch accepts
 
 
 class STFT(nn.Module):
@@ -25,8 +25,8 @@ class STFT(nn.Module):
         win_length: samples of the window; None: ``n_fft``.
         hop_length: samples from one frame to the next.
         window: the name of a window function of PyTorch, such as ``hann``; None: no window.
-        center: whether a frame's time is its middle.
-        normalized: whether the transform keeps the energy.
+        center: whether frames are centred on their time.
+        normalized: whether the transform preserves the energy.
         onesided: whether the bins end at half the sample rate.
 
     Raises:
@@ -66,7 +66,7 @@ class STFT(nn.Module):
         return self.n_fft // 2 + 1 if self.onesided else self.n_fft
 
     def check_inverse(self) -> None:
-        """Check that the windows leave no gaps, for which the inverse transform has no value.
+        """Check that the windows leave no gaps, where the inverse transform would be undefined.
 
         Raises:
             OptionError: they do.
@@ -76,7 +76,7 @@ class STFT(nn.Module):
             window = getattr(torch, f"{self.window}_window")(self.win_length)
         power = window.square()
         overlap = pad(power, (0, -len(power) % self.hop_length)).view(-1, self.hop_length).sum(0)
-        if not self.center:  # the wave begins where the first window does
+        if not self.center:  # the waveform begins where the first window does
             overlap = torch.minimum(overlap, power[0])
         if overlap.min() <= LEAST_OVERLAP:
             raise OptionError(
@@ -112,7 +112,7 @@ class STFTEncoder(STFT):
         Returns:
             Spectra (b, t, f), zero beyond the valid frames, and the valid frames (b,) or None.
         """
-        # float32 also of float64: ESPnet's numbers
+        # float32 also for float64 input, as in ESPnet
         options = self._options(input.dtype, input.device)
         spectrum = torch.stft(input.float(), **options, return_complex=True)
         spectrum = spectrum.to(input.dtype.to_complex()).transpose(1, 2)

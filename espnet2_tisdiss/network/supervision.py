@@ -1,7 +1,7 @@
 """The layers whose outputs training puts a loss on (TISDiSS, section 2.3, "multi-loss").
 
-A step is one application of a layer. With L layers and R repetitions the steps are layer 1 to L,
-R times over.
+A step is one application of a layer. With L layers and R repetitions, the steps are layers 1 to L,
+repeated R times.
 """
 
 from espnet2_tisdiss.network.config import TISDiSSConfig
@@ -28,7 +28,7 @@ def reconstructor_steps(config: TISDiSSConfig, n_re: int) -> list[bool]:
 
 
 def supervised_depths(config: TISDiSSConfig, n_re: int) -> int:
-    """Return the number of estimates of each speaker that training puts a loss on."""
+    """Return for how many estimates of each speaker training has a loss."""
     steps = reconstructor_steps(config, n_re)
     if config.encoder_decoder:
         splits = sum(separator_steps(config))
@@ -40,7 +40,7 @@ def supervised_depths(config: TISDiSSConfig, n_re: int) -> int:
 def _steps(n_layers: int, repeat_times: int, every_repeat: bool, every_layer: bool) -> list[bool]:
     """Return for each step, in order, whether its output is supervised.
 
-    Supervised are the end of the last repetition and, with ``every_repeat``, of the others; with
+    The end of the last repetition is supervised, and with ``every_repeat`` the end of each; with
     ``every_layer`` also the other layers of these repetitions.
     """
     return [

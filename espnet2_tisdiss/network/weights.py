@@ -1,4 +1,4 @@
-"""The weights of a model: whether they fit it, and the name that they give it."""
+"""The weights of a model: a check that they match it, and a fingerprint of the model."""
 
 import hashlib
 from collections.abc import Iterable, Mapping
@@ -7,7 +7,7 @@ import torch
 
 from espnet2_tisdiss.checks import abbreviated
 
-# parts of a configuration that decide what the same weights compute
+# parts of a configuration on which the output of given weights depends
 _CONFIG_PARTS = (
     *("encoder", "encoder_conf", "separator", "separator_conf", "decoder", "decoder_conf"),
     "model_conf",
@@ -15,11 +15,11 @@ _CONFIG_PARTS = (
 
 
 class WeightsError(RuntimeError):
-    """Weights do not fit the model; a RuntimeError, as PyTorch raises for other shapes."""
+    """The weights do not match the model; a RuntimeError, as PyTorch raises for wrong shapes."""
 
 
 def check_names(expected: Iterable[str], found: Iterable[str]) -> None:
-    """Check that the weights found have the names expected, all of them and no others.
+    """Check that the weights found have exactly the names expected.
 
     ESPnet loads with strict=False, which would silently skip weights that do not match.
 
@@ -36,7 +36,7 @@ def check_names(expected: Iterable[str], found: Iterable[str]) -> None:
 
 
 def fingerprint(weights: Mapping[str, torch.Tensor], config: Mapping[str, object]) -> str:
-    """Return a name of a model that depends on its weights and configuration only."""
+    """Return a name of a model, derived from its weights and configuration."""
     digest = hashlib.sha256()
     for part in _CONFIG_PARTS:
         digest.update(f"{part}: {config.get(part)}\n".encode())

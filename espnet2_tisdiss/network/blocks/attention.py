@@ -17,9 +17,9 @@ ROTARY_THETA = 10000.0
 class RotaryEmbedding(nn.Module):
     """Rotary position embedding on interleaved pairs (Su et al., 2021, equation 34).
 
-    At position n the pair (x[2i], x[2i + 1]) is turned by n * 10000^(-2i / head_dim).
+    At position n the pair (x[2i], x[2i + 1]) is rotated by the angle n * 10000^(-2i / head_dim).
 
-    The frequencies are constants, but published checkpoints store them: hence a buffer.
+    The frequencies are constants, but published checkpoints store them, so they are a buffer.
 
     Args:
         head_dim: width of one head; even.
@@ -67,7 +67,8 @@ class MultiHeadSelfAttention(nn.Module):
         dropout: probability, applied to the attention weights and after the head projection.
         flash_attention: force FlashAttention (half precision on a GPU; more than 4 positions;
             padding masks unsupported). By default PyTorch picks the fastest kernel.
-        window: positions that each position attends to: the last ones up to itself; None: all.
+        window: number of positions that each position attends to, the last ones up to itself;
+            None: all.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Bands of frequency bins: where they lie, and gathering and merging their bins."""
+"""Bands of frequency bins: their positions, and gathering and merging their bins."""
 
 from collections.abc import Sequence
 from typing import Literal, get_args
@@ -13,7 +13,7 @@ from espnet2_tisdiss.errors import OptionError
 BandSplit = Literal["fixed", "mel"]
 BAND_SPLITS: tuple[BandSplit, ...] = get_args(BandSplit)
 # (upper edge, band width) in Hz of each range of the fixed bands: narrow where voices have their
-# harmonics, wide above. Up to 8 kHz they are TIGER's (Xu et al., 2024, section 3.2).
+# harmonics, wide above. Up to 8 kHz they are those of TIGER (Xu et al., 2024, section 3.2).
 FIXED_BANDS = ((1000, 25), (2000, 100), (4000, 250), (8000, 500), (16000, 1000), (24000, 2000))
 
 
@@ -35,7 +35,7 @@ def fixed_bands(n_bins: int, sample_rate: int, scale: float) -> list[list[int]]:
         edges.extend(np.arange(low, high, width * scale))
         low = high
     starts = np.unique(np.round(np.array(edges) / bin_hz).astype(int))
-    # a start at or past the last bin would leave a band of one bin or none
+    # a start at or beyond the last bin would leave a band of one bin or none
     starts = starts[starts < n_bins - 1]
     return [part.tolist() for part in np.split(np.arange(n_bins), starts[1:])]
 
@@ -57,7 +57,7 @@ def mel_bands(n_bins: int, sample_rate: int, num_bands: int) -> list[list[int]]:
     Raises:
         OptionError: a band would hold no bin.
     """
-    from torchaudio.functional import melscale_fbanks  # here because its import takes long
+    from torchaudio.functional import melscale_fbanks  # imported here, because the import is slow
 
     filters = melscale_fbanks(n_bins, 0.0, sample_rate / 2, num_bands, sample_rate)
     holds = filters > 0  # (bin, band)
@@ -99,7 +99,7 @@ class BandLayout(nn.Module):
         for row, band in zip(index, bands, strict=True):
             row[: len(band)] = torch.tensor(band)
         index = index.flatten()
-        # the places of each bin, filled up with one past the last place
+        # the places of each bin, padded with an index beyond the last place
         found = [torch.nonzero(index == b).flatten() for b in range(self.n_bins)]
         places = torch.full((self.n_bins, max(map(len, found))), len(index))
         for row, place in zip(places, found, strict=True):

@@ -20,9 +20,9 @@ class BandEmbed(nn.Module):
 
     Args:
         emb_dim: number of channels h.
-        eps: of the norms.
+        eps: that of the norms.
         layout: the bands.
-        causal: whether the power and the norm of a frame are those of the frames so far.
+        causal: whether the power and the norm of a frame are computed over the frames so far.
     """
 
     def __init__(self, emb_dim: int, eps: float, layout: BandLayout, causal: bool):
@@ -31,7 +31,7 @@ class BandEmbed(nn.Module):
         self.causal = causal
         self.eps = eps
         self.weight = nn.Parameter(torch.empty(layout.n_bands, 2 * layout.width, emb_dim))
-        # one axis: ESPnet's initialisers recognise a bias by it
+        # with one axis, because ESPnet's initialisers recognise a bias by that
         self.bias = nn.Parameter(torch.zeros(layout.n_bands * emb_dim))
         nn.init.normal_(self.weight, std=(2 * layout.width) ** -0.5)
         self.norm = build_global_norm(emb_dim, eps, causal)
@@ -46,16 +46,16 @@ class BandEmbed(nn.Module):
         return self.norm(x, frames), frames
 
     def _power(self, x: Tensor) -> Tensor:
-        """Return the mean square of each band of ``x`` (b, t, band, place) where it is not silent.
+        """Return the mean square of each band of ``x`` (b, t, band, place) over non-silent frames.
 
-        It is that of all frames (b, 1, band, 1), or if causal of the frames so far (b, t, band, 1).
+        It is over all frames (b, 1, band, 1) or, if causal, over those so far (b, t, band, 1).
         """
         if not self.causal:
             return x.square().sum((1, 3), keepdim=True) / (x != 0).sum((1, 3), keepdim=True).clamp(
                 1
             )
-        # zeros count in a frame with sound: the imaginary parts of the first frame, which mirrors
-        # itself, are zeros but for rounding
+        # in a frame with sound, zeros count: the imaginary parts of the first frame, which is its
+        # own mirror image, are zeros except for rounding
         square = x.square().sum(3, keepdim=True)
         places = (square > 0) * 2 * self.layout.sizes.view(-1, 1)
         return square.cumsum(1) / places.cumsum(1).clamp(1)
@@ -79,6 +79,6 @@ class BandProject(nn.Module):
         nn.init.normal_(self.weight, std=emb_dim**-0.5)
 
     def forward(self, x: Tensor, frames: Tensor | None, n_frames: int) -> Tensor:
-        """Project ``x`` (b, t, band, h) to (b, t, f, 2); each frame depends on itself only."""
+        """Project ``x`` (b, t, band, h) to (b, t, f, 2), frame by frame."""
         x = torch.einsum("btkh,khw->btkw", x, self.weight) + self.bias.view(x.shape[2], -1)
         return self.layout.merge(x)

@@ -53,8 +53,8 @@ class ReconstructorBlock(SeparatorBlock):
 
     def __init__(self, config: PathConfig, tf_order: TFOrder, speaker_path: bool):
         super().__init__(config, tf_order)
-        # Only the last FFN, although the other paths are Macaron: an accident of the published
-        # code that published weights depend on.
+        # Only the last FFN, although the other paths are Macaron: an oversight in the published
+        # code, on which published weights depend.
         path = config.single_ffn().both_ways()
         self.spk_path = LocoformerPath(path) if speaker_path else None
 

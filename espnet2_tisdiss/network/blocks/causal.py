@@ -1,10 +1,10 @@
-"""What a causal separator does otherwise over time: it looks back only.
+"""How a causal separator avoids looking ahead over time.
 
-Three things look ahead in other separators:
+Three operations look ahead in other separators. In a causal one,
 
-* a convolution: here its input is :func:`delayed` by the positions that it looks ahead;
-* attention: here each position sees the :func:`window_behind` it;
-* a norm over all frames: here over the frames so far, by :func:`running_mean`.
+* the input of a convolution is :func:`delayed` by the positions that it would look ahead;
+* attention at each position sees only the :func:`window_behind` it;
+* norms are computed over the frames so far, by :func:`running_mean`.
 
 So padding, which comes last, has no influence and needs no mask.
 """
@@ -15,10 +15,10 @@ from torch import Tensor
 
 
 def delayed(x: Tensor, positions: int, axis: int) -> Tensor:
-    """Return ``x`` with so many zeros before the first position of an axis.
+    """Return ``x`` with a number of zeros inserted before the first position of an axis.
 
-    A function that looks as many positions ahead looks back only if it takes this, and its output
-    is cut to the length of ``x``.
+    A function that looks ahead by this number of positions only looks back if it gets this input
+    and its output is cut to the length of ``x``.
     """
     return F.pad(x, [0, 0] * (x.dim() - 1 - axis) + [positions, 0]) if positions else x
 

@@ -30,7 +30,7 @@ class ConvFeedForward(nn.Module):
         kernel: K, in positions.
         shift: stride S, in positions; at most ``kernel``.
         dropout: probability, applied after the activation and after the network.
-        causal: whether it looks back only.
+        causal: whether it only looks back.
     """
 
     def __init__(

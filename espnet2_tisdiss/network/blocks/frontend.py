@@ -22,8 +22,8 @@ class ConvEmbed(nn.Sequential):
     Args:
         input_dim: channels of a map; 2 for the real and imaginary parts of a spectrum.
         emb_dim: number of channels h.
-        eps: of the norm.
-        causal: whether it looks back only.
+        eps: that of the norm.
+        causal: whether it only looks back.
     """
 
     def __init__(self, input_dim: int, emb_dim: int, eps: float, causal: bool):
@@ -49,7 +49,7 @@ class ConvProject(nn.ConvTranspose2d):
 
     Args:
         emb_dim: number of channels of a stream.
-        causal: whether it looks back only.
+        causal: whether it only looks back.
     """
 
     def __init__(self, emb_dim: int, causal: bool):

@@ -40,7 +40,7 @@ class GlobalNorm(nn.GroupNorm):
 
 
 class CumulativeNorm(GlobalNorm):
-    """Global norm that at each frame takes the statistics of the frames so far.
+    """Global norm that at each frame uses the statistics of the frames so far.
 
     Luo and Mesgarani (2019, Conv-TasNet, section II-D) call it cumulative layer norm.
     """

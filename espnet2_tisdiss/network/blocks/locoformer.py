@@ -53,7 +53,7 @@ class PathConfig:
         return replace(self, ffn_type=self.ffn_type[-1:], ffn_hidden_dim=self.ffn_hidden_dim[-1:])
 
     def both_ways(self) -> "PathConfig":
-        """Return the same path for frequencies or speakers, of which none come later."""
+        """Return the same path for frequencies or speakers, where nothing is ahead in time."""
         return replace(self, causal=False)
 
 
@@ -150,5 +150,5 @@ def recomputed(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 
 def _zero_padding(x: Tensor, valid: Tensor | None) -> Tensor:
-    """Set padded positions (b, length) of ``x`` to 0, the value convolutions see past the end."""
+    """Set padded positions (b, length) of ``x`` to 0, what convolutions see beyond the end."""
     return x if valid is None else x * valid[:, None, :, None]

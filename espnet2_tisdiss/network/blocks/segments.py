@@ -19,7 +19,7 @@ class SegmentEmbed(nn.Module):
     Args:
         input_dim: features of a frame.
         emb_dim: number of channels h.
-        eps: of the norm.
+        eps: that of the norm.
         segment_size: frames in a segment; even.
     """
 

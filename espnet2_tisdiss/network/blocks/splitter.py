@@ -1,4 +1,4 @@
-"""Splitter: from the mixture's stream to one stream a speaker (TISDiSS, section 2.2)."""
+"""Splitter: from the mixture's stream to one stream per speaker (TISDiSS, section 2.2)."""
 
 from typing import Literal, get_args
 
@@ -22,7 +22,7 @@ class Splitter(nn.Module):
         num_spk: number of speakers j.
         compression: factor by which a stream is narrower than the mixture's.
         dropout: probability, applied to the streams.
-        causal: whether it looks back only.
+        causal: whether it only looks back.
     """
 
     def __init__(
@@ -59,12 +59,12 @@ class Splitter(nn.Module):
         Returns:
             (b, j, t, f, h / compression).
         """
-        # in parts, since the hidden map is several times as large as the streams
+        # in parts, because the hidden map is several times as large as the streams
         streams = by_frames(self._split, delayed(x, self.delay, axis=1), frames, self.context)
         return streams[:, :, : x.shape[1]] if self.delay else streams
 
     def _split(self, x: Tensor, frames: Tensor | None) -> Tensor:
-        """Split all frames of ``x`` in one go."""
+        """Split all frames of ``x`` in one part."""
         x = self.conv2d(zero_padding(x, frames).movedim(-1, 1))
         if self.gated:
             x, gate = x.chunk(2, dim=1)
@@ -75,5 +75,5 @@ class Splitter(nn.Module):
 
 
 def zero_padding(x: Tensor, frames: Tensor | None) -> Tensor:
-    """Set the padded frames of ``x`` (b, t, ...) to 0, the value convolutions see past the end."""
+    """Set the padded frames of ``x`` (b, t, ...) to 0, what convolutions see beyond the end."""
     return x if frames is None else x * frames.view(*frames.shape, *[1] * (x.dim() - 2))

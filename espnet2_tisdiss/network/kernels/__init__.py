@@ -1,4 +1,4 @@
 """Faster ways to compute what the blocks define, chosen by shape and device.
 
-Every function here states the equation that it computes. Results differ from it by rounding only.
+Every function states the equation that it computes; its results differ from that only by rounding.
 """

@@ -1,4 +1,4 @@
-"""Softmax attention by the kernel that is fastest for a shape and device.
+"""Softmax attention with the kernel that is fastest for a shape and device.
 
 Axis letters: b batch, l length, a head, d width of a head. Queries, keys, values and results are
 (b, rows, l, a, d); positions attend within their row.
@@ -12,13 +12,14 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from espnet2_tisdiss.network.kernels.narrow_attention import CACHED_WEIGHTS, NarrowAttention
 from espnet2_tisdiss.network.precision import HALF_TYPES
 
-# Up to this length (the speaker path has one position a speaker) attention is a few elementwise
-# products. A fused kernel has a fixed cost for each row, many times that of the arithmetic.
+# Up to this length (the speaker path has one position per speaker), attention is a few elementwise
+# products. A fused kernel has a fixed cost per row that is many times that of the arithmetic.
 FEW_POSITIONS = 4
 # Up to this length, plain matrix products train about twice as fast on a CPU as PyTorch's fused
 # kernel, and their (l, l) weights are still small.
 SHORT_LENGTH = 128
-# The fused kernel's backward is slow in half precision: training in it uses plain products longer.
+# In half precision, the fused kernel's backward is slow: training uses plain products up to a
+# larger length.
 SHORT_HALF_LENGTH = 1024
 # CUDA launches its fused kernels with the rows on a grid axis of at most this length.
 MOST_ROWS = 2**16 - 1
@@ -35,8 +36,8 @@ def attend(
         q: queries.
         k: keys.
         v: values.
-        seen: (b, query, key), true where a query sees a key; axes of length 1 stand for all
-            items and queries, and None for all.
+        seen: (b, query, key), true where a query sees a key; an axis of length 1 applies to all
+            items or queries. None: every query sees every key.
         dropout: probability with which a weight is dropped; 0 outside training.
         flash: force FlashAttention for more than ``FEW_POSITIONS`` that see each other.
     """
@@ -71,7 +72,7 @@ def _attend_few(q: Tensor, k: Tensor, v: Tensor, dropout: float) -> Tensor:
 
 
 def _attend_plainly(q: Tensor, k: Tensor, v: Tensor, seen: Tensor | None) -> Tensor:
-    """Attend by matrix products, in a way that depends on no size."""
+    """Attend by matrix products, with code that does not depend on sizes."""
     q, k, v = (z.transpose(2, 3) for z in (q, k, v))  # (b, rows, a, l, d)
     weight = (q * q.shape[-1] ** -0.5) @ k.mT
     if seen is not None:
@@ -90,7 +91,7 @@ def _is_narrow(q: Tensor) -> bool:
 def _attend_rows(
     q: Tensor, k: Tensor, v: Tensor, seen: Tensor | None, dropout: float, flash: bool
 ) -> Tensor:
-    """Attend over any length, to all positions or to those seen."""
+    """Attend over any length, to all positions or to those in ``seen``."""
     b, n_rows = q.shape[:2]
     q, k, v = (z.flatten(0, 1).transpose(1, 2) for z in (q, k, v))  # (b * rows, a, l, d)
     mask = None

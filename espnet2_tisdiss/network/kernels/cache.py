@@ -9,12 +9,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-# Numbers in a part. Its intermediate results have several times as many and stay in the cache.
+# Numbers in a part. Its intermediate results are several times as large and still fit in the cache.
 CACHED_NUMBERS = 2**19
 
 
 def by_rows(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """Return ``function(x)`` for a function that treats each row by itself.
+    """Return ``function(x)`` for a function that treats each row independently.
 
     Args:
         function: maps contiguous (b, rows, length, h) to the same shape.

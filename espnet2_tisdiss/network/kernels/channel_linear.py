@@ -1,9 +1,9 @@
 """Linear map over the channels of a feature map: y = x W' + b.
 
-In float32 on a CPU, PyTorch computes matrix products by MKL, which uses half of the vector unit on
-some processors. A 1x1 convolution is the same product computed by oneDNN, which uses all of it and
-takes about half of the time there, forward and backward. On other processors its copies only cost.
-A measurement at the first use decides.
+In float32 on a CPU, PyTorch computes matrix products with MKL, which on some processors uses only
+half of the vector unit. A 1x1 convolution is the same product, computed by oneDNN. It uses the full
+vector unit and takes about half the time there, forward and backward. On other processors it is
+slower, because it copies its input. A measurement at the first use decides.
 """
 
 import functools
@@ -16,11 +16,11 @@ from torch import Tensor, nn
 
 # With one thread, PyTorch hands 1x1 convolutions to oneDNN only in batches of 16 or more.
 BATCHES = range(16, 257)
-# Measured with a product that takes about 1 ms of one core, (2048, 128) by (128, 384).
+# The measured product takes about 1 ms on one core, (2048, 128) by (128, 384).
 PROBE_SHAPE = (2048, 128, 384)
 PROBE_RUNS = 8
-# How many times faster the convolution must be. Where it is faster, it is about twice as fast, so a
-# disturbed measurement decides like an undisturbed one, and runs stay reproducible to the bit.
+# How many times faster the convolution must be. On processors where it is faster, it is about twice
+# as fast, so a disturbed measurement gives the same decision, and runs stay reproducible.
 LEAST_GAIN = 1.4
 
 
@@ -37,7 +37,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 def convolution_is_faster() -> bool:
     """Return whether this machine computes a product faster as a convolution, measured once.
 
-    Takes about 30 ms of one core. Process time does not count what other programs do meanwhile.
+    This takes about 30 ms on one core. It uses process time, which other programs do not affect.
     """
     if not torch.backends.mkldnn.is_available():
         return False

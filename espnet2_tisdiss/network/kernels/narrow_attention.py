@@ -1,4 +1,4 @@
-"""Attention with narrow heads on a CPU, faster than the fused kernel while it fits the cache.
+"""Attention with narrow heads on a CPU, faster than the fused kernel if it fits in the cache.
 
 With narrow heads the products of the (length, length) weights with queries, keys and values are
 only a few columns wide, for which matrix libraries are slow. Here they are computed transposed, a
@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-# Attention weights computed in one part: they stay in the cache.
+# Number of attention weights computed in one part, which fit in the cache.
 CACHED_WEIGHTS = 2**20
 
 

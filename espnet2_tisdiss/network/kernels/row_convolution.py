@@ -4,8 +4,8 @@
     deconvolve:  x[n] = c + sum_(i, k: i S + k - P = n) V[:, :, k]' y[i]
 
 K is the kernel, S the stride and P = K - S. Windows i start every S positions, the first one P
-positions before the row; the last ones reach past its end until they cover all of it equally often.
-x is 0 outside the row.
+positions before the row; the last ones extend beyond its end, so that all positions are covered
+equally often. x is 0 outside the row.
 """
 
 import torch
@@ -19,9 +19,9 @@ class RowConvolutions:
     """Both convolutions for rows of one length.
 
     Rows of at least K positions are convolved in two dimensions with a kernel of (1, K), which
-    works on the channels-last map without a copy. In shorter rows most of what a convolution
-    multiplies is padding: there, all positions of a row are one vector and both convolutions are
-    matrices. These take time to build, so one object serves all parts of a map.
+    works on the channels-last map without a copy. In shorter rows, a convolution would mostly
+    multiply padding; there, all positions of a row are one vector and both convolutions are
+    matrices. Building these takes time, so one object serves all parts of a map.
 
     Args:
         conv: convolution with weight W (out, in, K) and bias b.

@@ -1,7 +1,7 @@
 """The convolutions of ``row_convolution`` as matrix products, for graphs that are exported.
 
-A product runs about as fast as a convolution there, needs no other order of the axes, and can be
-computed in integers. One graph serves rows of any length.
+In ONNX Runtime, a product runs about as fast as a convolution, needs no permutation of the axes,
+and can be computed in integers. One graph serves rows of any length.
 """
 
 import functools
@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 
 class RowProducts:
-    """Both convolutions, as :class:`~.row_convolution.RowConvolutions` has them.
+    """Both convolutions, with the interface of :class:`~.row_convolution.RowConvolutions`.
 
-    Positions are taken in blocks of S, of which a window has n; kernels that are no multiple of S
-    are filled up with zeros.
+    Positions are processed in blocks of S, of which a window has n; kernels that are not a multiple
+    of S are padded with zeros.
 
     Args:
         conv: convolution with weight W (out, in, K) and bias b.
@@ -44,7 +44,9 @@ class RowProducts:
 
     def deconvolve(self, y: Tensor) -> Tensor:
         """Map ``y`` (b, rows, window, in) to (b, rows, length, out)."""
-        parts = (y @ self._transposed).chunk(self.blocks, -1)  # what a window adds to each block
+        parts = (y @ self._transposed).chunk(
+            self.blocks, -1
+        )  # the contribution of a window to each block
         first = self.overlap // self.stride  # block where the row begins
         count = self.windows - first
         if before := self.blocks - 1 - first:  # windows before the first one add nothing

@@ -177,7 +177,9 @@ class ResumableTask(DepthTask, EnhancementTask):
             )
         if not args.num_iters_per_epoch:
             raise ValueError("iterator_type task needs num_iters_per_epoch")
-        rate = args.separator_conf.get("sample_rate", TISDiSSConfig.sample_rate)
+        rate = None  # separators of ESPnet have no sample rate
+        if cls._has_tisdiss(args):
+            rate = args.separator_conf.get("sample_rate", TISDiSSConfig.sample_rate)
         distributed = iter_options.distributed
         return MixtureIterFactory(
             MixingConfig.from_options(args.mixing_conf),

@@ -72,7 +72,7 @@ class MixtureIterFactory(AbsIterFactory):
 
     Args:
         config: how mixtures are drawn.
-        rate: the model's sample rate in Hz; the bank must have the same.
+        rate: the model's sample rate in Hz, which must be the bank's; None for a model without one.
         seed: of the training. Mixtures depend only on it, the epoch and their number, not on the
             number of processes that make them.
         batch_size: mixtures in a batch, over all processes.
@@ -92,7 +92,7 @@ class MixtureIterFactory(AbsIterFactory):
     def __init__(
         self,
         config: MixingConfig,
-        rate: int,
+        rate: int | None,
         seed: int,
         batch_size: int,
         num_iters: int,
@@ -108,7 +108,7 @@ class MixtureIterFactory(AbsIterFactory):
                 f"got {batch_size}"
             )
         bank = Bank(config.bank, "train")
-        if bank.rate != rate:
+        if rate is not None and bank.rate != rate:
             raise ValueError(
                 f"{config.bank} holds recordings at {bank.rate} Hz, but the model is for {rate} "
                 "Hz: set sample_rate in separator_conf, or name another bank"

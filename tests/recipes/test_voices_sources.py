@@ -4,16 +4,19 @@ training's own check of what it mixes."""
 import math
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import soundfile
 import yaml
+from espnet2.train.collate_fn import CommonCollateFn
 from mini_corpus import table
 from recipe_folder import REPOSITORY
 from voice_folders import write_noise
 
 from espnet2_tisdiss.errors import TisdissError
+from espnet2_tisdiss.espnet.training import ResumableTask
 from espnet2_tisdiss.mixing.bank import Noise, Utterance, write_bank
 from espnet2_tisdiss.recipes.stages.check_training import check_mixing, training_options
 from espnet2_tisdiss.recipes.voices_2mix import bank as voices_bank
@@ -349,3 +352,14 @@ def test_a_bank_at_another_rate_is_one_line(bank):
         TisdissError, match="holds recordings at 16000 Hz, but the data has 8000 Hz"
     ):
         check_mixing(training_options(CONF / "train_tiny.yaml", words), 8000)
+
+
+def test_a_separator_of_espnet_is_trained_at_the_rate_of_the_bank(bank):
+    words = ["--mixing_conf", f"bank={bank}", "--mixing_conf", "room_share=0"]
+    words += ["--separator", "tcn", "--num_iters_per_epoch", "1"]
+    options = training_options(CONF / "train_tiny.yaml", words)
+    collate = CommonCollateFn(float_pad_value=0.0, int_pad_value=0)
+    batches = SimpleNamespace(collate_fn=collate, distributed=False)
+    factory = ResumableTask.build_task_iter_factory(options, batches, "train")
+    ((_, batch),) = factory.build_iter(1)
+    assert batch["speech_mix"].shape[1] == options.mixing_conf["seconds"] * RATE

@@ -1,4 +1,4 @@
-"""Writing audio into an archive of Kaldi's (``ark``) with its list (``scp``)."""
+"""Writing audio into a Kaldi archive (``ark``) with its list (``scp``)."""
 
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,10 +13,10 @@ from espnet2_tisdiss.lists import write_scp
 
 
 class ArchiveWriter:
-    """Writes waveforms into one archive, as 16-bit WAV, and their places into a list.
+    """Writes waveforms into one archive, as 16-bit WAV, and their positions into a list.
 
     A context manager. Both files get their names, and replace existing ones, when its block ends
-    without an exception. No list ever names an archive that it does not fit.
+    without an exception, so that a list always matches its archive.
 
     Args:
         ark: the archive; its folder is created.
@@ -43,7 +43,7 @@ class ArchiveWriter:
         return self
 
     def __setitem__(self, key: str, value: tuple[int, np.ndarray]) -> None:
-        import kaldiio  # optional, as recipes need it alone
+        import kaldiio  # optional, because only recipes need it
 
         if key in self._places:
             raise TisdissError(f"{self._scp}: the key {key} was already used; name it otherwise")

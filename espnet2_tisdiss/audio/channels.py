@@ -1,4 +1,4 @@
-"""Which channels of a recording are separated."""
+"""Choosing the channels of a recording to separate."""
 
 import numpy as np
 

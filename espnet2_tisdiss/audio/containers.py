@@ -1,8 +1,8 @@
 """The length stated in the header of a container, compared with the file.
 
-libsndfile believes a header that states too little, and reads a file that ends too early as
-complete. The fields that state the length are corrected while the file is read. Of joined files it
-reads the first alone.
+libsndfile trusts a header that states too little, reads a file that ends too early as complete, and
+reads only the first of joined files. So the fields that state the length are corrected while a file
+is read.
 """
 
 import struct
@@ -14,17 +14,17 @@ from mmap import mmap
 from espnet2_tisdiss.audio.layouts import PADDING, Data, Layout, layout_of
 
 _ASF_FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
-# beginnings of containers that may follow one of their kind
+# beginnings of containers that may follow another one of the same kind
 _JOINABLE = (b"RIFF", b"RIFX", b"RF64", b"BW64", b"FORM", b"riff", b"caff", b".snd", b"NIST")
 _TAGS = (b"TAG", b"ID3", b"APETAGEX", b"LYRICSBEGIN")
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What a file holds, compared with what its header states.
+    """The content of a file, compared with its header.
 
     Attributes:
-        stated: bytes of samples in the header; None: unknown.
+        stated: bytes of samples according to the header; None: unknown.
         found: bytes of samples in the file.
         start: bytes before the samples.
         replaced: position -> bytes that correct the header.
@@ -40,7 +40,7 @@ class Finding:
     following: int | None = None
 
     def moved(self, by: int) -> "Finding":
-        """Return it with positions in a file in which the recording begins at ``by``."""
+        """Return a copy with positions in a file in which the recording begins at ``by``."""
         replaced = {position + by: content for position, content in self.replaced.items()}
         stop, following = (None if one is None else one + by for one in (self.stop, self.following))
         return replace(self, replaced=replaced, stop=stop, following=following)
@@ -53,7 +53,7 @@ class Part:
     Attributes:
         start: its first byte.
         stop: the byte after its last one.
-        finding: what it holds, with positions in the file; None: its container is not known here.
+        finding: its content, with positions in the file; None: its container is not known here.
     """
 
     start: int
@@ -104,7 +104,7 @@ def compare(data: Data) -> Finding | None:
             return None
         first = layout.sizes[0]
         stated = None if first.is_open(data) else first.read(data)
-    except (struct.error, ValueError, IndexError):  # the header is cut or no header at all
+    except (struct.error, ValueError, IndexError):  # the header is truncated, or missing
         return None
     found = len(data) - layout.start
     end = layout.start + (stated or 0)
@@ -140,7 +140,7 @@ def _following(data: Data, layout: Layout, end: int) -> int | None:
 
 
 def _is_padding(data: Data, end: int) -> bool:
-    """Return whether what follows the samples is short, a tag, or zeros."""
+    """Return whether the samples are followed only by few bytes, a tag, or zeros."""
     rest = len(data) - end
     if rest <= PADDING or bytes(data[end : end + 16]).startswith(_TAGS):
         return True
@@ -151,7 +151,7 @@ def stated_file_size(data: mmap) -> int | None:
     """Return the size of a file by its header; None if it is not stated.
 
     This is for files whose samples :func:`compare` does not find: Matroska, ASF (wma), AVI, and WAV
-    and AIFF that are cut within the header.
+    and AIFF that are truncated within the header.
     """
     try:
         if data[:4] == b"\x1a\x45\xdf\xa3":

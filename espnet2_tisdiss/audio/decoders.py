@@ -1,4 +1,4 @@
-"""Decoders of audio files: libsndfile's, and one of several recordings in a file."""
+"""Decoders of audio files: one with libsndfile, and one for several recordings in a file."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ from espnet2_tisdiss.audio.views import View
 
 # libsndfile's number of frames if the header does not state one
 _UNKNOWN_FRAMES = 2**63 - 1
-# MPEG audio within WAV: what is stated may count the encoder's delay
+# MPEG audio within WAV: the stated length may include the encoder's delay
 _MPEG_SLACK_S = 0.1
 
 
@@ -25,8 +25,8 @@ class Decoder(Protocol):
     Attributes:
         rate, channels, subtype, container: as in :class:`~.reading.AudioInfo`.
         frames: samples of each channel; None: unknown.
-        slack: seconds by which ``frames`` may be off in a file that is complete.
-        notices: differences between the file and its header that were noticed so far.
+        slack: seconds by which ``frames`` may be wrong in a complete file.
+        notices: differences between the file and its header that were found so far.
     """
 
     rate: int
@@ -45,11 +45,11 @@ class Decoder(Protocol):
 
 
 class SndfileDecoder:
-    """Decode with libsndfile; with FFmpeg from the first error on.
+    """Decode with libsndfile, and from the first error on with FFmpeg.
 
     Args:
         path: the file.
-        view: opens what to read of it; None: all.
+        view: opens the part of it to read; None: all of it.
     """
 
     def __init__(self, path: str | Path, view: Callable[[], View] | None = None):
@@ -71,7 +71,7 @@ class SndfileDecoder:
     def read(self, frames: int, dtype: str = "float32") -> np.ndarray:
         """Return the next samples (n, c), n <= ``frames``; none at the end."""
         if self._other is None:
-            if self._done == self.frames:  # quicker than libsndfile's answer
+            if self._done == self.frames:  # faster than asking libsndfile
                 return np.empty((0, self.channels), dtype)
             try:
                 block = self._file.read(frames, dtype=dtype, always_2d=True)
@@ -95,7 +95,7 @@ class SndfileDecoder:
         view = View(self._path) if self._open_view is None else self._open_view()
         other = FfmpegDecoder(str(self._path), view, skip=self._done)
         other.frames = self.frames
-        # FFmpeg's notices are those of the file
+        # FFmpeg's notices are about the file
         self.notices = other.notices
         return other
 
@@ -105,7 +105,7 @@ class Chain:
 
     Args:
         openers: functions that open the decoders.
-        frames: samples of each channel of all, where this is known; None: unknown.
+        frames: total samples of each channel; None: unknown.
     """
 
     def __init__(self, openers: Sequence[Callable[[], Decoder]], frames: int | None):

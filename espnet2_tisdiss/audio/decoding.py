@@ -1,7 +1,7 @@
-"""Open an audio file with the decoder that reads all of it, whatever its header states.
+"""Open an audio file with a decoder that reads all of it, even if its header is wrong.
 
-libsndfile reads most formats, FFmpeg the others and damaged files. The header is compared with the
-file first: containers, Ogg streams and MPEG frames each have a module.
+libsndfile reads most formats, FFmpeg the others and damaged files. First, the header is compared
+with the file; there is a module each for containers, Ogg streams and MPEG frames.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +19,7 @@ from espnet2_tisdiss.audio.notices import Notice, left_over, missing
 from espnet2_tisdiss.audio.views import View
 from espnet2_tisdiss.errors import AudioError
 
-# libsndfile reads files of these names as MPEG audio if nothing else fits, and prints complaints
+# libsndfile reads files with these names as MPEG audio if nothing else fits, and prints warnings
 _MPEG_SUFFIXES = (".mp3", ".mp2", ".mp1", ".mpga", ".m2a")
 
 
@@ -43,7 +43,7 @@ def open_decoder(path: str | Path, file: BinaryIO) -> Decoder:
             streams = mpeg.parts(data, may_begin_late=not is_mpeg)
             if streams:
                 return _open_mpeg(path, streams)
-            if is_mpeg:  # such as AAC, to which libsndfile prints complaints
+            if is_mpeg:  # such as AAC, for which libsndfile prints warnings
                 return FfmpegDecoder(str(path), View(path))
         if data[:4] == b"fLaC":
             return _open_flac(path, flac.parts(data))
@@ -54,7 +54,7 @@ def open_decoder(path: str | Path, file: BinaryIO) -> Decoder:
         return _open_parts(path, parts)
     cut = None if size is None or size <= actual + 1 else _bytes(actual, size)
     try:
-        # libsndfile looks at the suffix of a path only
+        # libsndfile looks only at the suffix of a path
         decoder = _open_any(path, _view(path, 0, actual) if is_named else None)
     except AudioError:
         if cut:
@@ -86,7 +86,7 @@ def _open_any(path: str | Path, view: Callable[[], View] | None = None) -> Decod
 
 
 def _difference(finding: Finding, decoder: Decoder) -> Notice:
-    """Return the notice of a file whose header is wrong about its content."""
+    """Return the notice for a file whose header does not match its content."""
     seconds = (decoder.frames or 0) / decoder.rate
     if not finding.stated:
         text = f"the header does not state the length; all {seconds:.3f} s were read"
@@ -101,7 +101,7 @@ def _difference(finding: Finding, decoder: Decoder) -> Notice:
 
 
 def _open_parts(path: str | Path, parts: Sequence[Part]) -> Decoder:
-    """Open the recordings in a file, or the only one, whose header is wrong about its content."""
+    """Open the recordings in a file whose header does not match its content."""
     openers = []
     for part in parts:
         finding = part.finding or Finding(None, 0)
@@ -183,7 +183,7 @@ def _open_mpeg(path: str | Path, parts: list[mpeg.Part]) -> Decoder:
 
 
 def _mpeg_notice(part: mpeg.Part) -> Notice | None:
-    """Return the notice of MPEG frames whose number is not the one stated."""
+    """Return the notice for MPEG frames whose number is not that of the header."""
     if part.stated is not None and abs(part.stated - part.samples) > part.step:
         difference = missing if part.is_short else left_over
         silence = part.samples - part.frames

@@ -1,4 +1,4 @@
-"""Decode what libsndfile cannot, through FFmpeg's libraries (PyAV), block by block."""
+"""Decode files that libsndfile cannot read, with FFmpeg's libraries (PyAV), block by block."""
 
 import io
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from espnet2_tisdiss.errors import AudioError
 if TYPE_CHECKING:
     from av.audio.frame import AudioFrame
 
-# containers of recordings. Not those that name other files or addresses, which FFmpeg would open.
+# containers of recordings; not those that name other files or addresses: FFmpeg would open them
 _CONTAINERS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,asf,aac,amr,amrnb,amrwb,mp3,ogg,flac,wav,w64,aiff,au,caf,"
     "avi,flv,mpegts,mpeg,ac3,eac3,dts,dtshd,wv,ape,mpc,mpc8,tta,tak,shn,rm,voc,nistsphere,gsm,iff,"
@@ -28,19 +28,19 @@ class FfmpegDecoder:
         path: the file's name, for errors.
         file: its content; closed with the decoder.
         skip: samples to drop at the start.
-        total: samples to yield at most; None: all.
-        container: FFmpeg's name of the container; None: found out from the content.
+        total: maximum number of samples to yield; None: all.
+        container: FFmpeg's name of the container; None: determined from the content.
 
     Raises:
         AudioError: there is no audio, it cannot be decoded, or PyAV is missing.
 
     Attributes:
         rate, channels, subtype, container: as in :class:`~.reading.AudioInfo`.
-        frames: samples of each channel that the header states; None: it does not.
-        notices: what was noticed so far.
+        frames: samples of each channel according to the header; None: not stated.
+        notices: notices so far.
     """
 
-    # seconds by which a stated length may be off: packets are as long
+    # seconds by which a stated length may be wrong, which is the length of packets
     slack = 0.5
 
     def __init__(
@@ -52,7 +52,7 @@ class FfmpegDecoder:
         container: str | None = None,
     ):
         try:
-            import av  # takes a second
+            import av  # the import takes a second
         except ImportError:
             file.close()
             raise AudioError(
@@ -147,7 +147,7 @@ class FfmpegDecoder:
             self.notices.append(Notice(text, is_loss=True))
 
     def _packets(self) -> Iterator[Any]:
-        """Yield the packets of the track up to the end, or to what is no packet."""
+        """Yield the packets of the track up to the end, or up to data that is no packet."""
         import av
 
         try:
@@ -156,7 +156,7 @@ class FfmpegDecoder:
             self.notices.append(Notice("what follows is damaged and was not read", is_loss=True))
 
     def _uniform(self, frame: "AudioFrame") -> list["AudioFrame"]:
-        """Return a frame at the first one's rate and channels, which some streams change."""
+        """Return a frame at the first one's rate and channels, because some streams change them."""
         form = (frame.sample_rate, frame.layout.nb_channels)
         if not hasattr(self, "rate"):
             self.rate, self.channels = form

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from mmap import mmap
 
-# how far from the end of the file the header of the last frame is searched
+# how far from the end of the file the last frame's header is searched for
 _WINDOW = 2**20
 _SYNC = (b"\xff\xf8", b"\xff\xf9")  # fixed and variable block sizes
 _LEAST_FRAME, _MOST_BLOCK = 10, 65535  # bytes of a frame, samples in it
@@ -28,7 +28,7 @@ class Part:
     found: int | None
 
     def corrected(self) -> dict[int, bytes]:
-        """Return position -> bytes that make the header state what was found, if anything was."""
+        """Return position -> bytes that make the header state the length found, if any was."""
         if not self.found:
             return {}
         return {self.start + 22: (self.found & 0xFFFFFFFF).to_bytes(4)}
@@ -53,7 +53,7 @@ def _part(data: mmap, start: int, stop: int) -> Part:
     size = int.from_bytes(data[start + 10 : start + 12])  # the largest block
     position, frame = stop, None
     audio = _first_frame(data, start, stop)
-    # all frames begin alike; what merely looks like a header rarely does
+    # all frames begin with the same bytes, unlike most data that happens to look like a header
     syncs = [sync for sync in _SYNC if data[audio : audio + 2] == sync]
     least = max(audio, stop - _WINDOW)
     while syncs and frame is None and position > least:
@@ -81,7 +81,7 @@ def _first_frame(data: mmap, start: int, stop: int) -> int:
 
 
 def _samples(head: bytes, size: int) -> tuple[int, int] | None:
-    """Return the first sample and the number of samples of a frame; None if it is none.
+    """Return the first sample and the number of samples of a frame; None if it is not one.
 
     Args:
         head: the beginning of the frame.
@@ -105,7 +105,7 @@ def _samples(head: bytes, size: int) -> tuple[int, int] | None:
 
 
 def _crc(data: bytes, bits: int, polynomial: int) -> int:
-    """Return the cyclic redundancy check of FLAC with so many bits."""
+    """Return FLAC's cyclic redundancy check with a number of bits."""
     value, top, mask = 0, 1 << bits - 1, (1 << bits) - 1
     for byte in data:
         value ^= byte << bits - 8

@@ -1,8 +1,8 @@
-"""Finding audio in folders: one rule for suffixes, hidden files and links.
+"""Finding audio in folders, with one rule for suffixes, hidden files and links.
 
-Hidden files and folders are left out. Links are followed; a folder that several links lead to, or
-a link to a folder above it, is visited once, and a file is listed once, under its own name if that
-is found too.
+Hidden files and folders are left out. Links are followed. Each real folder is visited once, even
+if several links, or a link to a parent folder, lead to it. Each real file is listed once, under its
+own name if that is also found.
 """
 
 import itertools
@@ -19,7 +19,7 @@ from espnet2_tisdiss.errors import TisdissError
 
 logger = logging.getLogger(__name__)
 
-# of audio and video, where Python's table of MIME types lacks them
+# suffixes of audio and video that Python's table of MIME types lacks
 _MORE_MEDIA = frozenset(
     (".3ga", ".aa", ".aax", ".dct", ".dff", ".ds2", ".dsf", ".dss", ".dvf", ".lpcm", ".m4p", ".mid")
     + (".msv", ".nmf", ".pcm", ".qcp", ".ra", ".raw", ".rm", ".rmvb", ".shn", ".trm", ".vox")
@@ -28,7 +28,7 @@ _MORE_MEDIA = frozenset(
 
 @dataclass
 class Found:
-    """Audio files, and what looks like audio or video but cannot be read.
+    """Audio files, and how many files look like audio or video but cannot be read.
 
     Attributes:
         files: the files.
@@ -39,7 +39,7 @@ class Found:
     left_out: Counter[str] = field(default_factory=Counter)
 
     def notice(self) -> str:
-        """Return a line part such as ``3 files left out (2 .m4p, 1 .dss)``; empty if none are."""
+        """Return a phrase such as ``3 files left out (2 .m4p, 1 .dss)``; empty if none are."""
         if not self.left_out:
             return ""
         count = self.left_out.total()
@@ -72,9 +72,9 @@ def audio_files(folder: str | Path, subfolders: bool = True, without: Iterable[P
 
 
 def walk(folder: str | Path, without: Iterable[Path] = ()) -> Iterator[tuple[Path, list[str]]]:
-    """Yield a folder and those below it with their files, each real one once, links at last.
+    """Yield a folder and its subfolders with their files, each real one once, links last.
 
-    A folder below that cannot be read is left out, with a warning.
+    A subfolder that cannot be read is left out, with a warning.
 
     Raises:
         TisdissError: the folder itself cannot be read.
@@ -82,7 +82,7 @@ def walk(folder: str | Path, without: Iterable[Path] = ()) -> Iterator[tuple[Pat
     folder = Path(folder)
     try:
         start = _identity(folder)
-        # a link to a folder above leads back here
+        # a link to a parent folder leads back here
         seen = {_identity(place) for place in Path(os.path.realpath(folder)).parents}
         seen |= {_identity(place) for place in without if place.is_dir()} - {start}
         os.scandir(folder).close()
@@ -106,7 +106,7 @@ def walk(folder: str | Path, without: Iterable[Path] = ()) -> Iterator[tuple[Pat
 
 
 def each_once(paths: Iterable[Path], without: Container[str] = ()) -> list[Path]:
-    """Return the paths, each real file once, under a name that is no link if there is one.
+    """Return the paths, each real file once, preferably under a name that is not a link.
 
     Args:
         paths: files.
@@ -115,7 +115,7 @@ def each_once(paths: Iterable[Path], without: Container[str] = ()) -> list[Path]
     paths = list(dict.fromkeys(paths))
     real = real_paths(paths)
     chosen: dict[str, Path] = {}
-    # links last; a path through a linked folder is no link itself
+    # links last; a path through a linked folder is not itself a link
     by_links = sorted(paths, key=lambda p: (real[p] != os.path.abspath(p), os.path.islink(p)))
     for path in by_links:
         if real[path] not in without:
@@ -129,7 +129,7 @@ def real_paths(paths: Iterable[Path]) -> dict[Path, str]:
     folders: dict[Path, str] = {}
     real = {}
     for path in paths:
-        if os.path.islink(path):  # False where a path cannot be accessed
+        if os.path.islink(path):  # False if a path cannot be accessed
             real[path] = os.path.realpath(path)
             continue
         if path.parent not in folders:
@@ -139,7 +139,7 @@ def real_paths(paths: Iterable[Path]) -> dict[Path, str]:
 
 
 def _is_media(suffix: str) -> bool:
-    """Return whether a suffix is one of audio or video."""
+    """Return whether a suffix is that of audio or video."""
     kind = mimetypes.types_map.get(suffix, "")
     return suffix in _MORE_MEDIA or kind.startswith(("audio/", "video/"))
 

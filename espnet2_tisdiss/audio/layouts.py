@@ -1,4 +1,4 @@
-"""Where containers hold their samples, and which fields of their headers state the length."""
+"""The positions of samples in containers, and the header fields that state the length."""
 
 import math
 import re
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from mmap import mmap
 
-# sizes that programs write which do not know the length yet: 0, all ones, or about 2 GiB
+# sizes written by programs that do not know the length yet: 0, all ones, or about 2 GiB
 _OPEN_32 = (range(1), range(0x7FFFE000, 0x80000101), range(0xFFFFF000, 2**32))
 _OPEN_64 = (range(1), range(2**63 - 2**12, 2**64))
 Data = mmap | memoryview
@@ -20,10 +20,10 @@ class Size:
     """A field that states the length of the samples.
 
     Attributes:
-        position: its place in the file.
+        position: its position in the file.
         code: its format for struct.
-        unit: bytes of samples for a value of 1.
-        more: the bytes that it counts besides the samples.
+        unit: bytes of samples per unit of its value.
+        more: bytes other than samples that it includes.
     """
 
     position: int
@@ -32,7 +32,7 @@ class Size:
     more: int = 0
 
     def read(self, data: Data) -> int:
-        """Return the bytes of samples that it states."""
+        """Return the number of bytes of samples that it states."""
         return struct.unpack_from(self.code, data, self.position)[0] * self.unit - self.more
 
     def is_open(self, data: Data) -> bool:
@@ -43,14 +43,14 @@ class Size:
         return value - self.more <= 0 or any(value % 2**width in values for values in opens)
 
     def write(self, length: int) -> bytes:
-        """Return its bytes for ``length`` bytes of samples."""
+        """Return the content of the field for ``length`` bytes of samples."""
         value, most = (length + self.more) // self.unit, 256 ** struct.calcsize(self.code) - 1
         return struct.pack(self.code, min(value, most))
 
 
 @dataclass(frozen=True)
 class Chunks:
-    """The form of a container's chunks.
+    """The layout of a container's chunks.
 
     Attributes:
         header: format for struct of name and size.
@@ -63,7 +63,7 @@ class Chunks:
     inclusive: bool = False
 
     def walk(self, data: Data, position: int) -> Iterator[tuple[bytes, int, int]]:
-        """Yield name, start and size of each chunk from a position on, also a cut one."""
+        """Yield name, start and size of each chunk from a position on, also of a truncated one."""
         width = struct.calcsize(self.header)
         while position + width <= len(data):
             name, size = struct.unpack_from(self.header, data, position)
@@ -74,7 +74,7 @@ class Chunks:
             position += width + size + -size % self.align
 
     def ends_well(self, data: Data, position: int) -> bool:
-        """Return whether from a position on there are only chunks with names of letters."""
+        """Return whether only chunks whose names are letters follow from a position on."""
         end = position
         for name, start, size in self.walk(data, position):
             if not re.fullmatch(rb"[A-Za-z0-9_ \-]{4}", name[:4]) or start + size > len(data) + 1:
@@ -85,13 +85,13 @@ class Chunks:
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the samples of a file lie.
+    """The position of the samples in a file.
 
     Attributes:
         start: position of the first byte of samples.
         sizes: the fields that state their length, the most reliable one first.
-        chunks: form of the chunks that may follow; None: nothing may follow.
-        block: the samples come in units of so many bytes.
+        chunks: layout of the chunks that may follow; None: nothing may follow.
+        block: bytes of a unit of samples.
     """
 
     start: int
@@ -296,7 +296,7 @@ _PARSERS: dict[bytes, Callable[[Data], Layout | None]] = {
 
 
 def layout_of(data: Data) -> Layout | None:
-    """Return where the samples of a file lie; None for a container that is not known here."""
+    """Return the position of a file's samples; None for a container that is not known here."""
     head = data[:32]
     for magic, parse in _PARSERS.items():
         if re.match(magic, head, re.DOTALL):

@@ -1,4 +1,4 @@
-"""The frames of MPEG audio files (mp3, mp2): how many there are, whatever a header states."""
+"""The frames of MPEG audio files (mp3, mp2), counted, because headers may be wrong."""
 
 import struct
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ _KBITS = {
     (False, 2): (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
     (False, 3): (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
 }
-# that show where MPEG audio begins; by chance, two follow each other in a megabyte of other data
+# consecutive frames that identify MPEG audio; in a megabyte of other data, two occur by chance
 _FRAMES_IN_A_ROW = 4
 # samples by which a decoder delays its output
 _DECODER_DELAY = 529
@@ -39,10 +39,10 @@ class Part:
         stop: position after its last complete frame.
         rate: in Hz.
         channels: number of channels.
-        samples: of each channel, with the encoder's delay and padding.
-        stated: samples that its Xing or Info header states; None: there is none, or no number.
-        delay: samples that the encoder and the decoder put before the first one.
-        padding: samples after the last one.
+        samples: samples of each channel, including the encoder's delay and padding.
+        stated: samples according to its Xing or Info header; None: no header, or no number in it.
+        delay: samples that encoder and decoder insert before the first one.
+        padding: samples inserted after the last one.
         ends_inside: whether the file ends within a frame.
         step: samples of a frame.
     """
@@ -61,13 +61,13 @@ class Part:
     def takes(self, frame: _Frame, position: int, is_after_damage: bool) -> bool:
         """Return whether a frame at a position continues this stream."""
         is_alike = (self.rate, self.channels) == (frame.rate, frame.channels)
-        # tags lie between joined recordings
+        # there are tags between joined recordings
         return is_alike and (position == self.stop or is_after_damage or not self.samples)
 
     @property
     def is_short(self) -> bool:
         """Whether frames are missing at the end."""
-        # some programs count the header, too
+        # some programs also count the header
         is_less = self.stated is not None and self.samples < self.stated - self.step
         return self.ends_inside or is_less
 
@@ -78,11 +78,11 @@ class Part:
 
 
 def parts(data: mmap, may_begin_late: bool = False) -> list[Part]:
-    """Return the streams of an MPEG audio file; an empty list if it is none.
+    """Return the streams of an MPEG audio file; an empty list if it is not one.
 
     Args:
         data: the file.
-        may_begin_late: look for frames beyond what is no frame at the start.
+        may_begin_late: whether other data may come before the first frame.
     """
     found: list[Part] = []
     start = _after_tags(data, 0)
@@ -112,7 +112,7 @@ def parts(data: mmap, may_begin_late: bool = False) -> list[Part]:
 
 
 def _begins(data: mmap, position: int) -> bool:
-    """Return whether a frame is at a position, and then another one, a tag or the end."""
+    """Return whether there is a frame at a position, followed by another one, a tag or the end."""
     frame = _frame(data, position)
     if frame is None:
         return False
@@ -137,7 +137,7 @@ def _frame(data: mmap, position: int) -> _Frame | None:
 
 
 def _resync(data: mmap, position: int, frames: int = 2) -> int | None:
-    """Return the next position of so many frames in a row, or None."""
+    """Return the next position of a number of consecutive frames, or None."""
     while (position := data.find(b"\xff", position + 1)) >= 0:
         end, count = position, 0
         while count < frames and (frame := _frame(data, end)) is not None:
@@ -156,7 +156,7 @@ def _after_tags(data: mmap, position: int) -> int:
             for byte in head[6:10]:
                 size = size << 7 | byte & 127
             tag = 10 + size + (10 if head[5] & 16 else 0)
-            # a size beyond the file is wrong: the frames are looked for
+            # a size beyond the file is wrong: search for the frames
             position += tag if position + tag <= len(data) else 10
         elif head[:3] == b"TAG":
             position += 128

@@ -4,7 +4,7 @@ import numpy as np
 
 from espnet2_tisdiss.checks import check_number
 
-SPEECH_CORNER_HZ = 500.0  # above it, speech falls by about 6 dB an octave
+SPEECH_CORNER_HZ = 500.0  # above it, the spectrum of speech falls by about 6 dB per octave
 SYLLABLES_HZ = 4.0
 
 

@@ -1,4 +1,4 @@
-"""What a file holds, compared with what its header states."""
+"""Notices of differences between a file and its header."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ class Notice:
 
     Attributes:
         text: the difference, in one phrase.
-        is_loss: whether samples are missing or damaged; otherwise all there are were found.
+        is_loss: whether samples are missing or damaged; otherwise all samples were found.
     """
 
     text: str
@@ -21,10 +21,10 @@ OnNotice = Callable[[Notice], None]
 
 
 def missing(found: float, stated: float) -> Notice:
-    """Return the notice of a file with ``found`` of the ``stated`` seconds."""
+    """Return the notice for a file with only ``found`` of the ``stated`` seconds."""
     return Notice(f"truncated: only {found:.3f} of {stated:.3f} s found", is_loss=True)
 
 
 def left_over(found: float, stated: float) -> Notice:
-    """Return the notice of a file with more seconds than its header states."""
+    """Return the notice for a file with more seconds than its header states."""
     return Notice(f"the header states {stated:.3f} s; all {found:.3f} s were read", is_loss=False)

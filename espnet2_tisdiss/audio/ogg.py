@@ -70,7 +70,7 @@ def _link(pages: list[_Page], size: int) -> Link:
 
 
 def _pages(data: mmap) -> Iterator[_Page]:
-    """Yield all pages, also one that the end of the file cuts."""
+    """Yield all pages, including one that is cut by the end of the file."""
     position = data.find(b"OggS")
     while position >= 0:
         if position + 27 > len(data):

@@ -1,10 +1,11 @@
 """Reading audio files of any length, rate, channel count and format, block by block.
 
-Memory use is bounded by the block. A file that cannot be read raises an :class:`AudioError` of one
-line. As in libsndfile, a frame is one sample of every channel. Axis letters: c channel, n sample.
+Memory use is bounded by the block. A file that cannot be read raises an :class:`AudioError` with
+one line. As in libsndfile, a frame is one sample of every channel. Axis letters: c channel,
+n sample.
 
-Close a generator of blocks that you leave before its end: the garbage collector closes the file,
-too, but drops what is raised meanwhile, such as the KeyboardInterrupt of a Ctrl-C.
+Close a generator of blocks that you leave before its end. The garbage collector also closes the
+file, but drops exceptions raised in the meantime, such as KeyboardInterrupt after Ctrl-C.
 """
 
 import os
@@ -32,13 +33,13 @@ BLOCK_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """Form and length of an audio file.
+    """Format and length of an audio file.
 
     Attributes:
         rate: samples per second.
         channels: number of channels.
         frames: samples of each channel, counted or as stated in the header; in formats that FFmpeg
-            reads it may be off by some packets.
+            reads it may be wrong by some packets.
         subtype: libsndfile's name of the sample format, e.g. PCM_16 or FLOAT, or FFmpeg's.
         container: libsndfile's name of the file format, e.g. WAV or FLAC, or FFmpeg's.
     """
@@ -56,7 +57,7 @@ class AudioInfo:
 
 
 def probe(path: str | Path, on_notice: OnNotice | None = None) -> AudioInfo:
-    """Return a file's form and length, and refuse a file that cannot be read.
+    """Return a file's format and length, and refuse a file that cannot be read.
 
     Only :func:`read_blocks` finds damaged samples.
 
@@ -84,12 +85,12 @@ def read_blocks(
     block_seconds: float = BLOCK_SECONDS,
     on_notice: OnNotice | None = None,
 ) -> Generator[np.ndarray, None, None]:
-    """Yield a file's samples from start to end, whatever its header states.
+    """Yield all samples of a file, even if its header is wrong.
 
     Args:
         path: the audio file.
         channel: "mean" of all channels, "left" (the first), "right" (the second), or "each",
-            separately; for a mono file all mean its one channel.
+            separately; for a mono file, each of these is its one channel.
         block_seconds: length of a block.
         on_notice: called with each difference between the file and its header; None: a file with
             missing or damaged samples is refused.
@@ -100,7 +101,7 @@ def read_blocks(
 
     Raises:
         AudioError: as for :func:`probe`; a sample is NaN or infinite.
-        ValueError: ``channel`` is none of the above.
+        ValueError: ``channel`` is not one of the above.
     """
     check_choice("channel", channel, CHANNELS)
     done = 0
@@ -134,7 +135,7 @@ def read_samples(path: str | Path, first: int = 0, last: int | None = None) -> n
 def decoded(
     path: str | Path, dtype: str, on_notice: OnNotice | None, block_seconds: float = BLOCK_SECONDS
 ) -> Generator[tuple[int, np.ndarray], None, None]:
-    """Yield the rate and the samples (n, c) of each block of a file, as the file has them.
+    """Yield the rate and the samples (n, c) of each block of a file, unchanged.
 
     Args:
         path: the audio file.
@@ -184,7 +185,7 @@ def pass_on(
 
 @contextmanager
 def _opened(path: str | Path) -> Iterator[Decoder]:
-    """Open an audio file and check its form."""
+    """Open an audio file and check its format."""
     with _open_file(path) as file:
         decoder = open_decoder(path, file)
     with closing(decoder):

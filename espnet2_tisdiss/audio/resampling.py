@@ -16,11 +16,11 @@ class Resampler:
         to_rate: samples per second of the output.
         rows: signals of a block, e.g. channels or speakers.
         total: samples of the output, whose end is cut or filled with silence; None:
-            ceil(n * to_rate / from_rate) for n input samples. Resampling that back with ``total``
-            = n never needs to fill.
+            ceil(n * to_rate / from_rate) for n input samples. Resampling this output back with
+            ``total`` = n never needs filling.
 
     Attributes:
-        total: as the argument; it may be set until :meth:`finish`.
+        total: the argument; it may be set until :meth:`finish`.
 
     Raises:
         ValueError: a rate or ``rows`` is not an integer >= 1, or ``total`` not an integer >= 0.

@@ -1,6 +1,6 @@
-"""Remove DC offset and low-frequency rumble, which lie below the speech.
+"""Remove DC offset and low-frequency rumble, which are below the frequencies of speech.
 
-Models are not trained on either, and both can ruin a separation: see benchmarks/offset.py. Axis
+Models are not trained with them, and both can ruin a separation: see benchmarks/offset.py. Axis
 letter: n sample.
 """
 
@@ -8,18 +8,18 @@ import functools
 
 import numpy as np
 
-STOP_HZ, PASS_HZ = 10.0, 30.0  # the middle is 6 dB down
+STOP_HZ, PASS_HZ = 10.0, 30.0  # the gain in the middle between them is -6 dB
 # at STOP_HZ; from PASS_HZ on, the gain is within 0.02 dB of 1
 _ATTENUATION_DB = 60.0
 _FFT_LENGTH = 2**14
 
 
 class RumbleFilter:
-    """Remove what lies below 20 Hz from a stream of samples; 30 Hz and above stay as they are.
+    """Remove content below 20 Hz from a stream of samples; from 30 Hz on it stays unchanged.
 
     The filter has linear phase and its delay is compensated, so the signal stays aligned with the
-    recording. The recording is mirrored at both ends: an offset is gone from the first sample on.
-    The output does not depend on the division into blocks, to the bit.
+    recording. The recording is mirrored at both ends, so an offset is gone from the first sample
+    on. The division into blocks does not change a bit of the output.
 
     Args:
         rate: of the samples, in Hz.
@@ -32,7 +32,7 @@ class RumbleFilter:
         self._started = False
 
     def push(self, block: np.ndarray) -> np.ndarray:
-        """Take the next samples (n,) and return those that are finished."""
+        """Add the next samples (n,), and return those that are finished."""
         self._held = np.concatenate((self._held, np.asarray(block, np.float32)))
         if not self._started:
             if len(self._held) < self._half:
@@ -50,7 +50,7 @@ class RumbleFilter:
         before = 0 if self._started else self._half
         if not len(self._held):
             return self._held
-        # symmetric padding of a signal shorter than the filter repeats it, to and fro
+        # symmetric padding of a signal shorter than the filter repeats it, forwards and backwards
         self._held = np.pad(self._held, (before, self._half), mode="symmetric")
         self._started = True
         finished = self.push(self._held[:0])
@@ -59,7 +59,7 @@ class RumbleFilter:
         return np.concatenate((finished, self._filtered(last)[:rest]))
 
     def _filtered(self, samples: np.ndarray) -> np.ndarray:
-        """Return the samples without what lies below; the first and last ``half`` are context."""
+        """Return the filtered samples; the first and last ``half`` of the input are context."""
         # as float64, so that a large offset leaves no rounding error behind
         low = np.fft.irfft(np.fft.rfft(samples.astype(np.float64)) * self._response)
         inner = samples[self._half : self._fft_length - self._half]

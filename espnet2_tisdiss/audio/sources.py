@@ -1,7 +1,7 @@
-"""Opening the entries of Kaldi's lists: files, parts of archives, outputs of commands, stretches.
+"""Opening entries of Kaldi's lists: files, parts of archives, outputs of commands, and segments.
 
-An entry of an archive and the output of a command are copied to a temporary file first, so that
-one reader decodes them all.
+An entry of an archive and the output of a command are first copied to a temporary file, so that the
+same reader decodes all of them.
 """
 
 import math
@@ -21,15 +21,15 @@ from espnet2_tisdiss.audio.stretches import OpenSource, SharedBlocks, naming
 from espnet2_tisdiss.errors import AudioError
 from espnet2_tisdiss.lists import Source
 
-# what Kaldi allows a segment to reach beyond the end of its recording
+# seconds by which a segment may exceed the end of its recording, as in Kaldi
 OVERSHOOT_S = 0.5
 COPIED_BYTES = 2**20
 
 
 class SourceReader:
-    """Opens entries of lists one after the other; what they share is fetched and decoded once.
+    """Opens entries of lists one after the other; shared files are fetched and decoded once.
 
-    A context manager. Temporary files stay until the next entry of another text is opened.
+    A context manager. Temporary files stay until an entry with another text is opened.
     """
 
     def __init__(self) -> None:
@@ -59,7 +59,7 @@ class SourceReader:
         Args:
             source: the entry.
             on_notice: as for :func:`~.reading.probe`.
-            folder: where a temporary file may be; None: the system's folder for them.
+            folder: folder for a temporary file; None: the system's.
 
         Raises:
             AudioError: its audio cannot be read; the message names the entry.
@@ -93,7 +93,7 @@ def opened(
 
     Args:
         source: the entry.
-        folder: where a temporary file may be; None: the system's folder for them.
+        folder: folder for a temporary file; None: the system's.
         on_notice: as for :func:`~.reading.probe`.
 
     Raises:
@@ -152,7 +152,7 @@ def _stretch(source: Source, path: Path, info: AudioInfo) -> OpenSource:
 def _run(source: Source, file: IO[bytes]) -> None:
     """Write the output of a command to a file."""
     command = source.text.removesuffix("|")
-    # a line of a shell, as in Kaldi; whoever reads the list has agreed to run it
+    # a shell command, as in Kaldi; the user has agreed to run the commands of the list
     done = subprocess.run(
         command, shell=True, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.PIPE
     )

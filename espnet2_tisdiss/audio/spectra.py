@@ -1,11 +1,11 @@
-"""Short-time Fourier transforms in NumPy, for what has to run without PyTorch.
+"""Short-time Fourier transforms in NumPy, for code that must run without PyTorch.
 
 Axis letters: n sample, t frame, f frequency bin.
 """
 
 import numpy as np
 
-# what windows must add up to where they are divided by, as in PyTorch
+# the smallest sum of squared windows that may be divided by, as in PyTorch
 LEAST_OVERLAP = 1e-11
 
 

@@ -14,13 +14,13 @@ from espnet2_tisdiss.checks import check_integer
 
 
 class Spool:
-    """Signals stored on disk as float32 for a second pass, since they may not fit in memory.
+    """Signals stored on disk as float32 for a second pass, because they may not fit in memory.
 
     A context manager. The file is temporary, without a name where the system supports it, and is
     deleted when the block ends.
 
     Args:
-        folder: folder of the file, created if needed: that of the output, which has room for it.
+        folder: folder of the file, created if needed; that of the output has enough space.
         rows: number of signals, e.g. speakers.
 
     Raises:

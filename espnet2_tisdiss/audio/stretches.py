@@ -18,7 +18,7 @@ from espnet2_tisdiss.choices import CHANNELS, Channel
 from espnet2_tisdiss.errors import AudioError
 from espnet2_tisdiss.lists import Source
 
-# blocks that are kept for a stretch that overlaps the one before
+# blocks kept for a stretch that overlaps the previous one
 HELD_BLOCKS = 12
 
 
@@ -28,7 +28,7 @@ class OpenSource:
 
     Attributes:
         path: the file.
-        info: its form; its frames are those of the stretch.
+        info: its format; the number of frames is that of the stretch.
         first: first sample of the stretch.
         last: the sample after its last one; None: the end of the file.
         source: the entry, which errors name; None: the file.
@@ -80,7 +80,7 @@ class OpenSource:
 def _numbered(
     found: Generator[tuple[int, np.ndarray], None, None],
 ) -> Generator[tuple[int, np.ndarray], None, None]:
-    """Yield blocks (n, c), found with their rate, with the number of their first sample."""
+    """Yield blocks (n, c), given with their rate, with the number of their first sample."""
     start = 0
     with closing(found) as blocks:
         for _, block in blocks:
@@ -89,10 +89,11 @@ def _numbered(
 
 
 class SharedBlocks:
-    """The samples of a file for stretches of it, which mostly follow each other.
+    """The samples of a file for stretches of it that are mostly consecutive.
 
-    A stretch is read on from the one before, so that a long file is decoded once, not once for each
-    stretch. Only a stretch that begins before the blocks at hand starts again. Close it in the end.
+    Reading continues from the previous stretch, so that a long file is decoded once, not once per
+    stretch. It starts again only for a stretch that begins before the blocks kept in memory. Close
+    it at the end.
 
     Args:
         path: the file.
@@ -134,11 +135,11 @@ class SharedBlocks:
             self._blocks.close()
 
     def _next(self) -> tuple[int, np.ndarray] | None:
-        """Return the next block, which is held, too; None at the end."""
+        """Return the next block, which is also kept; None at the end."""
         try:
             following = None if self._blocks is None else next(self._blocks, None)
         except AudioError:
-            self._blocks = None  # for a stretch before the fault
+            self._blocks = None  # kept for a stretch before the fault
             raise
         if following is not None:
             self._held.append(following)
@@ -147,7 +148,7 @@ class SharedBlocks:
 
 @contextmanager
 def naming(path: Path, source: Source) -> Iterator[None]:
-    """Let errors in the block name the entry, not its temporary file."""
+    """Make errors in the block name the entry, not its temporary file."""
     try:
         yield
     except AudioError as error:

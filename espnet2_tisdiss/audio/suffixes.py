@@ -1,6 +1,6 @@
 """The suffixes by which recordings are found in folders.
 
-A file that is named directly may have any suffix: its content decides how it is read.
+A file that is named directly may have any suffix, because the content decides how it is read.
 """
 
 # read by libsndfile; NIST sphere files of corpora are .sph, .nist, .wv1 and .wv2

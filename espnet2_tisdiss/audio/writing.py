@@ -23,9 +23,9 @@ Container = Literal["wav", "flac", "mp3", "ogg", "opus"]
 CONTAINERS: tuple[Container, ...] = get_args(Container)
 Bits = Literal["16", "24", "float"]
 BITS: tuple[Bits, ...] = get_args(Bits)
-# libsndfile's names of the formats that lose some of the sound
+# libsndfile's names of the lossy formats
 _LOSSY = {"mp3": ("MP3", "MPEG_LAYER_III"), "ogg": ("OGG", "VORBIS"), "opus": ("OGG", "OPUS")}
-# the sample rates that a format can hold, ascending; libsndfile crashes at others
+# the sample rates that a format supports, ascending; libsndfile crashes at others
 _RATES: dict[str, Sequence[int]] = {
     "flac": range(1, 655_351),
     "mp3": (8000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000),
@@ -83,7 +83,7 @@ class OutputFormat:
         return self.bits != "float"
 
     def rate_for(self, rate: int) -> int:
-        """Return the lowest sample rate from ``rate`` on that the format has, or its highest."""
+        """Return the format's lowest sample rate from ``rate`` on, or else its highest."""
         rates = _RATES.get(self.container, (rate,))
         if rate in rates:
             return rate
@@ -94,7 +94,7 @@ class OutputFormat:
 
         A wav file over 4 GiB is RF64.
         """
-        if self.bits is None:  # only lossy formats have none
+        if self.bits is None:  # only lossy formats have no subtype
             return _LOSSY[self.container][0]
         size = frames * (4 if self.bits == "float" else int(self.bits) // 8)
         return "RF64" if self.container == "wav" and size > WAV_LIMIT else self.container.upper()
@@ -224,7 +224,7 @@ def read_comment(path: str | Path) -> str:
 
 
 def _check_name(path: Path) -> None:
-    """Raise OSError if the name is too long or that of a folder."""
+    """Raise OSError if the name is too long or names a folder."""
     with suppress(FileNotFoundError):
         if stat.S_ISDIR(path.lstat().st_mode):
             raise IsADirectoryError(errno.EISDIR, f"{path.name} is a folder")

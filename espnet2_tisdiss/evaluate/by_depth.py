@@ -1,9 +1,10 @@
 """Quality and speed of a model by depth, on mixtures whose sources are known.
 
-Each mixture is run once, up to the deepest depth, and the intermediate estimates are scored.
-SI-SNR is that of ESPnet's scoring: of zero-mean signals, in dB, with the speakers in the order of
-the highest mean. The score of a mixture is the mean over its speakers. SI-SNRi is the improvement
-over the mixture itself. Axis letters: b batch, j speaker, n sample.
+Each mixture is separated once, up to the deepest depth, and the intermediate estimates are scored.
+SI-SNR (scale-invariant signal-to-noise ratio, in dB) is computed as in ESPnet's scoring: on
+zero-mean signals, with the speakers in the order with the highest mean. The score of a mixture is
+the mean over its speakers. SI-SNRi is the improvement over the mixture itself. Axis letters:
+b batch, j speaker, n sample.
 """
 
 import itertools
@@ -28,7 +29,7 @@ if TYPE_CHECKING:  # importing ESPnet takes seconds
 
 logger = logging.getLogger(__name__)
 
-LIMIT_DB = 100.0  # scores are clamped to +- this: perfect and silent estimates stay finite
+LIMIT_DB = 100.0  # limit of scores in dB, so that those of perfect and silent estimates stay finite
 
 Status = Literal["done", "left out", "failed"]
 
@@ -43,13 +44,14 @@ class Score:
         si_snr: SI-SNR in dB.
         si_snri: improvement of the SI-SNR over the mixture, in dB.
         rtf: real-time factor: seconds of computation per second of audio until this estimate, in a
-            run that gives the shallower estimates too.
+            run that also computes the shallower estimates.
         sdr: SDR of BSS-eval with a filter of 512 taps, in dB; None: not computed.
         sdri: improvement of the SDR over the mixture, in dB; None: not computed.
         change: energy of the change by the last repetition relative to that of the estimate, in
             dB; ``stop_db`` is a threshold on it. None at the first depth.
-        likeness: trait of the estimates: see :class:`~espnet2_tisdiss.separate.calibration.Traits`.
-        overlap: another one, in dB.
+        likeness: a trait of the estimates; see
+            :class:`~espnet2_tisdiss.separate.calibration.Traits`.
+        overlap: another trait, in dB.
     """
 
     n_re: int
@@ -65,7 +67,7 @@ class Score:
 
     @property
     def traits(self) -> Traits:
-        """The traits of the estimates, from which a quality is expected."""
+        """The traits of the estimates, from which the quality is predicted."""
         return Traits(self.likeness, self.overlap)
 
 
@@ -86,7 +88,7 @@ class MixtureScores:
     scores: list[Score] = field(default_factory=list)
 
     def reject(self, status: Status, reason: str) -> None:
-        """Drop the scores, for a reason."""
+        """Drop the scores and set the reason."""
         self.status, self.reason = status, reason
         self.scores.clear()
 
@@ -106,15 +108,15 @@ def score_mixtures(
 
     Args:
         model: the loaded model.
-        mixtures: in any order; the longest are run first, so that a lack of memory shows early.
-        depths: repetitions N_re.
-        batch_size: mixtures to separate at once, at most.
+        mixtures: in any order; the longest are run first, so that too little memory shows early.
+        depths: numbers of repetitions, N_re.
+        batch_size: maximum number of mixtures to separate at once.
         with_sdr: compute the SDR of BSS-eval as well.
         resample: convert files at another rate to the model's; otherwise such mixtures fail.
             :func:`with_length` finds them in advance.
-        keep_rumble: do not remove what lies below 20 Hz from the mixtures.
-        audible: remove it from the references, too: it can be most of their energy, and then the
-            scores say little about the voices.
+        keep_rumble: do not remove content below 20 Hz from the mixtures.
+        audible: also remove it from the references, because it can be most of their energy, and
+            then the scores say little about the voices.
         on_progress: called with the seconds of audio done since the last call.
 
     Yields:
@@ -138,11 +140,11 @@ def score_mixtures(
         ]
         ready = [one for one in loaded if one.result.status == "done"]
         try:
-            if ready and not is_warm:  # PyTorch's one-time work must not count as the model's
+            if ready and not is_warm:  # PyTorch's one-time work must not be counted
                 model.depths([one.wave for one in ready], [1])
                 is_warm = True
             _score_batch(model, ready, wanted, on_progress)
-        except RuntimeError as error:  # from PyTorch, mostly out of memory
+        except RuntimeError as error:  # PyTorch's errors are mostly "out of memory"
             logger.debug("separation failed", exc_info=True)
             for one in ready:
                 reason = f"{one.path}: cannot be separated: {first_line(error)}"
@@ -179,8 +181,8 @@ class _LoadedMixture:
         model_rate: sample rate in Hz that the signals are converted to.
         rate: required sample rate of the files in Hz; None: any.
         with_sdr: compute the SDR as well.
-        keep_rumble: do not remove what lies below 20 Hz from the wave, as is done for recordings.
-        audible: score without it.
+        keep_rumble: do not remove content below 20 Hz from the waveform, as is done for recordings.
+        audible: score without that content.
 
     Attributes:
         result: scores of the mixture; not "done" if its files cannot be used.
@@ -220,7 +222,7 @@ class _LoadedMixture:
     def score(
         self, n_re: int, estimate: np.ndarray, rtf: float, previous: np.ndarray | None
     ) -> None:
-        """Add the score of the estimate (j, n) at a depth; ``previous`` is of the depth before."""
+        """Add the score of the estimate (j, n) at a depth; ``previous`` has the last depth's."""
         if self.result.status == "failed":
             return
         if not np.isfinite(estimate).all():
@@ -256,7 +258,7 @@ def _score_batch(
     wanted: set[int],
     on_progress: Callable[[float], None],
 ) -> None:
-    """Separate a batch up to the deepest of the wanted depths, and score it at each of them."""
+    """Separate a batch up to the deepest of the given depths, and score it at each of them."""
     if not batch:
         return
     deepest = max(wanted)
@@ -267,7 +269,7 @@ def _score_batch(
     previous: Sequence[np.ndarray | None] = [None] * len(batch)
     for n_re in range(1, deepest + 1):
         began = time.perf_counter()
-        # no synchronisation: the waves are in host memory, so the device is done
+        # no synchronisation needed: the waveforms are in host memory, so the device is done
         waves = next(estimates).waves
         elapsed += time.perf_counter() - began
         if n_re in wanted:

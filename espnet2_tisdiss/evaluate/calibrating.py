@@ -1,4 +1,4 @@
-"""Fitting what a model's estimates say about their quality, on mixtures whose sources are known.
+"""Fitting a prediction of SI-SNR from a model's estimates, on mixtures with known sources.
 
 Axis letters: m estimate (of a mixture at a depth).
 """
@@ -13,7 +13,8 @@ from espnet2_tisdiss.evaluate.by_depth import MixtureScores
 from espnet2_tisdiss.separate.calibration import Calibration
 
 LEAST_MIXTURES = 50
-# SI-SNRi from which a mixture counts as well separated, and how many of those may be called poor
+# SI-SNRi from which a mixture counts as well separated, and the share of these that may be called
+# poor
 WELL_DB = 5.0
 FALSE_ALARMS = 0.05
 _STEPS = 50  # of the errors' distribution
@@ -21,12 +22,12 @@ _STEPS = 50  # of the errors' distribution
 
 @dataclass(frozen=True)
 class Fit:
-    """A fit, and how well it expects what it has not seen.
+    """A fit, and its accuracy on mixtures that were not used for it.
 
     Attributes:
         calibration: the fit to all mixtures.
-        expected: SI-SNR (m,) in dB that the fit to one half of the mixtures expects of the other.
-        measured: (m,), the measured one.
+        expected: SI-SNR (m,) in dB that the fit to one half of the mixtures predicts for the other.
+        measured: (m,), the measured SI-SNR in dB.
     """
 
     calibration: Calibration
@@ -40,7 +41,7 @@ class Fit:
 
     @property
     def correlation(self) -> float:
-        """Correlation of the expected with the measured SI-SNR."""
+        """Correlation between expected and measured SI-SNR."""
         return float(np.corrcoef(self.expected, self.measured)[0, 1])
 
 
@@ -74,7 +75,7 @@ def calibrate(model: str, mixtures: Sequence[MixtureScores]) -> Fit:
         likeness,
         overlap,
         errors=tuple(_quantiles(measured - expected)),
-        # where nothing is well separated, all of it is poor
+        # if nothing is well separated, everything is poor
         poor=round(float(np.quantile(well, FALSE_ALARMS)), 2) if len(well) else float(fitted.max()),
         mixtures=len(mixtures),
     )
@@ -98,5 +99,5 @@ def _inputs(mixtures: Sequence[MixtureScores]) -> np.ndarray:
 
 
 def _weights(mixtures: Sequence[MixtureScores]) -> np.ndarray:
-    """Return the weights (3,) of least squares."""
+    """Return the coefficients (3,) of a least-squares fit."""
     return np.linalg.lstsq(_inputs(mixtures), _measured(mixtures), rcond=None)[0]

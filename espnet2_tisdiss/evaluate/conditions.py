@@ -1,4 +1,4 @@
-"""What the speed of a separation depends on, besides the model."""
+"""The conditions, apart from the model, on which the speed of a separation depends."""
 
 import platform
 from dataclasses import dataclass
@@ -19,8 +19,8 @@ class Conditions:
 
     Attributes:
         device: name of the processor.
-        threads: PyTorch's threads.
-        dtype: in which the model computes, and whether its weights are kept in it and it is
+        threads: PyTorch's number of threads.
+        dtype: data type of the computation, and whether the weights have it too and the model is
             compiled.
     """
 
@@ -30,7 +30,7 @@ class Conditions:
 
     @classmethod
     def of(cls, model: "SeparateSpeech") -> Self:
-        """Return those of a model on its device, as this process is set up now."""
+        """Return the conditions of a model on its device in this process."""
         words = [model.precision]
         if next(model.separator.parameters()).dtype in HALF_TYPES:
             words.append("weights too")
@@ -41,12 +41,12 @@ class Conditions:
 
 
 def _device_name(device: torch.device) -> str:
-    """Return the name of the processor that ``device`` is."""
+    """Return the name of the processor of ``device``."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     if device.type != "cpu":
         return device.type
-    try:  # on Linux platform.processor() gives at best the architecture
+    try:  # on Linux, platform.processor() returns at best the architecture
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         lines = []

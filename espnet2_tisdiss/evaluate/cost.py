@@ -37,7 +37,7 @@ def parameters(module: nn.Module) -> int:
 
 
 class Parts(NamedTuple):
-    """What the cost of a model is counted on."""
+    """The parts of a model on which its cost is counted."""
 
     encoder: "AbsEncoder"
     separator: TISDiSSSeparator
@@ -56,9 +56,9 @@ def build_parts(config: Mapping[str, Any]) -> Parts:
 class CostCounter:
     """Counts the multiply-adds of a separator for an input of a given length.
 
-    Convolutions, matrix products and attention are counted, padding included. Elementwise
+    Convolutions, matrix products and attention are counted, including padding. Elementwise
     operations, the encoder and the decoder are not. The separator itself is neither changed nor
-    run: a copy of the same structure, made of tensors without data, is run in its place.
+    run; a copy of its structure, made of tensors without data, is run instead.
 
     Args:
         encoder: the model's encoder, ``stft`` or ``conv``.
@@ -109,7 +109,9 @@ class CostCounter:
 
     def macs_per_s(self, n_re: int) -> float:
         """Return the multiply-adds per second of audio at ``n_re`` repetitions."""
-        from torch.utils.flop_counter import FlopCounterMode  # here because it takes long
+        from torch.utils.flop_counter import (
+            FlopCounterMode,
+        )  # imported here, because the import is slow
 
         self._separator.reconstructor_repeat_times = n_re
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
@@ -128,8 +130,8 @@ class PeakMemory:
 
     On a CUDA device the figure is PyTorch's exact count of the bytes in its tensors. On the CPU it
     is SAMPLED: a thread reads the resident size of this process every few milliseconds. It misses
-    shorter peaks and memory that an allocator held for reuse at entry, and includes whatever else
-    this process does meanwhile. Child processes are not counted.
+    shorter peaks and memory that an allocator already held for reuse, and includes everything else
+    that this process does in the meantime. Child processes are not counted.
 
     Args:
         device: PyTorch device that holds the tensors.
@@ -182,7 +184,7 @@ class PeakMemory:
 
 
 def memory_in_use(device: torch.device | str) -> int:
-    """Return the bytes in use: PyTorch's tensors on a CUDA device, or else this process."""
+    """Return the bytes in use: by PyTorch's tensors on a CUDA device, or else by this process."""
     device = torch.device(device)
     if device.type == "cuda":
         return torch.cuda.memory_allocated(device)
@@ -216,13 +218,13 @@ def measure(
     """Measure the cost of single runs at several depths.
 
     The first run at each depth is a warm-up, during which memory is measured. The timed runs
-    follow, with the depths in turn, so that other load on the machine affects all depths alike.
+    follow. They alternate between the depths, so that other load affects all depths equally.
 
     Args:
         model: the loaded model.
         seconds: length of the one mixture that is separated.
         depths: repetitions N_re, in any order.
-        repeats: timed runs at each depth; the median counts.
+        repeats: number of timed runs at each depth, of which the median is used.
         on_step: called after each of the ``(1 + repeats) * len(depths)`` runs.
 
     Returns:
@@ -246,7 +248,7 @@ def measure(
                 peaks[n_re] = memory.peak
             else:
                 began = time.perf_counter()
-                # no synchronisation: the result is in host memory, so the device is done
+                # no synchronisation needed: the result is in host memory, so the device is done
                 model(mixture, fs=model.sample_rate, n_re=n_re)
                 times[n_re].append(time.perf_counter() - began)
             if on_step is not None:

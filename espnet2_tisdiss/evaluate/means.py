@@ -80,7 +80,7 @@ def best_depth(results: Sequence[DepthResult]) -> int:
 
 
 def enough_depth(results: Sequence[DepthResult]) -> int:
-    """Return the shallowest depth that no deeper one beats by ``ENOUGH_DB`` or more.
+    """Return the shallowest depth such that no deeper one is better by ``ENOUGH_DB`` or more.
 
     Raises:
         ValueError: ``results`` is empty.

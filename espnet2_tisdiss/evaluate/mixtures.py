@@ -23,7 +23,7 @@ from espnet2_tisdiss.lists import Source, read_sources
 logger = logging.getLogger(__name__)
 
 MIXTURE_FOLDERS = ("mix", "mix_clean", "mix_both")  # names in wsj0-2mix and LibriMix
-OTHER_FOLDERS = re.compile(r"s\d+|noise")  # folders beside them that hold no mixtures
+OTHER_FOLDERS = re.compile(r"s\d+|noise")  # folders next to them that hold no mixtures
 
 
 @dataclass(frozen=True)
@@ -47,10 +47,10 @@ def find_mixtures(data: str | Path, num_spk: int, run_commands: bool = False) ->
     """List the mixtures of a data set.
 
     Args:
-        data: one of: a data directory (wav.scp, spk1.scp, ...; relative paths in the lists start
-            from the current folder, as in the recipe that wrote them); a corpus folder with mix/
-            (or mix_clean/, mix_both/), s1/, s2/, ... that hold files of the same names; that mix/
-            folder itself.
+        data: a data directory (wav.scp, spk1.scp, ...), where relative paths in the lists start
+            from the current folder, as in the recipe that wrote them; or a corpus folder with mix/
+            (or mix_clean/, mix_both/), s1/, s2/, ... that hold files of the same names; or that
+            mix/ folder itself.
         num_spk: speakers in a mixture.
         run_commands: accept commands in the lists of a data directory.
 
@@ -90,7 +90,7 @@ def _from_data_dir(data: Path, num_spk: int, run_commands: bool) -> list[EvalMix
 
 
 def _read_scp_of_files(scp: Path, run_commands: bool) -> dict[str, Source]:
-    """Return where the audio of a Kaldi list is, by key.
+    """Return the sources of the audio in a Kaldi list, by key.
 
     Raises:
         TisdissError: the list is not valid, or none of its files exists.
@@ -106,7 +106,7 @@ def _read_scp_of_files(scp: Path, run_commands: bool) -> dict[str, Source]:
 
 
 def _from_corpus(folder: Path, num_spk: int) -> list[EvalMixture]:
-    """Return the mixtures of a mix/ folder; their sources are in s1/, s2/, ... beside it."""
+    """Return the mixtures of a mix/ folder; their sources are in s1/, s2/, ... next to it."""
     names = [f"s{number}" for number in range(1, num_spk + 1)]
     _check_parts(folder.parent, names, f"s{num_spk + 1}", num_spk)
     found = audio_files(folder, subfolders=False)

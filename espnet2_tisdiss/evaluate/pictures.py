@@ -24,7 +24,7 @@ def require_matplotlib() -> None:
     Raises:
         TisdissError: matplotlib, an optional dependency, is not installed.
     """
-    if importlib.util.find_spec("matplotlib") is None:  # without importing it, which takes long
+    if importlib.util.find_spec("matplotlib") is None:  # without importing it, which is slow
         raise TisdissError("pictures need matplotlib: pip install matplotlib")
 
 
@@ -114,7 +114,7 @@ def draw_quality(
     axes.set_title(
         "Mean over mixtures; band: 10 to 90 %; numbers: repetitions N_re", fontsize="medium"
     )
-    axes.set_xlim(left=0)  # so that distances on the axis are proportional to cost
+    axes.set_xlim(left=0)  # from 0, so that distances on the axis are proportional to cost
     axes.grid(alpha=0.3)
     figure.legend(loc="outside lower center", ncols=1 if published else 3)
     return png(figure)
@@ -170,7 +170,7 @@ def draw_curves(
 def draw_histogram(
     values: Mapping[str, Sequence[float]], label: str, count: str, bins: int = 20
 ) -> bytes:
-    """Draw how values are distributed, an outline for each name, told apart by its line.
+    """Draw distributions of values as outlines, which differ by line style.
 
     Args:
         values: the values by name.
@@ -196,7 +196,7 @@ def draw_histogram(
 def draw_spectrograms(rows: Sequence[Mapping[str, "np.ndarray"]], rate: int) -> bytes:
     """Draw a grid of spectrograms, each with a range of 60 dB below its maximum.
 
-    Grey, so that nothing is lost in print: louder is darker.
+    They are grey, so that nothing is lost in print: louder is darker.
 
     Args:
         rows: each row with the signals (n,) of its columns by title. All rows have the same number

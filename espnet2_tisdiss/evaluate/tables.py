@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 def markdown_table(
     header: Sequence[str], rows: Iterable[Sequence[str]], compact: bool = False
 ) -> str:
-    """Return a table: the first column to the left, the others, numbers, to the right.
+    """Return a table, the first column left-aligned, the others, which hold numbers, right-aligned.
 
     Args:
         header: names of the columns.

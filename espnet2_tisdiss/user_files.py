@@ -16,9 +16,8 @@ import yaml
 
 from espnet2_tisdiss.errors import TisdissError
 
-MOST_YAML_BYTES = (
-    4 * 2**20
-)  # configurations have thousands of bytes; for more, parsing takes seconds
+# configurations have thousands of bytes; for more, parsing takes seconds
+MOST_YAML_BYTES = 4 * 2**20
 
 
 def check_name(path: str | Path) -> None:

@@ -91,9 +91,8 @@ def main() -> None:
         signal.signal(number, signal.default_int_handler)
     style = ErrorStyle()
     try:
-        code = app(
-            obj=style, standalone_mode=False
-        )  # Typer would draw a frame around its parser's errors
+        # Typer would draw a frame around its parser's errors
+        code = app(obj=style, standalone_mode=False)
         if code == INTERRUPTED:
             messages.print("tisdiss: interrupted; finished work is kept", markup=False)
         sys.exit(code)

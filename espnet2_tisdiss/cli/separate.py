@@ -149,14 +149,12 @@ def command(
     options = options.for_model(model)
     durations = with_refusals(durations, options, model.num_spk)
     inputs = list(durations)
-    if (
-        batch > 1 or jobs > 1
-    ):  # batches of similar lengths; no job is left with a long file at the end
+    # batches of similar lengths; no job is left with a long file at the end
+    if batch > 1 or jobs > 1:
         inputs.sort(key=durations.__getitem__, reverse=True)
     to_do = to_separate(durations, options, model.num_spk)
-    jobs = max(
-        1, min(jobs, len(to_do))
-    )  # a process without work would occupy a share of the threads
+    # a process without work would occupy a share of the threads
+    jobs = max(1, min(jobs, len(to_do)))
     budget = options.budget(to_do, model.sample_rate, jobs)
     separated = functools.partial(_separated, model, source, inputs, options, jobs, budget)
     if scheduler is not None:

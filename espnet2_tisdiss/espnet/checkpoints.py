@@ -1,8 +1,9 @@
 """The files of a training: complete, consistent and intact whenever it is stopped.
 
-ESPnet overwrites its checkpoint in place and removes links before it makes new ones. So it writes
-to a working folder, from which the training's folder gets each epoch's files in an order that
-leaves every name complete at any moment. ``SHA256SUMS`` has the checksums of the weights.
+ESPnet overwrites its checkpoint in place and removes links before it makes new ones. So here it
+writes to a working folder. From there, each epoch's files are moved to the training's folder in an
+order in which every name always leads to a complete file. ``SHA256SUMS`` has the checksums of the
+weights.
 """
 
 import io
@@ -27,7 +28,7 @@ CHECKPOINT, BACKUP, BROKEN = "checkpoint.pth", "checkpoint.pth.kept", "checkpoin
 CONFIG = "config.yaml"
 WORK = ".training"
 LATEST = "latest.pth"
-# what ESPnet adds to while it trains, in folders
+# folders to which ESPnet adds files during training
 FOLDERS = ("images", "tensorboard", "att_ws")
 EPOCH = re.compile(r"(\d+)epoch\.pth")
 
@@ -35,7 +36,7 @@ log = logging.getLogger(__name__)
 
 
 def work_folder(folder: Path) -> Path:
-    """Return the folder that ESPnet writes to in a training in ``folder``."""
+    """Return the folder that ESPnet writes to, for a training in ``folder``."""
     return folder / WORK
 
 
@@ -43,10 +44,10 @@ def begin(folder: Path, best: Sequence[Sequence[str]], keep: int, resume: bool) 
     """Prepare the working folder of a training.
 
     Args:
-        folder: of the training.
+        folder: folder of the training.
         best: ESPnet's ``best_model_criterion``.
         keep: epochs whose weights are kept for each criterion, ESPnet's ``keep_nbest_models``.
-        resume: repair what a stopped training left, and let ESPnet go on from its checkpoint.
+        resume: repair the files of a stopped training, and let ESPnet continue from its checkpoint.
 
     Raises:
         TisdissError: weights that the average of epochs needs are damaged.
@@ -62,7 +63,7 @@ def begin(folder: Path, best: Sequence[Sequence[str]], keep: int, resume: bool) 
 
 
 def publish_config(folder: Path) -> None:
-    """Give the folder the configuration that ESPnet has written, with the folder's name in it."""
+    """Copy the configuration that ESPnet has written, with the name of the training's folder."""
     config = read_yaml(work_folder(folder) / CONFIG) | {"output_dir": str(folder)}
     text = io.StringIO()
     yaml_no_alias_safe_dump(config, text, indent=4, sort_keys=False)
@@ -70,14 +71,14 @@ def publish_config(folder: Path) -> None:
 
 
 def begin_epoch(folder: Path) -> None:
-    """Give the folder the files of the epoch before, and let ESPnet write new ones."""
+    """Move the previous epoch's files to the folder, and let ESPnet write new ones."""
     publish(folder)
     # after resuming it is the folder's own file, which ESPnet would overwrite
     (work_folder(folder) / CHECKPOINT).unlink(missing_ok=True)
 
 
 def finish(folder: Path) -> None:
-    """Give the folder the last files of a training, and remove the working folder."""
+    """Move the last files of a training to the folder, and remove the working folder."""
     publish(folder)
     discard(folder)
 
@@ -88,10 +89,10 @@ def discard(folder: Path) -> None:
 
 
 def publish(folder: Path) -> None:
-    """Give the folder the files that ESPnet has written since the last call.
+    """Move the files that ESPnet has written since the last call to the folder.
 
-    Weights come before the links to them and the checkpoint that needs them; what nothing needs any
-    more is removed last.
+    Weights come before the links to them and the checkpoint that needs them; obsolete files are
+    removed last.
     """
     work = work_folder(folder)
     links = [path for path in work.glob("*.pth") if path.is_symlink()]
@@ -109,7 +110,7 @@ def publish(folder: Path) -> None:
             path.replace(folder / path.name)
     for path in links:
         _point(folder / path.name, os.readlink(path))
-    if (work / CHECKPOINT) in new:  # with it the epoch counts as done
+    if (work / CHECKPOINT) in new:  # after this, the epoch counts as done
         if (folder / CHECKPOINT).exists():
             _link(folder / CHECKPOINT, folder / BACKUP)
         (work / CHECKPOINT).replace(folder / CHECKPOINT)
@@ -121,12 +122,12 @@ def publish(folder: Path) -> None:
 def repair(folder: Path, best: Sequence[Sequence[str]], keep: int) -> int:
     """Restore a training's folder to the state of its last intact checkpoint.
 
-    A damaged checkpoint is renamed to ``BROKEN`` and replaced by the backup, if there is one. Where
+    A damaged checkpoint is renamed to ``BROKEN`` and replaced by the backup, if there is one. If
     the weights of the checkpoint's epoch are missing or damaged, they are written from it. The
-    links to the latest and the best weights are set, and the weights that they superseded removed.
+    links to the latest and the best weights are set, and superseded weights are removed.
 
     Args:
-        folder: of the training.
+        folder: folder of the training.
         best: ESPnet's ``best_model_criterion``.
         keep: as for :func:`begin`.
 
@@ -197,7 +198,7 @@ def _replace_damaged(checkpoint: Path) -> None:
 
 
 def _remove_epochs(folder: Path, epochs: Collection[int]) -> None:
-    """Remove the weights of epochs, and the checksums of what is not there."""
+    """Remove the weights of epochs, and the checksums of missing files."""
     for epoch in epochs:
         (folder / f"{epoch}epoch.pth").unlink()
     settle_checksums(folder)
@@ -211,7 +212,7 @@ def _epochs(folder: Path, last: int | None = None) -> dict[int, Path]:
 
 
 def _link(source: Path, target: Path) -> None:
-    """Give a file a second name, in place of what has it; where that is impossible, copy it."""
+    """Give a file a second name, replacing a file of that name; if impossible, copy it."""
     with replacing(target) as temporary:
         try:
             os.link(source, temporary)
@@ -220,7 +221,7 @@ def _link(source: Path, target: Path) -> None:
 
 
 def _point(link: Path, target: str) -> None:
-    """Make a symbolic link lead to ``target``, at once."""
+    """Make a symbolic link point to ``target``, atomically."""
     if not link.is_symlink() or os.readlink(link) != target:
         with replacing(link) as temporary:
             temporary.symlink_to(target)

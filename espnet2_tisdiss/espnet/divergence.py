@@ -1,6 +1,6 @@
-"""Trainings that diverge: steps without a finite loss and gradient are counted, and end them.
+"""Trainings that diverge: steps without a finite loss and gradient are counted and end them.
 
-ESPnet skips such a step, and leaves it at that.
+ESPnet only skips such steps.
 """
 
 import logging
@@ -21,9 +21,9 @@ class StepWatch:
     """Count the steps of a training that change nothing.
 
     Args:
-        optimizers: of the training.
-        limit: so many skipped steps in a row end it.
-        accum_grad: batches to a step.
+        optimizers: those of the training.
+        limit: number of consecutive skipped steps that ends it.
+        accum_grad: batches per step.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class StepWatch:
                 self._note(self._done > before)
 
     def _note(self, stepped: bool) -> None:
-        """Take in whether a step has changed the weights."""
+        """Record whether a step has changed the weights."""
         if stepped:
             self.in_a_row = 0
             return
@@ -89,7 +89,7 @@ class StepWatch:
         )
 
     def _advice(self) -> str:
-        """Return what to change."""
+        """Return advice on what to change."""
         groups = [group for optimizer in self._optimizers for group in optimizer.param_groups]
         return (
             f"lower the learning rate (optim_conf: lr; it was {max(g['lr'] for g in groups):g}) or "
@@ -98,7 +98,7 @@ class StepWatch:
 
 
 class WatchedIterFactory(AbsIterFactory):
-    """A factory of batches whose steps are watched."""
+    """A factory of batches that watches their steps."""
 
     def __init__(self, factory: AbsIterFactory, watch: StepWatch) -> None:
         self._factory, self._watch = factory, watch
@@ -109,7 +109,7 @@ class WatchedIterFactory(AbsIterFactory):
 
 
 class WatchedBatches:
-    """An epoch's batches; their number is known where it is without the watch."""
+    """An epoch's batches; their number is known if it is known without the watch."""
 
     def __init__(self, batches: Any, watch: StepWatch) -> None:
         self._batches, self._watch = batches, watch
@@ -124,7 +124,7 @@ class WatchedBatches:
 
 
 def spread_non_finite(model: nn.Module) -> None:
-    """Make the gradient nan where the loss is not finite, so that ESPnet skips the step."""
+    """Make the gradient NaN if the loss is not finite, so that ESPnet skips the step."""
 
     def spread(model: nn.Module, inputs: Any, outputs: tuple[torch.Tensor, ...]) -> Any:
         if not model.training:
@@ -137,7 +137,7 @@ def spread_non_finite(model: nn.Module) -> None:
 
 
 def not_finite(weights: dict[str, Any]) -> str:
-    """Return the name of the first tensor that holds inf or nan; empty if there is none."""
+    """Return the name of the first tensor with infinite or NaN values; empty if there is none."""
     for name, value in weights.items():
         if torch.is_floating_point(value) and not torch.isfinite(value).all():
             return name

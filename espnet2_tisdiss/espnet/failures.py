@@ -1,4 +1,4 @@
-"""Failures of a training that are no bugs, in one line each."""
+"""Reporting failures of a training that are not bugs, in one line each."""
 
 import errno
 import os
@@ -15,10 +15,10 @@ from torch.multiprocessing import ProcessRaisedException
 from espnet2_tisdiss.errors import OptionError, TisdissError
 from espnet2_tisdiss.standard_streams import prepare_streams
 
-# of a system error's text: no space, a quota is used up, a file would grow too large
+# system errors: no space, a quota is used up, a file would grow too large
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 ERRNO = re.compile(rf"\[Errno ({'|'.join(map(str, FULL))})\]")
-# PyTorch's texts where a file of weights cannot be written; they give no reason
+# PyTorch's texts if a weights file cannot be written; they give no reason
 UNWRITTEN = ("inline_container", "iostream error")
 OWN = f"{TisdissError.__module__}.{TisdissError.__qualname__}: "
 PROBE_BYTES = 2**20
@@ -26,10 +26,10 @@ PROBE_BYTES = 2**20
 
 @contextmanager
 def failing_in_a_line(folder: Path) -> Iterator[None]:
-    """Turn what ends a training in the block into a TisdissError, unless it is a bug.
+    """Turn an error that ends a training in the block into a TisdissError, unless it is a bug.
 
     Args:
-        folder: of the training.
+        folder: folder of the training.
     """
     try:
         yield
@@ -63,7 +63,7 @@ def train(task: type[AbsTask], program: str, cmd: Sequence[str] | None) -> None:
 
 
 def _reason(folder: Path) -> str:
-    """Return why files in a folder cannot be written; found by writing one."""
+    """Return why files in a folder cannot be written, by trying to write one."""
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(bytes(PROBE_BYTES))

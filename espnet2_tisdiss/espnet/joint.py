@@ -1,8 +1,8 @@
 """Joint training of separation and recognition: ESPnet's ``enh_s2t`` with a loss at every depth.
 
 ESPnet's joint model passes the estimates of its separation part both to the loss and to the
-recogniser. In training, a TISDiSS returns those of several depths: the loss takes all of them, the
-recogniser the last.
+recogniser. In training, a TISDiSS returns the estimates of several depths: the loss takes all of
+them, and the recogniser takes those of the last depth.
 """
 
 from argparse import Namespace
@@ -18,14 +18,14 @@ from espnet2_tisdiss.espnet.training import DepthTask
 from espnet2_tisdiss.network.assembly import NORMALIZATIONS
 from espnet2_tisdiss.network.separator import TISDiSSSeparator
 
-# where the estimates of all depths are kept between separation and loss
+# key of the estimates of all depths, kept between separation and loss
 ALL_DEPTHS = "tisdiss_all_depths"
 
 
 class JointEnhancementModel(ESPnetEnhancementModel):
-    """ESPnet's enhancement model as a part of a joint one, for a separator with several depths.
+    """ESPnet's enhancement model as part of a joint model, for a separator with several depths.
 
-    Only the joint model's training differs: weights and evaluation are those of ESPnet's class.
+    Only training differs; weights and evaluation are those of ESPnet's class.
     """
 
     def forward_enhance(
@@ -57,7 +57,7 @@ class JointEnhancementModel(ESPnetEnhancementModel):
 
 
 class JointTask(DepthTask, EnhS2TTask):
-    """ESPnet's joint task with the loss of every depth and trainings that can resume."""
+    """ESPnet's joint task with a loss at every depth; trainings can resume."""
 
     prefix = "enh_"
 
@@ -66,8 +66,8 @@ class JointTask(DepthTask, EnhS2TTask):
         """Build the model as ESPnet does, with :class:`JointEnhancementModel` as its first part.
 
         Raises:
-            OptionError: parts of the separation do not fit each other, or ``enh_model_conf``
-                normalises the mixture, which ESPnet's joint model does not do.
+            OptionError: parts of the separation do not match, or ``enh_model_conf`` normalises the
+                mixture, which ESPnet's joint model does not do.
         """
         if given := [name for name in NORMALIZATIONS if args.enh_model_conf.get(name)]:
             raise OptionError(

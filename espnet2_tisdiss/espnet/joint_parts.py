@@ -1,4 +1,4 @@
-"""A joint model made of a separator and a recogniser that were trained apart."""
+"""A joint model made from a separator and a recogniser that were trained separately."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +16,7 @@ from espnet2_tisdiss.user_files import read_yaml
 
 # options that both tasks have under the same name; the others of a recogniser begin with asr_
 COMMON = ("frontend", "specaug", "normalize", "ctc", "input_size", "token_list")
-ESPNET_SPEAKERS = 2  # of every separator unless its options say otherwise
+ESPNET_SPEAKERS = 2  # default of every separator
 PREPROCESSING = ("token_type", "bpemodel", "non_linguistic_symbols", "cleaner", "g2p")
 
 
@@ -28,7 +28,7 @@ def joint_config(separation: Mapping[str, Any], recognition: Mapping[str, Any]) 
         recognition: configuration of a trained recogniser.
 
     Raises:
-        OptionError: a part has another sample rate than the other.
+        OptionError: the parts have different sample rates.
     """
     config: dict[str, Any] = {
         f"enh_{name}": separation[name] for name in enh_attributes if name in separation
@@ -74,7 +74,7 @@ def _check_rates(separation: Mapping[str, Any], recognition: Mapping[str, Any]) 
 def write_cascade(
     separation: tuple[Path, Path], recognition: tuple[Path, Path], config_file: Path, weights: Path
 ) -> None:
-    """Write a joint model of both parts as they are.
+    """Write a joint model of both parts, without further training.
 
     Args:
         separation: configuration and weights of the separator.

@@ -12,8 +12,8 @@ def keep_freed_memory() -> None:
     """Make glibc keep freed memory for the next allocation; do nothing with other C libraries.
 
     By default glibc returns a large block to the system when its tensor is freed, and the system
-    maps and clears new pages for the next tensor. On a CPU that is a large part of a training step:
-    it makes a copy of 64 MB nine times as slow.
+    maps and clears new pages for the next tensor. On a CPU, that takes a large part of a training
+    step: it makes a copy of 64 MB nine times as slow.
     """
     if not sys.platform.startswith("linux"):
         return

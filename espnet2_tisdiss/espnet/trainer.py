@@ -1,4 +1,4 @@
-"""ESPnet's trainer with safe resuming, an end to divergence and a schedule of depths."""
+"""ESPnet's trainer with safe resuming, detection of divergence, and a schedule of depths."""
 
 import logging
 from argparse import Namespace
@@ -25,7 +25,8 @@ class DepthTrainerOptions(TrainerOptions):
     Attributes:
         depth_schedule: see :func:`depth_of_epoch`.
         valid_every_depth: whether validation computes the loss of every depth.
-        max_skipped_steps: so many steps in a row without a finite loss and gradient end it.
+        max_skipped_steps: number of consecutive steps without a finite loss and gradient that ends
+            the training.
     """
 
     depth_schedule: Mapping[int, int]
@@ -34,11 +35,11 @@ class DepthTrainerOptions(TrainerOptions):
 
 
 class ResumableTrainer(Trainer):
-    """ESPnet's trainer with safe files, an end to divergence, and a schedule of depths.
+    """ESPnet's trainer with safe files, detection of divergence, and a schedule of depths.
 
     ESPnet writes to a working folder in the training's folder; see
-    :mod:`espnet2_tisdiss.espnet.checkpoints`. The trainer is never an object: what it remembers is
-    an attribute of the class.
+    :mod:`espnet2_tisdiss.espnet.checkpoints`. ESPnet never instantiates its trainer, so the state
+    is stored in attributes of the class.
     """
 
     watch: ClassVar[StepWatch]
@@ -50,7 +51,7 @@ class ResumableTrainer(Trainer):
 
     @classmethod
     def run(cls, *args: Any, **options: Any) -> None:
-        """Train as ESPnet does; the folder gets each epoch's files when they are complete.
+        """Train as ESPnet does; each epoch's files are moved to the folder when they are complete.
 
         Raises:
             TisdissError: the training has diverged, or its files are damaged.
@@ -78,10 +79,10 @@ class ResumableTrainer(Trainer):
 
     @classmethod
     def train_one_epoch(cls, *args: Any, **options: Any) -> bool:
-        """Secure the files of the epoch before, then train one epoch as ESPnet does.
+        """Secure the files of the previous epoch, then train one epoch as ESPnet does.
 
         Returns:
-            False: an epoch of skipped steps is no end; :class:`StepWatch` decides that.
+            False: an epoch of skipped steps does not end the training; :class:`StepWatch` decides.
         """
         settings = options["options"]
         if _is_main_process(options["distributed_option"]):
@@ -115,8 +116,8 @@ class ResumableTrainer(Trainer):
 def depth_of_epoch(schedule: Mapping[int, int], epoch: int) -> int:
     """Return the number of repetitions N_re of an epoch.
 
-    Repetitions share their weights, so the first epochs learn as much from few repetitions, at a
-    fraction of the cost.
+    Because repetitions share their weights, the first epochs learn as much with few repetitions, at
+    a fraction of the cost.
 
     Args:
         schedule: N_re >= 1 by the first epoch that trains with it; includes epoch 1.

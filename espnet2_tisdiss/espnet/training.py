@@ -29,17 +29,17 @@ from espnet2_tisdiss.network.config import TISDiSSConfig
 from espnet2_tisdiss.network.loss import MultiDepthPIT
 from espnet2_tisdiss.processes import exit_with_parent
 
-# attribute of a process's options that stores the user's values of the distributed options
+# attribute of the options of a process that stores the user's values of the distributed options
 USER_VALUES = "user_values"
 
 
 class DepthTask(AbsTask):
     """Base of the tasks that train with :class:`ResumableTrainer`, except with DeepSpeed.
 
-    DeepSpeed has another trainer.
+    DeepSpeed has its own trainer.
 
     Attributes:
-        prefix: what the options of the separation begin with: ``enh_`` in joint training.
+        prefix: prefix of the separation's options: ``enh_`` in joint training.
     """
 
     prefix = ""
@@ -65,7 +65,7 @@ class DepthTask(AbsTask):
             "--max_skipped_steps",
             type=int,
             default=20,
-            help="end a training after so many steps in a row without a finite loss and gradient",
+            help="end a training after this many steps in a row without a finite loss and gradient",
         )
         group.add_argument(
             "--valid_every_depth",
@@ -93,17 +93,17 @@ class DepthTask(AbsTask):
             try:
                 super().main(args=args)
             finally:
-                checkpoints.discard(folder)  # where the disk is full, this makes room
+                checkpoints.discard(folder)  # if the disk is full, this makes room
 
     @classmethod
     def build_model(cls, args: Namespace) -> AbsESPnetModel:
         """Build the model as ESPnet does.
 
-        ESPnet writes ``args`` to config.yaml next. The options that connect the processes of this
-        run do not belong there: they get the user's values again.
+        Afterwards ESPnet writes ``args`` to config.yaml. The options that connect the processes of
+        this run do not belong there, so they are set to the user's values again.
 
         Raises:
-            OptionError: encoder, separator, decoder and losses do not fit each other.
+            OptionError: encoder, separator, decoder and losses do not match.
         """
         vars(args).update(vars(args).pop(USER_VALUES, {}))
         if cls._has_tisdiss(args):
@@ -198,8 +198,8 @@ class ResumableTask(DepthTask, EnhancementTask):
 def train_on_cpus(task: type[AbsTask], args: Namespace) -> None:
     """Train in ``cpu_processes`` processes, which share the cores and the items of each batch.
 
-    PyTorch's operators are too short to keep several cores busy: two processes with one thread each
-    are 1.5 times as fast as one process with two threads.
+    PyTorch's operators are too short to keep several cores busy, so two processes with one thread
+    each are 1.5 times as fast as one process with two threads.
 
     Args:
         task: its ``main_worker`` trains.
@@ -245,8 +245,8 @@ def _train_share(rank: int, task: type[AbsTask], args: Namespace, threads: int) 
 def check_losses(model: ESPnetEnhancementModel) -> None:
     """Check that the losses of a TISDiSS take all estimates of a training step.
 
-    ESPnet's wrappers take one estimate per speaker and end in an assertion with more. A criterion
-    that is only for tests meets one depth.
+    ESPnet's wrappers take one estimate per speaker and fail with an assertion if there are more. A
+    criterion that is used only for tests gets one depth.
 
     Raises:
         OptionError: one takes the estimates of one depth only.
@@ -263,9 +263,9 @@ def check_losses(model: ESPnetEnhancementModel) -> None:
 
 
 def _is_first_process(args: Namespace) -> bool:
-    """Whether a launcher has started this process as the first of a training, or as the only one.
+    """Whether this process is the first or only one that a launcher has started for a training.
 
-    The others, which a launcher starts with the same options, train under its lock.
+    The other processes, which a launcher starts with the same options, train under its lock.
     """
     if args.multiprocessing_distributed:
         return not get_node_rank(args.dist_rank, args.dist_launcher)

@@ -20,14 +20,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.exit(f"espnet3: Lightning is not installed: pip install {NEEDED}")
     try:
         launch(EnhancementSystem, conf_package="espnet2_tisdiss.espnet3", argv=argv)
-    except Exception as error:  # Hydra wraps what a class raises that a configuration names
+    except Exception as error:  # Hydra wraps exceptions of a class that a configuration names
         if (reason := _reason(error)) is None:
             raise
         sys.exit(f"espnet3: {reason}")
 
 
 def _reason(error: BaseException | None) -> TisdissError | None:
-    """Return the user's error among those that led to ``error``, if there is one."""
+    """Return the user error in the chain of causes of ``error``, if there is one."""
     while error is not None and not isinstance(error, TisdissError):
         error = error.__cause__ or error.__context__
     return error

@@ -1,4 +1,4 @@
-"""The demo in the browser that ESPnet3's ``pack_demo`` copies: a row of players for each depth."""
+"""The browser demo that ESPnet3's ``pack_demo`` copies, with a row of players for each depth."""
 
 import itertools
 from pathlib import Path

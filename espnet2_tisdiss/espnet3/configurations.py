@@ -1,4 +1,4 @@
-"""What depends on the depths and the number of speakers in ESPnet3's configurations."""
+"""The entries of ESPnet3's configurations that depend on the depths and number of speakers."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ def add_outputs(inference: DictConfig) -> None:
 
 
 def add_inputs(metrics: DictConfig, inference: DictConfig) -> None:
-    """Connect the metrics with the signals of the data and the estimates of all depths."""
+    """Connect the metrics to the signals of the data and the estimates of all depths."""
     signals = signal_names(inference.num_spk)
     metrics.dataset_artifacts = dict.fromkeys(signals, WRITER)
     inputs: dict[str, Any] = {name: f"dataset:{name}" for name in signals}

@@ -22,9 +22,9 @@ class Dataset(BaseDataset):
     Args:
         data: the folder; see :func:`~espnet2_tisdiss.evaluate.mixtures.find_mixtures`.
         num_spk: speakers in a mixture.
-        sample_rate: of all files, in Hz.
-        named: whether items hold their names, ``utt_id``, and their rate, as tests need them;
-            training takes neither.
+        sample_rate: sample rate of all files in Hz.
+        named: whether items contain their name, ``utt_id``, and their rate, which inference needs;
+            training accepts neither.
 
     Raises:
         TisdissError: the folder is not complete; in use: a file cannot be read or has another rate.

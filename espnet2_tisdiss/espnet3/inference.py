@@ -23,9 +23,9 @@ class DepthModel:
         train_config: config.yaml of the training.
         model_file: weights.
         n_re: the depths.
-        scale: level of the estimates. ``peak`` scores as ``tisdiss sweep`` does; ``level`` may
-            silence an estimate that the mixture does not hold.
-        device: PyTorch's name of it; ESPnet3 passes it.
+        scale: level of the estimates. With ``peak`` scores equal those of ``tisdiss sweep``;
+            ``level`` may silence an estimate that is not part of the mixture.
+        device: PyTorch's name of the device; ESPnet3 passes it.
 
     Raises:
         TisdissError: the files are missing or damaged, or the separator is not a TISDiSS.
@@ -69,8 +69,8 @@ class DepthModel:
 def write_wav(value: np.ndarray, output_path: Path, sample_rate: int) -> Path:
     """Write a waveform (n,) as float WAV, one of ESPnet3's writers of results.
 
-    ESPnet3's own writes 16 bits, which cuts off what is louder than full scale.
+    ESPnet3's own writer uses 16 bits, which clips samples beyond full scale.
     """
-    path = output_path.with_name(f"{output_path.name}.wav")  # the name may hold dots
+    path = output_path.with_name(f"{output_path.name}.wav")  # the name may contain dots
     soundfile.write(path, value, sample_rate, subtype="FLOAT")
     return path

@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 class SISNRi(BaseMetric):
     """Mean improvement of the SI-SNR over the mixture in dB, by depth.
 
-    One metric for all depths, since ESPnet3 keeps the results of one metric of a class.
+    One metric scores all depths, because ESPnet3 keeps the results of only one metric per class.
 
     Args:
         n_re: the depths.

@@ -1,7 +1,7 @@
 """The enhancement system for ESPnet3; it needs Lightning and Dask, which ESPnet3 imports.
 
-Data, model, separation and scores are in the configurations; see docs/espnet3.md. What depends on
-the depths and the number of speakers is added to them here.
+Data, model, separation and scores are set in the configurations; see docs/espnet3.md. Entries that
+depend on the depths and the number of speakers are added to them here.
 """
 
 import dataclasses
@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 
 from espnet2_tisdiss.espnet3.configurations import add_inputs, add_outputs
 
-# configurations that stages need beyond those that ESPnet3's base asks for
+# configurations that stages need in addition to those required by ESPnet3's base class
 CONFIGS: Mapping[str, tuple[str, ...]] = {
     "measure": ("metrics", "inference"),
     "pack_model": ("training", "publication", "inference"),

@@ -109,9 +109,8 @@ class CostCounter:
 
     def macs_per_s(self, n_re: int) -> float:
         """Return the multiply-adds per second of audio at ``n_re`` repetitions."""
-        from torch.utils.flop_counter import (
-            FlopCounterMode,
-        )  # imported here, because the import is slow
+        # imported here, because the import is slow
+        from torch.utils.flop_counter import FlopCounterMode
 
         self._separator.reconstructor_repeat_times = n_re
         with torch.no_grad(), FlopCounterMode(display=False) as counter:

@@ -1,7 +1,7 @@
 """A bank of recordings: speech of single speakers, noises and rooms, in few memory-mapped files.
 
-A training draws short pieces of thousands of recordings; opening and decoding each file would take
-longer than the training step. The folder of a bank contains
+A training draws short pieces from thousands of recordings; opening and decoding each file would
+take longer than the training step. The folder of a bank contains
 
     bank.json        the sample rate
     speech.npy       all utterances, concatenated: int16 (n,)
@@ -28,7 +28,7 @@ from espnet2_tisdiss.user_files import read_json
 
 Split = Literal["train", "valid", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
-# The part of each noise that a split uses, and of the list of rooms: the splits share none.
+# The part of each noise, and of the list of rooms, that a split uses; the splits share none.
 NOISE_SHARES: dict[Split, tuple[float, float]] = {
     "train": (0.0, 0.7),
     "valid": (0.7, 0.85),
@@ -46,10 +46,10 @@ NUMBERS: dict[str, Callable[[str], float]] = {
 
 @dataclass(frozen=True)
 class Spoken:
-    """What is known of a recording of one speaker.
+    """The facts about a recording of one speaker.
 
     Attributes:
-        name: unique.
+        name: unique name of the recording.
         speaker: unique name of the speaker.
         sex: ``F``, ``M`` or ``?``.
         source: data set of the recording.
@@ -114,7 +114,7 @@ class Bank:
         rate: samples per second.
         speakers: in the order of their names.
         noises: this split's part of each noise.
-        rooms: impulse responses, float32 (room, place, n); without rooms of shape (0, 0, 0).
+        rooms: impulse responses, float32 (room, place, n); of shape (0, 0, 0) if there are none.
     """
 
     def __init__(self, folder: Path | str, split: Split):
@@ -203,7 +203,7 @@ def _append[Item](
 
 
 def _write_header(file: BinaryIO, total: int) -> None:
-    """Write the header of an .npy file of ``total`` int16 numbers; all are equally long."""
+    """Write the header of an .npy file of ``total`` int16 numbers, padded to a fixed length."""
     header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.int16)), "fortran_order": False}
     np.lib.format.write_array_header_1_0(file, header | {"shape": (total,)})
 
@@ -214,12 +214,12 @@ def read_table[Row: (Utterance, Noise)](
     """Read a table whose columns are the fields of a dataclass.
 
     Args:
-        file: its lines.
+        file: the lines of the table.
         row: the dataclass.
-        name: of the table, for errors.
+        name: name of the table, for errors.
 
     Raises:
-        TisdissError: a line is too short, or a field is not a number where it must be.
+        TisdissError: a line is too short, or a numeric field is not a number.
     """
     lines = csv.DictReader(file, delimiter="\t")
     return [_parse(row, line, f"{name}:{lines.line_num}") for line in lines]

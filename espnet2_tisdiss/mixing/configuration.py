@@ -19,9 +19,9 @@ class MixingConfig:
         seconds: length of a mixture.
         pairs: relative frequencies of ``women``, ``men`` and ``mixed`` pairs, among the kinds that
             the bank has. If it has none of them, because no speaker's sex is known, speakers are
-            paired at random; otherwise speakers of unknown sex are not drawn.
+            paired at random. Otherwise speakers of unknown sex are not drawn.
         level_db: largest level difference between the two speakers.
-        speeds: factors on the speed, and so on the pitch; one is drawn for each voice.
+        speeds: factors on speed and pitch; one is drawn for each voice.
         partial_share: fraction of mixtures in which one speaker is silent at the start or the end.
         alone_share: range of that silence, as fractions of the mixture's length.
         room_share: fraction of mixtures in a room.

@@ -47,7 +47,7 @@ class EpochOfMixtures(Dataset):
 
     Args:
         drawer: draws the scenes.
-        seed: of the training.
+        seed: seed of the training.
         epoch: number of the epoch.
     """
 
@@ -73,8 +73,8 @@ class MixtureIterFactory(AbsIterFactory):
     Args:
         config: how mixtures are drawn.
         rate: the model's sample rate in Hz, which must be the bank's; None for a model without one.
-        seed: of the training. Mixtures depend only on it, the epoch and their number, not on the
-            number of processes that make them.
+        seed: seed of the training. Mixtures depend only on this seed, the epoch and their number,
+            not on the number of processes that make them.
         batch_size: mixtures in a batch, over all processes.
         num_iters: batches in an epoch.
         collate: ESPnet's function that makes a batch of items.
@@ -85,8 +85,8 @@ class MixtureIterFactory(AbsIterFactory):
 
     Raises:
         TisdissError: the bank cannot be read.
-        ValueError: the bank has another sample rate or lacks what ``config`` needs, or a batch has
-            fewer mixtures than there are processes.
+        ValueError: the bank has another sample rate or lacks something that ``config`` needs, or a
+            batch has fewer mixtures than there are processes.
     """
 
     def __init__(
@@ -123,7 +123,7 @@ class MixtureIterFactory(AbsIterFactory):
             "collate_fn": collate,
             "num_workers": num_workers,
             "pin_memory": pin_memory,
-            # enough that the training does not wait for a slow mixture
+            # enough so that the training does not wait for a slow mixture
             "prefetch_factor": 8 if num_workers else None,
         }
 

@@ -26,8 +26,8 @@ def _active_frames(signal: np.ndarray, sample_rate: int) -> tuple[np.ndarray, np
 def frame_level(signal: np.ndarray, sample_rate: int) -> float:
     """Return the mean power of the active frames of ``signal``.
 
-    This is not the active speech level of ITU-T P.56 (``active_level`` in the repository's
-    ``local/``), which counts short pauses as speech and whose threshold depends on the level.
+    This is not the active speech level of ITU-T P.56 (``recipes/corpora/active_level.py``), which
+    counts short pauses as speech and whose threshold depends on the level.
 
     Args:
         signal: samples, shape (n,).

@@ -70,8 +70,8 @@ def _voice(bank: Bank, voice: Voice, scene: Scene) -> np.ndarray:
 
 def _convolved(source: np.ndarray, response: np.ndarray) -> np.ndarray:
     """Return the start of a convolution, as long as ``source``; both float32 (n,)."""
-    # without SciPy, which is too large to bring to a GPU machine without network; torchaudio's
-    # fftconvolve is much slower, as it does not choose a size for which transforms are fast
+    # without SciPy, which is too large to copy to a GPU machine without network; torchaudio's
+    # fftconvolve is much slower, because it does not choose a size for which transforms are fast
     length = len(source) + len(response) - 1
     step = 1 << max(0, length.bit_length() - 3)
     size = -(-length // step) * step

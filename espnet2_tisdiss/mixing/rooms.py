@@ -14,9 +14,9 @@ POSITIONS = 4
 
 RT60_SECONDS = (0.15, 0.5)  # by Sabine's formula; flat rooms reverberate slightly longer
 LENGTH_METRES, WIDTH_METRES, HEIGHT_METRES = (3.0, 7.0), (2.5, 5.5), (2.4, 3.2)
-HEAD_METRES = (1.0, 1.8)  # height of mouths and of the microphone
+HEAD_METRES = (1.0, 1.8)  # height of mouths and microphone
 WALL_METRES = 0.4  # smallest distance of mouths and microphone from the walls
-DISTANCE_METRES = (0.4, 2.5)  # between speaker and microphone
+DISTANCE_METRES = (0.4, 2.5)  # distance between speaker and microphone
 # Samples kept before the direct sound, whose band-limited pulse starts slightly earlier.
 ONSET_SAMPLES = 8
 
@@ -24,7 +24,7 @@ ONSET_SAMPLES = 8
 def impulse_responses(rng: Random, rate: int) -> np.ndarray:
     """Draw a room and compute its impulse responses.
 
-    Each starts with the direct sound, so that it does not delay the speech.
+    Each response starts with the direct sound, so that it does not delay the speech.
 
     Args:
         rng: source of randomness.
@@ -35,9 +35,8 @@ def impulse_responses(rng: Random, rate: int) -> np.ndarray:
     """
     from pyroomacoustics import Material, ShoeBox, constants, inverse_sabine
 
-    constants.set(
-        "rir_hpf_enable", False
-    )  # the high-pass filter matters below the speech band only
+    # the high-pass filter matters only below the speech band
+    constants.set("rir_hpf_enable", False)
     constants.set("num_threads", 1)  # the rounding of the sum depends on the number of threads
     size = [rng.uniform(*LENGTH_METRES), rng.uniform(*WIDTH_METRES), rng.uniform(*HEIGHT_METRES)]
     absorption, order = inverse_sabine(rng.uniform(*RT60_SECONDS), size)

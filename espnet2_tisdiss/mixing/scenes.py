@@ -119,7 +119,7 @@ class SceneDrawer:
 
         Args:
             rng: source of randomness.
-            pair: sexes of the two speakers, such as ``FM``; None: drawn as ``pairs`` says.
+            pair: sexes of the two speakers, such as ``FM``; None: drawn according to ``pairs``.
         """
         config = self.config
         if pair is None or not self._can_pair(pair):
@@ -148,9 +148,9 @@ class SceneDrawer:
         return Scene((voices[0], voices[1]), self.length, room, noise, offset, snr_db)
 
     def _draw_speakers(self, rng: np.random.Generator, pair: str) -> tuple[Speaker, Speaker]:
-        """Draw two different speakers of the sexes of ``pair``; if it is empty, of any."""
+        """Draw two different speakers of the sexes in ``pair``, or of any sex if it is empty."""
         groups = self._pair_groups(pair)
-        while True:  # ends: _can_pair has ensured that there are two
+        while True:  # this ends, because _can_pair has ensured that there are two
             first, second = (group.draw(rng) for group in groups)
             are_unsure = all(s.source in self.config.unsure_sources for s in (first, second))
             if first.name != second.name and not are_unsure:
@@ -192,7 +192,7 @@ class SceneDrawer:
 class _Group:
     """Speakers of one sex, or all of them.
 
-    They are drawn in proportion to the square root of their duration, of at most a minute.
+    They are drawn in proportion to the square root of their duration, capped at a minute.
     """
 
     def __init__(self, speakers: Sequence[Speaker], sex: str, rate: int):

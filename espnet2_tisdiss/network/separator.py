@@ -171,9 +171,8 @@ class TISDiSSSeparator(AbsSeparator):
         embedded, frames = self._embed(mixture, ilens)
         depths: Iterable[Tensor] = self._streams(embedded, frames)
         if not (self.training or self.every_depth):
-            depths = deque(
-                depths, maxlen=1
-            )  # keeps the last one; frees each before the next is computed
+            # keeps the last one; frees each before the next is computed
+            depths = deque(depths, maxlen=1)
         return [
             estimate
             for streams in depths

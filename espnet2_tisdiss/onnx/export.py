@@ -37,26 +37,26 @@ if TYPE_CHECKING:
     from espnet2_tisdiss.separate.speech import SeparateSpeech
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
-OPSET = 18  # of ONNX's operators; browsers have them, too
+OPSET = 18  # version of ONNX's operators, which browsers also support
 MOST_FRAMES = 2**20
-# Frames of the trace beyond the fewest, and of the check: an odd and an even number.
+# Frames of the trace in excess of the minimum, and frames of the check: an odd and an even number.
 TRACED, CHECKED = 41, 64
-# Largest deviation from PyTorch, relative to the largest sample: wrong graphs deviate by far more.
-# For speech it is 1e-5; for noise, rounding alone makes 1e-3, in PyTorch itself, too.
+# Largest accepted deviation from PyTorch, relative to the largest sample; wrong graphs deviate by
+# far more. For speech it is 1e-5; for noise, rounding alone causes 1e-3, even within PyTorch.
 TOLERANCE = 1e-2
 
 
 def export_model(model: "SeparateSpeech", folder: Path, precision: Precision = "float32") -> None:
-    """Write a model's graphs, after checking that in float32 they compute what the model does.
+    """Write a model's graphs, after checking that in float32 they give the model's results.
 
     Args:
-        model: on the CPU, in float32.
+        model: the model, on the CPU and in float32.
         folder: new folder.
-        precision: of the graphs; see :class:`~espnet2_tisdiss.onnx.folder.Description`.
+        precision: that of the graphs; see :class:`~espnet2_tisdiss.onnx.folder.Description`.
 
     Raises:
-        TisdissError: the folder exists, the model is of a kind that has no graphs, a package is
-            missing, or the graphs compute something else.
+        TisdissError: the folder exists, the model is of a kind that cannot be exported, a package
+            is missing, or the graphs give other results.
         OSError: the folder cannot be written.
     """
     if lexists(folder):
@@ -78,10 +78,10 @@ def export_model(model: "SeparateSpeech", folder: Path, precision: Precision = "
 
 
 def _description(model: "SeparateSpeech") -> Description:
-    """Return what surrounds a model's graphs, without their checksums.
+    """Return the description of a model's graphs, without their checksums.
 
     Raises:
-        TisdissError: the model has no graphs.
+        TisdissError: the model cannot be exported.
     """
     stft, network = _stft(model), model.enh_model
     if not model.separator.config.reconstructor_n_layers:
@@ -115,7 +115,7 @@ def _stft(model: "SeparateSpeech") -> STFT:
     """Return the transform of a model, the same for encoder and decoder.
 
     Raises:
-        TisdissError: it has another encoder, or spectra of both sides.
+        TisdissError: it has another encoder, or two-sided spectra.
     """
     config = vars(model.enh_train_args)
     prefix = "enh_" if "enh_encoder" in config else ""  # of a joint model
@@ -130,7 +130,8 @@ def _stft(model: "SeparateSpeech") -> STFT:
 def _write_graphs(model: "SeparateSpeech", folder: Path) -> None:
     """Trace the three parts of a model and write their graphs."""
     config = model.separator.config
-    fewest = 1 + max(FEW_POSITIONS, config.conv1d_kernel)  # so that no shorter ones are traced
+    # so that the trace does not contain the code for shorter ones
+    fewest = 1 + max(FEW_POSITIONS, config.conv1d_kernel)
     t = torch.export.Dim("frames", min=fewest, max=MOST_FRAMES)
     spectrum = torch.randn(fewest + TRACED, model.separator.input_dim, 2)
     encode, repeat, decode = (part(model.separator).eval() for part in (Encode, Repeat, Decode))
@@ -173,7 +174,7 @@ def _write_graph(
             opset_version=OPSET,
             external_data=False,
             dynamo=True,
-            optimize=False,  # fold_constants does what is needed
+            optimize=False,  # fold_constants does all that is needed
             verbose=False,
         )
     fold_constants(path)
@@ -181,7 +182,7 @@ def _write_graph(
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Suppress the exporter's remarks on its own workings."""
+    """Suppress the exporter's messages about its internals."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
@@ -193,14 +194,14 @@ def _quietly() -> Iterator[None]:
 
 
 def _write_description(description: Description, folder: Path) -> None:
-    """Write model.json with the checksums of the graphs beside it."""
+    """Write model.json with the checksums of the graphs in its folder."""
     files = {file_name(graph): sha256(folder / file_name(graph)) for graph in GRAPHS}
     content = replace(description, files=files).as_dict()
     write_atomically(folder / EXPORTED, json.dumps(content) + "\n")
 
 
 def _check_equality(model: "SeparateSpeech", folder: Path) -> None:
-    """Check that the graphs give what the model does, for another length than that of the trace.
+    """Check that the graphs give the model's results for a length other than that of the trace.
 
     Raises:
         TisdissError: they do not.

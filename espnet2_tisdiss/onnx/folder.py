@@ -1,11 +1,10 @@
-"""The folder of an exported model: three graphs, and what surrounds them in model.json.
+"""The folder of an exported model: three graphs, and their description in model.json.
 
 ``encode.onnx`` maps the spectrum (t, f, 2) of a mixture to the speakers' streams (j, t, f, h), and
-to the reference (1, t, f, h) where the model adds one before each repetition. ``repeat.onnx`` is
-one repetition, from streams and reference to streams. ``decode.onnx`` maps streams and spectrum to
-the speakers' spectra (j, t, f, 2). Spectra hold real and imaginary parts; t is any number of
-frames.
-Nothing here needs PyTorch.
+to the reference (1, t, f, h) if the model adds one before each repetition. ``repeat.onnx`` is one
+repetition, from streams and reference to streams. ``decode.onnx`` maps streams and spectrum to the
+speakers' spectra (j, t, f, 2). The last axis of spectra has the real and the imaginary part; t is
+any number of frames. Nothing here needs PyTorch.
 """
 
 import hashlib
@@ -25,30 +24,31 @@ from espnet2_tisdiss.pretrained.layouts import CALIBRATION, EXPORTED
 from espnet2_tisdiss.user_files import check_ordinary, read_json
 
 GRAPHS = ("encode", "repeat", "decode")
-FORMAT = 2  # raised when programs of before could not run a new folder
+FORMAT = 2  # increased when earlier versions of the program could not run a new folder
 
 
 @dataclass(frozen=True)
 class Description:
-    """What model.json holds.
+    """The content of model.json.
 
     Attributes:
         format: version of this format.
         made_by: the program that wrote the folder.
-        fingerprint: a name of the model that depends on its weights and configuration only.
+        fingerprint: a name of the model, derived from its weights and configuration.
         precision: ``float32``; ``float16``: the weights are stored in it; ``int8``: matrix products
             with weights are computed in it.
         sample_rate: in Hz.
-        num_spk: speakers j.
-        usual_n_re: repetitions where none are chosen.
-        trained_n_re: repetitions of the training.
-        deepest_useful: repetitions beyond which quality hardly improves.
+        num_spk: number of speakers j.
+        usual_n_re: default number of repetitions.
+        trained_n_re: number of repetitions in training.
+        deepest_useful: number of repetitions beyond which quality hardly improves.
         normalises: whether the mixture is divided by its standard deviation, and the estimates
             multiplied by it.
-        window: of the STFT, as many samples as the transform has.
+        window: the window of the STFT, as long as the transform.
         hop: samples from one frame to the next.
-        look_ahead: samples after each one that its estimate depends on; None: all.
-        center: whether a frame's time is its middle: the wave is mirrored at both ends.
+        look_ahead: number of later samples that an estimated sample depends on; None: all.
+        center: whether frames are centred on their time; then the waveform is mirrored at both
+            ends.
         gain: factor on the spectra.
         files: SHA-256 of each graph's file.
     """
@@ -112,20 +112,20 @@ def sha256(path: Path) -> str:
 
 
 def is_exported(folder: str | Path) -> bool:
-    """Return whether a folder is of an exported model."""
+    """Return whether a folder is that of an exported model."""
     return isfile(Path(folder) / EXPORTED)
 
 
 def exported_folder(name: str) -> Path | None:
-    """Return the folder that the name of a model means, if it is an exported one.
+    """Return the folder that a model's name refers to, if it is that of an exported model.
 
-    The names of the package's models mean those, whatever folders there are.
+    The names of the package's models never refer to folders.
     """
     return Path(name) if name not in bundled_models() and is_exported(name) else None
 
 
 def cached_folder(files: Mapping[str, str]) -> Path:
-    """Return the folder in the user's cache for the graphs of a model, by its files' content."""
+    """Return the folder in the user's cache for the graphs of a model, named by its content."""
     digest = hashlib.sha256(f"{FORMAT}".encode())
     paths = [Path(file) for _, file in sorted(files.items())]
     calibration = Path(files["model_file"]).with_name(CALIBRATION)
@@ -136,7 +136,7 @@ def cached_folder(files: Mapping[str, str]) -> Path:
 
 
 def read_description(folder: Path) -> Description:
-    """Read model.json, and check that the graphs are those that were written.
+    """Read model.json, and check that the graphs are unchanged.
 
     Raises:
         TisdissError: the folder is not an exported model, or a file is missing or damaged.
@@ -147,7 +147,7 @@ def read_description(folder: Path) -> Description:
     content = read_json(path)
     try:
         description = Description(**content)
-    except TypeError:  # names are missing or unknown
+    except TypeError:  # entries are missing or unknown
         raise TisdissError(f"{path}: not written by this version; export the model again") from None
     except OptionError as error:
         raise TisdissError(f"{path}: {error}; export the model again") from None

@@ -21,7 +21,7 @@ from espnet2_tisdiss.separate.calibration import Calibration, calibration_of
 if TYPE_CHECKING:
     import onnxruntime
 
-ERRORS_ONLY = 3  # of ONNX Runtime's levels of messages
+ERRORS_ONLY = 3  # one of ONNX Runtime's log levels
 
 
 class OnnxModel(RecordingSeparator):
@@ -30,8 +30,8 @@ class OnnxModel(RecordingSeparator):
     Mixtures of a batch are separated one after the other.
 
     Args:
-        folder: written by ``tisdiss export``.
-        threads: of the computation; None: :func:`usual_threads`.
+        folder: folder written by ``tisdiss export``.
+        threads: number of threads; None: :func:`usual_threads`.
 
     Raises:
         TisdissError: the folder is not an exported model, a file is damaged, or ONNX Runtime is
@@ -59,7 +59,7 @@ class OnnxModel(RecordingSeparator):
     @property
     @override
     def fingerprint(self) -> str:
-        """A name of the model that depends on its weights, configuration and precision only."""
+        """A name of the model, derived from its weights, configuration and precision."""
         suffix = "" if self.precision == "float32" else f"-{self.precision}"
         return self._description.fingerprint + suffix
 
@@ -99,7 +99,7 @@ class OnnxModel(RecordingSeparator):
 
 
 def usual_threads() -> int:
-    """Return the threads that are used where none are chosen: those of OpenMP, or all cores."""
+    """Return the default number of threads: that set for OpenMP, or the number of cores."""
     given = os.environ.get("OMP_NUM_THREADS", "")
     return int(given) if given.isdecimal() and int(given) else len(os.sched_getaffinity(0))
 
@@ -114,7 +114,7 @@ def _session(path: Path, threads: int) -> "onnxruntime.InferenceSession":
         import onnxruntime
     except ImportError:
         raise TisdissError(
-            "ONNX Runtime is missing, which runs exported models: pip install onnxruntime"
+            "exported models need ONNX Runtime, which is missing: pip install onnxruntime"
         ) from None
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -128,10 +128,10 @@ def _session(path: Path, threads: int) -> "onnxruntime.InferenceSession":
 def _run(
     session: "onnxruntime.InferenceSession", inputs: dict[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
-    """Run a graph; return its outputs by name, where an output ``next_x`` is the next ``x``.
+    """Run a graph; return its outputs by name, with ``next_x`` renamed to ``x``.
 
     Raises:
-        RuntimeError: it failed, perhaps out of memory.
+        RuntimeError: it failed, possibly out of memory.
     """
     try:
         outputs = session.run(None, inputs)

@@ -1,4 +1,4 @@
-"""Making exported graphs smaller: constants computed beforehand, weights of fewer bits."""
+"""Making exported graphs smaller: precomputed constants, and weights of fewer bits."""
 
 import logging
 from pathlib import Path
@@ -12,11 +12,11 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from espnet2_tisdiss.choices import Precision
 from espnet2_tisdiss.onnx.model import ERRORS_ONLY
 
-LEAST_WEIGHTS = 256  # of a tensor that is stored in half precision
+LEAST_WEIGHTS = 256  # size from which a tensor is stored in half precision
 
 
 def fold_constants(path: Path) -> None:
-    """Compute what depends on no input, in place: the graph loads faster."""
+    """Precompute what depends on no input, in place, so that the graph loads faster."""
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.log_severity_level = ERRORS_ONLY
@@ -38,7 +38,8 @@ def lower_precision(path: Path, precision: Precision) -> None:
         return
     if precision == "int8":
         before = logging.root.manager.disable
-        logging.disable(logging.WARNING)  # it recommends what fold_constants has done
+        # it recommends preprocessing that fold_constants has already done
+        logging.disable(logging.WARNING)
         try:
             quantize_dynamic(
                 path,
@@ -55,7 +56,7 @@ def lower_precision(path: Path, precision: Precision) -> None:
 
 
 def _store_halves(graph: onnx.GraphProto) -> None:
-    """Store the weights of a graph in float16, with a conversion that is computed when it loads."""
+    """Store the weights of a graph in float16; they are converted when it is loaded."""
     casts = []
     for weight in graph.initializer:
         if weight.data_type != TensorProto.FLOAT or np.prod(weight.dims) < LEAST_WEIGHTS:

@@ -1,4 +1,4 @@
-"""From a waveform to what the graphs take, and back, in NumPy.
+"""Transforming waveforms into the input of the graphs, and back, in NumPy.
 
 Axis letters: j speaker, n sample, t frame, f frequency bin.
 """
@@ -10,10 +10,10 @@ from espnet2_tisdiss.onnx.folder import Description
 
 
 class Transform:
-    """STFT, its inverse and the level of the mixture, as PyTorch's model has them.
+    """STFT, its inverse and the normalisation of the mixture, as in PyTorch's model.
 
     Args:
-        description: of the exported model.
+        description: description of the exported model.
     """
 
     def __init__(self, description: Description):
@@ -23,7 +23,7 @@ class Transform:
         self._normalises = description.normalises
 
     def encode(self, wave: np.ndarray) -> tuple[np.ndarray, float]:
-        """Return the spectrum (t, f, 2) of a wave (n,), and the factor of its estimates."""
+        """Return the spectrum (t, f, 2) of a waveform (n,), and the factor for its estimates."""
         length = self._padded(len(wave))
         wave = np.pad(wave.astype(np.float32), (0, length - len(wave)))
         scale = float(wave.std(ddof=1)) if self._normalises else 1.0
@@ -34,12 +34,12 @@ class Transform:
         return np.ascontiguousarray(spectrum[..., None]).view(np.float32), scale
 
     def decode(self, spectra: np.ndarray, length: int, scale: float) -> np.ndarray:
-        """Return the waves (j, n), of a length in samples, of spectra (j, t, f, 2)."""
+        """Return the waveforms (j, n), with a length in samples, of spectra (j, t, f, 2)."""
         pairs = np.ascontiguousarray(spectra, np.float32)
         waves = overlap_add(pairs.view(np.complex64)[..., 0], self._window, self._hop)
         waves = waves[:, self._margin :][:, :length] * np.float32(scale / self._gain)
         return np.pad(waves, ((0, 0), (0, length - waves.shape[1])))
 
     def _padded(self, length: int) -> int:
-        """Return the samples that a wave is brought to: whole hops, and one transform at least."""
+        """Return the length of a padded waveform: a multiple of the hop, at least one transform."""
         return max(len(self._window), length + -length % self._hop)

@@ -1,1 +1,1 @@
-"""Pages for a browser: the report of a folder, and the page to listen on."""
+"""Pages for a browser: the report of a folder, and the listening page."""

@@ -1,4 +1,4 @@
-"""The page to listen on, built with Gradio, and its server."""
+"""The listening page, built with Gradio, and its server."""
 
 import importlib.util
 import os
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 EXAMPLE = "two synthesised voices"
 NO_COMPARISON = 0
-KEPT_SECONDS = 600  # of uploads and results
-# scripts of the page itself only; the rest would be asked from other servers
+KEPT_SECONDS = 600  # lifetime of uploads and results in seconds
+# only scripts of the page itself; others would come from other servers
 POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
     "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; "
@@ -34,7 +34,7 @@ Shown = tuple[str, str, str]  # mixer, spectrograms and curve, as HTML
 
 
 def show(found: Separation | None, n_re: int, other: int) -> Shown:
-    """Return what the page shows of a separation at one depth, or at two."""
+    """Return the page's content for a separation, at one depth or two."""
     if found is None:
         return "", "", ""
     depths = [n_re] if other == NO_COMPARISON else [n_re, other]
@@ -49,9 +49,9 @@ def show(found: Separation | None, n_re: int, other: int) -> Shown:
 def run(
     model: "SeparateSpeech", path: str | None, choice: str | None, rtf: float, most_seconds: float
 ) -> tuple[Separation | None, str]:
-    """Separate what the page was given; return the result and a message."""
+    """Separate the user's recording; return the result and a message."""
     if path is None and choice is None:
-        return None, paragraph("Drop, record or pick a mixture first.")
+        return None, paragraph("Drop, record or choose a mixture first.")
     try:
         if path is None:
             (file,) = (example() / "mix").iterdir()
@@ -79,8 +79,8 @@ def build(model: "SeparateSpeech", most_seconds: float) -> Any:
         title="TISDiSS", analytics_enabled=False, delete_cache=(60, KEPT_SECONDS)
     ) as blocks:
         gr.Markdown(
-            "# Separate two voices\nDrop or record a mixture, or pick the example. It all runs on "
-            f"this machine; files are removed after {KEPT_SECONDS // 60} minutes."
+            "# Separate two voices\nDrop or record a mixture, or choose the example. All runs "
+            f"on this machine; files are removed after {KEPT_SECONDS // 60} minutes."
         )
         state = gr.State(time_to_live=KEPT_SECONDS)
         with gr.Row():
@@ -115,7 +115,7 @@ def build(model: "SeparateSpeech", most_seconds: float) -> Any:
 
 
 def _inputs(gr: Any, most_seconds: float) -> tuple[list[Any], Any, Any]:
-    """Add what the user gives: a recording, an example and a time budget; a button; a message."""
+    """Add the inputs: a recording, an example and a time budget, with a button and a message."""
     audio = gr.Audio(
         sources=["upload", "microphone"],
         type="filepath",
@@ -168,9 +168,9 @@ def require_gradio() -> None:
 
 
 def import_gradio() -> Any:
-    """Return the module gradio, told to ask no other server.
+    """Return the module gradio, configured to contact no other server.
 
-    It takes the folder of its uploads when it is imported, so :func:`serve` names one before.
+    It reads the folder of its uploads when it is imported, so :func:`serve` sets one before.
 
     Raises:
         TisdissError: it is not installed.
@@ -183,7 +183,7 @@ def import_gradio() -> Any:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address is reached from this machine only."""
+    """Whether an address can be reached only from this machine."""
     try:
         return host == "localhost" or ip_address(host).is_loopback
     except ValueError:
@@ -207,7 +207,7 @@ def application(model: "SeparateSpeech", most_seconds: float, most_mb: int, host
     from starlette.middleware.trustedhost import TrustedHostMiddleware
 
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    if is_loopback(host):  # another site's page cannot reach it by a name that leads here
+    if is_loopback(host):  # so that another site's page cannot reach it by a name that leads here
         allowed = ["localhost", "127.0.0.1", "[::1]", host]
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=allowed)
 

@@ -1,7 +1,7 @@
-"""Parts of an HTML page that is one file: tables, pictures and players, all with their data inside.
+"""Parts of an HTML page in one file: tables, pictures and players, with their data inside.
 
-Text from outside, such as names of files, is escaped, and the page's own policy forbids scripts and
-anything that is not in the file.
+Text from outside, such as file names, is escaped, and the page's security policy forbids scripts
+and external content.
 """
 
 import base64
@@ -16,7 +16,7 @@ import soxr
 from espnet2_tisdiss.audio.writing import OutputFormat
 
 PEAK = 0.9
-PLAYED = OutputFormat("mp3")  # which every browser plays
+PLAYED = OutputFormat("mp3")  # a format that every browser plays
 POLICY = "default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'"
 STYLE = """
 body { font: 16px/1.45 system-ui, sans-serif; margin: 2em auto; max-width: 62em; padding: 0 1em;
@@ -33,12 +33,12 @@ pre { background: #f3f3f3; overflow-x: auto; padding: 1em; }
 
 
 def text(value: object) -> str:
-    """Return a value as the text of a page; names of files may be any bytes."""
+    """Return a value as text of a page; file names may be any bytes."""
     return html.escape(str(value).encode("utf-8", "backslashreplace").decode())
 
 
 def page(title: str, parts: Iterable[str]) -> str:
-    """Return a page of parts that are HTML."""
+    """Return a page made of HTML parts."""
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
@@ -68,12 +68,12 @@ def table(header: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
 
 
 def picture(png: bytes, words: object) -> str:
-    """Return a PNG picture with the text that describes it."""
+    """Return a PNG picture with a text that describes it."""
     return f'<figure><img alt="{text(words)}" src="{_data("image/png", png)}"></figure>'
 
 
 def player(samples: np.ndarray, rate: int, label: object) -> str:
-    """Return a player of a waveform (n,), brought to a peak of 0.9."""
+    """Return a player of a waveform (n,), scaled to a peak of 0.9."""
     played = PLAYED.rate_for(rate)
     waves = samples if played == rate else soxr.resample(samples, rate, played)
     peak = float(np.abs(waves).max(initial=0.0))

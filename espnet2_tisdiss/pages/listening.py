@@ -1,4 +1,4 @@
-"""What the listening page shows of a recording: its voices at every depth, to hear and to see."""
+"""The content of the listening page: a recording's voices at every depth, as sound and plots."""
 
 import base64
 import io
@@ -22,7 +22,7 @@ from espnet2_tisdiss.separate.loudness import headroom_gain
 if TYPE_CHECKING:
     from espnet2_tisdiss.separate.speech import SeparateSpeech
 
-SHOWN_SECONDS = 10.0  # of the spectrograms, which get unreadable beyond
+SHOWN_SECONDS = 10.0  # length of the spectrograms, which are unreadable if longer
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,9 @@ class Separation:
 
     Attributes:
         rate: in Hz.
-        mixture: (n,), as it was read, channels averaged.
+        mixture: (n,), the mean of the channels.
         voices: N_re -> (j, n).
-        sources: (j, n), where they are known.
+        sources: (j, n), if they are known.
         seconds: time that the separation took.
         suggested: N_re to show first.
     """
@@ -53,7 +53,7 @@ def separate(
     rtf: float | None = None,
     sources: Sequence[Path] = (),
 ) -> Separation:
-    """Separate a file at every depth, in one run; nothing of it stays on the disk.
+    """Separate a file at every depth, in one run; nothing stays on the disk.
 
     Args:
         model: the model.
@@ -140,7 +140,7 @@ def spectrograms(found: Separation, depths: Sequence[int]) -> bytes:
 
 
 def curve(found: Separation) -> bytes:
-    """Return the curve by depth: SI-SNRi, or without sources what each repetition changes."""
+    """Return the curve by depth: SI-SNRi or, without sources, the change by each repetition."""
     depths = sorted(found.voices)
     if found.sources is not None:
         from espnet2_tisdiss.evaluate.by_depth import improvement
@@ -149,7 +149,7 @@ def curve(found: Separation) -> bytes:
         gains = [improvement(signals, found.voices[n_re]) for n_re in depths]
         return _curve(depths, gains, "SI-SNR improvement [dB]", "Quality")
     changes = [change_db(found.voices[n_re - 1], found.voices[n_re]) for n_re in depths[1:]]
-    title = "What each repetition changes; the less, the less is left to gain"
+    title = "Change by each repetition: a small change means that little is left to gain"
     return _curve(depths[1:], changes, "change of the voices [dB]", title)
 
 
@@ -159,7 +159,7 @@ def _curve(depths: Sequence[int], values: Sequence[float], label: str, title: st
 
 
 def _wav(samples: np.ndarray, rate: int) -> str:
-    """Return a waveform as the address of a WAV file that holds it."""
+    """Return a data address with a waveform as a WAV file."""
     file = io.BytesIO()
     soundfile.write(file, samples, rate, format="WAV", subtype="PCM_16")
     return f"data:audio/wav;base64,{base64.b64encode(file.getvalue()).decode()}"

@@ -1,4 +1,4 @@
-"""One HTML file that reports what a folder holds: an experiment, a sweep, or separated files."""
+"""One HTML file that reports on a folder: an experiment, a sweep, or separated files."""
 
 import platform
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ from espnet2_tisdiss.pages.report_recordings import (
 from espnet2_tisdiss.pages.scores import GAIN, RESULTS, SWEEP, SetScores, read_scores
 
 WORST = 10
-MOST_RECORDINGS = 500  # that are compared in a folder of separated files
+MOST_RECORDINGS = 500  # number of recordings that are compared in a folder of separated files
 CONFIG = "config.yaml"
 CONFIG_LIMIT = 200_000
 PICTURES = {
@@ -46,7 +46,7 @@ def make_report(folder: Path, data: Sequence[Path] = ()) -> str:
     """Return the report of a folder as HTML.
 
     Args:
-        folder: of an experiment, a sweep or separated files.
+        folder: folder of an experiment, a sweep or separated files.
         data: data directories of test sets, for the mixtures.
 
     Raises:
@@ -109,7 +109,7 @@ def _depth_table(scores: SetScores) -> str:
 
 
 def _worst(folder: Path, scores: SetScores, data: Sequence[Path]) -> list[str]:
-    """Return the mixtures that gain least, to see and to hear."""
+    """Return the section of the mixtures that gain least, with pictures and players."""
     worst, best = scores.worst(WORST), scores.best
     rows = [
         [key, *(f"{scores.gains(n_re).get(key, np.nan):.2f}" for n_re in scores.depths)]

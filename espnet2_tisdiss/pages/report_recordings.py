@@ -1,4 +1,4 @@
-"""The recordings of a report: where they are, and how they are shown."""
+"""The recordings of a report: finding and showing them."""
 
 import glob
 import re
@@ -23,7 +23,7 @@ NAME = re.compile(r"(?P<name>.+?)(?:_re(?P<n_re>\d+))?_spk(?P<speaker>\d+)", re.
 def show(signals: Mapping[str, Path]) -> list[str]:
     """Return players and spectrograms of the beginnings of files, by their labels.
 
-    Files that cannot be read, or have another rate or length than the first, are named instead.
+    Files that cannot be read, or whose rate or length differs from the first, are only named.
     """
     parts: list[str] = []
     waves: dict[str, np.ndarray] = {}
@@ -52,7 +52,7 @@ def beginning(path: Path) -> tuple[np.ndarray, int]:
 
 
 def separated_lists(folder: Path, test_set: str, n_re: str) -> list[dict[str, Path]]:
-    """Return for each speaker mixture -> file, as stage 7 of the recipes listed them."""
+    """Return for each speaker mixture -> file, as listed by stage 7 of the recipes."""
     depth = f"_re{n_re}" if n_re.isdigit() else ""
     named = f"*{depth}_{glob.escape(test_set)}"
     for found in sorted(folder.glob(named)):
@@ -71,7 +71,7 @@ def mixtures_of(data: Sequence[Path], test_set: str, folder: Path) -> dict[str, 
 
 
 def _paths(scp: Path, folder: Path) -> dict[str, Path]:
-    """Return the files of a list, whose paths may begin where the recipe ran."""
+    """Return the files of a list; its paths may be relative to the recipe's folder."""
     table = read_scp(scp)
     bases = [Path(), *folder.resolve().parents]
     first = next(iter(table.values()), "")
@@ -110,7 +110,7 @@ def separated_files(folder: Path) -> list[Separated]:
 
 
 def likeness(signals: Sequence[np.ndarray]) -> float:
-    """Return how alike two of the signals (n,) are: 0 nothing in common, 1 the same."""
+    """Return the largest likeness of two of the signals (n,), 0 for unrelated, 1 for equal ones."""
     pairs = combinations([one - one.mean() for one in signals], 2)
     return max(
         float(abs(a @ b) / (np.linalg.norm(a) * np.linalg.norm(b) or 1.0))

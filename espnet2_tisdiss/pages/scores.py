@@ -49,10 +49,10 @@ class SetScores:
 
 
 def read_scores(folder: Path) -> list[SetScores]:
-    """Return the scores of each test set of a folder; none where it holds no such file.
+    """Return the scores of each test set of a folder; empty if it has no such file.
 
     Raises:
-        TisdissError: a file is no such table.
+        TisdissError: a file is not such a table.
     """
     if (folder / RESULTS).is_file():
         return _read(folder / RESULTS, lambda row: (row["dataset"], row["utterance"]))
@@ -67,7 +67,8 @@ def _read(path: Path, names: Callable[[Mapping[str, str]], tuple[str, str]]) -> 
     try:
         with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
             for row in csv.DictReader(file):
-                if row["n_re"] == "mixture":  # its own scores, before the separation
+                # the scores of the mixture itself, before the separation
+                if row["n_re"] == "mixture":
                     continue
                 dataset, mixture = names(row)
                 scores = sets.setdefault(dataset, SetScores(dataset))

@@ -1,4 +1,4 @@
-"""Packed models and files of weights, both zip files, which may come from anywhere."""
+"""Packed models and weights files, both zip files, which may come from unknown sources."""
 
 import zipfile
 from pathlib import Path
@@ -8,17 +8,17 @@ from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.locks import waiting
 from espnet2_tisdiss.pretrained.layouts import CALIBRATION
 
-# An archive may unpack to its own size this many times, and this much more. Weights hardly shrink
-# when they are packed, texts to a tenth; a zip bomb grows a thousand times.
+# An archive may unpack to this many times its own size, plus this number of bytes. Weights hardly
+# shrink when they are packed, texts to a tenth; a zip bomb grows a thousand times.
 MOST_GROWTH = 20
 MOST_MORE = 16 * 2**20
 BLOCK = 2**20
 
 
 def unpack_model(archive: Path, folder: Path, config: str) -> None:
-    """Unpack the weights of a packed model, and the configuration beside them, atomically.
+    """Unpack the weights of a packed model, and the configuration in the same folder, atomically.
 
-    What else the archive holds stays in it, and its names are not used for paths.
+    Other files are not unpacked, and names in the archive are not used for paths.
 
     Args:
         archive: a zip file, as ESPnet's ``pack`` writes it.
@@ -30,14 +30,14 @@ def unpack_model(archive: Path, folder: Path, config: str) -> None:
         OSError: the folder cannot be written.
     """
     with waiting(folder.parent):
-        if folder.is_dir():  # meanwhile another process has unpacked the same content
+        if folder.is_dir():  # another process has unpacked the same content in the meantime
             return
         try:
             with zipfile.ZipFile(archive) as packed, replacing_folder(folder) as temporary:
                 _unpack(packed, archive, temporary, config)
         except (OSError, TisdissError):
             raise
-        except Exception as error:  # what readers of a stranger's archive raise is not documented
+        except Exception as error:  # which exceptions a faulty archive raises is not documented
             raise TisdissError(f"{archive}: not a packed ESPnet model ({error})") from None
 
 
@@ -71,9 +71,9 @@ def _unpack(packed: zipfile.ZipFile, archive: Path, folder: Path, config: str) -
 
 
 def check_stored(weights: Path | str) -> None:
-    """Check that a file of weights holds as much as it says, and nothing compressed.
+    """Check that a weights file contains all of its bytes, and nothing compressed.
 
-    PyTorch packs without compression, but unpacks whatever a file asks for.
+    PyTorch packs without compression, but unpacks compressed entries of any size.
 
     Raises:
         TisdissError: it does not.
@@ -81,7 +81,7 @@ def check_stored(weights: Path | str) -> None:
     try:
         with zipfile.ZipFile(weights) as file:
             entries = file.infolist()
-    except Exception:  # the format of PyTorch before 1.6, or no weights, which PyTorch refuses
+    except Exception:  # the format of PyTorch before 1.6, or not weights, which PyTorch refuses
         return
     if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
         raise TisdissError(f"{weights}: is compressed, which PyTorch's weights are not; replace it")

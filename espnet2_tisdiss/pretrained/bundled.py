@@ -1,9 +1,9 @@
-"""The models of the package: where they are, and whether their weights are intact.
+"""The models of the package: finding them, and checking their weights.
 
-A folder of espnet2_tisdiss/models/ holds config.yaml, model.pth, its SHA-256 as ``sha256sum``
-writes it, a model card (README.md), the results behind it (RESULTS.md) and an example from its test
-set: a mixture in mix/ and its sources in s1/ and s2/. Nothing heavy is imported here, because help
-and completion name the default model.
+A folder of espnet2_tisdiss/models/ holds config.yaml, model.pth, its SHA-256 in the format of
+``sha256sum``, a model card (README.md), full results (RESULTS.md) and an example: a mixture in mix/
+and its sources in s1/ and s2/. Nothing heavy is imported here, because help and completion name the
+default model.
 """
 
 from pathlib import Path
@@ -15,7 +15,7 @@ MODELS = Path(__file__).parents[1] / "models"
 DEFAULT_MODEL = "voices"
 MODEL_FILE = "model.pth"
 EXAMPLE = "example"
-# by model
+# description of each model
 TRAINED_ON = {
     "mini": "synthesised speech, two speakers at 8 kHz",
     "voices": "speech of 500 people, two speakers at 16 kHz",
@@ -31,7 +31,7 @@ def bundled_model(name: str = DEFAULT_MODEL) -> Path:
     """Return the folder of a model that comes with the package, its weights checked.
 
     Raises:
-        TisdissError: there is none of this name, or its weights are not those that were packed.
+        TisdissError: there is no model of this name, or its weights are not the packaged ones.
     """
     if name not in bundled_models():
         there = ", ".join(bundled_models()) or "none"
@@ -51,7 +51,7 @@ def example(name: str = DEFAULT_MODEL) -> Path:
 
 
 def _is_whole(weights: Path) -> bool:
-    """Whether the weights are those of the record beside them."""
+    """Whether the weights match the checksum in their folder."""
     try:
         recorded = weights.with_name(CHECKSUMS).read_text(encoding="utf-8")
         return recorded == checksum_line(weights)

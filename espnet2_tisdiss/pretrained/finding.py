@@ -1,4 +1,4 @@
-"""Trained models: where their files are, and how configuration and weights are read."""
+"""Trained models: finding their files, and reading configuration and weights."""
 
 import contextlib
 import functools
@@ -23,12 +23,12 @@ from espnet2_tisdiss.pretrained.bundled import (
 from espnet2_tisdiss.pretrained.layouts import EXPORTED, META, files_in, model_files
 from espnet2_tisdiss.user_files import check_ordinary
 
-if TYPE_CHECKING:  # its import takes seconds, and finding a model needs it not
+if TYPE_CHECKING:  # the import takes seconds, and finding a model does not need it
     import torch
 
 CONFIG = "config.yaml"
 NO_WEIGHTS = "{}: not a valid weights file (wrong format or corrupted); replace it"
-# what ESPnet's training writes, best first: average of the best epochs, best epoch, last epoch
+# weights that ESPnet's training writes, best first: average of the best epochs, best epoch, last
 WEIGHTS = (
     "valid.loss.ave.pth",
     "*.ave.pth",
@@ -51,7 +51,7 @@ def find_model(name: str | Path) -> dict[str, str]:
             package's model; for a folder of that name give ``"./voices"`` or ``Path("voices")``.
 
     Returns:
-        ``train_config`` and ``model_file``, as the constructor takes them.
+        ``train_config`` and ``model_file``, arguments of the constructor.
 
     Raises:
         TisdissError: the model does not exist or is incomplete.
@@ -73,7 +73,7 @@ def find_model(name: str | Path) -> dict[str, str]:
     if lexists(path):
         check_ordinary(path)
         return _unpacked(path) if path.suffix == ".zip" else _files(path.parent, path)
-    # a tag is owner/model; anything else is a name that was mistyped
+    # a tag is owner/model; anything else is a mistyped name
     is_file = path.suffix in (".pth", ".zip", ".yaml")
     if path.is_absolute() or str(name).startswith(".") or str(name).count("/") != 1 or is_file:
         there = ", ".join(bundled_models())
@@ -85,7 +85,7 @@ def find_model(name: str | Path) -> dict[str, str]:
 
 @functools.cache
 def _warn_of_folder(name: str) -> None:
-    """Warn once that a local folder has the name of a model of the package."""
+    """Warn once if a local folder has the name of a model of the package."""
     logger = logging.getLogger(__name__)
     logger.warning("%s: taken for the package's model; the folder here is ./%s", name, name)
 
@@ -94,7 +94,7 @@ def _warn_of_folder(name: str) -> None:
 def loading(file: str | Path, *errors: type[Exception]) -> Iterator[None]:
     """Turn errors of the given types in the block into a TisdissError that names the file.
 
-    ESPnet checks neither configurations nor weights but fails on them, with any exception.
+    ESPnet does not check configurations and weights, so faulty ones raise arbitrary exceptions.
     """
     try:
         yield
@@ -107,8 +107,8 @@ def read_weights(path: str | Path) -> "dict[str, torch.Tensor]":
     """Read a state dict to the CPU.
 
     Raises:
-        TisdissError: the file cannot be opened, or holds something else or more, or numbers that
-            are not finite.
+        TisdissError: the file cannot be opened, or contains more or something else than weights, or
+            numbers that are not finite.
     """
     import torch
 
@@ -118,7 +118,7 @@ def read_weights(path: str | Path) -> "dict[str, torch.Tensor]":
         weights = torch.load(path, map_location="cpu", weights_only=True)
     except PermissionError as error:
         raise TisdissError(f"{path}: cannot be opened ({error.strerror}); check it") from None
-    except Exception:  # what PyTorch raises for files of others is not documented
+    except Exception:  # which exceptions PyTorch raises for faulty files is not documented
         raise TisdissError(NO_WEIGHTS.format(path)) from None
     if reason := damage(Path(path), may_be_old=True):
         raise TisdissError(f"{path}: {reason}; replace it")
@@ -132,7 +132,7 @@ def read_weights(path: str | Path) -> "dict[str, torch.Tensor]":
     if not all(isinstance(name, str) and _is_plain(value) for name, value in weights.items()):
         raise TisdissError(NO_WEIGHTS.format(path))
     if broken := [name for name, value in weights.items() if not value.isfinite().all()]:
-        # found later, they would look like a fault of the recording
+        # if they were found later, the recording would seem to be at fault
         raise TisdissError(
             f"{path}: {broken[0]} holds NaN or infinity, as after a training that diverged; give "
             "other weights"
@@ -141,7 +141,7 @@ def read_weights(path: str | Path) -> "dict[str, torch.Tensor]":
 
 
 def _is_plain(tensor: "torch.Tensor") -> bool:
-    """Whether a tensor has all of its elements: others take more memory than their file."""
+    """Whether a tensor stores all of its elements; others take more memory than their file."""
     import torch
 
     is_dense = tensor.layout == torch.strided and not tensor.is_quantized
@@ -161,7 +161,7 @@ def _files(folder: Path, weights: Path) -> dict[str, str]:
 
 
 def _weights_in(folder: Path) -> Path:
-    """Return a folder's weights: the best that training wrote, or the only ones."""
+    """Return a folder's weights: the best written by training, or the only ones."""
     for pattern in WEIGHTS:
         if found := sorted(folder.glob(pattern)):
             return found[0]
@@ -198,7 +198,9 @@ def _downloaded(tag: str) -> dict[str, str]:
 
     try:
         found = download_pretrained(tag)
-    except Exception as error:  # the network, the hub and the archive raise many types
+    except (
+        Exception
+    ) as error:  # the network, the hub and the archive raise exceptions of many types
         raise TisdissError(
             f"{tag}: no such file or folder here, and no model of that tag could be fetched "
             f"({first_line(error)}); give a model's folder or weights, or {DEFAULT_MODEL}"

@@ -11,27 +11,27 @@ from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.user_files import read_yaml
 
 META = "meta.yaml"
-CALIBRATION = "calibration.yaml"  # beside the weights that it was fitted for
+CALIBRATION = "calibration.yaml"  # in the folder of the weights that it was fitted for
 EXPORTED = "model.json"  # in the folder of a model that was exported for ONNX Runtime
-# what the names of configuration and weights begin with: separation, joint models as ESPnet packs
-# them, and as its recogniser loads them
+# prefixes of the names of configuration and weights: separation, joint models as ESPnet packs them,
+# and as its recogniser loads them
 PREFIXES = ("", "enh_s2t_", "asr_")
 
 
 def is_joint(config: Mapping[str, object]) -> bool:
-    """Whether a configuration is of a joint model of separation and recognition."""
+    """Whether a configuration is that of a joint model of separation and recognition."""
     return "subtask_series" in config
 
 
 def model_files(name: str | Path, found: Mapping[str, str]) -> dict[str, str]:
-    """Return configuration and weights of a packed model, as the constructor takes them.
+    """Return configuration and weights of a packed model, as arguments of the constructor.
 
     Args:
-        name: of the model, for messages.
-        found: the model's files by the names that ESPnet gives them.
+        name: name of the model, for messages.
+        found: the model's files by ESPnet's names for them.
 
     Raises:
-        TisdissError: they are of no model that separates.
+        TisdissError: it is not a model that separates.
     """
     for prefix in PREFIXES:
         config, weights = found.get(f"{prefix}train_config"), found.get(f"{prefix}model_file")
@@ -48,7 +48,7 @@ def files_in(folder: Path) -> dict[str, str]:
     """Return configuration and weights that a folder's ``meta.yaml`` names.
 
     Raises:
-        TisdissError: it names none, files that are missing, or files outside of the folder.
+        TisdissError: it names no files, missing files, or files outside the folder.
     """
     meta = read_yaml(folder / META)
     named: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""A model as a folder that ESPnet and this package load, and that the Hugging Face hub stores."""
+"""Packing a model into a folder for ESPnet, this package and the Hugging Face hub."""
 
 import shutil
 from collections.abc import Mapping
@@ -16,8 +16,8 @@ from espnet2_tisdiss.pretrained.finding import CONFIG
 from espnet2_tisdiss.pretrained.layouts import CALIBRATION, META, PREFIXES, is_joint
 from espnet2_tisdiss.user_files import read_yaml
 
-PARTS = Path("exp")  # where configuration and weights are in the folder
-OTHERS = Path("data")  # where the files are that the configuration names
+PARTS = Path("exp")  # folder of configuration and weights
+OTHERS = Path("data")  # folder of the files that the configuration names
 CARD = "README.md"
 RESULTS = "RESULTS.md"
 PACKAGE = "espnet2_tisdiss"
@@ -32,7 +32,7 @@ def pack_model(files: Mapping[str, str], folder: Path, name: str) -> None:
     Args:
         files: ``train_config`` and ``model_file``.
         folder: new folder.
-        name: of the model, for the card; on the hub ``owner/model``.
+        name: name of the model for the card; on the hub ``owner/model``.
 
     Raises:
         TisdissError: the folder exists, or a file that the configuration names is missing.
@@ -59,7 +59,7 @@ def pack_model(files: Mapping[str, str], folder: Path, name: str) -> None:
 
 
 def upload_model(folder: Path, repository: str, private: bool) -> str:
-    """Upload a folder of :func:`pack_model` to the Hugging Face hub.
+    """Upload a folder written by :func:`pack_model` to the Hugging Face hub.
 
     Args:
         folder: the model.
@@ -80,7 +80,7 @@ def upload_model(folder: Path, repository: str, private: bool) -> str:
     try:
         address = hub.create_repo(repository, private=private, exist_ok=True)
         hub.upload_folder(repo_id=repository, folder_path=folder)
-    except Exception as error:  # the network and the hub raise many types
+    except Exception as error:  # the network and the hub raise exceptions of many types
         raise TisdissError(
             f"{repository}: cannot be uploaded ({first_line(error)}); `hf auth login` stores the "
             "access token"
@@ -120,7 +120,7 @@ def _copied(file: str, source: Path, folder: Path) -> str:
 
 
 def _meta(config: Mapping[str, Any], weights: str) -> dict[str, Any]:
-    """Return what ``meta.yaml`` holds; ESPnet reads the names of the files."""
+    """Return the content of ``meta.yaml``, from which ESPnet reads the names of the files."""
     prefix = PREFIXES[2] if is_joint(config) else PREFIXES[0]
     return {
         "yaml_files": {f"{prefix}train_config": str(PARTS / CONFIG)},

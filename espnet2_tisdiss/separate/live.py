@@ -197,11 +197,8 @@ class _HighPass:
     """Remove content below 20 Hz from a stream, without delay; an offset from the first sample."""
 
     def __init__(self, rate: int):
-        from scipy.signal import (
-            butter,
-            sosfilt,
-            sosfilt_zi,
-        )  # imported here, because only streams need it
+        # imported here, because only streams need it
+        from scipy.signal import butter, sosfilt, sosfilt_zi
 
         self._sections = butter(HIGH_PASS_ORDER, HIGH_PASS_HZ, "highpass", fs=rate, output="sos")
         self._settled, self._filter = sosfilt_zi(self._sections), sosfilt

@@ -196,18 +196,16 @@ def _similarity(tail: np.ndarray, head: np.ndarray, quiet: float) -> np.ndarray:
 
 def _best_order(score: np.ndarray) -> tuple[tuple[int, ...], float]:
     """Return the permutation of k with the largest sum of ``score`` (j, k), and its margin."""
-    from scipy.optimize import (
-        linear_sum_assignment,
-    )  # imported here, because a single chunk does not need it
+    # imported here, because a single chunk does not need it
+    from scipy.optimize import linear_sum_assignment
 
     rows, order = linear_sum_assignment(score, maximize=True)
     best = score[rows, order].sum()
     others = [-np.inf]
     if len(rows) > 1:
         penalty = np.abs(score).sum() + 1
-        for row, column in zip(
-            rows, order, strict=True
-        ):  # every other order lacks at least one of the pairs
+        # every other order lacks at least one of the pairs
+        for row, column in zip(rows, order, strict=True):
             without = score.copy()
             without[row, column] -= 2 * penalty
             others.append(without[linear_sum_assignment(without, maximize=True)].sum())

@@ -75,9 +75,8 @@ class Transforms:
             if isinstance(feature, ComplexTensor):
                 feature = torch.complex(feature.real, feature.imag)
             each.append(feature[0])
-        lengths = torch.tensor(
-            [len(feature) for feature in each]
-        )  # known without waiting for a GPU
+        # known without waiting for a GPU
+        lengths = torch.tensor([len(feature) for feature in each])
         features = pad_sequence(each, batch_first=True)  # (b, t, f)
         if features.device.type == "cpu":
             # for oneDNN, each new shape costs more than the separation of a few seconds of audio

@@ -11,8 +11,8 @@ export function cut(samples, rate) {
   });
 }
 
-// Returns the samples of each speaker, from the estimates of each chunk: speakers are those that
-// are most alike in the overlap, where one chunk fades to the next.
+// Returns the samples of each speaker from the estimates of each chunk. Speakers are matched by
+// their similarity in the overlap, where one chunk fades to the next.
 export function joined(chunks, estimates) {
   const ends = chunks.map(({ start, samples }) => start + samples.length);
   const speakers = estimates[0].map(() => new Float32Array(ends.at(-1)));
@@ -38,7 +38,7 @@ function mostAlike(signals, orders) {
   return orders[scores.indexOf(Math.max(...scores))];
 }
 
-// 1 for equal signals, about 0 for others, and for a signal and its leakage.
+// 1 for equal signals, about 0 for different ones, and for a signal and its leakage.
 function likeness(a, b) {
   const sum = (term) => a.reduce((total, x, n) => total + term(x, b[n]), 0);
   return sum((x, y) => 2 * x * y) / (sum((x, y) => x * x + y * y) || 1);

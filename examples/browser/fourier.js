@@ -1,5 +1,5 @@
-// Discrete Fourier transforms of one size: halved as long as it is even, and the rest summed.
-// Complex numbers lie in arrays as real and imaginary part, real and imaginary part, ...
+// Discrete Fourier transforms of one size, which is halved as long as it is even; the remaining odd
+// size is summed directly. Arrays hold complex numbers as alternating real and imaginary parts.
 export class Fourier {
   constructor(size) {
     const angles = Float64Array.from({ length: size }, (_, k) => (-2 * Math.PI * k) / size);
@@ -12,8 +12,8 @@ export class Fourier {
     return out;
   }
 
-  // Transforms `size` samples, the first of them at `from`, into `out` from `to` on. They lie as far
-  // apart as there are transforms of their size.
+  // Transforms `size` samples, the first of them at `from`, into `out` from `to` on. The distance
+  // between the samples is the number of transforms of their size.
   #fill(out, to, samples, from, size) {
     const stride = this.size / size;
     if (size % 2) {
@@ -37,7 +37,7 @@ export class Fourier {
     }
   }
 
-  // Adds a number, turned by a part of the circle, to another one.
+  // Adds a complex number, rotated by a fraction of the circle, to another one.
   #add(out, to, numbers, from, turn) {
     const [real, imaginary] = [numbers[2 * from], numbers[2 * from + 1]];
     out[2 * to] += real * this.cos[turn] - imaginary * this.sin[turn];

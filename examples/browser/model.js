@@ -5,7 +5,7 @@ import { Transform } from "./transform.js";
 const FORMAT = 2; // of model.json, as in espnet2_tisdiss/onnx/folder.py
 
 export class Model {
-  // Loads the folder that tisdiss export wrote.
+  // Loads a folder written by tisdiss export.
   static async load(folder) {
     const description = await (await fetched(`${folder}/model.json`)).json();
     if (description.format !== FORMAT)
@@ -17,8 +17,8 @@ export class Model {
     return model;
   }
 
-  // Yields the estimates, samples of each speaker, after 1, 2, ... repetitions without end: the
-  // caller stops where the depth is enough.
+  // Yields the estimates, samples of each speaker, after 1, 2, ... repetitions, without end: the
+  // caller stops at the depth it wants.
   async *estimates(samples) {
     const { spectrum, frames, scale } = this.transform.encode(samples);
     const input = new ort.Tensor(spectrum, [frames, this.transform.bins, 2]);

@@ -1,4 +1,4 @@
-// The page: takes a recording, runs the model in a worker, plays what it finds.
+// The page: takes a recording, runs the model in a worker, plays the estimates.
 import { cut, joined } from "./chunks.js";
 import { decoded, peak, wav } from "./sound.js";
 
@@ -28,7 +28,7 @@ function say(text, isError = false) {
   message.classList.toggle("error", isError);
 }
 
-// Runs what an event asks for; an error becomes the message, after the name of what it concerns.
+// Runs an event's action; an error becomes the message, prefixed with the name of its subject.
 const attempt = (name, run) => run().catch((error) => say(`${name}: ${error.message}`, true));
 
 async function start() {
@@ -39,7 +39,7 @@ async function start() {
   say("Drop a recording on this page, choose a file, or record.");
 }
 
-// Separates a recording, in place of the one before.
+// Separates a recording, which replaces the previous one.
 async function take(file, name) {
   separation = null;
   progress.value = 0;
@@ -72,7 +72,7 @@ async function deepen() {
       progress.max = depth.value * chunks.length;
       progress.value = depths.length * chunks.length + index;
       found.push(await call("repeat", index));
-      if (current !== separation) return; // there is another one
+      if (current !== separation) return; // replaced by another one
     }
     depths.push(joined(chunks, found));
     show();
@@ -83,7 +83,7 @@ async function deepen() {
   say(`${name}: ${seconds.toFixed(1)} s of sound, ${took} s of computation, N_re ${show()}`);
 }
 
-// Shows the estimates at the depth of the slider, or at the deepest there is; returns the depth.
+// Shows the estimates at the slider's depth, or at the deepest available one; returns that depth.
 function show() {
   const { depths } = separation;
   const name = separation.name.replace(/\.\w+$/, "");
@@ -96,7 +96,7 @@ function show() {
   return shown;
 }
 
-// Gives a player a file of samples. What plays goes on from the same place.
+// Gives a player a file of samples. Playback continues from the same position.
 function fill(figure, samples, fileName) {
   const [link, sound] = ["a", "audio"].map((tag) => figure.querySelector(tag));
   const { currentTime, paused } = sound;
@@ -109,7 +109,7 @@ function fill(figure, samples, fileName) {
 
 async function record() {
   if (recorder !== null) return recorder.stop();
-  if (!navigator.mediaDevices) throw new Error("only pages of https or localhost may use it");
+  if (!navigator.mediaDevices) throw new Error("only pages loaded by https or from localhost may use it");
   const unprocessed = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
   const stream = await navigator.mediaDevices.getUserMedia({ audio: unprocessed });
   recorder = new MediaRecorder(stream);

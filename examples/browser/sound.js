@@ -4,7 +4,7 @@
 export async function decoded(file, rate) {
   const context = new OfflineAudioContext(1, 1, rate);
   const sound = await context.decodeAudioData(await file.arrayBuffer()).catch(() => {
-    throw new Error("this browser finds no sound in it that it can decode");
+    throw new Error("this browser cannot decode any sound in it");
   });
   const mean = new Float32Array(sound.length);
   for (let c = 0; c < sound.numberOfChannels; c++)

@@ -1,7 +1,7 @@
-// From samples to what the graphs take, and back. Axis letters: t frame, f frequency bin.
+// Transforms samples into the input of the graphs, and back. Axis letters: t frame, f frequency bin.
 import { Fourier } from "./fourier.js";
 
-const LEAST_OVERLAP = 1e-11; // of windows, where it is divided by
+const LEAST_OVERLAP = 1e-11; // smallest sum of squared windows that may be divided by
 
 export class Transform {
   // Takes the content of model.json.
@@ -34,7 +34,7 @@ export class Transform {
     return { spectrum, frames, scale };
   }
 
-  // Returns a number of samples of a spectrum (t, f, 2).
+  // Returns a given number of samples of a spectrum (t, f, 2).
   decode(spectrum, count, scale) {
     const frames = spectrum.length / this.bins / 2;
     const sum = new Float64Array((frames - 1) * this.hop + this.size);

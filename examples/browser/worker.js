@@ -1,8 +1,8 @@
-// Runs the model beside the page, which stays responsive: answers [method, argument, port].
+// Runs the model in a worker, so that the page stays responsive: answers [method, argument, port].
 import { Model } from "./model.js";
 
 let model;
-let estimates; // of each chunk of the recording in work
+let estimates; // those of each chunk of the current recording
 
 const methods = {
   load: async (folder) => (model = await Model.load(folder)).description,

@@ -129,7 +129,10 @@ def test_what_the_microphone_hears_is_separated(page, mixture):
 def test_what_is_wrong_with_a_file_is_one_line(page, tmp_path):
     (tmp_path / "text.wav").write_text("no sound\n" * 1000)
     soundfile.write(tmp_path / "long.wav", np.zeros(301 * RATE), RATE)
-    for name, reason in (("text", "this browser finds no sound"), ("long", "takes 300 s at most")):
+    for name, reason in (
+        ("text", "this browser cannot decode any sound"),
+        ("long", "takes 300 s at most"),
+    ):
         page.set_input_files("#file", tmp_path / f"{name}.wav")
         page.wait_for_selector(f"#message.error:has-text('{name}.wav: '):has-text('{reason}')")
         assert page.locator("#players a").count() == 0

@@ -44,9 +44,8 @@ class RowProducts:
 
     def deconvolve(self, y: Tensor) -> Tensor:
         """Map ``y`` (b, rows, window, in) to (b, rows, length, out)."""
-        parts = (y @ self._transposed).chunk(
-            self.blocks, -1
-        )  # the contribution of a window to each block
+        # the contribution of a window to each block
+        parts = (y @ self._transposed).chunk(self.blocks, -1)
         first = self.overlap // self.stride  # block where the row begins
         count = self.windows - first
         if before := self.blocks - 1 - first:  # windows before the first one add nothing

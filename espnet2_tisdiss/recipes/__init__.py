@@ -1,5 +1,5 @@
 """Recipes: data preparation of each corpus, the stages' programs, and what they share.
 
-What a user can get wrong, from an option to a damaged file, is a ``TisdissError`` of one line that
-says what is wrong, where, and what to do. Docstrings mention it only where that is not obvious.
+A user's mistake, from a wrong option to a damaged file, raises a ``TisdissError`` with one line
+that says what is wrong, where, and what to do. Docstrings mention it only if it is not obvious.
 """

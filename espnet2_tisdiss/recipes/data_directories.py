@@ -13,13 +13,13 @@ from espnet2_tisdiss.lists import Source, byte_order, read_scp, read_sources, wr
 # which list holds which signal of a two-speaker mixture
 LIST_OF_SIGNAL = {"mix": "wav.scp", "s1": "spk1.scp", "s2": "spk2.scp"}
 
-# holds the kind of active levels of the mixtures where it is not the published one
+# file with the kind of active levels of the mixtures, if they are not the published ones
 LEVELS_LIST = "utt2levels"
 MEASURED_LEVELS = "measured"
 
 
 def listed_path(path: Path, recipe: Path) -> str:
-    """Return a path as lists have it: from the recipe's folder, or absolute if not inside it."""
+    """Return a path for lists: relative to the recipe's folder, or absolute if outside of it."""
     path, recipe = path.absolute(), recipe.absolute()
     return str(path.relative_to(recipe) if path.is_relative_to(recipe) else path)
 

@@ -70,13 +70,13 @@ def map_in_processes[Item, Result](
 
 
 def share_size(items: int, workers: int) -> int:
-    """Return how many items a worker gets at a time: few enough that all end together."""
+    """Return how many items a worker gets at a time, few enough that all finish together."""
     return max(1, min(MAX_SHARE, items // (4 * workers)))
 
 
 @contextmanager
 def _interrupts_ignored() -> Iterator[None]:
-    """Ignore Ctrl-C; processes started in the block always do, because their parent stops them."""
+    """Ignore Ctrl-C; processes started in the block always ignore it: their parent stops them."""
     previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         yield

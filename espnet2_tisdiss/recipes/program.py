@@ -1,4 +1,4 @@
-"""What the recipes' command-line programs share: exit codes, error messages and option types."""
+"""Exit codes, error messages and option types that the recipes' programs share."""
 
 import argparse
 import signal
@@ -17,9 +17,9 @@ from espnet2_tisdiss.standard_streams import OutputError, give_up_output, prepar
 def run_main(program: str, main: Callable[[], None]) -> int:
     """Run a program and print expected errors without a traceback.
 
-    An error of the package or a refused file is printed on stderr, each line after the program's
-    name. SIGTERM and SIGHUP are handled like Ctrl-C, so that temporary files are removed. Output
-    that cannot be written is an error, too.
+    An error of the package or a refused file is printed on stderr, each line prefixed with the
+    program's name. SIGTERM and SIGHUP are handled like Ctrl-C, so that temporary files are removed.
+    Output that cannot be written is also an error.
 
     Returns:
         The exit code: 0, 1 after an error, 130 after an interrupt.
@@ -58,7 +58,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def run_or_exit(command: list[str], stdout: int | None = None) -> str:
-    """Run a command that reports its own failure; exit as it does if it fails.
+    """Run a command that reports its own failure; if it fails, exit with its exit code.
 
     Returns:
         What it printed, if ``stdout`` is a pipe.

@@ -1,6 +1,6 @@
-"""Read single-channel audio for a data directory and refuse what cannot be trained on.
+"""Read single-channel audio for a data directory and refuse files unusable for training.
 
-Every error is a ``TisdissError`` of one line that names the file and the cause.
+Every error is a ``TisdissError`` with one line that names the file and the cause.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ def read_signal(
     Args:
         path: the audio file, or an entry of a list.
         ref_channel: channel to take (from 0) of a file with several; None refuses such a file.
-        advice: what to do about a file with other channels, for messages.
-        reader: opens the entry; None: one for this entry alone.
+        advice: for messages, what to do about a file with other channels.
+        reader: opens the entry; None: a new one, only for this entry.
 
     Raises:
         TisdissError: no such file, not audio, truncated, shorter than 20 ms, several channels
@@ -160,7 +160,7 @@ def write_encoded(path: Path, samples: np.ndarray, rate: int, subtype: str, cont
     Raises:
         OSError: the file cannot be written; it names the file.
     """
-    whole = io.BytesIO()  # encoded in memory: so the system's own error tells what is wrong
+    whole = io.BytesIO()  # encoded in memory, so that a failing write raises the system's own error
     soundfile.write(whole, samples, rate, subtype=subtype, format=container)
     with replacing(path) as temporary:
         temporary.write_bytes(whole.getbuffer())

@@ -632,7 +632,7 @@ def test_a_missing_transcript_is_named(corpus, recipe):
 
 def test_cut_mixtures_have_no_transcripts(shared_corpus, recipe):
     told = problem(prepare(recipe, shared_corpus.variables, *SUBSET, "--transcripts"))
-    assert told.startswith("--transcripts needs --min_or_max max: the other mixtures end before")
+    assert told.startswith("--transcripts needs --min_or_max max: the mixtures of min end before")
 
 
 def test_a_single_speaker_in_noise_has_no_transcripts_of_two(shared_corpus, recipe):

@@ -1,1 +1,1 @@
-"""What the data preparations of the benchmark corpora share."""
+"""Modules that the data preparations of the benchmark corpora share."""

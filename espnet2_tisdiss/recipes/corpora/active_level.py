@@ -1,14 +1,14 @@
-"""Active speech level after ITU-T P.56, method B: the level while somebody speaks.
+"""Active speech level after ITU-T P.56, method B: the level during speech.
 
-The envelope of the signal (rectified, then two first-order low passes) is compared with many
-thresholds.  A sample is active at a threshold when the envelope reaches it there or has done so
-within the hangover time.  The active level is the signal's energy over its active time, at the one
-threshold that lies the margin below that level.
+The envelope of the signal (rectified, then two first-order low-pass filters) is compared with many
+thresholds.  A sample is active at a threshold if the envelope reaches the threshold there or has
+done so within the hangover time.  The active level is the signal's energy divided by its active
+time, at the threshold that is below this level by the margin.
 
-The signal first passes the 200 Hz high pass of the VOICEBOX toolbox, whose ``activlev`` measured
-WSJ0-2mix's published levels: rumble and hum do not count as speech.  Published levels are linear
-powers, as this module returns them.  VOICEBOX interpolates between thresholds that are 3 dB apart:
-the two agree within 0.1 dB, not exactly.
+The signal first passes the 200 Hz high-pass filter of the VOICEBOX toolbox, whose ``activlev``
+measured WSJ0-2mix's published levels, so rumble and hum do not count as speech.  Published levels
+are linear powers, as are those of this module.  VOICEBOX interpolates between thresholds that are
+3 dB apart, so the two agree within 0.1 dB, not exactly.
 Axis letter: n sample.
 """
 
@@ -22,11 +22,11 @@ from scipy.signal import cheby2, lfilter, sosfilt
 TIME_CONSTANT_S = 0.03
 HANGOVER_S = 0.2
 MARGIN_DB = 15.9
-# The standard's thresholds lie 6 dB apart, and it interpolates between them.  Closer ones leave
-# less to interpolation; placed from the largest envelope downwards, they move with the signal.
+# The standard interpolates between thresholds 6 dB apart.  Closer ones depend less on
+# interpolation; because they are placed relative to the largest envelope, they follow the signal.
 THRESHOLD_STEP_DB = 0.5
 THRESHOLD_RANGE_DB = 100
-# The high pass: a Chebyshev filter of type 2, at its edge a little below its pass band.
+# The high-pass filter: a Chebyshev filter of type 2, whose edge is slightly below its pass band.
 HIGH_PASS_HZ = 200
 HIGH_PASS_ORDER = 5
 EDGE_DB = 0.25
@@ -39,7 +39,7 @@ class ActiveLevel:
 
     Attributes:
         power: mean square of the filtered signal while it is active, in the signal's unit squared.
-        activity: the active part of the time, 0 to 1.
+        activity: the active fraction of the time, 0 to 1.
     """
 
     power: float
@@ -72,8 +72,8 @@ def active_level(samples: np.ndarray, rate: int) -> ActiveLevel:
 
 def high_pass(samples: np.ndarray, rate: int) -> np.ndarray:
     """Filter samples (n,) at a rate in Hz: 0.25 dB less at 200 Hz, 50 dB less far below."""
-    # scipy wants the edge of the stop band. Above it a filter of type 2 falls as the Chebyshev
-    # polynomial says, in frequencies warped as the bilinear transform warps them.
+    # scipy needs the edge of the stop band. Beyond it, a filter of type 2 follows the Chebyshev
+    # polynomial, in frequencies warped by the bilinear transform.
     polynomial = math.sqrt((10 ** (STOP_DB / 10) - 1) / (10 ** (EDGE_DB / 10) - 1))
     ratio = math.cosh(math.acosh(polynomial) / HIGH_PASS_ORDER)
     stop_hz = math.atan(math.tan(math.pi * HIGH_PASS_HZ / rate) / ratio) * rate / math.pi
@@ -98,7 +98,7 @@ def _level_at_margin(levels_db: np.ndarray, margins_db: np.ndarray) -> float:
     Both arrays are ordered by falling thresholds, for which the margin grows.
     """
     above = int(np.argmax(margins_db >= MARGIN_DB))
-    if above == 0:  # a click: even at the highest threshold the level is that far above it
+    if above == 0:  # a click: even the highest threshold is further below the level than the margin
         return float(levels_db[0])
     pair = slice(above - 1, above + 1)
     return float(np.interp(MARGIN_DB, margins_db[pair], levels_db[pair]))

@@ -21,7 +21,7 @@ from espnet2_tisdiss.recipes.corpora.files import CHANNEL_ADVICE, FULL_SCALE, do
 from espnet2_tisdiss.recipes.data_directories import write_speakers
 from espnet2_tisdiss.recipes.signals import frames_of, read_signal
 
-# Every signal is rounded to 16 bits by itself, so a mixture and the sum of its references differ.
+# Each signal is rounded to 16 bits separately, so a mixture differs from the sum of its references.
 ROUNDING_LSB = 2
 
 
@@ -32,7 +32,7 @@ class Entry:
     Attributes:
         key: the utterance's name in the lists.
         speaker: its speaker in ``utt2spk``, with which the key must begin.
-        voices: the speakers that are heard, for the check that test speakers are new.
+        voices: the speakers in it, for the check that test speakers are new.
         files: list name -> file, the mixture first, e.g. ``wav.scp``, ``spk1.scp``, ``spk2.scp``.
     """
 
@@ -49,7 +49,7 @@ class DataSet:
     Attributes:
         name: its folder below ``data``.
         entries: its mixtures.
-        known_count: number of mixtures that the complete corpus has there; None if unknown.
+        known_count: number of mixtures in this set of the complete corpus; None if unknown.
         lists: further lists: name -> key -> value. The stages keep those named ``utt2...``.
     """
 
@@ -93,7 +93,7 @@ def make_data_dirs(
         audio: requirements on the files.
         nj: number of processes.
         allow_subset: accept fewer mixtures than the corpus has.
-        test_sets: names of the sets whose speakers may be in no training or validation set.
+        test_sets: names of the sets whose speakers must not be in training or validation sets.
 
     Returns:
         Number of samples by set.
@@ -120,7 +120,7 @@ def report(data: Path, sets: Sequence[DataSet], samples: Mapping[str, int], rate
 def check_plan(
     sets: Sequence[DataSet], test_sets: Collection[str], allow_subset: bool = False
 ) -> None:
-    """Check what needs no audio: counts, keys and speakers; see :func:`make_data_dirs`."""
+    """Check everything that needs no audio: counts, keys, speakers; see :func:`make_data_dirs`."""
     for part in sets:
         check_count(part, allow_subset)
         check_keys(part)
@@ -204,7 +204,7 @@ def check_sum(
     whole, *parts = (signal.samples * FULL_SCALE for signal in signals)
     error = np.abs(whole - sum(parts))
     for signal, samples in zip(signals, (whole, *parts), strict=True):
-        if signal.subtype.startswith("PCM"):  # a saturated sample is not what was added
+        if signal.subtype.startswith("PCM"):  # a saturated sample differs from the sum
             error[np.abs(samples) >= FULL_SCALE - 1] = 0
     # written so that a NaN, which read_signal refuses, would not pass
     if not error.max() <= tolerance:

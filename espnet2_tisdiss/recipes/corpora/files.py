@@ -1,7 +1,7 @@
-"""The files of a corpus: find it, read its audio, write ours, and process many files at once.
+"""Finding the files of a corpus, reading and writing audio, and processing many files at once.
 
-The data preparations of the benchmarks share this; :mod:`.data_sets` turns the finished files into
-data directories. Every error is a ``TisdissError`` of one line that names the file.
+The data preparations of the benchmark corpora share this; :mod:`.data_sets` turns the finished
+files into data directories. Every error is a ``TisdissError`` with one line that names the file.
 Axis letter: n sample.
 """
 
@@ -35,11 +35,11 @@ Version = Literal["min", "max"]
 
 
 class StorageError(TisdissError):
-    """A file could not be written; further ones would fail in the same way."""
+    """A file could not be written; others would fail in the same way."""
 
 
 def location(given: Path | None, option: str, variable: str) -> Path | None:
-    """Return the folder that an option names, or else a variable of db.sh or the environment.
+    """Return the folder set by an option, or by a variable of db.sh or the environment.
 
     Args:
         given: the option's value.
@@ -59,9 +59,9 @@ def location(given: Path | None, option: str, variable: str) -> Path | None:
 
 
 def find_root(given: Path | None, option: str, variable: str, what: str) -> Path:
-    """Return the folder of a corpus that is needed; see :func:`location`.
+    """Return the folder of a required corpus; see :func:`location`.
 
-    ``what`` says what it holds and where it comes from, e.g. ``WSJ0 (LDC93S6A)``.
+    ``what`` describes its content and origin, e.g. ``WSJ0 (LDC93S6A)``.
     """
     if (folder := location(given, option, variable)) is None:
         raise TisdissError(
@@ -72,9 +72,10 @@ def find_root(given: Path | None, option: str, variable: str, what: str) -> Path
 
 
 def fetch(target: Path, url: str, advice: str) -> Path:
-    """Return ``target``, a list or a table, downloaded unless it is there already.
+    """Return ``target``, a list or a table, which is downloaded if it is missing.
 
-    The checksum of the first download is recorded beside it, and any other file is refused later.
+    The checksum of the first download is recorded in its folder, and a different file is refused
+    later.
 
     Args:
         target: where the file is kept.
@@ -109,10 +110,10 @@ def require_package(module: str, who: str, name: str, distribution: str) -> None
     """Check that a Python package is installed.
 
     Args:
-        module: name that it is imported by.
-        who: needs it, in words.
-        name: what is needed, in words.
-        distribution: name that pip installs it by.
+        module: its name for imports.
+        who: description of what needs it.
+        name: description of the package.
+        distribution: its name for pip.
     """
     if find_spec(module) is None:
         raise TisdissError(
@@ -210,7 +211,7 @@ def do_all[Item, Result](
 
     Raises:
         TisdissError: up to ten lines about items that failed with a TisdissError or an OSError; all
-            others are done. After a :class:`StorageError` the rest is not tried.
+            others are done. After a :class:`StorageError`, the remaining items are not tried.
     """
     results: list[Result] = []
     problems: list[str] = []

@@ -8,7 +8,7 @@ RATES = {"8k": 8000, "16k": 16000}
 
 
 def add_version_options(parser: argparse.ArgumentParser) -> None:
-    """Add which version of a corpus is prepared, where, and how: --fs is a key of ``RATES``."""
+    """Add the options for a corpus's version and location; --fs is a key of ``RATES``."""
     add = parser.add_argument
     add(
         *("--out", "--output"),

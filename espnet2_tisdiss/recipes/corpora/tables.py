@@ -1,4 +1,4 @@
-"""The comma-separated tables that corpora are described by."""
+"""The comma-separated tables that describe corpora."""
 
 import csv
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What the speakers of mixtures say, and their single utterances."""
+"""Transcripts of mixtures, and single utterances."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def check_full_length(version: str) -> None:
     """Refuse transcripts of mixtures that are cut to the shortest utterance."""
     if version != "max":
         raise TisdissError(
-            "--transcripts needs --min_or_max max: the other mixtures end before all is said"
+            "--transcripts needs --min_or_max max: the mixtures of min end before the last word"
         )
 
 
@@ -76,7 +76,7 @@ def single_set(name: str, part: DataSet, names: Names, texts: Mapping[str, str])
 def unpadded(singles: DataSet, folder: Path, rate: int, nj: int) -> DataSet:
     """Write single utterances without the silence that pads them to a mixture's length.
 
-    Training would take segments of it.
+    Otherwise training would take segments of this silence.
 
     Args:
         singles: see :func:`single_set`.

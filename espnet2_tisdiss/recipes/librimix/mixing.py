@@ -1,4 +1,4 @@
-"""Make LibriMix's signals: from LibriSpeech, WHAM!'s noise and the metadata to 16-bit files.
+"""Make LibriMix's 16-bit files from LibriSpeech, WHAM!'s noise and the metadata.
 
 Samples are computed in 32-bit floating point and converted to 16 bits by soundfile, as in the
 public scripts, so that the files are equal bit for bit.
@@ -29,7 +29,7 @@ from espnet2_tisdiss.recipes.librimix.tree import SUBSETS, Task
 from espnet2_tisdiss.recipes.signals import frames_of, is_whole
 
 RATE = 16000  # of LibriSpeech and of WHAM!'s noise
-# noises of the training set at other speeds, which LibriMix stores beside the originals
+# noises of the training set at other speeds, which LibriMix stores next to the originals
 PERTURBED = re.compile(r"(?P<original>.+)sp(?P<speed>08|12)")
 SPEEDS = {"08": 0.8, "12": 1.2}
 
@@ -71,7 +71,7 @@ class Maker:
 
 
 def find_librispeech(given: Path | None, names: Sequence[str]) -> Path:
-    """Return the folder of LibriSpeech's subsets, of which those of ``names`` must be there."""
+    """Return the folder of LibriSpeech's subsets, which must contain those of ``names``."""
     what = (
         "LibriSpeech (https://www.openslr.org/12), or in place of it a LibriMix tree (LIBRIMIX, "
         "--librimix)"

@@ -50,7 +50,7 @@ UTTERANCE = re.compile(r"(\d+)-\d+-\d+")
 def prepare(args: argparse.Namespace) -> str:
     """Make all data directories; return a line for each set of mixtures."""
     task = Task(args.num_spk, args.condition, RATES[args.fs], args.min_or_max)
-    names = ("dev", "test", args.train_set)  # the small ones first: they show errors soon
+    names = ("dev", "test", args.train_set)  # small ones first, because they show errors early
     if args.dynamic_mixing and task.noisy:
         raise TisdissError(f"--dynamic_mixing mixes speakers alone: not for {task.condition}")
     transcripts = {}
@@ -69,7 +69,7 @@ def prepare(args: argparse.Namespace) -> str:
     for name, texts in transcripts.items():
         sets[name] = with_transcripts(sets[name], utterances, texts)
     addends = tuple(task.lists)[1:]
-    # each is rounded down, so their sum lacks up to one step of 16 bits for each
+    # each is rounded down, so each lacks up to one step of 16 bits in the sum
     audio = AudioCheck(task.rate, addends, tolerance=len(addends))
     parts, tests = list(sets.values()), [sets["test"].name]
     samples = make_data_dirs(args.data, parts, audio, args.nj, args.allow_subset, tests)
@@ -149,7 +149,12 @@ def get_parser() -> argparse.ArgumentParser:
     """Build the command line."""
     parser = data_parser("Make the data directories of LibriMix, and its missing files.")
     add = parser.add_argument
-    add("--librimix", type=Path, metavar="DIR", help="a LibriMix tree, used as it is (LIBRIMIX)")
+    add(
+        "--librimix",
+        type=Path,
+        metavar="DIR",
+        help="a LibriMix tree, which is used unchanged (LIBRIMIX)",
+    )
     add("--librispeech", type=Path, metavar="DIR", help="folder of LibriSpeech (LIBRISPEECH)")
     add("--metadata", type=Path, metavar="DIR", help="LibriMix's tables (LIBRIMIX_METADATA)")
     add("--wham_noise", type=Path, metavar="DIR", help="folder of WHAM!'s noise (WHAM_NOISE)")

@@ -9,7 +9,7 @@ from espnet2_tisdiss.lists import read_scp
 
 
 def read_transcripts(subset: Path) -> dict[str, str]:
-    """Read all transcripts of a folder such as dev-clean: utterance -> words in small letters."""
+    """Read all transcripts of a folder such as dev-clean: utterance -> words in lower case."""
     texts: dict[str, str] = {}
     for path in sorted(subset.glob("*/*/*.trans.txt")):
         texts |= read_scp(path)

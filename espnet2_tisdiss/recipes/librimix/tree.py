@@ -1,8 +1,8 @@
-"""A LibriMix tree: what is in which folder, and its tables of mixtures.
+"""A LibriMix tree: its folders, and its tables of mixtures.
 
 The tree is ``Libri<N>Mix/wav<rate>/<min or max>/<set>/<signal>/<mixture_ID>.wav``; the signals are
-``s1 s2 [s3]``, ``noise`` and the conditions ``mix_clean``, ``mix_both`` and ``mix_single``.  Beside
-the sets, ``metadata/mixture_<set>_<condition>.csv`` lists the files with absolute paths.
+``s1 s2 [s3]``, ``noise`` and the conditions ``mix_clean``, ``mix_both`` and ``mix_single``.  Next
+to the sets, ``metadata/mixture_<set>_<condition>.csv`` lists the files with absolute paths.
 """
 
 import csv
@@ -54,13 +54,13 @@ class Task:
 
     @property
     def sources(self) -> list[str]:
-        """Folders of the speakers that are heard."""
+        """Folders of the speakers in the mixture."""
         heard = 1 if self.condition == "mix_single" else self.num_spk
         return [f"s{number + 1}" for number in range(heard)]
 
     @property
     def folder(self) -> Path:
-        """The part of a tree with these mixtures, below the folder of all of LibriMix."""
+        """The part of a tree with these mixtures, relative to LibriMix's root folder."""
         return Path(f"Libri{self.num_spk}Mix", f"wav{self.rate // 1000}k", self.version)
 
     @property
@@ -72,7 +72,7 @@ class Task:
 
     @property
     def addends(self) -> list[str]:
-        """Folders of what adds up to the mixture, in this order."""
+        """Folders of the signals that add up to the mixture, in this order."""
         _, *addends = self.lists.values()
         return addends
 
@@ -116,9 +116,9 @@ def find_sets(root: Path, task: Task, names: Sequence[str]) -> Path:
 
 
 def mixtures_in_tree(sets: Path, task: Task, name: str) -> list[str]:
-    """Return the IDs of a set's mixtures: those of its table, or else of its files.
+    """Return the IDs of a set's mixtures, from its table or else from its files.
 
-    The table's paths are those of the machine that made the tree, and are ignored.
+    The table's paths are ignored, because they are those of the machine that made the tree.
     """
     table = task.table(sets, name)
     if not table.is_file():
@@ -129,7 +129,7 @@ def mixtures_in_tree(sets: Path, task: Task, name: str) -> list[str]:
 def write_mixture_table(
     sets: Path, task: Task, name: str, lengths: Sequence[tuple[str, int]]
 ) -> None:
-    """Write the table of a set that was made, as other programs for LibriMix expect it.
+    """Write the table of a new set, in the form that other programs for LibriMix expect.
 
     Args:
         sets: folder of the sets.

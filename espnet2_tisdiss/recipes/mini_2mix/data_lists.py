@@ -34,8 +34,8 @@ def make_data_dirs(
 ) -> dict[str, int]:
     """Make ``data/train``, ``data/valid`` and so on: a data directory for each set.
 
-    In the mode ``max``, which cuts no words, ``text_spk1`` and ``text_spk2`` are what the speakers
-    say, and ``train_singles`` and so on have the single utterances with their ``text``.
+    In the mode ``max``, which cuts no words, ``text_spk1`` and ``text_spk2`` hold the speakers'
+    transcripts, and ``train_singles`` and so on the single utterances with their ``text``.
 
     Args:
         corpus: folder of the corpus.
@@ -85,6 +85,6 @@ def _mixture_set(
 
 
 def _unmixed(corpus: Path, recipe: Path, single: Entry) -> Entry:
-    """Return a single utterance with the file that was mixed, which has no padding."""
+    """Return a single utterance with the file that was mixed, without padding."""
     path = utterance_path(corpus, single.speaker, single.key)
     return replace(single, files={"wav.scp": Path(listed_path(path, recipe))})

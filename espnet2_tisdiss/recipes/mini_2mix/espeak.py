@@ -1,14 +1,15 @@
 """An espeak-ng engine in a separate process: requests on stdin, samples on stdout.
 
 espeak-ng keeps state from one utterance to the next (noise, flutter and oscillator phases), so
-the same text sounds slightly different each time.  With a new process for every voice, its samples
-depend only on its own requests; it also confines the library, which is not thread-safe. It needs
-only Python's standard library and so starts in some hundredths of a second.
+the same text sounds slightly different each time.  With a new process for every voice, the samples
+of a voice depend only on its own requests. A process also isolates the library, which is not
+thread-safe. This module needs only Python's standard library, so it starts within some hundredths
+of a second.
 
 The first line on stdin is a JSON object with ``library`` and ``data`` (paths), ``voice``,
-``pitch``, ``range`` and ``rate``; each line after that is a JSON string to be spoken.  The answer
-to every line is 4 bytes, a little-endian number, and to a text that many bytes of 16-bit samples
-follow.  The answer to the first line is the sample rate in hertz.
+``pitch``, ``range`` and ``rate``; each further line is a JSON string to be spoken.  The answer to
+every line begins with a little-endian number of 4 bytes.  For the first line, it is the sample rate
+in hertz; for a text, it is the number of bytes of 16-bit samples that follow.
 """
 
 from __future__ import annotations

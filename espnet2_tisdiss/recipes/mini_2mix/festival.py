@@ -1,7 +1,7 @@
-"""The voices of the festival command, which speak in one test set only.
+"""The voices of the festival command, which are used only in one test set.
 
-Voices of the same people as flite's are left out, and those that do not run as packaged. A voice of
-another language reads sentences of that language.
+Voices of the same people as flite's are left out, and voices that do not run as packaged. A voice
+of another language reads sentences in that language.
 """
 
 from __future__ import annotations

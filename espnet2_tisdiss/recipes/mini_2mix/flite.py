@@ -1,10 +1,10 @@
 """The voices of the flite command: four people, and versions that sound like other people.
 
-They join the training voices only, so that the speakers of validation and test are the same whether
-flite is installed or not.  (At the full size their rooms and noises are not: babble is of training
-voices, and what is drawn for it shifts what is drawn next.)  A version has its mean pitch, rate and
-length of the vocal tract. The length is changed by playing the samples faster or slower, with pitch
-and rate chosen to compensate for it.
+They are used only for training, so that the speakers of validation and test do not depend on
+whether flite is installed.  (At the full size, rooms and noises do depend on it: babble consists of
+training voices, and the random numbers drawn for it shift later ones.)  Each version has its own
+mean pitch, rate and length of the vocal tract. The length is changed by playing the samples faster
+or slower, with pitch and rate chosen to compensate for this.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from espnet2_tisdiss.recipes.mini_2mix.voices import Speak, Voice
 
 VOICES = ("awb", "kal", "rms", "slt")
 
-# Mean pitch of the versions, in hertz; rms ignores the option: its pitch follows the tract.
+# Mean pitch of the versions, in hertz; rms ignores the option, so its pitch follows from the tract.
 PITCHES = MappingProxyType({"awb": (90.0, 190.0), "kal": (80.0, 180.0), "slt": (125.0, 260.0)})
-# In percent of the voice's own: long for low versions and short for high ones, give or take.
+# In percent of the original voice: long for low versions and short for high ones, with variation.
 TRACT_BY_PITCH, TRACT_SPREAD = 6.0, 6.0
 TRACT_ALONE = 16.0
 DURATIONS = (85, 120)
@@ -44,10 +44,10 @@ def installed() -> list[str]:
 
 
 def plan_voices(names: Sequence[str], versions: int, seed: int) -> list[Voice]:
-    """Describe the speakers that are made of these voices of flite, all for training.
+    """Describe the speakers made from these voices of flite, all for training.
 
-    A single version is the voice as it is. Several are spread over the range of pitch, each in a
-    different part of it.
+    A single version is the original voice. Several versions are spread over the range of pitch,
+    each in a different part of it.
     """
     rng = Random(f"{seed}/flite")
     cast = []

@@ -1,7 +1,7 @@
-"""Sentences of other languages, for voices that read no English.
+"""Sentences in other languages, for voices that do not read English.
 
-``foreign_sentences.json`` holds, by language, the parts of a sentence in their order; any choice of
-one from each part is a sentence.
+``foreign_sentences.json`` holds for each language the parts of a sentence in order; any choice of
+one entry per part is a sentence.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Mix two utterances as WSJ0-2mix does, list the mixtures, and check the files.
 
-Of the modes, ``min`` cuts both to the shorter one, and ``max`` adds silence to the shorter one, so
-that every word is heard.
+The mode ``min`` cuts both to the shorter one; ``max`` adds silence to the shorter one, so that all
+words are in the mixture.
 """
 
 from __future__ import annotations
@@ -63,9 +63,9 @@ def mix(
         first: the first source.
         second: the second source.
         snrs_db: their levels.
-        noise: added to the mixture alone: its samples, at least as many as the sources have, and
+        noise: added only to the mixture: its samples, at least as many as the sources have, and by
             how many dB the speech of both is above it.
-        mode: which length they get.
+        mode: length of the results.
 
     Returns:
         ``mix``, ``s1``, ``s2``: int16 arrays of that length.
@@ -104,7 +104,7 @@ def _snr_db(speech: np.ndarray, noise: np.ndarray) -> float:
 def make_mixture(corpus: Path, mixture: Mixture, mode: Version = "min") -> None:
     """Make the three files of a mixture from its utterances, unless they exist.
 
-    The sources are as they reach the microphone: in a room, with its echoes.
+    The sources are the signals at the microphone: in a room, with its reverberation.
     """
     paths = signal_paths(corpus, mixture, mode)
     if all(path.exists() for path in paths.values()):
@@ -139,8 +139,8 @@ def check_mixture(corpus: Path, mixture: Mixture, mode: Version = "min") -> int:
 
     Raises:
         TisdissError: a file is missing, unreadable, at another rate, silent or of another length,
-            or the mixture is not the sum of its sources, or its noise is not at the level that was
-            planned.  The message names the file.
+            or the mixture is not the sum of its sources, or its noise does not have the planned
+            level.  The message names the file.
     """
     paths = signal_paths(corpus, mixture, mode)
     signals = {name: read_speech(path).astype(np.int32) for name, path in paths.items()}

@@ -1,4 +1,4 @@
-"""Noises of a room or of a line, drawn at random: each kind is a function in ``KINDS``.
+"""Random noises of a room or of a telephone line; each kind is a function in ``KINDS``.
 
 All noises have a mean power of 1.  Axis letter: n sample.
 """
@@ -77,7 +77,7 @@ def _crackle(length: int, rng: np.random.Generator, _babble: Sequence[np.ndarray
 
 
 def _babble(length: int, rng: np.random.Generator, babble: Sequence[np.ndarray]) -> np.ndarray:
-    """Many voices at once, equally loud, each started at a random place."""
+    """Many voices at once, equally loud, each starting at a random position."""
     total = np.zeros(length)
     for speech in babble:
         started = np.roll(speech, rng.integers(len(speech)))

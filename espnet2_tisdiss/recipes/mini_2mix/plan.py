@@ -146,9 +146,9 @@ def _utterance(speaker: str, number: int) -> str:
 def _pair_up(
     set_name: str, members: list[Voice], count: int, rng: Random, spoken: dict[str, int]
 ) -> list[Mixture]:
-    """Let the voices talk in rounds and mix two turns at a time; every utterance is used once.
+    """Pair the voices at random in rounds, with a new utterance of each; each is used once.
 
-    ``spoken`` counts what each speaker has said so far.
+    ``spoken`` counts the utterances of each speaker so far.
     """
     person = {voice.speaker: voice.person for voice in members}
     turns: list[str] = []
@@ -190,7 +190,7 @@ def _set_scenes(size: Size, mixtures: Sequence[Mixture], seed: int) -> Iterator[
     """Give the mixtures their rooms and noises, by the conditions of their sets."""
     conditions = {mixture_set.name: mixture_set.conditions for mixture_set in size.sets}
     rngs = {name: Random(f"{seed}/{name}/scenes") for name in conditions}
-    training: dict[str, list[str]] = {}  # who can babble, and what
+    training: dict[str, list[str]] = {}  # speakers and utterances for the babble
     for mixture in mixtures:
         if mixture.split == "train":
             for speaker, utterance in zip(mixture.speakers, mixture.utterances, strict=True):

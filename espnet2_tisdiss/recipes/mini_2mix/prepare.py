@@ -39,7 +39,7 @@ from espnet2_tisdiss.user_files import read_json
 # increased whenever the same size and seed give other files than before
 RECIPE_VERSION = 1
 
-# used where they are installed
+# used if they are installed
 ENGINES = MappingProxyType({"flite": flite, "festival": festival})
 
 
@@ -56,8 +56,8 @@ def make_corpus(
     """Make the corpus in ``corpus`` and its data directories in ``data``.
 
     Paths in the data directories are relative to ``recipe`` if the corpus is inside that folder;
-    ``suffix`` is added to their names. In the mode ``max``, which cuts no words, they have what the
-    speakers say, and there are sets of single utterances.
+    ``suffix`` is added to their names. In the mode ``max``, which cuts no words, they include
+    transcripts, and there are sets of single utterances.
 
     Returns:
         A line about what was made, and one for each missing engine.
@@ -84,7 +84,7 @@ def _missing_engines(size: Size, engines: Mapping[str, Sequence[str]]) -> list[s
 
 
 def test_set_names(corpus: Path, size: Size, seed: int, suffix: str) -> list[str]:
-    """Return the test sets that a corpus has or would have; nothing is made."""
+    """Return the test sets that a corpus has or would have, without making anything."""
     engines = settled_engines(corpus, size, seed) or installed_engines(size)
     made = made_sets(size, engines.get("festival", ()))
     return [f"{s.name}{suffix}" for s in made if s.split == "test"]
@@ -96,7 +96,7 @@ def installed_engines(size: Size) -> dict[str, list[str]]:
 
 
 def open_corpus(corpus: Path, size: Size, seed: int) -> dict[str, list[str]]:
-    """Record in the folder which corpus it holds, or check that it is this one.
+    """Record in the folder which corpus it holds, or check that it holds this one.
 
     Returns:
         The voices of flite and festival that are used; they are chosen when the folder is new.

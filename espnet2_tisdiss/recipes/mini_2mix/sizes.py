@@ -20,9 +20,9 @@ BOTH = Condition(reverberant=True, noisy=True)
 
 @dataclass(frozen=True)
 class MixtureSet:
-    """One data directory: the engines whose voices are heard, and the conditions with their shares.
+    """One data directory: the engines of its voices, and the conditions with their shares.
 
-    The name begins with the split that the voices are from.
+    The name begins with the split of the voices.
     """
 
     name: str
@@ -44,8 +44,8 @@ def split_of_set(name: str) -> str:
 class Size:
     """How much to make: espeak-ng voices, mixtures in each set of a split, seconds of an utterance.
 
-    ``flite_versions`` is the number of speakers that are made of each voice of flite; with 1 it
-    speaks as it is.  ``conditions`` are those of training and validation.
+    ``flite_versions`` is the number of speakers made from each voice of flite; with 1, it is the
+    original voice.  ``conditions`` are those of training and validation.
     """
 
     name: str
@@ -67,7 +67,7 @@ class Size:
 
     @property
     def optional_engines(self) -> tuple[str, ...]:
-        """The engines that are used where they are installed."""
+        """The engines that are used if they are installed."""
         heard = {engine for mixture_set in self.sets for engine in mixture_set.engines}
         return tuple(engine for engine in ("flite", "festival") if engine in heard)
 
@@ -94,7 +94,7 @@ SIZES = MappingProxyType(
                 test=100,
                 min_seconds=3.0,
                 max_seconds=5.0,
-                # 4 x 48 flite speakers beside 384 of espeak-ng: a third of what is heard
+                # 4 x 48 flite speakers and 384 of espeak-ng, so a third of the speech is flite's
                 flite_versions=48,
                 conditions=((CLEAN, 0.6), (REVERBERANT, 0.13), (NOISY, 0.13), (BOTH, 0.14)),
                 test_sets=FULL_TEST_SETS,

@@ -25,7 +25,7 @@ from espnet2_tisdiss.recipes.mini_2mix.sizes import Size
 from espnet2_tisdiss.recipes.mini_2mix.speech_files import SAMPLE_RATE, write_speech
 from espnet2_tisdiss.recipes.mini_2mix.voices import ENGLISH, Speak, Voice
 
-# sentences in a row that may be too short or too long before the voice fails
+# number of sentences in a row that may be too short or too long before the voice fails
 PATIENCE = 200
 # Utterances are stored with this peak, so that 16 bits are used well and never overflow.
 PEAK = 0.9
@@ -44,11 +44,11 @@ def require_espeak() -> None:
 def speak_utterances(
     corpus: Path, turn: tuple[Voice, Sequence[str]], size: Size, seed: int
 ) -> dict[str, str]:
-    """Let a voice speak as many sentences as there are names of utterances beside it in ``turn``.
+    """Make one sentence for each name of an utterance that ``turn`` lists for a voice.
 
-    The voice draws sentences of its split and keeps those of the length that ``size`` asks for. A
-    voice is skipped if all of its files exist; otherwise all of them are made again, since
-    the engine's samples depend on what it spoke before.
+    The voice draws sentences of its split and keeps those whose length fits ``size``. A voice is
+    skipped if all of its files exist; otherwise all of them are made again, because the engine's
+    samples depend on what it spoke before.
 
     Returns:
         utterance -> its sentence.
@@ -75,7 +75,7 @@ def speak_utterances(
 def _fitting_utterances(
     voice: Voice, speak: Speak, size: Size, rng: Random
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield different sentences and their 8 kHz speech, peak-normalised, of a fitting length."""
+    """Yield different sentences and their peak-normalised 8 kHz speech, of a suitable length."""
     heard: set[str] = set()
     misses = 0
     while misses < PATIENCE:
@@ -118,7 +118,7 @@ def _engine(voice: Voice) -> AbstractContextManager[Speak]:
 @contextmanager
 def _espeak(voice: Voice) -> Iterator[Speak]:
     """Run an espeak-ng process (see espeak.py) for one voice."""
-    import espeakng_loader  # here, because require_espeak() reports that it is missing
+    import espeakng_loader  # imported here, because require_espeak() reports that it is missing
 
     settings = {
         "library": str(espeakng_loader.get_library_path()),

@@ -1,4 +1,4 @@
-"""What the corpus's sentences are for a recogniser: words in small letters, numbers spelt out."""
+"""The corpus's sentences as transcripts: words in lower case, with numbers spelt out."""
 
 from __future__ import annotations
 

@@ -67,8 +67,8 @@ class Voice:
     """One speaker.
 
     For espeak-ng ``pitch`` and ``pitch_range`` are on the engine's scale, 0 to 99, and ``rate`` is
-    words a minute; for flite ``pitch`` is hertz and ``rate`` the duration in percent of the voice's
-    own.  0: the engine's default.
+    words per minute; for flite ``pitch`` is in hertz and ``rate`` the duration in percent of the
+    original voice's.  0: the engine's default.
     """
 
     speaker: str
@@ -79,7 +79,7 @@ class Voice:
     pitch_range: int = 0
     rate: int = 0
     split: str
-    tract: int = OWN_TRACT  # length of the vocal tract in percent of the voice's own
+    tract: int = OWN_TRACT  # length of the vocal tract in percent of that of the original voice
 
     @property
     def person(self) -> str:
@@ -95,8 +95,8 @@ class Voice:
 def plan_voices(count: int, seed: int) -> list[Voice]:
     """Choose ``count`` espeak-ng voices, half of them low and half high, and their splits.
 
-    No accent and variant come together twice, and voices with the same variant are spread over the
-    pitch range, each in a different part, so that no two voices are nearly the same.
+    Each combination of accent and variant occurs once, and voices with the same variant are spread
+    over the pitch range, each in a different part, so that no two voices are nearly the same.
     """
     rng = Random(f"{seed}/voices")
     groups = [

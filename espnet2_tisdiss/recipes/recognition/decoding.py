@@ -1,4 +1,4 @@
-"""Stage 5: what a recogniser makes of the references, the mixtures and the estimates."""
+"""Stage 5: recognising the references, the mixtures and the estimates."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from espnet2_tisdiss.recipes.recognition.options import Options
 from espnet2_tisdiss.recipes.stages.marker import Step, audio, content, option, presence
 from espnet2_tisdiss.recipes.stages.run_jobs import Plan, run_jobs
 
-# what is recognised without a separator: the references, and the mixture in their place
+# signals recognised without a separator: the references, or the mixture instead of each
 SINGLE = {"clean1": "spk1.scp", "clean2": "spk2.scp", "mixture": "wav.scp"}
 
 
@@ -116,13 +116,13 @@ def _run(
     lists: Mapping[str, Sequence[str]],
     count: str,
 ) -> None:
-    """Recognise in parallel processes, and join what they write.
+    """Recognise in parallel processes, and join their results.
 
     Args:
-        options: of the recipe.
+        options: options of the recipe.
         command: recognises the keys of a file.
-        scp: the audio, in the order of whose keys ESPnet needs them.
-        folder: of the results.
+        scp: list of the audio; ESPnet needs keys in its order.
+        folder: folder of the results.
         lists: subfolder of the output -> names of its lists.
         count: pattern of an utterance's log line.
     """

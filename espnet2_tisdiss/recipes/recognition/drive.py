@@ -11,7 +11,7 @@ from espnet2_tisdiss.recipes.recognition.stages import STAGES
 
 
 def main() -> None:
-    """Run the stages that the command line asks for."""
+    """Run the stages requested on the command line."""
     options = parse()
     options.check()
     for stage in range(options.stage, options.stop_stage + 1):

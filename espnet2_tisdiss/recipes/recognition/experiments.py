@@ -1,4 +1,4 @@
-"""The models of a recipe's recognition, and the training of those that are trained here."""
+"""The models of a recipe's recognition, and training those that the recipe trains."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Experiment:
     """A model.
 
     Attributes:
-        folder: of the experiment.
-        weights: name of its weights.
+        folder: folder of the experiment.
+        weights: name of its weights file.
         advice: what to do if they are missing.
     """
 
@@ -65,7 +65,7 @@ def recogniser(options: Options) -> Experiment:
 
 
 def cascade(options: Options) -> Experiment:
-    """Separator and recogniser, joined as they are."""
+    """Separator and recogniser, joined without further training."""
     folder = options.expdir / f"cascade_{options.asr_config.stem}"
     return Experiment(folder, "model.pth", "run stage 4 (joint training) first")
 
@@ -87,12 +87,12 @@ def train(
     """Train unless that is done, or resume a training.
 
     Args:
-        options: of the recipe.
-        command: without data.
-        experiment: to train.
+        options: options of the recipe.
+        command: the training's command, without its data.
+        experiment: the experiment to train.
         sets: part (``train``, ``valid``) -> data directory.
         signals: list of a directory -> its name in ESPnet's model.
-        step: what the training depends on and needs besides its data.
+        step: the settings and inputs of the training, apart from its data.
     """
     from espnet2_tisdiss.recipes.stages import follow_training  # slow to import
 

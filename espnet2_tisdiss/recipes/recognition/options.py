@@ -22,7 +22,7 @@ rates, 7 packing. Finished stages are not repeated unless their input or options
 
 @dataclass(frozen=True)
 class Options:
-    """The options of the command line; :func:`parse` says what they mean."""
+    """The options of the command line; :func:`parse` has their help texts."""
 
     stage: int
     stop_stage: int
@@ -72,7 +72,7 @@ class Options:
         return sorted({int(word) for word in self.n_re.split()})
 
     def check(self) -> None:
-        """Check what would otherwise fail only after hours."""
+        """Check for errors that would otherwise show only after hours."""
         for path in (self.asr_config, self.enh_asr_config, self.inference_config):
             if not path.is_file():
                 raise TisdissError(f"{path}: no such file")

@@ -21,7 +21,7 @@ Texts = dict[str, list[str]]  # mixture -> a text of each speaker
 
 
 def write_results(options: Options, path: Path) -> None:
-    """Write a page of tables, and its pictures beside it."""
+    """Write a page of tables, with its pictures in the same folder."""
     sections = ["# Word error rates", ABOUT]
     for name in options.tests:
         said = _said(name)
@@ -37,21 +37,21 @@ def write_results(options: Options, path: Path) -> None:
 
 
 ABOUT = """\
-Clean: the references, recognised without a separator. Mixture: recognised in place of each
-speaker. Cascade: separator and recogniser as they were trained apart. Joint: trained together.
-N_re: number of reconstructor repetitions, the depth of the separator. Of both orders of the
-speakers, the one with fewer errors counts. Intervals: bootstrap of 95 % over the mixtures."""
+Clean: the references, recognised without a separator. Mixture: the mixture, recognised instead of
+each speaker. Cascade: separator and recogniser, trained separately. Joint: trained together.
+N_re: number of reconstructor repetitions, the depth of the separator. WER: word error rate, with
+the order of the speakers that has fewer errors. Intervals: 95 %, by bootstrap over the mixtures."""
 
 
 def _said(name: str) -> Texts:
-    """Return what the speakers of a test set's mixtures say."""
+    """Return the transcripts of a test set's mixtures."""
     folder = Path("data", name)
     lists = [read_scp(folder / f"text_spk{number}") for number in (1, 2)]
     return {key: [texts[key] for texts in lists] for key in lists[0]}
 
 
 def read_recognised(options: Options, name: str, keys: list[str]) -> dict[str, Texts]:
-    """Return what was recognised of a test set, by the row's label."""
+    """Return the recognised texts of a test set, by the row's label."""
     alone = read_texts(recogniser(options).folder / f"decode_{name}" / "text")
     recognised = {
         "clean": {key: [alone.get(f"{key}-clean{n}", "") for n in (1, 2)] for key in keys},
@@ -80,7 +80,7 @@ def rate_table(errors: Mapping[str, WordErrors]) -> str:
 
 
 def change_table(errors: Mapping[str, WordErrors], depths: list[int]) -> str:
-    """Return what joint training and depth change, mixture by mixture."""
+    """Return the changes by joint training and by depth, paired by mixture."""
     pairs = [(_label("cascade", depth), _label("joint", depth)) for depth in depths]
     for kind in ("cascade", "joint"):
         pairs += [(_label(kind, depths[0]), _label(kind, depth)) for depth in depths[1:]]
@@ -104,7 +104,7 @@ def draw(errors: Mapping[str, WordErrors], depths: list[int]) -> bytes:
 
 
 def examples(said: Texts, recognised: Mapping[str, Texts], depth: int) -> str:
-    """Return what was said and recognised in the first mixtures, at the deepest depth."""
+    """Return transcripts and recognised texts of the first mixtures, at the deepest depth."""
     lines = []
     for key in list(said)[:EXAMPLES]:
         lines += [f"`{key}`", ""]

@@ -1,4 +1,4 @@
-"""The stages of a recipe's recognition; each is done once, and again when its input changed."""
+"""The stages of a recipe's recognition; each is repeated only if its input has changed."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def train_jointly(options: Options) -> None:
 
 
 def join(options: Options) -> None:
-    """Join separator and recogniser as they are: the cascade."""
+    """Join separator and recogniser without further training: the cascade."""
     experiment, parts = cascade(options), (separator(options), recogniser(options))
     step = Step(
         what=str(experiment.folder),

@@ -11,7 +11,7 @@ import sentencepiece
 from espnet2_tisdiss.atomic import write_atomically
 from espnet2_tisdiss.errors import TisdissError
 
-# ESPnet's: the blank of CTC comes first, the end of a sentence last
+# ESPnet's special tokens: the blank of CTC comes first, the end of a sentence last
 FIRST, LAST = ("<blank>", "<unk>"), ("<sos/eos>",)
 OWN = ("<unk>", "<s>", "</s>")  # tokens of sentencepiece that ESPnet has itself or does not use
 
@@ -20,7 +20,7 @@ def write_tokens(transcripts: Iterable[str], size: int, model_file: Path, token_
     """Train a model of ``size`` tokens, and write it with ESPnet's list of them.
 
     Raises:
-        TisdissError: the transcripts do not suffice for so many tokens, or need more.
+        TisdissError: the transcripts allow fewer tokens, or need more.
     """
     written = io.BytesIO()
     try:

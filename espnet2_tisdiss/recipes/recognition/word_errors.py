@@ -19,7 +19,7 @@ class WordErrors:
 
     Attributes:
         errors: substituted, deleted and inserted words (b,).
-        words: words that were said (b,).
+        words: spoken words (b,).
     """
 
     errors: np.ndarray
@@ -27,7 +27,7 @@ class WordErrors:
 
     @property
     def rate(self) -> float:
-        """Errors per word that was said."""
+        """Errors per spoken word."""
         return float(self.errors.sum() / self.words.sum())
 
     def interval(self) -> tuple[float, float]:
@@ -35,7 +35,7 @@ class WordErrors:
         return _interval((self.errors, self.words), _rate)
 
     def change_to(self, other: WordErrors) -> tuple[float, tuple[float, float]]:
-        """Return the other's rate less this one's, and its interval, paired by mixture."""
+        """Return the other's rate minus this one's, and its interval, paired by mixture."""
 
         def change(
             ours: np.ndarray, theirs: np.ndarray, words: np.ndarray, axis: int = -1
@@ -66,10 +66,10 @@ def _interval(arrays: Sequence[np.ndarray], statistic: object) -> tuple[float, f
 def word_errors(
     said: Mapping[str, Sequence[str]], recognised: Mapping[str, Sequence[str]]
 ) -> WordErrors:
-    """Compare what the speakers of each mixture said with what was recognised.
+    """Compare the transcripts of the speakers of each mixture with the recognised texts.
 
-    The estimates of a separator have no order: of all orders of the speakers, the one with the
-    fewest errors counts.
+    Because the estimates of a separator have no order, the order of the speakers with the fewest
+    errors counts.
 
     Args:
         said: mixture -> the transcript of each speaker.

@@ -1,6 +1,6 @@
 """Check an inference configuration and the chosen depths before the jobs start.
 
-Finds errors that ESPnet would report with a traceback, and depths for a separator without any.
+It finds errors that ESPnet would report with a traceback, and depths for a separator without depth.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from espnet2_tisdiss.checks import shown
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.user_files import read_yaml
 
-# what ESPnet lets an inference configuration change
+# entries that ESPnet allows in an inference configuration
 CHANGEABLE = [
     f"{part}{suffix}" for part in ("encoder", "separator", "decoder") for suffix in ("", "_conf")
 ]
@@ -37,7 +37,7 @@ def check_inference_config(path: Path) -> dict[str, Any]:
 
 
 def check_depth(train_config: dict[str, Any], changes: dict[str, Any]) -> None:
-    """Check that a model, with the changes of an inference configuration, has a depth to choose."""
+    """Check that the depth of a model, changed by an inference configuration, can be chosen."""
     separator = changes.get("separator", train_config.get("separator"))
     if separator != "tisdiss":
         raise TisdissError(

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 """Check a training configuration before hours of training.
 
-Finds errors that ESPnet would ignore or report with a traceback: wrong options of the separator, a
-criterion for a single depth, a sample rate other than the data's, segments that ESPnet would round,
-mixtures that cannot be drawn, and initial weights that do not fit the model.
+It finds errors that ESPnet would ignore or report with a traceback: wrong options of the separator,
+a criterion for a single depth, a sample rate other than the data's, segments that ESPnet would
+round, mixtures that cannot be drawn, and initial weights that do not match the model.
 
-With dynamic mixing, ESPnet mixes complete utterances, so the segments that a configuration asks for
-(speech_segment) are cut from the mixtures. ESPnet uses utterances that are not longer only as the
-second or a further speaker of a mixture.
+With dynamic mixing, ESPnet mixes complete utterances, so the segments of the configuration
+(speech_segment) are cut from the mixtures. ESPnet uses utterances that are no longer than a segment
+only as the second or a further speaker of a mixture.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def build(options: argparse.Namespace) -> AbsESPnetModel:
 
 
 def check_model(model: AbsESPnetModel, fs: int) -> None:
-    """Check what TISDiSS requires of the rest of the configuration, for data at ``fs`` Hz."""
+    """Check the requirements of TISDiSS on the configuration, for data at ``fs`` Hz."""
     separator = model.separator
     if not isinstance(separator, TISDiSSSeparator):
         return
@@ -63,9 +63,9 @@ def check_model(model: AbsESPnetModel, fs: int) -> None:
 
 
 def check_segments(options: argparse.Namespace) -> None:
-    """Check that training takes the segments and batches that the configuration asks for.
+    """Check that training uses the segments and batches of the configuration.
 
-    Dynamic mixing takes both as they are. Batches that will be smaller are logged.
+    Dynamic mixing uses both unchanged. Batches that will be smaller are logged.
     """
     if not options.speech_segment or options.preprocessor != "enh":
         return
@@ -110,7 +110,7 @@ def check_mixing(options: argparse.Namespace, fs: int) -> None:
 
 
 def check_weights(model: AbsESPnetModel, weights: Path) -> None:
-    """Check that a file of weights fits the model, name by name."""
+    """Check that a weights file matches the model, name by name."""
     own = {name: value.shape for name, value in model.state_dict().items()}
     try:
         found = {name: value.shape for name, value in read_weights(weights).items()}

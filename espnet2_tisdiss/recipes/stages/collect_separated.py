@@ -1,9 +1,9 @@
 """Keep what inference has finished, list what is missing, and collect the results.
 
 Inference jobs write ``<work>/jobs/<n>/out/<part>/wavs/<speaker>/<utterance>.wav`` (or another
-format); a part is what a run makes at one depth. ``todo`` moves the utterances that are complete
-for all speakers to ``<work>/kept/<part>`` and lists those that some part still lacks; ``collect``
-makes ``<folder>/wavs`` and ``<folder>/spk<i>.scp`` of a part that lacks nothing.
+format); a part holds the results at one depth. ``todo`` moves the utterances that are complete for
+all speakers to ``<work>/kept/<part>`` and lists those that are missing in some part; ``collect``
+makes ``<folder>/wavs`` and ``<folder>/spk<i>.scp`` from a complete part.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from espnet2_tisdiss.lists import read_scp, write_scp
 
 
 def has_length(wav: Path, num_samples: int) -> bool:
-    """Whether an audio file is there with its full length."""
+    """Whether an audio file exists and has its full length."""
     try:
         return probe(wav).frames == num_samples
     except AudioError:
@@ -35,7 +35,7 @@ def salvage(work: Path, lengths: dict[str, int], num_spk: int) -> None:
     """
     speakers = [str(number) for number in range(1, num_spk + 1)]
     for wavs in sorted(work.glob("jobs/*/out/*/wavs")):
-        # a process that has succeeded has written complete files: they are not opened here
+        # a process that has succeeded has written complete files, so they need not be opened here
         succeeded = (wavs.parents[2] / "done").is_file()
         kept = work / "kept" / wavs.parent.name
         for speaker in speakers:
@@ -69,7 +69,7 @@ def todo(work: Path, data_dir: Path, num_spk: int, parts: Sequence[str]) -> int:
 def collect(work: Path, data_dir: Path, num_spk: int, part: str, folder: Path) -> int:
     """Put a part's separated files and their lists into ``folder``; return their number.
 
-    ``work`` is removed once nothing is kept there for another part.
+    ``work`` is removed when it holds nothing for another part.
 
     Raises:
         TisdissError: some utterance is not separated, or not into ``num_spk`` files.

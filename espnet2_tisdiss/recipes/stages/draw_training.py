@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Show how a training went: SI-SNR in dB by step and depth, from the experiment's checkpoint.
+"""Plot the progress of a training: SI-SNR in dB by step and depth, from the checkpoint.
 
-Writes a picture, and a table of the means of each epoch: of the validation set at every depth
-that was validated (``valid_every_depth``; otherwise the deepest), and of the training mixtures at
+It writes a picture, and a table of the means of each epoch: on the validation set at every depth
+that was validated (``valid_every_depth``; otherwise the deepest), and on the training mixtures at
 the deepest. Vertical lines show where the depth of the training changes.
 """
 
@@ -48,7 +48,7 @@ def shallowest(config: Mapping[str, Any]) -> int:
 def curves(epochs: Mapping[int, Mapping[str, Any]], first: int = 0) -> dict[str, Curve]:
     """Return SI-SNR by step: of the validation set by depth, and of training at the last depth.
 
-    Empty where the training has another loss.
+    It is empty if the training has another loss.
 
     Args:
         epochs: statistics of each epoch.

@@ -17,7 +17,7 @@ from espnet2_tisdiss.recipes.program import run_main
 def filter_lengths(
     data_dir: Path, out_dir: Path, rate: int, min_duration_s: float, max_duration_s: float
 ) -> tuple[int, int]:
-    """Make ``out_dir`` of utterances within the limits; return how many are kept and dropped."""
+    """Make ``out_dir`` from utterances within the limits; return how many are kept and dropped."""
     durations = {
         key: int(samples) / rate for key, samples in read_scp(data_dir / "utt2num_samples").items()
     }

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Check the audio of a data directory and convert it to one rate and format (stage 3).
 
-The utterances of a recording, which a file ``segments`` names, are cut from it while it is decoded
-once. A file that already is single-channel, at the right rate and in the right format stays where
-it is. Any other, and segments, entries of archives and outputs of commands, are written below the
-output directory, which appears only when it is complete.
-Floating-point files stay floating-point, and resampled ones become so: nothing is clipped.
+Utterances defined by a file ``segments`` are cut from their recording, which is decoded only once.
+A file that is already single-channel, at the right rate and in the right format stays in place. Any
+other file, and segments, entries of archives and outputs of commands, are written below the output
+directory, which appears only when it is complete. Floating-point files stay floating-point, and
+resampled ones become floating-point, so nothing is clipped.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ MAX_PROBLEMS = 10
 
 @dataclass(frozen=True)
 class Format:
-    """Form that every audio file must have.
+    """Format that every audio file must have.
 
     Attributes:
         rate: samples per second.
         audio_format: "wav" or "flac".
-        resample: convert files of another rate rather than refuse them.
-        ref_channel: channel to take of files with several; None refuses them.
-        allow_silence: accept an all-zero signal with a warning rather than refuse it.
+        resample: convert files at another rate instead of refusing them.
+        ref_channel: channel to use in files with several; None refuses them.
+        allow_silence: accept an all-zero signal with a warning instead of refusing it.
     """
 
     rate: int
@@ -62,7 +62,7 @@ class Format:
 
 @dataclass(frozen=True)
 class Utterance:
-    """The audio of one utterance: list name -> source, and where new files go.
+    """The audio of one utterance: list name -> source, and the folders for new files.
 
     ``temporary`` is the folder to write into, ``final`` its later name.
     """
@@ -168,9 +168,9 @@ def format_data_dir(
 ) -> list[Outcome]:
     """Make ``out_dir`` from ``data_dir``; see the module docstring.
 
-    Besides the lists it writes ``utt2num_samples`` and ``utt2digest`` (of an utterance's samples in
-    all lists), copies every other ``utt2*``, and, where silence is allowed, lists the utterances
-    with a silent signal in ``silent_utts``.
+    In addition to the lists it writes ``utt2num_samples`` and ``utt2digest`` (the digest of an
+    utterance's samples in all lists), copies every other ``utt2*``, and, if silence is allowed,
+    lists the utterances with a silent signal in ``silent_utts``.
 
     Raises:
         TisdissError: unusable lists, or up to ten lines about unusable files.
@@ -203,7 +203,7 @@ def format_data_dir(
 
 
 def _recording(utterance: Utterance) -> list[str]:
-    """Return what the utterances of a recording have in common: its files, or the only key."""
+    """Return what the utterances of a recording share: its files, or the only key."""
     cut = [source.text for source in utterance.sources.values() if source.is_stretch]
     return cut or [utterance.key]
 

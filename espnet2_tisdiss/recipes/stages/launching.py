@@ -1,8 +1,8 @@
-"""How stage 6 starts a training's processes: one program, or those of several machines.
+"""Starting the processes of a training in stage 6, on one machine or several.
 
-ESPnet's trainer connects processes that somebody starts with the right options. Slurm's ``srun``
+ESPnet's trainer connects processes that a launcher starts with the right options. Slurm's ``srun``
 starts one for each machine of an allocation, which starts one for each of its GPUs. PyTorch's
-``torchrun`` starts one for each GPU of the machine that it runs on, so it runs on every machine.
+``torchrun`` starts one for each GPU of its own machine, so it must run on every machine.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ ADDRESS = ("MASTER_ADDR", "MASTER_PORT")
 def launched(
     recipe: Recipe, command: Sequence[str], environment: Mapping[str, str] = os.environ
 ) -> list[str]:
-    """Return the command that starts a training by the driver's launcher.
+    """Return the command that starts a training with the driver's launcher.
 
     Args:
-        recipe: names the launcher, the machines and the GPUs of each.
+        recipe: has the launcher, and the numbers of machines and of GPUs per machine.
         command: the training's command, without a launcher.
-        environment: where torchrun's addresses come from.
+        environment: variables with the addresses for torchrun.
 
     Raises:
-        TisdissError: torchrun has to know where the machines meet.
+        TisdissError: the address of the first machine, which torchrun needs, is not set.
     """
     launcher = recipe.opt["dist_launcher"]
     if launcher == "slurm":
@@ -43,7 +43,7 @@ def launched(
 def by_slurm(recipe: Recipe, command: Sequence[str]) -> list[str]:
     """Return the command that Slurm runs on each machine of an allocation."""
     nodes = recipe.opt["num_nodes"]
-    # a new file for each start: an old one still holds the processes of then
+    # a new file for each start, because an old one still lists the previous processes
     meeting = Path(recipe.exp, f".dist_init_{uuid.uuid4().hex}").absolute()
     options = ["--dist_launcher", "slurm", "--multiprocessing_distributed", "true"]
     options += ["--dist_init_method", f"file://{meeting}", *backend(recipe)]

@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Fact:
-    """Something that results depend on: its name, for messages, and how to measure its value."""
+    """Something that results depend on: its name, for messages, and a way to get its value."""
 
     name: str
     measure: Callable[[], str]
@@ -56,7 +56,7 @@ def contents(name: str, folder: Path, *patterns: str) -> Fact:
 
 
 def audio(scp: Path) -> Fact:
-    """A list's content, and size and time of change of each file that it names."""
+    """A list's content, and size and modification time of each file that it names."""
     return Fact(f"the audio of {scp}", partial(digest_audio, scp))
 
 
@@ -66,7 +66,7 @@ def presence(path: Path) -> Fact:
 
 
 def outcome(step: Step) -> Fact:
-    """What a step has made, by the facts that it depends on."""
+    """The results of a step, identified by the facts that they depend on."""
     return Fact(f"what made {step.what}", lambda: summary(step.values))
 
 
@@ -119,7 +119,7 @@ def changes(recorded: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
 
 
 def listed(names: Sequence[str]) -> str:
-    """Return the first few names as text, and the number of the others."""
+    """Return the first few names as text, and how many more there are."""
     more = len(names) - SHOWN_CHANGES
     return ", ".join(names[:SHOWN_CHANGES]) + (f" and {more} more" if more > 0 else "")
 
@@ -132,9 +132,9 @@ class Step:
         what: its name in messages.
         marker: the file that records it.
         facts: what its results depend on.
-        results: facts on the results, which must stay as they are.
-        needs: files that must exist before it starts -> what to do about a missing one.
-        unmade: what to say if results are missing after the work; {} stands for their names.
+        results: facts about the results, which must not change.
+        needs: files that must exist before it starts -> what to do if they are missing.
+        unmade: message if results are missing after the work; {} stands for their names.
         shared: the folder whose lock the work takes, if it is not the marker's.
     """
 
@@ -148,7 +148,7 @@ class Step:
 
     @cached_property
     def values(self) -> dict[str, str]:
-        """The facts as they were when first asked for, which is before the work."""
+        """The facts at the first access, which is before the work."""
         return measure(self.facts)
 
     def lock(self) -> AbstractContextManager[None]:
@@ -156,7 +156,7 @@ class Step:
         return holding(self.shared or self.marker.parent)
 
     def check_needs(self) -> None:
-        """Check that the files are there that earlier stages make."""
+        """Check that the files made by earlier stages exist."""
         for path, advice in self.needs.items():
             if not path.exists():
                 raise TisdissError(f"{path} is missing: {advice}")
@@ -169,7 +169,7 @@ class Step:
             return None
 
     def changes(self) -> list[str] | None:
-        """Return the names of the facts that have changed since it was done; None if it was not."""
+        """Return the names of the facts changed since it was done; None if it was not done."""
         now = {**self.values, **measure(self.results)}
         recorded = self.recorded()
         return None if recorded is None else changes(recorded, now)
@@ -192,7 +192,7 @@ class Step:
             raise TisdissError(f"{self.what}: changed since {since} ({listed(changed)}): {advice}")
 
     def mark_done(self) -> None:
-        """Record the facts as they were before the work, and those on its results.
+        """Record the facts before the work, and those about its results.
 
         Raises:
             TisdissError: a fact says that something is missing.
@@ -201,7 +201,7 @@ class Step:
         if missing := [name for name, value in made.items() if value == MISSING]:
             names = [name.removeprefix("the presence of ") for name in missing]
             raise TisdissError(self.unmade.format(" ".join(names)))
-        os.sync()  # a failure of power must not leave the marker without the results
+        os.sync()  # a power failure must not leave the marker without the results
         write_atomically(self.marker, json.dumps(made, indent=1) + "\n")
 
     def do_once(
@@ -211,13 +211,13 @@ class Step:
 
         Args:
             work: does it, while the lock is held.
-            settle: what follows when it is marked as done.
+            settle: called after it has been marked as done.
         """
         self.check_needs()
         if self.is_done():
             return False
         with self.lock():
-            if self.changes() == []:  # another run did it before this one got the lock
+            if self.changes() == []:  # another run has done it before this one got the lock
                 return False
             work()
             self.mark_done()
@@ -229,12 +229,12 @@ def check_beginning(begun: Step, exp: Path, advice: str = "") -> bool:
     """Return whether a training has begun, with the same facts.
 
     Args:
-        begun: what it began with.
+        begun: the facts that it began with.
         exp: folder of the experiment.
-        advice: what else may be done about another training there, ending in "or".
+        advice: another way to deal with a different training there, ending in "or".
 
     Raises:
-        TisdissError: there is a checkpoint of a training that began otherwise.
+        TisdissError: there is a checkpoint of a training that began differently.
     """
     if not (exp / "checkpoint.pth").is_file():
         return False

@@ -13,14 +13,14 @@ def build_model(config: Mapping[str, Any], changes: Mapping[str, Any]) -> "Parts
 
     Args:
         config: the model's configuration.
-        changes: what the inference configuration changes of it.
+        changes: changes of it by the inference configuration.
 
     Returns:
-        The parts; None where the separator is no TISDiSS and so has no depth.
+        The parts; None if the separator is not a TISDiSS and so has no depth.
     """
     if changes.get("separator", config["separator"]) != "tisdiss":
         return None
-    # here, because they take seconds
+    # imported here, because they take seconds
     from espnet2.bin.enh_inference import recursive_dict_update
 
     from espnet2_tisdiss.evaluate.cost import build_parts
@@ -31,10 +31,10 @@ def build_model(config: Mapping[str, Any], changes: Mapping[str, Any]) -> "Parts
 
 
 def cost_by_depth(parts: "Parts | None", fs: int, labels: Iterable[str]) -> dict[str, float]:
-    """Count what a model costs at each depth.
+    """Count the cost of a model at each depth.
 
     Args:
-        parts: of the model.
+        parts: parts of the model.
         fs: sample rate in Hz.
         labels: the depths, as numbers or "default".
 

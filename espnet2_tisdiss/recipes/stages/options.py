@@ -25,11 +25,11 @@ class OptionError(ValueError):
 
 @dataclass(frozen=True)
 class Kind:
-    """What the values of an option look like.
+    """The form of an option's values.
 
     Attributes:
         pattern: regular expression of a value; None accepts everything.
-        expected: a value, in words.
+        expected: description of a value.
         several: whether there may be several values, separated by spaces, or none.
     """
 
@@ -80,10 +80,10 @@ ALIASES = {"spk_num": "ref_num"}
 
 @dataclass(frozen=True)
 class Foreign:
-    """An option of ESPnet's enh.sh that changes nothing here.
+    """An option of ESPnet's enh.sh that has no effect here.
 
     Attributes:
-        accepted: regular expression of the values that ask for what is done anyway.
+        accepted: regular expression of the values that match what this driver does anyway.
         reason: why other values are refused.
     """
 
@@ -117,7 +117,7 @@ FOREIGN = {
         "speech is not recognised here, but by the recipes in enh_asr1; the folders of stage 7 "
         "hold spk1.scp, spk2.scp, ... for another recogniser",
     ),
-    **dict.fromkeys(RECOGNITION, Foreign()),  # without score_with_asr they change nothing there
+    **dict.fromkeys(RECOGNITION, Foreign()),  # without score_with_asr they have no effect there
 }
 
 
@@ -159,7 +159,7 @@ def help_text() -> str:
 
 
 def parse(words: Sequence[str]) -> dict[str, str] | None:
-    """Parse a command line; of a repeated option, the last value counts.
+    """Parse a command line; if an option is repeated, the last value counts.
 
     Returns:
         Option -> value, of all options; None if help is asked for.
@@ -195,7 +195,7 @@ def parse(words: Sequence[str]) -> dict[str, str] | None:
 
 
 def check_foreign(name: str, value: str) -> None:
-    """Refuse a value of one of ESPnet's options that asks for what is not done here."""
+    """Refuse a value of one of ESPnet's options that asks for something not done here."""
     if not re.fullmatch(FOREIGN[name].accepted, value, re.DOTALL):
         raise OptionError(f"--{name} '{value}': {FOREIGN[name].reason}")
 
@@ -264,12 +264,12 @@ def stages(values: Mapping[str, str]) -> list[str]:
 
 
 def complete(values: Mapping[str, str]) -> dict[str, str]:
-    """Return the values with those that are derived from others."""
+    """Return the values, including those that are derived from others."""
     filled = dict(values)
     if not values["inference_nj"]:
         filled["inference_nj"] = "1" if values["gpu_inference"] == "true" else values["nj"]
     if not values["enh_tag"]:
-        # as ESPnet names it: the configuration, then what --enh_args changes
+        # as in ESPnet: the name of the configuration, then the changes by --enh_args
         changes = re.sub(r"[ |=/]", "", values["enh_args"].replace("--", "_"))
         config = Path(values["enh_config"]).name.removesuffix(".yaml")
         filled["enh_tag"] = f"{config}_raw{changes}{ways(values)}"
@@ -282,7 +282,7 @@ def ways(values: Mapping[str, str]) -> str:
 
 
 def perturbed(values: Mapping[str, str]) -> str:
-    """Return the suffix of the names of what stage 2 makes."""
+    """Return the suffix of the names of stage 2's results."""
     return "_sp" if values["speed_perturb_factors"].strip() else ""
 
 

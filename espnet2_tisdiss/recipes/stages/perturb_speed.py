@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Speed perturbation of a data directory (stage 2).
 
-Every signal of an utterance, mixture and sources alike, is played at the same speed.  Resampling
-is linear, so a mixture that was the sum of its sources still is.  Factor 1 keeps the
-original files and names; only segments, entries of archives and outputs of commands become files.
+All signals of an utterance, mixture and sources, are played at the same speed.  Because resampling
+is linear, a mixture that was the sum of its sources still is.  Factor 1 keeps the original files
+and names; only segments, entries of archives and outputs of commands become files.
 Another factor f names utterances and speakers ``sp<f>-...``.
 """
 
@@ -47,7 +47,7 @@ def perturb_recording(jobs: Sequence[Job]) -> list[str]:
 
 
 def _recording(job: Job) -> tuple[str, str]:
-    """Return what the jobs of a recording have in common: its file, or the only key."""
+    """Return what the jobs of a recording share: its file, or the only key."""
     return ("cut", job.source.text) if job.source.is_stretch else ("whole", job.key)
 
 

@@ -1,8 +1,8 @@
-"""A process on a cluster, with the part of ``subprocess.Popen`` that its starter uses.
+"""A process on a cluster, with the part of the interface of ``subprocess.Popen`` that is needed.
 
 A worker of the cluster runs the program. If the worker dies, Dask gives the work to another one,
-which begins anew in a new output folder: the first one's program may still write into the old one.
-The output folder is named ``out`` when the program has succeeded.
+which starts again in a new output folder, because the first one's program may still write to the
+old one. The output folder is renamed to ``out`` when the program has succeeded.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 POLL_S = 0.2
 STOPPED = "stop"
-# what a program finds in its environment, wherever it runs
+# environment variables that are passed to the program
 INHERITED = ("PYTHONPATH", "PYTHONUNBUFFERED", "OMP_NUM_THREADS")
 
 
@@ -43,7 +43,7 @@ class RemoteProcess:
         if self.returncode is None and self._future.done():
             try:
                 self.returncode = self._future.result()
-            # several workers died of it, or the cluster is gone, or a worker cannot run it
+            # several workers died on it, or the cluster is gone, or a worker cannot run it
             except Exception as error:
                 with self._log.open("a", encoding="utf-8") as log:
                     log.write(f"{type(error).__name__}: {error}\n")
@@ -54,7 +54,7 @@ class RemoteProcess:
         """Wait for the end.
 
         Raises:
-            subprocess.TimeoutExpired: it still runs after so many seconds.
+            subprocess.TimeoutExpired: it still runs after this number of seconds.
         """
         end = None if timeout is None else time.monotonic() + timeout
         while self.poll() is None:
@@ -68,7 +68,7 @@ class RemoteProcess:
         (self._folder / STOPPED).touch()
 
     def kill(self) -> None:
-        """Give it up."""
+        """Abandon the process."""
         self._future.cancel()
 
 

@@ -86,7 +86,7 @@ def published_table(
 
 
 def number(value: float) -> str:
-    """Return a score as text; above 100 dB (a mixture's SAR) it is infinite but for rounding."""
+    """Return a score as text; above 100 dB (a mixture's SAR) it is infinite except for rounding."""
     return "inf" if value > MAX_SCORE else f"{value:.2f}"
 
 
@@ -146,7 +146,7 @@ def file_table(results: SetResults) -> str:
 def set_section(
     results: SetResults, metrics: Sequence[str], cost: Mapping[str, float], beside: str = ""
 ) -> str:
-    """Return the section of one test set; ``beside`` is a table of published results."""
+    """Return the section of one test set; ``beside`` is a table of published results to show."""
     count = len(results.mixture.scores["SI_SNR"])
     shown = min(count, MAX_FILE_ROWS)
     text = (

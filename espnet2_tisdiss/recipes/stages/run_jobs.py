@@ -1,8 +1,8 @@
-"""Split key lists, run one process for each part, and show the progress of all of them.
+"""Split key lists, run one process for each part, and show their common progress.
 
-The parts last equally long where the utterances' durations are known. The processes are those of
-this machine, or of the cluster that the environment names (see :mod:`espnet2_tisdiss.cluster`),
-whose machines see the work folder at the same path.
+If the utterances' durations are known, the parts have equal duration. The processes run on this
+machine, or on the cluster that the environment names (see :mod:`espnet2_tisdiss.cluster`), whose
+machines see the work folder at the same path.
 
 The work folder holds <n>/keys1, <n>/out, and <n>/done once that process has succeeded; the logs are
 <logs>.<n>.log. When the same plan runs again, only unfinished jobs run; another plan starts with an
@@ -36,7 +36,7 @@ POLL_S = 0.2
 
 @dataclass(frozen=True)
 class Plan:
-    """What the jobs work on, and how.
+    """The work of the jobs.
 
     Attributes:
         work: work folder.
@@ -47,7 +47,7 @@ class Plan:
             {out} for its output folder.
         label: shown with the progress.
         count: pattern of an utterance's log line.
-        basis: facts that the command depends on besides its words.
+        basis: facts, in addition to its words, that the command depends on.
         durations: utterance -> duration, in any unit; one that is missing counts as the mean.
     """
 
@@ -83,7 +83,7 @@ def split(keys: list[str], parts: int, durations: Mapping[str, float]) -> list[l
     """Cut keys into ``parts`` runs of about the same duration, in order, none of them empty."""
     known = [durations[key] for key in keys if key in durations]
     mean = sum(known) / len(known) if known else 1.0
-    # at an utterance's middle: it goes where most of it belongs
+    # by an utterance's middle, so that it goes where most of it belongs
     ends = list(accumulate(durations.get(key, mean) for key in keys))
     middles = [(begin + end) / 2 for begin, end in pairwise([0.0, *ends])]
     bounds = [bisect_left(middles, ends[-1] * part / parts) for part in range(parts)]

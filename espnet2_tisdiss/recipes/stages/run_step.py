@@ -1,7 +1,7 @@
-"""Run a step of local/enh.sh unless it is done: check its needs, run its command, write its marker.
+"""Run a step of local/enh.sh unless it is done: check its inputs, run it, write its marker.
 
-Called by enh.sh as ``run_step STAGE STEP [ARGUMENT]... -- COMMAND...``; the driver's options come
-in an environment variable. In the command, names in braces stand for values known only now.
+enh.sh calls it as ``run_step STAGE STEP [ARGUMENT]... -- COMMAND...``; the driver's options are in
+an environment variable. In the command, names in braces stand for values known only now.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def separate_pending(
 def check_formatted(recipe: Recipe) -> None:
     """Check that the files of all test sets are those that stage 3 has checked."""
     for name in recipe.tests:
-        # without data/ (a copied dump), or for a set that stage 4 made, there is nothing to compare
+        # without data/ (a copied dump), and for a set made by stage 4, there is nothing to compare
         if Path("data", name).is_dir() and name not in (recipe.train, recipe.valid):
             steps.formatting(recipe, name).require("stage 3 checked it", steps.run_first(3))
 
@@ -111,7 +111,7 @@ def check_inference(recipe: Recipe) -> None:
 
 
 def claim(work: Path, step: Step) -> None:
-    """Keep what an interrupted run of a step left, if the facts are the same at any depth."""
+    """Keep the results of an interrupted run of a step, if the facts are the same at any depth."""
     facts = [fact for fact in step.facts if fact.name != "--n_re"]
     claimed = Step(what=str(work), marker=work / "facts", facts=facts)
     if claimed.changes() != []:
@@ -120,7 +120,7 @@ def claim(work: Path, step: Step) -> None:
 
 
 def score(recipe: Recipe, command: list[str], name: str, n_re: str | None = None) -> None:
-    """Stage 8: score a test set separated at a depth, or without one its mixtures."""
+    """Stage 8: score a test set separated at a depth or, without a depth, its mixtures."""
     step = steps.scoring(recipe, name, n_re)
     step.check_needs()
     if n_re is not None:
@@ -180,7 +180,7 @@ def pack(recipe: Recipe, command: list[str]) -> None:
         log.info("packed model: %s", archive)
 
 
-# steps that are more than a command
+# steps that do more than run a command
 SPECIAL: dict[str, Callable[..., None]] = {
     "statistics": prepare_statistics,
     "training": train,
@@ -205,7 +205,7 @@ def do_step(
     recipe: Recipe, stage: int, name: str, arguments: list[str], command: list[str]
 ) -> None:
     """Do a step unless it is done."""
-    if 2 <= stage <= 6:  # stage 1 may make the training set, and from stage 7 on nobody reads it
+    if 2 <= stage <= 6:  # stage 1 may make the training set, and from stage 7 on it is not read
         check_singles(recipe)
     if name in SPECIAL:
         SPECIAL[name](recipe, command, *arguments)

@@ -1,4 +1,4 @@
-"""Stage 6: train, on this machine or as one of several."""
+"""Stage 6: train, on this machine only or together with others."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def train(recipe: Recipe, command: list[str]) -> None:
 
 
 def help_to_train(recipe: Recipe, command: list[str]) -> None:
-    """Stage 6 on another machine than the first, which keeps the training's folder."""
+    """Stage 6 on a machine other than the first, which keeps the training's folder."""
     steps.training(recipe).check_needs()
     exp = Path(recipe.exp)
     train_log = exp / f"train.node{node_rank()}.log"

@@ -21,7 +21,7 @@ class Scored:
     """Scores of one test set at one depth.
 
     Attributes:
-        label: the depth as text, "mixture", or "default" where no depth was asked.
+        label: the depth as text, "mixture", or "default" if no depth was requested.
         folder: folder of the separated files (None for the mixture).
         scores: metric -> utterance -> score.
     """
@@ -43,7 +43,7 @@ class SetResults:
         name: its name.
         mixture: the mixtures' own scores.
         depths: the scores at each depth.
-        measured_levels: whether the mixtures are not the published ones, but of measured levels.
+        measured_levels: whether the mixtures have measured levels, unlike the published ones.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""What the stages' steps depend on and make: one function for each step of local/enh.sh."""
+"""The settings, inputs and outputs of the stages: one function for each step of local/enh.sh."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def options(recipe: Recipe, *names: str) -> list[Fact]:
 
 
 def signals(folder: Path) -> Fact:
-    """Return the fact of the utterances and signals of a formatted set, wherever its files are."""
+    """Return the fact about the utterances and signals of a formatted set, wherever it is."""
     return contents(f"the data of {folder}", folder, "utt2*", "silent_utts")
 
 
@@ -146,7 +146,7 @@ def statistics(recipe: Recipe) -> Step:
 
 
 def beginning(recipe: Recipe) -> Step:
-    """What a training begins with; only its length may change later."""
+    """The facts that a training begins with; only its length may change later."""
     kept = re.sub(r"--(max_epoch|patience)[ =]+\S+ *", "", recipe.opt["enh_args"])
     weights = (path.partition(":") for path in recipe.init)
     init = [f"{digest(Path(file))}{colon}{parts}" for file, colon, parts in weights]
@@ -180,7 +180,7 @@ def training(recipe: Recipe) -> Step:
 
 
 def model(recipe: Recipe) -> dict[Path, str]:
-    """Return the files of the model that stages 7, 8 and 11 are about, with advice.
+    """Return the files of the model that stages 7, 8 and 11 use, with advice.
 
     Raises:
         TisdissError: the training has ended without such weights.
@@ -215,7 +215,7 @@ def separation(recipe: Recipe, name: str, n_re: str) -> Step:
 
 
 def scoring(recipe: Recipe, name: str, n_re: str | None) -> Step:
-    """Stage 8: a test set at a depth; without one the unprocessed mixtures, once for all models."""
+    """Stage 8: a test set at a depth or, without one, the mixtures, once for all models."""
     data = Path(recipe.raw, name)
     facts = [signals(data)]
     if recipe.opt["scoring_opts"]:

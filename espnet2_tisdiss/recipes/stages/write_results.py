@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Write RESULTS.md, RESULTS.csv and the picture of quality against cost for one experiment.
 
-Improvements are over the unprocessed mixture's own scores, which stage 8 writes to
+Improvements are relative to the scores of the unprocessed mixture, which stage 8 writes to
 ``<data_dir>/mixture_scoring``. Scores are the mean over the speakers of an utterance. The cost is
-counted for models whose depth can be chosen; for others there is neither a cost nor a picture.
+counted for models whose depth can be chosen; for others there is no cost and no picture.
 """
 
 import argparse
@@ -70,14 +70,14 @@ def write_picture(
     """Draw mean and spread of SI-SNRi against cost, a line for each test set.
 
     Args:
-        path: of the PNG file.
+        path: path of the PNG file.
         all_results: the scores of all test sets.
-        cost: by depth; see :func:`cost_by_depth`.
+        cost: cost by depth; see :func:`cost_by_depth`.
         published: SI-SNRi of published results, by their names.
 
     Returns:
-        Whether there is a picture. Without a cost, or where no depth was chosen, there is none, and
-        an older one is removed.
+        Whether there is a picture. Without a cost or a chosen depth there is none, and an older one
+        is removed.
     """
     data_sets = {}
     for results in all_results:

@@ -1,1 +1,1 @@
-"""Programs beside the stages: models for the package, weights to start from, a demonstration."""
+"""Programs outside the stages: bundling models, growing weights, and a demonstration."""

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Put a recipe's trained model into the package: espnet2_tisdiss/models/NAME.
 
-Run it in the recipe's folder, where the paths of its data directories start. It writes the weights
-alone, a configuration without paths, a model card and RESULTS.md with the figures of the
-experiment, the curve of its training if draw_training has drawn it, an example to try it with, and
-conf/finetune_NAME.yaml, which trains the model on.
+Run it in the recipe's folder, to which the paths of its data directories are relative. It writes
+the weights, a configuration without paths, a model card and RESULTS.md with the figures of the
+experiment, the training curve if draw_training has drawn it, an example, and
+conf/finetune_NAME.yaml, the configuration for further training.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ LOCAL = re.compile(
     r"|init_param|pretrain_path|num_workers|dist_.*|multiprocessing_distributed|.*wandb.*"
     r"|dynamic_mixing.*|iterator_type|chunk_length|chunk_shift_ratio|valid_iterator_type|resume)"
 )
-# what the command line of ESPnet or this package adds, and no model needs
+# options added by the command line of ESPnet or this package, which no model needs
 DROPPED = (
     *("config", "print_config", "ngpu", "required", "distributed"),
     *("mixing_conf", "cpu_processes", "depth_schedule", "valid_every_depth"),
@@ -65,13 +65,12 @@ MODEL_KEYS = (
 
 
 def portable_config(config: dict[str, Any]) -> dict[str, Any]:
-    """Return a training's configuration without what belongs to its machine and data.
+    """Return a training's configuration without the entries for its machine and data.
 
-    ESPnet's defaults stand in the place of that; a mixture made while training is read as others
-    are.
+    These get ESPnet's defaults; mixtures made during training are replaced by mixtures from files.
 
     Raises:
-        TisdissError: a path is left.
+        TisdissError: a path remains.
     """
     from espnet2.tasks.enh import EnhancementTask
 
@@ -85,7 +84,7 @@ def portable_config(config: dict[str, Any]) -> dict[str, Any]:
         if key not in DROPPED
     }
     portable |= {"preprocessor": "enh", "preprocessor_conf": {}}
-    # what the default is today, a model must not depend on
+    # a model must not depend on the current defaults
     rate = TISDiSSConfig.from_options(portable["separator_conf"]).sample_rate
     portable["separator_conf"] = {**portable["separator_conf"], "sample_rate": rate}
     for key, value in portable.items():
@@ -104,7 +103,8 @@ def weights_alone(path: Path) -> bytes:
     kinds = {value.dtype for value in weights.values()}
     if kinds != {torch.float32}:
         raise TisdissError(f"{path}: holds {', '.join(map(str, kinds))}; expected float32 alone")
-    content = io.BytesIO()  # a file's name would become part of the archive
+    # saved to memory, because a file's name would become part of the archive
+    content = io.BytesIO()
     torch.save({name: value.contiguous() for name, value in weights.items()}, content)
     if content.tell() > MOST_BYTES:
         raise TisdissError(
@@ -130,7 +130,7 @@ def check_model(folder: Path, exp: Path) -> SeparateSpeech:
 
 
 def portable_results(text: str, test_sets: Sequence[str]) -> str:
-    """Return a RESULTS.md of stage 8 with these sets alone, without paths and single mixtures."""
+    """Return a RESULTS.md of stage 8 with only these sets, without paths and single mixtures."""
     head, *sections = re.split(r"^## ", text, flags=re.MULTILINE)
     by_name = {section.partition("\n")[0]: section for section in sections}
     names = ["Environments", *test_sets]
@@ -157,9 +157,9 @@ def write_example(folder: Path, source: Path, rate: int) -> None:
     """Copy an example, a mixture and its sources, into a folder.
 
     Args:
-        folder: where mix/, s1/ and s2/ go.
+        folder: target folder of mix/, s1/ and s2/.
         source: a folder that holds these three, with one .wav file each.
-        rate: the model's, in Hz.
+        rate: the model's sample rate in Hz.
     """
     signals = {}
     for part in ("mix", "s1", "s2"):
@@ -181,7 +181,7 @@ def write_example(folder: Path, source: Path, rate: int) -> None:
 
 
 def finetune_config(name: str, config: dict[str, Any]) -> str:
-    """Return a configuration that trains the model on: its model part, then finetune.yaml."""
+    """Return a configuration for further training: the model's options, then finetune.yaml."""
     model = {key: config[key] for key in MODEL_KEYS}
     return (
         f"# Fine-tune the package's model {name} (docs/finetuning.md). Written by\n"

@@ -31,7 +31,7 @@ from espnet2_tisdiss.recipes.program import run_main
 from espnet2_tisdiss.recipes.signals import read_signal, write_signal
 from espnet2_tisdiss.separate.loudness import headroom_gain
 
-if TYPE_CHECKING:  # loading imports it, without ESPnet's remarks on optional packages
+if TYPE_CHECKING:  # loading imports it without ESPnet's messages about optional packages
     from espnet2_tisdiss.separate.speech import SeparateSpeech
 
 DEPTHS = (1, 2, 4, 6)

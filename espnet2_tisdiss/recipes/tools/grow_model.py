@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-r"""Write the weights that a larger model starts training from, made of a smaller, trained one's.
+r"""Make initial weights for training a larger model from those of a smaller, trained one.
 
     python -m espnet2_tisdiss.recipes.tools.grow_model mini \
         egs2/voices_2mix/enh1/conf/train_default.yaml start.pth
 
 The larger model may have more channels, heads and hidden units, and other bands at another sample
-rate; at first it separates as the smaller one does. Pass the file to a recipe by --init_param.
+rate; at first it separates like the smaller one. Pass the file to a recipe with --init_param.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The model card of a trained model: model_card.md beside this file, filled in."""
+"""The model card of a trained model, from the template model_card.md."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class Gains:
     """SI-SNR improvements of a test set, in dB: depth -> mixture -> improvement.
 
     Attributes:
-        name: of the set.
-        heading: what it is, in a word or two.
-        meaning: what it is, in a sentence.
+        name: name of the set.
+        heading: a word or two that describe it.
+        meaning: a sentence that describes it.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Gains:
 
 @dataclass(frozen=True)
 class About:
-    """What a recipe says of its model, in a YAML file.
+    """A recipe's description of its model, in a YAML file.
 
     Attributes:
         trained_on: the speech.
@@ -60,7 +60,7 @@ class About:
 
     @classmethod
     def read(cls, path: Path) -> About:
-        """Read the file; raise TisdissError where it is not of this form."""
+        """Read the file; raise TisdissError if it does not have this form."""
         content = {"example": cls.example, **read_yaml(path)}
         expected = [field.name for field in dataclasses.fields(cls)]
         if sorted(content) != sorted(expected):

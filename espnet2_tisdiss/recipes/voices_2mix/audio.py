@@ -20,7 +20,7 @@ from espnet2_tisdiss.recipes.voices_2mix.listing import Part, Recording
 RATE = 16000
 PEAK = 0.9  # the bank stores the level of each utterance, so a gain changes nothing
 
-# Leading and trailing frames so far below the louder ones are silence, but for a margin.
+# Leading and trailing frames this far below the louder ones are silence, except for a margin.
 FRAME_SECONDS = 0.025
 LOUD_PERCENTILE = 95
 SILENCE_DB = 30.0
@@ -29,11 +29,11 @@ MIN_SECONDS = 0.1
 # pause between joined words
 PAUSE_SECONDS = (0.02, 0.25)
 
-# A training reads all of an utterance or noise for the few seconds that it mixes: longer ones
-# become several.
+# A training reads all of an utterance or noise to mix a few seconds of it, so longer ones are cut
+# into several.
 MAX_SECONDS, PIECE_SECONDS = 32.0, 30.0
-CUT_SECONDS = 5.0  # within these before a piece's end lies the pause at which it is cut
-# A piece whose peak is so far below the recording's is a long pause.
+CUT_SECONDS = 5.0  # the cut is made at a pause within this range before a piece's end
+# A piece whose peak is this far below the recording's is a long pause.
 PAUSE_DB = 30.0
 
 
@@ -89,13 +89,13 @@ def _read(part: Part, allow_narrow_band: bool) -> np.ndarray:
 
 
 def trim(samples: np.ndarray, path: Path) -> np.ndarray:
-    """Return samples (n,) at 16 kHz without the silence at their ends, but for 0.1 s."""
+    """Return samples (n,) at 16 kHz without the silence at their ends, except for 0.1 s."""
     frame = round(FRAME_SECONDS * RATE)
     if len(samples) < MIN_SECONDS * RATE:
         raise TisdissError(f"{path}: lasts {len(samples) / RATE:.3f} s; at least 0.1 s is needed")
     whole = samples[: len(samples) // frame * frame].reshape(-1, frame)
     power = np.mean(np.square(whole, dtype=np.float64), axis=1)
-    # by the loudest frame where less than one in twenty is loud
+    # relative to the loudest frame if less than one in twenty is loud
     loud = np.percentile(power, LOUD_PERCENTILE) or power.max()
     if loud == 0:
         raise TisdissError(f"{path}: is silent; leave it out")
@@ -120,8 +120,8 @@ def cut(samples: np.ndarray) -> list[np.ndarray]:
         samples: int16 (n,) at 16 kHz.
 
     Returns:
-        One piece where it lasts up to 32 s, otherwise pieces of 25 to 32 s; the last one may be
-        shorter.
+        One piece if the recording lasts up to 32 s, otherwise pieces of 25 to 32 s; the last one
+        may be shorter.
     """
     frame = round(FRAME_SECONDS * RATE)
     pieces, rest = [], samples

@@ -31,7 +31,7 @@ from espnet2_tisdiss.recipes.voices_2mix.audio import (
 from espnet2_tisdiss.recipes.voices_2mix.listing import Recording, check_splits, hash_of
 
 SHOWN_FAULTS = 20
-# Responses end where what is left of them has so much less energy than all of them.
+# Responses are cut where their remaining energy is this far below the total.
 TAIL_DB = 60.0
 
 
@@ -58,11 +58,11 @@ def fill_bank(
         corpus: folder of the corpus.
         material: its content.
         processes: number of processes; the bank does not depend on it.
-        skip_bad: leave out what cannot be used.
-        allow_narrow_band: take files below 16 kHz.
+        skip_bad: leave out unusable recordings.
+        allow_narrow_band: accept files below 16 kHz.
 
     Returns:
-        A remark on what was left out, if anything was.
+        A remark about what was left out, if anything.
 
     Raises:
         TisdissError: a recording cannot be used and is not skipped, or a split has fewer than two
@@ -97,7 +97,7 @@ def fill_bank(
 
 
 def _report_faults(path: Path, faults: Sequence[str], skip_bad: bool) -> list[str]:
-    """List all faults in a file; return a remark on them or, unless they are skipped, raise it."""
+    """List all faults in a file; return a remark about them or, unless skipped, raise it."""
     path.unlink(missing_ok=True)
     if not faults:
         return []
@@ -119,7 +119,7 @@ def _report_faults(path: Path, faults: Sequence[str], skip_bad: bool) -> list[st
 
 @dataclass(frozen=True)
 class _Decoded:
-    """Where the samples of a source are, or why there are none."""
+    """The position of a source's samples, or why there are none."""
 
     path: Path | None = None
     fault: str | None = None

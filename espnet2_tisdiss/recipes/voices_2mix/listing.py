@@ -17,7 +17,7 @@ from espnet2_tisdiss.mixing.bank import SPLITS, Spoken
 
 SEXES = {"f": "F", "female": "F", "m": "M", "male": "M", "?": "?", "": "?"}
 HELD_OUT_SHARE = 0.06
-MIN_SPEAKERS = 2  # of a split: a mixture needs two
+MIN_SPEAKERS = 2  # speakers of a split: a mixture needs two
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def list_voices(folder: Path) -> Listing:
 
 
 def settled(listing: Listing, where: Path) -> Listing:
-    """Sort a listing, and leave out speakers that are said to be of two sexes or in two splits."""
+    """Sort a listing, and leave out speakers who are listed with two sexes or in two splits."""
     found: dict[str, set[tuple[str, str]]] = {}
     for recording in listing.recordings:
         found.setdefault(recording.speaker, set()).add((recording.sex, recording.split))
@@ -146,7 +146,7 @@ def _table_recording(folder: Path, row: Mapping[str, str]) -> Recording:
     sex, split, snr_db = speaker_facts(row)
     source, speaker = row.get("source", "").strip(), row["speaker"].strip()
     path = row["path"].strip()
-    # names of speakers may come again in another data set
+    # the same names of speakers may occur in another data set
     unique = f"{source}/{speaker}" if source else speaker
     return Recording(path, unique, sex, source, split, snr_db, (Part(folder / path),))
 
@@ -204,7 +204,7 @@ def _read_sexes(table: Path, faults: list[str]) -> dict[str, str]:
 def shuffled_speakers(recordings: Iterable[Recording], seed: int) -> list[str]:
     """Order the speakers by a hash of their names, the sexes evenly mixed.
 
-    So any first part of the list has the sexes in about the same shares as all.
+    So any first part of the list has about the same shares of the sexes as the entire list.
     """
     sex = {recording.speaker: recording.sex for recording in recordings}
     ordered = sorted(sex, key=lambda speaker: hash_of(f"{seed}/{speaker}"))
@@ -222,7 +222,7 @@ def hash_of(text: str) -> str:
 
 
 def assign_splits(recordings: Sequence[Recording], seed: int) -> list[Recording]:
-    """Give recordings without splits theirs, by speaker: about 6 % valid and 6 % test."""
+    """Assign splits to recordings without one, by speaker: about 6 % valid and 6 % test."""
     if all(recording.split for recording in recordings):
         return list(recordings)
     speakers = shuffled_speakers(recordings, seed)

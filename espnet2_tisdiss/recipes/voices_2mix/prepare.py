@@ -37,7 +37,7 @@ from espnet2_tisdiss.user_files import read_json
 
 # increased whenever the same recordings, size and seed give other files than before
 RECIPE_VERSION = 1
-# what the record of a corpus holds
+# entries of the record of a corpus
 IDENTITY = ("size", "seed", "recipe_version", "recordings", "noises")
 
 
@@ -115,7 +115,7 @@ def _list_noises(folder: Path | None, remarks: list[str]) -> list[tuple[str, Pat
 
 
 def _remarks(recordings: Sequence[Recording], noises: Sequence) -> list[str]:
-    """Return remarks on what the recordings lack."""
+    """Return remarks about what the recordings lack."""
     remarks = []
     sex = {recording.speaker: recording.sex for recording in recordings}
     if unknown := sum(value == "?" for value in sex.values()):
@@ -151,7 +151,7 @@ def open_corpus(
     While its bank is unfinished, a corpus may restart with other recordings: unusable ones may have
     been corrected or removed.
     """
-    # their folder does not matter
+    # the folder of the recordings does not matter
     rows = [repr((replace(r, parts=()), [(p.start, p.stop) for p in r.parts])) for r in recordings]
     made_of = hash_of("\n".join(rows)), hash_of("\n".join(noises)) if noises else ""
     identity = dict(zip(IDENTITY, (size.name, seed, RECIPE_VERSION, *made_of), strict=True))
@@ -163,7 +163,7 @@ def open_corpus(
                     "and what was made of it in data, dump and exp, or take another --seed"
                 )
         return True
-    shutil.rmtree(corpus / "sets", ignore_errors=True)  # of a bank that is gone
+    shutil.rmtree(corpus / "sets", ignore_errors=True)  # those of a deleted bank
     write_atomically(corpus / "corpus.json", json.dumps(identity) + "\n")
     return False
 
@@ -192,7 +192,7 @@ def _words(name: str, found: object, wanted: object) -> str:
 def plan(size: Size, seed: int, sources: Sources, corpus: Path, suffix: str) -> str:
     """Return the names of the test sets and, in a second line, options for enh_train.
 
-    They are those of the existing corpus, or of the one that would be made; nothing is made.
+    They are those of the existing corpus, or of the one that would be made. Nothing is made.
     """
     found = finished_corpus(corpus)
     has_noise = bool(found["noises"] if found else sources.noise)

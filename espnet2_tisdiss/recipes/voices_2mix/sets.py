@@ -24,7 +24,7 @@ from espnet2_tisdiss.recipes.data_directories import (
 from espnet2_tisdiss.recipes.parallel import map_in_processes
 
 CONDITIONS = ("clean", "noisy", "rooms", "partial")
-# Two women, two men, one of each, in turn: half of the pairs are of one sex.
+# The pairs alternate: two women, two men, one of each; so half of the pairs have the same sex.
 PAIRS = ("FF", "FM", "MM", "FM")
 LEVEL_DB = 5.0
 NOISE_SNR_DB = (5.0, 25.0)
@@ -99,7 +99,7 @@ def _make_mixture(corpus: Path, seed: int, item: tuple[FixedSet, int]) -> str:
     bank, folder = corpus / "bank", corpus / "sets" / fixed_set.name
     condition = fixed_set.condition(number)
     drawer = _drawer(bank, fixed_set.split, condition, fixed_set.seconds)
-    # A pair of a sex that the split lacks is any pair.
+    # If the split lacks a sex, any pair is drawn.
     key = (seed, ("valid", "test").index(fixed_set.split), CONDITIONS.index(condition), number)
     try:
         scene, signals = draw_mixture(drawer, key, PAIRS[number % len(PAIRS)])
@@ -130,7 +130,7 @@ def _drawer(bank: Path, split: Split, condition: str, seconds: float) -> SceneDr
 
 
 def _describe(scene: Scene, bank: Bank) -> list[str]:
-    """Return the columns of ``scenes.tsv`` from the speakers on; ``-`` where there is nothing."""
+    """Return the columns of ``scenes.tsv`` from the speakers on; ``-`` for missing values."""
     voices = scene.voices
     spans = [f"{end / bank.rate:.3f}" for voice in voices for end in (voice.start, voice.stop)]
     has_room, noise = scene.room >= 0, scene.noise

@@ -1,4 +1,4 @@
-"""The sizes of the recipe: which sets it makes, and how much of the recordings it takes."""
+"""The sizes of the recipe: the sets it makes, and how many of the recordings it uses."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Size:
     test_by_condition: bool = True
 
     def sets(self, has_noise: bool) -> list[FixedSet]:
-        """Return the fixed sets: test sets by condition or, as for validation, one set of all."""
+        """Return the fixed sets: one per condition, or for validation one with all conditions."""
         conditions = tuple(c for c in CONDITIONS if has_noise or c != "noisy")
         tests = {"test": conditions}
         if self.test_by_condition:
@@ -58,7 +58,7 @@ SIZES = {
 
 
 def choose(recordings: Sequence[Recording], size: Size, seed: int) -> list[Recording]:
-    """Return as many recordings as a size takes, of as many speakers."""
+    """Return the recordings that a size uses, with its numbers of speakers."""
     if size.speakers is None:
         return list(recordings)
     chosen: list[Recording] = []

@@ -1,7 +1,7 @@
 """How each mixture of WHAMR! was made: the tables of its scripts and of the noise corpus.
 
 ``mix_2_spk_filenames_<split>.csv`` names the utterances, ``reverb_params_<split>.csv`` the room,
-``scaling_<split>.npz`` the levels and where in the noise the speech begins.
+``scaling_<split>.npz`` the levels and the start of the speech within the noise.
 """
 
 import io
@@ -26,7 +26,7 @@ ROOM_COLUMNS = (
     "s1_x", "s1_y", "s1_z", "s2_x", "s2_y", "s2_z", "T60",
 )
 # fmt: on
-# of 8 kHz and the min version, the only one that is made here
+# for 8 kHz and the min version, the only one that is made here
 SOURCE_GAINS = "scaling_wsjmix_8k_min"
 SPEECH_GAIN = "scaling_wham_speech_8k_min"
 NOISE_GAIN = "scaling_wham_noise_8k_min"
@@ -59,11 +59,11 @@ class Mixture:
     Attributes:
         name: file name without suffix, of the mixture and of its noise.
         sources: the utterances' paths, as in the table, e.g. ``wsj0/si_tr_s/01x/01xo031a.wav``.
-        room: where they are spoken.
-        source_gains: of the utterances, before they are rounded to 16 bits.
-        speech_gain: of both, after that.
-        noise_gain: of the noise.
-        speech_start: where in the noise the speech begins, in samples at 16 kHz.
+        room: the room.
+        source_gains: gains of the utterances, before they are rounded to 16 bits.
+        speech_gain: gain of both, after that.
+        noise_gain: gain of the noise.
+        speech_start: start of the speech within the noise, in samples at 16 kHz.
     """
 
     name: str
@@ -156,7 +156,9 @@ def read_levels(path: Path) -> dict[str, tuple[tuple[float, float], float, float
         with zipfile.ZipFile(path) as archive:
             names, sources, *others = (_read_array(archive, column) for column in columns)
         sources, *others = (np.asarray(values, np.float64) for values in (sources, *others))
-    except Exception as error:  # what reading a damaged archive or pickle raises is not documented
+    except (
+        Exception
+    ) as error:  # which exceptions a damaged archive or pickle raises is not documented
         raise TisdissError(f"{path}: not readable as arrays of numpy: {error}") from None
     count = len(names)
     if sources.shape != (count, 2) or any(values.shape != (count,) for values in others):
@@ -171,9 +173,9 @@ def read_levels(path: Path) -> dict[str, tuple[tuple[float, float], float, float
 
 
 def _read_array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
-    """Read an array of an npz file, pickled ones too.
+    """Read an array of an npz file, which may be pickled.
 
-    ``numpy.load(allow_pickle=True)`` would run whatever code the file holds; see _ArrayUnpickler.
+    ``numpy.load(allow_pickle=True)`` would run any code in the file; see _ArrayUnpickler.
     """
     file = io.BytesIO(archive.read(f"{name}.npy"))
     if npy.read_magic(file) == (1, 0):

@@ -24,7 +24,7 @@ from espnet2_tisdiss.recipes.whamr.metadata import Mixture
 from espnet2_tisdiss.recipes.whamr.rooms import ROOM_RATE, full_order, impulse_responses
 from espnet2_tisdiss.recipes.whamr.tree import LEFT, Task, signal_path
 
-RATE = 8000  # the rate that is made here; sources and noise are at ROOM_RATE
+RATE = 8000  # the rate of the files made here; sources and noise are at ROOM_RATE
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Job:
 
 
 def count_frames(job: Job) -> int:
-    """Return the mixture's number of samples, from the headers of the files it is made of.
+    """Return the mixture's number of samples, from the headers of its source files.
 
     Raises:
         TisdissError: one is missing, unreadable, at another rate, or the noise is too short.
@@ -86,8 +86,8 @@ def make_signals(
 ) -> dict[str, np.ndarray]:
     """Return the signals that a mixture consists of.
 
-    An utterance is made with the room's reflections and without; both are scaled by one factor,
-    which gives the latter's left channel the energy of the dry utterance at its level.
+    Each utterance is computed with the room's reflections and without. Both are scaled by the same
+    factor, which gives the left channel of the latter the energy of the dry utterance at its level.
     Energies are those of the complete signals, before they are cut to the shorter utterance.
 
     Args:

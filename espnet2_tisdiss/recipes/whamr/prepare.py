@@ -1,6 +1,6 @@
 """Prepare WHAMR! and its data directories: stage 1 of the recipe.
 
-An existing tree is used as it is.  Otherwise the files are made from WSJ0, wham_noise and the
+An existing tree is used unchanged.  Otherwise the files are made from WSJ0, wham_noise and the
 WHAMR! scripts' tables; finished files are kept, so an interrupted run can be repeated.
 """
 
@@ -33,7 +33,7 @@ DATA = Path("data")
 
 
 def prepare(args: argparse.Namespace) -> str:
-    """Make everything that the options ask for; return a line for each set."""
+    """Make everything requested by the options; return a line for each set."""
     task = Task(args.mixture, args.reference, RATES[args.fs], args.min_or_max)
     if task.reference == "reverb" != task.room:
         raise TisdissError(f"--reference reverb: there is no reverberation in {task.mixture}")

@@ -1,10 +1,10 @@
 """Impulse responses of WHAMR!'s rooms, by the image source method of pyroomacoustics.
 
 The rooms are those of the WHAMR! scripts, which gave pyroomacoustics the value of Sabine's formula
-as ``absorption``.  In the versions of that time the argument was one minus the factor by which a
-wall scales the *pressure* of what it reflects, and not, as ``energy_absorption`` is today, the
-share of the energy that it swallows.  So the factor is set here, image by image: for a short
-reverberation in a large room the value passes 1, and the sign of the sound changes at each wall.
+as ``absorption``.  In the versions of that time, this argument was one minus the factor by which a
+wall scales the reflected *pressure*.  Today's ``energy_absorption`` is the absorbed share of the
+energy.  So the factor is set here, image by image.  For a short reverberation in a large room the
+value exceeds 1, and the sign of the sound changes at each wall.
 Axis letter: n sample.
 """
 
@@ -28,7 +28,7 @@ def impulse_responses(room: Room, max_order: int) -> list[list[np.ndarray]]:
     Returns:
         For each speaker, for left and right: float32 of shape (n,) at 16 kHz.
     """
-    # as at the time of the corpus: later versions filter the responses
+    # as when the corpus was made: later versions filter the responses
     constants.set("rir_hpf_enable", False)
     constants.set("num_threads", 1)  # the sum's rounding depends on it
     box = ShoeBox(room.size, fs=ROOM_RATE, materials=Material(0.0), max_order=max_order)
@@ -53,5 +53,5 @@ def sabine_absorption(room: Room) -> float:
 
 
 def full_order(room: Room) -> int:
-    """Return the number of reflections that the reverberation time has room for."""
+    """Return the number of reflections within the reverberation time."""
     return math.ceil(room.t60 * constants.get("c") / min(room.size))

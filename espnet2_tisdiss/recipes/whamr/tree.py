@@ -1,4 +1,4 @@
-"""The tree of WHAMR! and its data directories: which signal belongs to which list.
+"""The tree of WHAMR!, and the signals in the lists of its data directories.
 
 A tree is ``wav<8k,16k>/<min,max>/<tr,cv,tt>/<signal>/<mixture>.wav``, two-channel files of 32-bit
 floating point.  Signals are the sources (``s1_anechoic``, ``s1_reverb``, ...), the ``noise`` and
@@ -17,7 +17,7 @@ from espnet2_tisdiss.recipes.wsj0_2mix.lists import KNOWN_COUNTS, mixture_of_nam
 TEST_SPLIT = "tt"
 MIXTURES = ("mix_both_reverb", "mix_both_anechoic", "mix_clean_reverb", "mix_clean_anechoic")
 REFERENCES = ("anechoic", "reverb")
-LEFT = 0  # the channel that is trained on
+LEFT = 0  # the channel used for training
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Task:
 
     Attributes:
         mixture: the input, one of MIXTURES.
-        reference: what the targets are, one of REFERENCES.
+        reference: the kind of targets, one of REFERENCES.
         rate: sample rate in Hz.
         version: cut to the shorter utterance, or padded.
     """
@@ -38,26 +38,25 @@ class Task:
 
     @property
     def noisy(self) -> bool:
-        """Whether the mixture has noise in it."""
+        """Whether the mixture contains noise."""
         return self.mixture.startswith("mix_both")
 
     @property
     def room(self) -> str:
-        """What the mixture is made of: anechoic or reverb."""
+        """The kind of sources in the mixture: anechoic or reverb."""
         return self.mixture.rpartition("_")[2]
 
     @property
     def folder(self) -> Path:
-        """Where a tree has this rate and version."""
+        """The folder of this rate and version in a tree."""
         return Path(f"wav{self.rate // 1000}k", self.version)
 
     @property
     def lists(self) -> dict[str, str]:
         """List of a data directory -> signal of the tree; the mixture first.
 
-        ``dereverb<N>.scp`` is the dereverberated source, as ESPnet has it, whatever the targets
-        are; the source as it sounds in the room, which ESPnet has no name for, is
-        ``reverb<N>.scp``.
+        ``dereverb<N>.scp`` always lists the anechoic source, whatever the targets are;
+        ``reverb<N>.scp`` lists the reverberant source, for which ESPnet has no name.
         """
         lists = {"wav.scp": self.mixture}
         lists |= {f"spk{number}.scp": f"s{number}_{self.reference}" for number in (1, 2)}

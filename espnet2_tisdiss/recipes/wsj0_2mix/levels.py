@@ -1,7 +1,7 @@
 """The active levels of WSJ0's utterances, as linear powers: published ones, or measured here.
 
-The kind of levels and each level are recorded beside the mixtures that are made with them, because
-mixtures of different levels would look alike.
+The kind of levels and each level are recorded in the folder of the mixtures made with them, because
+mixtures with different levels look the same.
 """
 
 from collections.abc import Iterable, Mapping
@@ -17,7 +17,7 @@ from espnet2_tisdiss.recipes.wsj0_2mix.speech import WSJ0_RATE
 
 LEVEL_RATE = 8000  # levels are those of the 8 kHz signals, for mixtures at 16 kHz as well
 LEVEL_FILES = ("activlev_si_tr_s.txt", "activlev_si_dt_05.txt", "activlev_si_et_05.txt")
-LEVELS_FOLDER = "activlev"  # beside the lists, as in pywsj0-mix
+LEVELS_FOLDER = "activlev"  # next to the lists, as in pywsj0-mix
 LEVELS_ADVICE = (
     "the published active levels are in the folder metadata/activlev of "
     "https://github.com/mpariente/pywsj0-mix: copy the three files beside the lists, or accept "
@@ -52,7 +52,7 @@ def published_powers(
 
 
 def _find_levels(lists: Path, kept: Path, url: str) -> Path:
-    """Return the folder of the published levels: with the lists, or else downloaded."""
+    """Return the folder of the published levels: that of the lists, or one with downloads."""
     downloaded = kept / LEVELS_FOLDER
     for folder in (lists / LEVELS_FOLDER, lists):
         if folder != downloaded and any((folder / name).is_file() for name in LEVEL_FILES):
@@ -90,7 +90,7 @@ def measure_power(path: Path) -> float:
 
 
 def settle_way(out: Path, way: Mapping[str, str]) -> None:
-    """Record how the files in ``out`` are made; refuse another way than that of earlier ones."""
+    """Record how the files in ``out`` are made; refuse to mix them with files made differently."""
     note = out / WAY_NOTE
     noted = read_scp(note) if note.is_file() else way
     for name, value in way.items():
@@ -109,8 +109,8 @@ def settle_powers(
 
     Args:
         files: utterance -> its file.
-        published: utterance -> its published level, for all of ``files``; None measures.
-        out: folder of what is made here.
+        published: utterance -> its published level, for all of ``files``; None: measure them.
+        out: folder of the files made here.
         nj: number of processes.
 
     Raises:

@@ -1,4 +1,4 @@
-"""WSJ0-2mix's lists: which utterances are mixed at which level.
+"""WSJ0-2mix's lists of mixtures: their utterances and levels.
 
 A line of ``mix_2_spk_<tr,cv,tt>.txt`` is ``path1 level1 path2 level2`` (three pairs in
 ``mix_3_spk_*``), levels in dB.  The mixture's name consists of these texts.
@@ -13,7 +13,9 @@ from espnet2_tisdiss.recipes.corpora.files import fetch
 
 SPLITS = ("tr", "cv", "tt")
 KNOWN_COUNTS = {"tr": 20000, "cv": 5000, "tt": 3000}
-SPEAKER_LENGTH = 3  # of an utterance's name: 01xo031a is speaker 01x's
+SPEAKER_LENGTH = (
+    3  # characters of an utterance's name that name the speaker: 01xo031a is from speaker 01x
+)
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Mixture:
 
     @property
     def voices(self) -> tuple[str, ...]:
-        """The speakers that are heard."""
+        """The speakers in the mixture."""
         return tuple(utterance[:SPEAKER_LENGTH] for utterance in self.utterances)
 
     @property

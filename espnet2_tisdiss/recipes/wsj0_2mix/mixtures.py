@@ -38,8 +38,8 @@ class Kind:
         num_spk: speakers in a mixture.
         rate: sample rate in Hz.
         version: min cuts to the shortest utterance, max pads to the longest.
-        precision: of the arithmetic before the mixing: float64 as in the original, or float32 as
-            in pywsj0-mix, whose files are then equal bit for bit.
+        precision: precision of the arithmetic before mixing: float64 as in the original scripts, or
+            float32 as in pywsj0-mix, whose files are then equal bit for bit.
     """
 
     num_spk: int
@@ -54,7 +54,7 @@ class Kind:
 
     @property
     def folder(self) -> Path:
-        """Where a tree has it."""
+        """Its folder in a tree."""
         return Path(f"{self.num_spk}speakers", f"wav{self.rate_name}", self.version)
 
     @property
@@ -78,7 +78,7 @@ class Job:
     """A mixture to make.
 
     Attributes:
-        mixture: what is mixed.
+        mixture: the utterances and their levels.
         sources: the utterances' files.
         frames: their numbers of samples.
         powers: their active levels, as linear powers.
@@ -105,8 +105,9 @@ def mix(
 ) -> list[np.ndarray]:
     """Mix utterances.
 
-    Each is brought to its level relative to equal active level, then all to one length, and all
-    are scaled by the same factor so that the largest sample of mixture and sources is 0.9.
+    All utterances are scaled to equal active level, then each to its level in the mixture. They are
+    brought to the same length, and scaled by the same factor, so that the largest sample of mixture
+    and sources is 0.9.
 
     Args:
         sources: the utterances, (n,) each, at the mixture's rate.

@@ -1,6 +1,6 @@
 """Prepare WSJ0-2mix (or -3mix) and its data directories: stage 1 of the recipe.
 
-An existing tree is used as it is.  Otherwise the mixtures are made from WSJ0 and the mixing lists;
+An existing tree is used unchanged.  Otherwise the mixtures are made from WSJ0 and the mixing lists;
 finished files are kept, so an interrupted run can be repeated.
 """
 
@@ -62,7 +62,7 @@ DATA = Path("data")
 
 
 def prepare(args: argparse.Namespace) -> str:
-    """Make everything that the options ask for; return a line for each set."""
+    """Make everything requested by the options; return a line for each set."""
     kind = Kind(
         args.num_spk,
         RATES[args.fs],
@@ -99,14 +99,14 @@ def prepare(args: argparse.Namespace) -> str:
 def write_singles(
     kind: Kind, name: str, part: DataSet, texts: Mapping[str, str], args: argparse.Namespace
 ) -> None:
-    """Write the data directory ``name`` of the single utterances of a set, with what they say."""
+    """Write the data directory ``name`` of a set's single utterances, with their transcripts."""
     singles = single_set(name, part, named_utterances, texts)
     singles = unpadded(singles, args.out / "singles" / name, kind.rate, args.nj)
     write_data_dir(DATA / name, singles)
 
 
 def wanted_splits(args: argparse.Namespace) -> list[str]:
-    """Name the splits whose mixtures are needed: with dynamic mixing not those of training."""
+    """Return the splits whose mixtures are needed; with dynamic mixing, not that of training."""
     return [split for split in SPLITS if split != "tr" or not args.dynamic_mixing]
 
 

@@ -25,7 +25,7 @@ from espnet2_tisdiss.recipes.wsj0_2mix.levels import LEVEL_RATE
 from espnet2_tisdiss.recipes.wsj0_2mix.lists import SPEAKER_LENGTH, Mixture
 from espnet2_tisdiss.recipes.wsj0_2mix.mixtures import Kind, signal_paths
 
-# Usual for speech in 16 bits: its peaks stay below full scale; the rare ones above saturate.
+# Usual for speech in 16 bits: almost all peaks stay below full scale; higher ones saturate.
 LEVEL_DB = -26.0
 
 
@@ -34,10 +34,10 @@ class Single:
     """An utterance to write.
 
     Attributes:
-        source: the file that it is in.
+        source: the file that contains it.
         rate: that file's sample rate in Hz.
         target: the file to write.
-        power: its active level, as a linear power, where known.
+        power: its active level, as a linear power, if known.
     """
 
     source: Path
@@ -84,10 +84,10 @@ def levelled_set(
 
     Args:
         kind: version of the corpus.
-        files: utterance -> the file that it is in.
+        files: utterance -> the file that contains it.
         rate: these files' sample rate in Hz.
-        powers: utterance -> its active level, as a linear power, where known.
-        out: folder of what is made here.
+        powers: utterance -> its active level, as a linear power, if known.
+        out: folder of the files made here.
         nj: number of processes.
     """
     name = kind.set_name("tr_single")
@@ -109,7 +109,7 @@ def levelled_set(
 def make_single(rate: int, single: Single) -> None:
     """Write an utterance at the common level and at ``rate`` Hz, unless the file is complete.
 
-    The zeros that a tree's version max pads a source with are left out: training would take
+    Padding zeros, as in the version max of a tree, are left out, because training would take
     segments of silence.
     """
     spoken = read_unpadded(single.source, single.rate)

@@ -30,7 +30,7 @@ def find_utterances(root: Path, sources: Mapping[str, str], kept: Path, nj: int)
         nj: number of processes.
 
     Returns:
-        Utterance -> file; whether a wav file is there is not checked.
+        Utterance -> file. Wav files are not checked for existence.
     """
     names = {utterance: Path(*Path(source).parts[-3:]) for utterance, source in sources.items()}
     sets = {name.parts[0] for name in names.values()}
@@ -38,7 +38,7 @@ def find_utterances(root: Path, sources: Mapping[str, str], kept: Path, nj: int)
     found = index_files(path for paths in folders.values() for path in paths)
     wavs = {name: path for name, path in found.items() if name.suffix == WAV}
     if wavs:
-        # a missing wav file gets the name that it would have beside the others
+        # a missing wav file gets the name that it would have next to the others
         homes = {name.parts[0]: path.parents[1] for name, path in sorted(wavs.items())}
         return {
             utterance: wavs.get(name) or homes.get(name.parts[0], root).joinpath(*name.parts[1:])
@@ -104,7 +104,7 @@ def convert(
     kept: Path,
     nj: int,
 ) -> dict[str, Path]:
-    """Convert the sphere files of all utterances to wav, unless they were before.
+    """Convert the sphere files of all utterances to wav, unless this has been done before.
 
     Args:
         root: folder of the sphere files, for messages.

@@ -15,12 +15,12 @@ from espnet2_tisdiss.errors import TisdissError
 LINE = re.compile(r"\s*(.*?)\s*\((\w+)\)\s*")
 NOISE = re.compile(r"\[[^]]*\]")
 MARKS = re.compile(r"[\\<>*:!~]")
-SIGN = re.compile(r"^[^a-z0-9']+(?=[a-z])")  # of a spoken sign; its name follows
+SIGN = re.compile(r"^[^a-z0-9']+(?=[a-z])")  # mark of a spoken sign; its name follows
 DOT = ".dot"
 
 
 def read_transcripts(wsj0: Path) -> dict[str, str]:
-    """Read all transcripts of a folder with WSJ0's discs: utterance -> words in small letters."""
+    """Read all transcripts of a folder with WSJ0's discs: utterance -> words in lower case."""
     texts: dict[str, str] = {}
     for folder, _, names in wsj0.walk(follow_symlinks=True):
         for name in sorted(names):

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Measures this project on a GPU within a few minutes, and trains with what is left of them.
+# Measures this project on a GPU within a few minutes, and trains in the remaining time.
 # See docs/performance.md.
 set -euo pipefail
 
@@ -51,7 +51,7 @@ if [[ -n $wheels ]]; then
     # without pip a wheel is still a zip file
     "$python" -m pip install --quiet --no-index --no-deps --target "$packages" "$wheels"/*.whl ||
         for wheel in "$wheels"/*.whl; do "$python" -m zipfile -e "$wheel" "$packages"; done
-    # what is used of torchaudio is Python; its libraries want the CUDA that they were built for
+    # only Python code of torchaudio is used; its libraries need the CUDA that they were built for
     rm -f "$packages"/torchaudio/lib/*.so
     paths=$packages:$paths
 fi

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Fetches what benchmarks/gpu.sh needs besides Python 3.12, PyTorch and numpy: about 9 MB.
+# Fetches the packages that benchmarks/gpu.sh needs in addition to PyTorch and numpy: about 9 MB.
 set -euo pipefail
 
 if [[ ${1:-} == -h || ${1:-} == --help || $# -ne 1 ]]; then

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Stages of a speech separation recipe, from data preparation to a packed model.
-# A recipe's run.sh calls this from its own folder; --help lists the options. What a step depends on,
-# when it is done and what it needs is in espnet2_tisdiss/recipes/stages/steps.py.
+# A recipe's run.sh calls this from its folder; --help lists the options. The settings, inputs and
+# outputs of the steps are in espnet2_tisdiss/recipes/stages/steps.py.
 set -euo pipefail
 if ((BASH_VERSINFO[0] * 10 + BASH_VERSINFO[1] < 44)); then
     echo "enh.sh: needs bash 4.4 or newer" >&2
@@ -15,7 +15,7 @@ readonly commands=espnet2_tisdiss.bin
 # with batch_type folded, mixtures of this length in seconds halve the batch
 readonly fold_seconds=10
 
-# set by read_options: all options, and what is derived from them
+# set by read_options: all options, and values derived from them
 declare -A opt
 python='' rate='' train='' valid='' exp='' stats='' raw=''
 stages=() tests=() depths=() init=() train_lists=() valid_lists=() test_lists=()
@@ -66,7 +66,7 @@ named_python() {
 # run COMMAND...: run a command that reports its own errors; exit if it fails
 run() {
     local status=0
-    # a separate process group, so that an interrupt reaches everything that it started
+    # a separate process group, so that an interrupt reaches all of its processes
     set -m
     "$@" </dev/null &
     child=$!
@@ -76,9 +76,9 @@ run() {
     ((status == 0)) || exit "${status}"
 }
 
-# step NAME [ARGUMENT]... -- COMMAND...: run the command unless steps.py says that the step is done. A
-# name in braces stands for what steps.py knows: {out} for where the command writes to, {keys} for the
-# utterances of one of the parallel jobs.
+# step NAME [ARGUMENT]... -- COMMAND...: run the command unless the step is done. Names in braces are
+# replaced by values of steps.py, such as {out} by the output folder and {keys} by the utterances of one
+# of the parallel jobs.
 step() {
     run "${python}" -m "${tools}.run_step" "${stage}" "$@"
 }
@@ -166,7 +166,7 @@ enh_train_data() {
     for list in "${train_lists[@]}"; do
         add_data train "${train}" "${list}" "$(signal_name "${list}")"
     done
-    # dynamic mixing replaces it, but ESPnet requires it
+    # dynamic mixing replaces this signal, but ESPnet requires it
     [[ ${opt[dynamic_mixing]} == false ]] || add_data train "${train}" wav.scp speech_ref1
     for list in "${valid_lists[@]}"; do
         add_data valid "${valid}" "${list}" "$(signal_name "${list}")"
@@ -203,7 +203,7 @@ stage_6() {
         --output_dir "${exp}" "${options[@]}"
 }
 
-# shape_options: set shapes to the options with the mixtures' lengths, by which ESPnet makes batches.
+# shape_options: set shapes to the options with the mixtures' lengths, from which ESPnet makes batches.
 # Uses stage_6's extra.
 shape_options() {
     local list fold=$((fold_seconds * rate))
@@ -323,7 +323,7 @@ need_gpus() {
         find_gpus 1 "--gpu_inference true" "leave it out to separate on the CPU"
 }
 
-# find_gpus NUMBER OPTION ADVICE: exit unless the number of GPUs that the option asks for exists
+# find_gpus NUMBER OPTION ADVICE: exit unless as many GPUs exist as the option requests
 find_gpus() {
     (($1 == 0)) || "${python}" -c \
         'import sys, torch; sys.exit(torch.cuda.device_count() < int(sys.argv[1]))' "$1" ||

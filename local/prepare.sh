@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Prepare a corpus: prepare.sh RECIPE_FOLDER CORPUS OPTION...
 # A recipe's local/data.sh calls this with its recipe's folder, whose db.sh names the folders of
-# the corpora, and the corpus's package in espnet2_tisdiss/recipes.
+# the corpora, and the name of the corpus's package in espnet2_tisdiss/recipes.
 set -euo pipefail
 
 repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)

@@ -1,8 +1,8 @@
 # shellcheck shell=bash
 # Shared by the run.sh of all recipes, which source this from their folders.
 #
-# A recipe adds its own options to own, with their defaults, defines usage, which prints their help,
-# calls read_options "$@", check for each option with fixed values, and finally run_stages.
+# A recipe adds its options to own, with their defaults, and defines usage, which prints their help.
+# Then it calls read_options "$@", check for each option with fixed values, and finally run_stages.
 
 cores=$(getconf _NPROCESSORS_ONLN)
 python=../../../.venv/bin/python
@@ -64,8 +64,8 @@ check() {
     die "--${name} ${own[${name}]}: must be ${listed%, } or ${!#}"
 }
 
-# fit_configuration NUM_SPK: set fit_args to the options that fit a published configuration
-# (2 speakers, 8 kHz) to the recipe's data; a configuration that the user names is not changed
+# fit_configuration NUM_SPK: set fit_args to the options that adapt a published configuration
+# (2 speakers, 8 kHz) to the recipe's data; a configuration given by the user is not changed
 fit_configuration() {
     local num_spk=$1 part
     fit_args=

@@ -11,7 +11,7 @@ print_help() {
     "${python}" -m "${driver}" --help
 }
 
-# separate_first FOLDER OPTION...: train the separator whose experiment this is, unless it is trained
+# separate_first FOLDER OPTION...: train the separator of this experiment, unless it is trained
 separate_first() {
     local folder=$1
     shift

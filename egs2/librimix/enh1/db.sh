@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Where the corpora are; local/data.sh reads this. A variable of the environment wins over this file.
-# Folder names may hold spaces. Nothing is ever written into these folders.
+# Folders of the corpora; local/data.sh reads this file. Variables of the environment take precedence.
+# Folder names may contain spaces. Nothing is ever written into these folders.
 
-# A LibriMix tree that is there already: the folder that holds Libri2Mix/ or Libri3Mix/.
-# It is used as it is; the three others are not needed then.
+# An existing LibriMix tree: the folder that holds Libri2Mix/ or Libri3Mix/.
+# It is used unchanged; then the three others are not needed.
 LIBRIMIX=${LIBRIMIX:-}
 
 # Otherwise the mixtures are made. LibriSpeech (https://www.openslr.org/12): the folder that holds

@@ -22,7 +22,7 @@ Usage: ./run.sh [option] ... [option of local/enh.sh] ...
 db.sh names the folders of the corpora. The data are data/{train-360,dev,test} by default; anything but
 2 speakers, mix_clean, 8k and min is in their names, e.g. data/test_mix_both_16k_max, and experiments
 with other training data than train-360 have a separate folder, e.g. exp/train-100/enh_*.
-The default configuration is fitted to --num_spk, --condition and --fs; one that --enh_config names is
+The default configuration is adapted to --num_spk, --condition and --fs; one that --enh_config names is
 used as it is, unless --fit_args fits it.
 USAGE
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Make the package's model `mini` anew: corpus, training, separation, scores, and what goes into
+# Make the package's model `mini` again: corpus, training, separation, scores, and the files in
 # espnet2_tisdiss/models/mini. --help lists the options; PYTHON names another interpreter.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
@@ -43,7 +43,7 @@ while (($# > 0)); do
     esac
 done
 for engine in flite festival; do
-    [[ -n $(command -v "${engine}") ]] || die "${engine}: is not installed; the model is to know its voices"
+    [[ -n $(command -v "${engine}") ]] || die "${engine}: is not installed; the model must be trained with its voices"
 done
 
 python=../../../.venv/bin/python

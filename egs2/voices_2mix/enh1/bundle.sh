@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Make the package's model `voices` anew: data, training, separation, scores, and what goes into
+# Make the package's model `voices` again: data, training, separation, scores, and the files in
 # espnet2_tisdiss/models/voices. --help lists the options; PYTHON names another interpreter.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"

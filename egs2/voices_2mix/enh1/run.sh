@@ -52,8 +52,8 @@ fit_args=${plan#*$'\n'}
 n_re="1 2 3 4 6 8"
 [[ ${own[size]} != tiny ]] || n_re="1 2"
 
-# Training mixtures are made during training. The stage driver and enh_train require a training set
-# nevertheless: the validation set takes its place.
+# Training mixtures are made during training. The stage driver and enh_train still require a training
+# set, so the validation set is given.
 run_stages "conf/train_${own[size]}.yaml" "${data_opts}" \
     --ngpu 0 --dumpdir "dump/${corpus}" --expdir "exp/${corpus}" --fs 16k --n_re "${n_re}" \
     --train_set "valid_${corpus}" --valid_set "valid_${corpus}" --test_sets "${test_sets}" \

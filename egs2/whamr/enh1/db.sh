@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Where the corpora are. Write the folders here, or set the variables in the environment, which wins.
-# The first is enough; without it WHAMR! is made from the other three.
+# Folders of the corpora. Write them here, or set the variables in the environment, which takes
+# precedence. The first is enough; without it WHAMR! is made from the other three.
 
-# WHAMR! made before: the folder that holds wav8k/min/{tr,cv,tt}/{mix_both_reverb,s1_anechoic,...}
+# An existing WHAMR!: the folder that holds wav8k/min/{tr,cv,tt}/{mix_both_reverb,s1_anechoic,...}
 # (or wav16k, max).
 WHAMR=${WHAMR:-}
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# WHAMR!: noisy, reverberant mixtures into clean, dry speakers, from the corpus to results beside the
-# paper's.
+# WHAMR!: separate noisy, reverberant mixtures into clean, dry speakers, from the corpus to results
+# next to the published ones.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 # shellcheck source-path=SCRIPTDIR source=../../../local/recipe_options.sh
@@ -18,8 +18,8 @@ Usage: ./run.sh [--mixture NAME] [--reference anechoic|reverb] [option of local/
   --local_data_opts "--allow_subset --corpus DIR ..."  options of local/data.sh; see its --help
 
 Set the corpus's folder in db.sh or the environment (WHAMR, or WSJ0, WHAM_NOISE and WHAMR_SCRIPTS).
-The default configuration is fitted to --fs; one that --enh_config names is used as it is, unless
---fit_args fits it. Experiments on anything but mix_both_reverb, anechoic, min, 8k are in exp/<which>.
+The default configuration is adapted to --fs; one that --enh_config names is used unchanged, unless
+--fit_args adapts it. Experiments other than mix_both_reverb, anechoic, min, 8k are in exp/<which>.
 USAGE
 }
 
@@ -40,8 +40,8 @@ for name in mixture reference fs min_or_max; do
 done
 fit_configuration 2
 
-# Files have two channels, and the left one is trained on. sep1x2-re2x2 is the best published model
-# here: trained at N_re 2, best at 3.
+# Files have two channels; training uses the left one. sep1x2-re2x2 is the best published model for
+# this corpus: trained at N_re 2, best at 3.
 run_stages ../../../conf/train_sep1x2-re2x2.yaml "${corpus# }" --expdir "${expdir}" \
     --fs "${own[fs]}" --ref_channel 0 --fit_args "${fit_args}" --n_re "1 2 3 4" \
     --train_set "tr_${which}" --valid_set "cv_${which}" --test_sets "tt_${which}"

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Where the corpora are: write a folder behind its :-, or set the variable in the environment, which
-# wins. One of the first two is enough.
+# Folders of the corpora: write a folder after its :-, or set the variable in the environment, which
+# takes precedence. One of the first two is enough.
 
-# WSJ0-2mix (and -3mix) made before: the folder that holds 2speakers/wav8k/min/{tr,cv,tt}/{mix,s1,s2}
+# An existing WSJ0-2mix (and -3mix): the folder that holds 2speakers/wav8k/min/{tr,cv,tt}/{mix,s1,s2}
 # (or 3speakers/..., wav16k, max), or a folder below it.
 WSJ0_2MIX=${WSJ0_2MIX:-}
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# WSJ0-2mix (and -3mix): two-speaker separation, from the corpus to results beside the paper's.
+# WSJ0-2mix (and -3mix): separation, from the corpus to results next to the published ones.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 # shellcheck source-path=SCRIPTDIR source=../../../local/recipe_options.sh

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Stage 1 of the recipe: make the mixtures, unless they are there, and their data directories with
+# Stage 1 of the recipe: make the mixtures, unless they exist, and their data directories with
 # transcripts. The corpora are those of ../enh1/db.sh.
 # Run from the recipe folder; `local/data.sh --help` lists the options.
 set -euo pipefail

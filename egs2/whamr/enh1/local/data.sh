@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Stage 1 of the recipe: make WHAMR!, unless it is there, and its data directories.
+# Stage 1 of the recipe: make WHAMR!, unless it exists, and its data directories.
 # Run from the recipe folder; `local/data.sh --help` lists the options.
 set -euo pipefail
 

@@ -3,10 +3,10 @@
     python benchmarks/all_depths.py EXP/enh_train_default_raw
     python benchmarks/all_depths.py conf/train_sep1x2-re1x6.yaml --seconds 1 --repeats 1
 
-times, by turns, (a) one run at the deepest depth, (b) ``depths``, one run with the estimates of all
-depths from 1 on, and (c) a run for each depth, the published way; and prints medians and ratios to
-(a). The model is a trained one (folder, weights or archive) or one with random weights, built from
-a training configuration (*.yaml): both take the same time.
+times, in alternation, (a) one run at the deepest depth, (b) ``depths``, one run with the estimates
+of all depths from 1 on, and (c) a separate run for each depth, as in the published code; and prints
+medians and ratios to (a). The model is either a trained one (folder, weights or archive) or one
+with random weights, built from a training configuration (*.yaml): both take the same time.
 """
 
 import argparse

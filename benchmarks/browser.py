@@ -1,12 +1,11 @@
-"""What an exported model costs in a browser, beside ONNX Runtime outside of it.
+"""Compare the cost of an exported model in a browser and in Python.
 
     python benchmarks/browser.py --page docs/deployment.md
 
-exports a model of the package in every precision and separates its example with each, by turns:
-with examples/browser in Chromium, and with ONNX Runtime in Python, on one thread each. The
-real-time factor is the CPU time of all processes for a second of sound, which other programs hardly
-change. The estimates of both are compared. It needs Chromium, playwright, and the packages of
-examples/browser.
+exports a model of the package in every precision and separates its example with each, alternating
+between examples/browser in Chromium and ONNX Runtime in Python, on one thread each. The real-time
+factor is the CPU time of all processes per second of sound, which other programs hardly affect. The
+estimates of both are compared. It needs Chromium, playwright, and the packages of examples/browser.
 """
 
 import argparse
@@ -67,12 +66,12 @@ class Way(Protocol):
 
 
 class InBrowser:
-    """A model in a page of its own.
+    """A model in a separate page.
 
     Args:
         browser: Chromium.
-        address: of the page.
-        folder: of the model on the server.
+        address: address of the page.
+        folder: the model's folder on the server.
         wave: the mixture (n,).
     """
 
@@ -120,7 +119,7 @@ class Quiet(SimpleHTTPRequestHandler):
 
 @contextmanager
 def served(models: Mapping[str, Path]) -> Iterator[str]:
-    """Serve examples/browser with folders of exported models beside it; yield the address.
+    """Serve examples/browser together with folders of exported models; yield the address.
 
     Args:
         models: name on the server -> folder.
@@ -180,7 +179,7 @@ def measure(
 ) -> dict[str, tuple[list[float], np.ndarray]]:
     """Return the median CPU seconds of each way at each depth, and the last estimates (j, n).
 
-    Each way runs once before, untimed, since browsers compile what runs often.
+    Each way first runs once untimed, because browsers compile code that runs often.
     """
     seconds: dict[str, list[list[float]]] = {name: [[] for _ in depths] for name in ways}
     with RunProgress.shown((1 + repeats) * len(ways), "browser") as progress:
@@ -214,9 +213,9 @@ def report(
     """Return the table of real-time factors and of differences between browser and Python.
 
     Args:
-        measured: by way, from :func:`measure`.
-        depths: N_re.
-        duration: of the mixture in seconds.
+        measured: results of :func:`measure` by way.
+        depths: values of N_re.
+        duration: length of the mixture in seconds.
         about: names of the model and the browser.
     """
     rows = []

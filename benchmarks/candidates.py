@@ -2,11 +2,11 @@
 
     python benchmarks/candidates.py --voices DIR --noise DIR --page egs2/voices_2mix/enh1/README.md
 
-Each candidate changes one respect of conf/train_scaling.yaml of the recipe voices_2mix. It is
-trained by the recipe for the same number of steps, from the weights of ``mini`` grown to its size
-unless the table says otherwise, and compared on the validation set. Finished trainings are skipped
-and an interrupted one goes on when the same command is given again. Options that are not listed
-here, such as --voices, are passed to run.sh.
+Each candidate changes one aspect of conf/train_scaling.yaml in the recipe voices_2mix. The recipe
+trains all of them for the same number of steps, from the weights of ``mini`` grown to their size
+unless the table says otherwise, and compares them on the validation set. When the same command is
+given again, finished trainings are skipped and an interrupted one continues. Options that are not
+listed here, such as --voices, are passed to run.sh.
 """
 
 import argparse
@@ -134,7 +134,7 @@ def run_recipe(command: Sequence[str], failed: str) -> None:
 
 
 def train(name: str, run: Sequence[str], steps: int) -> None:
-    """Train a candidate, unless that was done.
+    """Train a candidate, unless that has been done.
 
     Raises:
         TisdissError: the training failed.

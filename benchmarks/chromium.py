@@ -1,4 +1,4 @@
-"""Chromium, driven by playwright, for what has to run in a browser."""
+"""Chromium, driven by playwright, for code that must run in a browser."""
 
 import shutil
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ NAMES = ("chromium", "chromium-browser", "chrome")
 
 
 def missing() -> str | None:
-    """Return what is not installed; None: all is there."""
+    """Return what is not installed; None if everything is."""
     if not any(map(shutil.which, NAMES)):
         return "Chromium is not installed"
     return None if find_spec("playwright") else "playwright is not installed: make pages"

@@ -1,4 +1,4 @@
-"""Measure what separating a long recording in chunks costs: wrong orders of speakers, and dB.
+"""Measure the cost of separating a long recording in chunks: wrong speaker orders, and dB.
 
     python benchmarks/chunking.py EXP/enh_train_default_raw DUMP/raw/test --root RECIPE
     python benchmarks/chunking.py EXP/enh_train_default_raw DUMP/raw/test --chunks 8:2 --pause 3 20
@@ -6,9 +6,9 @@
 makes long recordings of two speakers with pauses from the sources of a data directory (wav.scp,
 spk1.scp, spk2.scp and an utt2spk whose speakers are pairs "a_b"), separates each in one piece and
 in chunks of several lengths and overlaps, with the speakers of each chunk in random order, and
-prints medians. "wrong" counts the chunks whose speakers the stitcher put into another order than
-the references; chunks in which everyone pauses are not counted. "to one piece" is the SI-SNR of the
-result in chunks against that in one piece. The defaults are those of the table in
+prints medians. "wrong" counts the chunks in which the stitcher's order of the speakers differs from
+that of the references; chunks in which all speakers pause are not counted. "to one piece" is the
+SI-SNR of the result in chunks against that in one piece. The defaults are those of the table in
 docs/separating.md. Axis letters: j speaker, n sample.
 """
 
@@ -26,7 +26,7 @@ from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.separate.chunking import Chunker, Chunking
 from espnet2_tisdiss.separate.stitching import Stitcher
 
-# by which the order that fits a chunk best must lead to count as the right one
+# dB by which a chunk's best order must be better than others to count as the right one
 CLEAR_LEAD = 0.1
 
 

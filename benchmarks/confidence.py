@@ -1,4 +1,4 @@
-"""How well the quality that a model expects of its estimates is the measured one.
+"""Compare the quality that a calibrated model predicts for its estimates with the measured one.
 
     python benchmarks/confidence.py make BANK FOLDER
     tisdiss calibrate voices FOLDER/seconds5/sets/valid FOLDER/seconds8/sets/valid
@@ -9,12 +9,12 @@ clean, noisy, in rooms and partly overlapping, of the validation speakers of the
 voices_2mix corpus. The third measures on other data, such as its test sets, and writes a section
 and a picture:
 
-* the expected and the measured SI-SNR of every set, and how often the measured one lies in the
-  interval that should hold it with a probability of 50, 80 and 90 %;
-* mixtures of three speakers, and of the set's mixtures with less than 2 dB SI-SNRi, that are called
-  poor, beside the false alarms: those of 5 dB or more;
-* the mean depth and SI-SNRi if each mixture stops at a wanted SI-SNR (--until), or when another
-  repetition changes little (--stop-db), against fixed depths.
+* the expected and the measured SI-SNR of every set, and how often the measured one is within the
+  interval that should contain it with a probability of 50, 80 and 90 %;
+* how many mixtures are called poor: those of three speakers, those of the set with less than 2 dB
+  SI-SNRi, and the false alarms, those with 5 dB or more;
+* the mean depth and SI-SNRi if each mixture stops at a given SI-SNR (--until), or when another
+  repetition changes little (--stop-db), compared with fixed depths.
 """
 
 import argparse
@@ -85,7 +85,7 @@ def make_mixtures(bank: Path, folder: Path) -> None:
 
 @dataclass(frozen=True)
 class Measured:
-    """The scores of a set, and the expected SI-SNR in dB of the same with a third speaker added."""
+    """The scores of a set, and the expected SI-SNR in dB of its mixtures with a third speaker."""
 
     scores: list[MixtureScores]
     three: list[float]
@@ -129,7 +129,7 @@ def measure_sets(args: argparse.Namespace) -> None:
 
 
 def expected_of_three(model: SeparateSpeech, mixtures: Sequence, index: int) -> float:
-    """Return the expected SI-SNR of a mixture to which a speaker of another one is added."""
+    """Return the expected SI-SNR of a mixture with an added speaker from another one."""
     rate = model.sample_rate
     first, other = (
         read_signals((one.path, *one.references), rate).astype(np.float32)
@@ -169,7 +169,7 @@ def table_of_sets(calibration: Calibration, measured: dict[str, Measured]) -> st
 
 
 def table_of_poor(calibration: Calibration, measured: dict[str, Measured], n_re: int) -> str:
-    """Return the table of what is called poor, at the depth of the training."""
+    """Return the table of mixtures called poor, at the training depth."""
 
     def share(values: Sequence[float]) -> str:
         return f"{sum(value < calibration.poor for value in values)} of {len(values)}"
@@ -202,7 +202,7 @@ def ways_of_stopping(
         )
 
     def good(si_snr: float) -> Callable[[Score], bool]:
-        # of even chances: the probability shifts the wanted SI-SNR, and the curve stays
+        # of even chances: another probability shifts the SI-SNR, but the curve stays the same
         return lambda score: calibration.probability(score.traits, si_snr) >= 0.5
 
     def stable(stop_db: float) -> Callable[[Score], bool]:

@@ -1,4 +1,4 @@
-"""The gain from repetitions in the course of a training, from the losses that ESPnet logs."""
+"""The gain from repetitions during a training, from the losses that ESPnet logs."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def read_epochs(folder: Path) -> Epochs:
         epochs = [_by_depth(stats[epoch]["train"]) for epoch in sorted(stats)]
     except FileNotFoundError as error:
         raise TisdissError(f"{folder}: holds no training ({error})") from None
-    except Exception:  # what PyTorch raises for damaged files is not documented
+    except Exception:  # which exceptions PyTorch raises for damaged files is not documented
         raise TisdissError(
             f"{folder}/checkpoint.pth: damaged, or not a training's checkpoint"
         ) from None
@@ -95,7 +95,7 @@ def gain_table(trainings: Mapping[str, Sequence[Epochs]]) -> str:
 
 
 def draw_gain(axes: Axes, name: str, epochs: Epochs, colour: str) -> None:
-    """Draw a training as a line with a point for each epoch: gain against first repetition."""
+    """Draw a training as a line with a point per epoch: the gain against the first repetition."""
     points = [(one[1], _gain(one)) for one in epochs]
     axes.plot(*zip(*points, strict=True), ".-", color=colour, label=name)
 

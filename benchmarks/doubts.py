@@ -1,16 +1,16 @@
-"""How often the signs of a doubtful separation are right.
+"""Measure how often the signs of a doubtful separation are right.
 
     python benchmarks/doubts.py voices DATA
 
-takes mixtures of a data set (as for tisdiss sweep; give a validation set, whose scores are not
-reported). On every other one it chooses the limits of espnet2_tisdiss/separate/doubts.py: those
-with the most hits where at most 5 % are false alarms. On the rest it measures the limits that are
-in the package, and prints two tables for docs/recordings.md, and the limits.
+uses mixtures of a data set (as for tisdiss sweep; give a validation set, whose scores are not
+reported). On one half it chooses limits for espnet2_tisdiss/separate/doubts.py: those with the most
+hits and at most 5 % false alarms. On the other half it measures the limits in the package. It
+prints two tables for docs/recordings.md, and the limits.
 
-Voices: each mixture as it is, with one of its speakers alone (and its noise), and with a third one
-from another mixture. False alarms are well separated mixtures.
+Voices: each mixture unchanged, with only one of its speakers (and its noise), and with a third one
+from another mixture. False alarms are doubts about well separated mixtures.
 
-Channels: one speaker in each channel, and in the other one by so many dB weaker and 5 ms later,
+Channels: each speaker is in one channel, and 5 ms later and weaker by a number of dB in the other,
 with noise 40 dB below. False alarms are those with 10 dB or less. Axis letters: j speaker, n
 sample.
 """
@@ -75,7 +75,7 @@ def main(argv: list[str] | None = None) -> None:
 def _traits(
     model: SeparateSpeech, signals: list[np.ndarray]
 ) -> Iterator[tuple[int, tuple[str, tuple[float, float]]]]:
-    """Yield the number of each mixture with the kind and the traits of each recording of it."""
+    """Yield for each mixture its number, and kind and traits of each recording made from it."""
     for number, (mixture, *speakers) in enumerate(signals):
         alone = mixture - speakers[number % 2]
         third = signals[(number + len(signals) // 2 + 1) % len(signals)][1]

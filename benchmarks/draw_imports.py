@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Draw how the package's folders import each other, and list it in a table.
+"""Draw the imports between the package's folders, and list them in a table.
 
-The imports are read from the source with ast; nothing is imported. A folder stands for the modules
+The imports are read from the source with ast; nothing is imported. A folder includes all modules
 below it; the modules at the top of the package count as one folder. Imports within functions or for
 type checkers only are listed as deferred: they do not run when a module is loaded and do not affect
-the layers. The picture is written beside the page.
+the layers. The picture is written to the folder of the page.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""How much room the environment takes that runs exported models, and what takes it.
+"""Measure the size of an environment for exported models, by package.
 
     python benchmarks/environment.py --page docs/deployment.md
 
-makes a new environment with this Python, installs what docs/deployment.md names, and adds up the
-files of each package, in MB. This package is counted where it is.
+makes a new environment with this Python, installs the packages that docs/deployment.md names, and
+adds up the files of each package, in MB. This package is measured in place.
 """
 
 import argparse
@@ -27,7 +27,7 @@ NEEDED = (
 )
 OPTIONAL = ("av",)
 PACKAGE = ROOT / "espnet2_tisdiss"
-LARGE = 5e6  # bytes of a package that has a row of its own
+LARGE = 5e6  # bytes from which a package gets a separate row
 
 
 def main(argv: Sequence[str] | None = None) -> None:

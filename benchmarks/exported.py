@@ -1,12 +1,12 @@
-"""What an exported model costs and brings, beside PyTorch: quality, speed, start, size.
+"""Compare exported models with PyTorch: quality, speed, start, size.
 
     python benchmarks/exported.py voices DATA --limit 20 --page docs/deployment.md
 
 exports a model in every precision and separates the mixtures of a data set (as for tisdiss sweep)
-with each way to run it, by turns: mean SI-SNRi in dB by depth, and the real-time factor, seconds of
-computation for a second of sound. Then it times whole processes, from the command to the file on
-the disk, for one second of sound: warm, with their files in memory, and cold, reading from the
-disk, for which root is needed.
+with all ways to run it, in alternation. It reports the mean SI-SNRi in dB by depth, and the
+real-time factor, seconds of computation per second of sound. Then it times complete processes, from
+the command to the files on the disk, for one second of sound: warm, with their files in memory, and
+cold, reading from the disk, which needs root.
 """
 
 import argparse

@@ -3,8 +3,8 @@
     python benchmarks/finetuning.py voices EXP/enh_finetune_voices_raw \
         --data new=data/test_clean_default_1 --data old=data/test_clean_default_0
 
-scores both models on the same mixtures. Give a set of the new speakers and a set of those that the
-model was made for, to see what it forgets. Fine-tuning must not have used these sets.
+scores both models on the same mixtures. Give a set of the new speakers and a set of the original
+ones, to see what the model forgets. Fine-tuning must not have used these sets.
 """
 
 import argparse

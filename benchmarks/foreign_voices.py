@@ -21,7 +21,7 @@ from espnet2_tisdiss.errors import AudioError, TisdissError
 from espnet2_tisdiss.recipes.voices_2mix.audio import RATE
 
 HEARD = frozenset({"ar", "de", "en", "en_GB", "fr"})
-# the same recordings, or possibly the same person
+# folders with the same recordings, or possibly the same person
 SAME = {"nn": "nb", "sr@ijekavian": "", "sr@ijekavianlatin": "", "sr@latin": ""}
 SPLITS = ("test", "train", "valid", "test", "train", "train")  # of languages, in alphabetical order
 FEWEST_FILES, MOST_FILES = 10, 120  # of a speaker

@@ -6,8 +6,8 @@
 Each curve is measured in a separate process with the model of conf/train_small.yaml, half as wide
 as the full one. The length varies from 1 to 60 s, in one piece and in chunks; the other curves use
 2 s. N_re is 1 except where it varies. Memory is the peak above the loaded model. Exponents are
-fitted to the upper half of each curve: 1 is linear. Attention over time is the only work that grows
-with the square of the length; PyTorch's profiler measures its share in an additional run.
+fitted to the upper half of each curve: 1 is linear. Only attention over time grows with the square
+of the length; PyTorch's profiler measures its share in an additional run.
 """
 
 import argparse
@@ -158,7 +158,7 @@ class Growth(NamedTuple):
         return ["" if e is None else f"{round(e, 2) + 0.0:.2f}" for e in self]
 
     def verdict(self) -> str:
-        """Say what the exponents mean."""
+        """Return what the exponents mean."""
         if self.memory > 1 + NOISE:
             return "memory more than linear"
         if self.time <= 1 + NOISE:

@@ -30,7 +30,7 @@ def pinned() -> list[Requirement]:
 
 
 def licence_of(package: Distribution) -> str:
-    """Return the name of a package's licence, from the most exact of its statements."""
+    """Return the name of a package's licence, from its most precise statement."""
     metadata = package.metadata
     if expression := metadata.get("License-Expression"):
         return expression

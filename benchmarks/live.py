@@ -1,16 +1,16 @@
-"""What separation while the sound arrives costs, in dB and in time.
+"""Measure the cost of live separation, in dB and in time.
 
     python benchmarks/live.py voices DATA --limit 20 --page docs/live.md
 
 separates the mixtures of a data set (as for tisdiss sweep) in one piece and live, with several
-latencies and lengths of the window, at one depth. It prints mean SI-SNRi in dB and the real-time
-factor: seconds of computation for a second of sound. A causal model has a section for itself.
+latencies and lengths of the window, at one depth. It prints the mean SI-SNRi in dB and the
+real-time factor: seconds of computation per second of sound. Causal models have a separate section.
 
     python benchmarks/live.py voices DATA --soak 10 --busy 1 --page docs/live.md
 
-plays the mixtures in real time for ten minutes beside one busy core, with a depth that follows the
-load. It prints how long sound waited, with the computing time, and the depths. A player that is
-behind by the latency and PLAYER_S has an underrun when sound comes out later than that.
+plays the mixtures in real time for ten minutes while one core is busy, with a depth that follows
+the load. It prints how long sound waited, including the computing time, and the depths. A player
+whose buffer holds the latency plus PLAYER_S underruns when sound comes out later than that.
 """
 
 import argparse
@@ -34,7 +34,7 @@ SECTION = "live"
 CAUSAL_SECTION = "live-causal"
 # seconds: (latency, window)
 SETTINGS = ((0.5, 1.0), (0.5, 2.0), (0.5, 4.0), (0.25, 2.0), (1.0, 2.0), (2.0, 4.0))
-BLOCK_SECONDS = 0.02  # as a sound card delivers
+BLOCK_SECONDS = 0.02  # block length of a sound card
 SOAK_SECTION = "live-soak"
 # latencies of the soak, each with its share of the time
 SOAK_LATENCIES = (0.5, 1.0)
@@ -138,7 +138,7 @@ def play(model: SeparateSpeech, samples: np.ndarray, latency: float) -> list[str
         found = live.push(samples[given:due])
         given = due
         if live.windows > windows:
-            # the first of the samples that came out has waited longest
+            # the first of the output samples has waited longest
             waits.append(time.monotonic() - began - out / model.sample_rate)
             depths.append(live.n_re)
         out += found.shape[1]

@@ -1,8 +1,8 @@
 """Separate thousands of short files and one very long one: memory, threads, open files, speed.
 
-A tiny model with random weights is enough for this. The short files are separated three times: in
-one run; in a run of two processes, one of which is killed, and which is interrupted as Ctrl-C does;
-and in the run that goes on from there. All must give the same files.
+A tiny model with random weights is enough for this. The short files are separated twice: in one
+run; and in a run of two processes that loses one of them, is interrupted as by Ctrl-C, and is then
+continued. Both must give the same files.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ POLL_S = 0.2
 
 @dataclass
 class Usage:
-    """What a process and those that it has started use: peaks, and what it was at times.
+    """The resources that a process and its child processes use, over time and at the peak.
 
     Attributes:
-        done: number of finished files at each look, with the time in seconds.
-        memory: resident bytes at each look.
-        threads: most threads,
-        handles: and most open files.
+        done: number of finished files at each sample, with the time in seconds.
+        memory: resident bytes at each sample.
+        threads: largest number of threads.
+        handles: largest number of open files.
     """
 
     done: list[tuple[float, int]] = field(default_factory=list)
@@ -51,7 +51,7 @@ class Usage:
     handles: int = 0
 
     def look(self, process: psutil.Process, done: int) -> None:
-        """Add what is used now."""
+        """Add the current use."""
         try:
             all_of_it = [process, *process.children(recursive=True)]
             memory = sum(each.memory_info().rss for each in all_of_it)
@@ -59,7 +59,7 @@ class Usage:
             handles = sum(each.num_fds() for each in all_of_it)
         except psutil.Error:  # one of them has ended
             return
-        if not memory:  # it has ended, and its exit status is still to be read
+        if not memory:  # it has ended, but its exit status has not been read yet
             return
         self.memory.append(memory)
         self.threads, self.handles = max(self.threads, threads), max(self.handles, handles)
@@ -121,10 +121,10 @@ class Separation:
             return []
 
     def check(self, code: int) -> None:
-        """Check how the run has ended.
+        """Check the exit status of the run.
 
         Raises:
-            TisdissError: otherwise.
+            TisdissError: it is another one.
         """
         if self.process.returncode != code:
             raise TisdissError(f"{self.out}: exit status {self.process.returncode}, not {code}")

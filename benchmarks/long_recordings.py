@@ -3,8 +3,8 @@
     python benchmarks/long_recordings.py EXP/enh_train_default_raw --minutes 1 10
 
 separates noise of each length in a separate process and prints the process's peak resident memory,
-its ratio to that of the first length, and the seconds of work for a second of audio (without
-loading the model). The cost does not depend on the signal: speech takes as much.
+its ratio to that of the first length, and the seconds of work per second of audio (without loading
+the model). The cost does not depend on the signal, so it is the same for speech.
 """
 
 import argparse
@@ -63,7 +63,7 @@ def _separate(model: str, minutes: float, rate: int, options: list[str]) -> tupl
         run = subprocess.run([*_COMMAND, *options], stdout=subprocess.PIPE)
     if run.returncode > 1:
         sys.exit(run.returncode)
-    if run.returncode < 0:  # for example by lack of memory
+    if run.returncode < 0:  # for example out of memory
         raise TisdissError(f"{minutes:g} minutes: ended by {signal.Signals(-run.returncode).name}")
     text, peak = run.stdout.rsplit(b"\n", 1)
     report = json.loads(text)

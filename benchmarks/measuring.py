@@ -1,4 +1,4 @@
-"""Tools of the benchmarks: timing by turns, a machine-independent unit, fresh processes."""
+"""Tools of the benchmarks: alternating timed runs, a machine-independent unit, new processes."""
 
 import argparse
 import statistics
@@ -35,7 +35,7 @@ def parser(description: str) -> argparse.ArgumentParser:
 
 
 def mixtures_parser(description: str) -> argparse.ArgumentParser:
-    """Return a command-line parser with a model, a data set, and how much of it to separate."""
+    """Return a command-line parser with options for a model, a data set, and limits."""
     result = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -73,7 +73,7 @@ def begin(threads: int, device: str) -> None:
     if kind == "cuda" and not torch.cuda.is_available():
         raise TisdissError(f"--device {device}: PyTorch finds no GPU here")
     torch.set_num_threads(threads)
-    if kind != "cpu":  # only for a GPU, because it slows every call down
+    if kind != "cpu":  # only for a GPU, because it makes every call slower
         torch.set_default_device(device)
 
 
@@ -111,10 +111,10 @@ def in_teraflops(seconds: float) -> float:
 def in_turn(
     runs: Mapping[str, Callable[[], Any]], repeats: int, on_step: Callable[[float], None]
 ) -> tuple[dict[str, float], dict[str, Any]]:
-    """Return each run's median seconds and last result; runs take turns, to share the noise.
+    """Return each run's median seconds and last result; runs alternate, to share disturbances.
 
     Args:
-        runs: by name.
+        runs: the runs by name.
         repeats: number of times that each is run.
         on_step: called after each run, with 1.
     """
@@ -129,7 +129,7 @@ def in_turn(
 
 
 def fresh(function: Callable[..., Any], *arguments: Any, device: str) -> Any:
-    """Call a function in a new process, whose memory nothing else has used; return its result.
+    """Call a function in a new process, with unused memory; return its result.
 
     The function, its arguments and its result must be picklable.
     """

@@ -10,7 +10,7 @@ from espnet2_tisdiss.mixing.bank import Noise, Utterance, write_bank
 
 
 def write_noises(folder: Path, rate: int) -> None:
-    """Write a bank of noise in place of speakers, noises and rooms.
+    """Write a bank with noise instead of speech, noises and rooms.
 
     It has ten training and four validation speakers.
     """

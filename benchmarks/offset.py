@@ -1,4 +1,4 @@
-"""Measure what offsets and rumble cost a separation, with and without their removal.
+"""Measure the effect of offsets and rumble on a separation, with and without their removal.
 
     python benchmarks/offset.py voices DATA --limit 20
 
@@ -42,7 +42,7 @@ def main(argv: list[str] | None = None) -> None:
                 for keep in (True, False)
             ]
             rows.setdefault(name, []).append(gains)
-    print("| added | as it is | removed |\n|---|---:|---:|")
+    print("| added | without the filter | with the filter |\n|---|---:|---:|")
     for name, found in rows.items():
         kept, removed = np.mean(found, axis=0)
         print(f"| {name} | {kept:.2f} | {removed:.2f} |")

@@ -4,8 +4,8 @@
     python benchmarks/pack_corpus.py --unpack corpus.zip BANK
 
 A bank (espnet2_tisdiss/mixing/bank.py) of 8 hours takes 1 GB. In the packed file, speech and noises
-are Opus, one stream for each speaker, and rooms are float16. If the size limit leaves no room for
-everything, all speakers contribute the same number of seconds. The test split is left out.
+are Opus, one stream for each speaker, and rooms are float16. If not everything fits into the size
+limit, all speakers contribute the same number of seconds. The test split is left out.
 """
 
 import argparse
@@ -38,7 +38,7 @@ from espnet2_tisdiss.mixing.bank import (
 SPLITS: tuple[Split, ...] = ("train", "valid")
 # range of libsndfile's compression level for Opus, in kbit/s for one channel
 FAST_KBITS, SLOW_KBITS = 256, 6
-OVERHEAD = 1.05  # Ogg's pages, and what the encoder spends above its rate
+OVERHEAD = 1.05  # overhead of Ogg's pages, and of an encoder that exceeds its rate
 
 
 def encoded(samples: np.ndarray, rate: int, kbits: float) -> bytes:

@@ -1,10 +1,10 @@
-"""The picture and the table of the README: what the default model does with its example.
+"""Make the picture and the table of the README, with the default model.
 
     python benchmarks/readme.py --page README.md --picture docs/images/example.png
 
-draws spectrograms of the mixture and of the two voices that the model makes of it, and writes the
-table of quality, from the model card, and speed, measured here, by depth. The time is that of the
-processor, with one thread, so that other work on the machine changes it little.
+draws spectrograms of the example's mixture and of the two separated voices, and writes the table of
+quality, from the model card, and speed, measured here, by depth. The time is CPU time with one
+thread, so that other work on the machine hardly affects it.
 """
 
 import argparse
@@ -31,7 +31,7 @@ THREADS = 1
 
 
 def picture(model: SeparateSpeech) -> bytes:
-    """Return spectrograms of the example and of the two voices that the model makes of it."""
+    """Return spectrograms of the example and of the two voices separated from it."""
     (path,) = (example() / "mix").iterdir()
     mixture = read_signal(str(path)).samples
     voices = model.recording(mixture, model.sample_rate)

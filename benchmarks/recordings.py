@@ -4,9 +4,9 @@
 
 makes recordings of a data directory's mixtures: both speakers are resampled to 44.1 kHz and panned,
 the first one to the left and the second one to the right. `tisdiss separate` runs on these files.
-Its output is scored against each speaker's share of the recording's mean channel, which is what the
-command separates, at 44.1 kHz and at 16 kHz. Sources below 44.1 kHz are silent above half of their
-rate, so a score at 44.1 kHz also counts what the command adds there.
+The command separates the mean of both channels, so its output is scored against each speaker's part
+of that mean, at 44.1 kHz and at 16 kHz. Sources below 44.1 kHz are silent above half of their rate,
+so a score at 44.1 kHz also includes anything that the command adds there.
 """
 
 import argparse
@@ -51,7 +51,7 @@ class Recording:
     Attributes:
         name: that of its file, without suffix.
         channels: (n, 2), at 44.1 kHz.
-        speakers: each speaker's share of the mean channel, (2, n).
+        speakers: each speaker's part of the mean channel, (2, n).
     """
 
     name: str
@@ -148,7 +148,7 @@ def separate(folder: Path, recordings: Sequence[Recording], args: argparse.Names
 
 
 def read_estimates(folder: Path, name: str, n_re: int) -> np.ndarray:
-    """Return what the command wrote for a recording at a depth, (2, n).
+    """Return the command's output for a recording at a depth, (2, n).
 
     Raises:
         TisdissError: a file is not at 44.1 kHz.
@@ -239,7 +239,7 @@ def draw(recording: Recording, folder: Path, depths: Sequence[int]) -> bytes:
 
 
 def fewer_colours(picture: bytes) -> bytes:
-    """Return a PNG file with 64 colours: of spectrograms, a third of the size, and as readable."""
+    """Return a PNG file with 64 colours, a third of the size and as readable for spectrograms."""
     output = io.BytesIO()
     image = Image.open(io.BytesIO(picture)).convert("RGB").quantize(64)
     image.save(output, "png", optimize=True)

@@ -1,7 +1,7 @@
-"""Write docs/reliability.md: what is promised, how it is tested, and what the last run found.
+"""Write docs/reliability.md: the promises, their tests, and the results of the last run.
 
-Reads the reports that ``pytest -m promise --junitxml FILE`` writes. Promises that no report covers
-keep the result that the page has.
+It reads the reports written by ``pytest -m promise --junitxml FILE``. Promises that no report
+covers keep their result on the page.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ NOT_RUN = ("0", "not run yet")
 
 @dataclass
 class Result:
-    """What a run found about a promise.
+    """The result of a run for a promise.
 
     Attributes:
-        cases: how many were checked.
-        tests: how many tests checked them,
-        failed: and the names of those that failed.
-        date: of the run.
+        cases: number of checked cases.
+        tests: number of tests that checked them.
+        failed: names of the tests that failed.
+        date: date of the run.
     """
 
     date: str

@@ -65,9 +65,9 @@ def check_page(page: Path | None, name: str, partial: Sequence[str] = ()) -> Non
     """Check before minutes of work that the results can be written.
 
     Args:
-        page: to write to, if any.
-        name: of the section.
-        partial: the given options that leave out a part of the section.
+        page: page to write to, if any.
+        name: name of the section.
+        partial: given options that leave out parts of the section.
 
     Raises:
         TisdissError: the page or its section is missing, or ``partial`` is not empty.

@@ -1,9 +1,9 @@
 """Train the same small model at several depths, and without multi-loss or sharing of weights.
 
-Every model is trained with every seed under equal conditions, separated at all depths in one run,
-and scored; tables and a picture compare them. Finished work is skipped and interrupted work goes
-on when the same command is given again. Options that are not listed here are passed to run.sh,
-such as --ngpu 1.
+Every model is trained with every seed under equal conditions, run at all depths, and scored; tables
+and a picture compare them. When the same command is given again, finished work is skipped and
+interrupted work continues. Options that are not listed here, such as --ngpu 1, are passed to
+run.sh.
 """
 
 from __future__ import annotations
@@ -229,7 +229,7 @@ def _advance(
         else:
             try:
                 tqdm.write(f"{task.run.name}: {scores_line(task.run)}", file=sys.stderr)
-            except TisdissError as error:  # counts as a failure; the other runs go on
+            except TisdissError as error:  # counts as a failure; the other runs continue
                 failures.append(f"{task.run.name}: {error}")
     return left
 
@@ -350,7 +350,7 @@ def main() -> None:
             failures = carry_out(runs, args.jobs, experiment.begin)
     try:
         if not failures or any(run.finished for run in runs):
-            # a failed run may have older scores: they are printed, but not written to the page
+            # a failed run may have older scores, which are printed, but not written to the page
             write_report(runs, args.longer, None if failures else args.page, section)
     except TisdissError as error:
         failures.append(str(error))

@@ -1,8 +1,8 @@
-"""Simulate work by files on 1 to 256 workers, and check that against runs on this machine.
+"""Simulate file-by-file work on 1 to 256 workers, and check the simulation on this machine.
 
-Workers take shares of files from a queue, in order. A worker needs a while to start; some are slow;
-some die, and then the share in progress is lost and done again by the next one that is free. The
-check runs real processes through the recipes' own function, on work that only waits.
+Workers take shares of files from a queue, in order. A worker needs some time to start; some are
+slow; some die, and then the next free worker repeats the lost share. The check runs real processes
+with the recipes' function, on work that only waits.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Workers:
 
     Attributes:
         start_s: seconds until a worker takes its first share, and after a failure again.
-        slow_share: which part of the workers is slow.
+        slow_share: fraction of the workers that is slow.
         slowness: how many times as long these need.
         failures_per_h: how often a worker dies.
         dispatch_s: seconds of the driver for each share; it gives out one at a time.
@@ -51,12 +51,12 @@ class Workers:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a simulated run took.
+    """The result of a simulated run.
 
     Attributes:
-        seconds: from the beginning to the end of the last file.
-        efficiency: seconds of useful work for each second of each worker.
-        lost_s: seconds of work that was lost with workers.
+        seconds: time from the beginning to the end of the last file.
+        efficiency: seconds of useful work per second of each worker.
+        lost_s: seconds of work lost with dead workers.
     """
 
     seconds: float
@@ -107,7 +107,7 @@ def adding_up_s(processes: int, bytes_per_s: float, latency_s: float) -> float:
 
 
 def some_durations(count: int, mean_s: float, seed: int = 0) -> list[float]:
-    """Return durations as recordings have them: many short ones, a few several times as long."""
+    """Return typical durations of recordings: many short ones, a few several times as long."""
     spread = 0.7
     drawn = np.random.default_rng(seed).lognormal(-(spread**2) / 2, spread, count)
     return list(mean_s * drawn)

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 CONFIDENCE = 0.95
-# what may differ between the trainings' configurations in a fair comparison: names of runs, the
-# machine and what is logged
+# entries that may differ between the trainings' configurations in a fair comparison: names of runs,
+# the machine and logging
 FREE = re.compile(
     r"config|output_dir|seed|ngpu|num_workers|log_.*|.*wandb.*|use_(tensorboard|matplotlib)"
     r"|create_graph_in_tensorboard|num_att_plot|resume|dist_.*|local_rank|.*distributed"

@@ -1,4 +1,4 @@
-"""The models of the scaling experiment: one training configuration, varied in one respect each."""
+"""The models of the scaling experiment: variants of one configuration in one aspect each."""
 
 from __future__ import annotations
 

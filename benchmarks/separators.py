@@ -1,11 +1,11 @@
-"""TISDiSS at several depths against other separators that ESPnet ships, at their published sizes.
+"""Compare TISDiSS at several depths with ESPnet's other separators at their published sizes.
 
     python benchmarks/separators.py
     python benchmarks/separators.py --only Conv-TasNet DPRNN-16
 
 Each model, with its encoder and decoder and with random weights, separates the same 4 s of sound
-at 8 kHz through ESPnet's ``SeparateSpeech``, in a process of its own. RTF is the real-time factor,
-seconds of work for a second of audio; a ratio is its seconds over those of 1 TFLOP of float32
+at 8 kHz with ESPnet's ``SeparateSpeech``, in a separate process. RTF is the real-time factor,
+seconds of work per second of audio; a ratio is its seconds divided by those of 1 TFLOP of float32
 matrix products in the same process. Multiply-adds are those of convolutions, matrix products,
 attention and LSTMs; Fourier transforms and elementwise work are not counted. Memory is the peak
 above the loaded model.

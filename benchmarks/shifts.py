@@ -1,4 +1,4 @@
-"""What averaging over shifted copies of a recording brings, and its time.
+"""Measure the gain and the time of averaging over shifted copies of a recording.
 
     python benchmarks/shifts.py voices DATA --limit 20
 

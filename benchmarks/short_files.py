@@ -1,10 +1,10 @@
-"""The time of a run over many short files, in turn with another version of the package.
+"""Time a run over many short files, alternating with another version of the package.
 
     python benchmarks/short_files.py --other ../before --files 200
 
-makes wav files of about a second and times `tisdiss separate` on them, start-up included, with this
-version and with the one in another folder (a git worktree), in turn. It prints the median seconds
-of each and the median ratio of the pairs.
+makes wav files of about a second and times `tisdiss separate` on them, including the start-up,
+alternating between this version and the one in another folder (a git worktree). It prints the
+median seconds of each and the median ratio of the pairs.
 """
 
 import argparse

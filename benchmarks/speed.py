@@ -4,7 +4,7 @@
     python benchmarks/speed.py --only inference
     python benchmarks/speed.py --device cuda
 
-The plain implementation and the model run in the same process, by turns, and their results are
+The plain implementation and the model alternate in the same process, and their results are
 compared. A ratio is seconds divided by those of 1 TFLOP of float32 matrix products (4096 x 2048 by
 2048 x 2048, best of 8) in the same process. Memory is the peak above the loaded model, each in a
 separate process. The full published model, sep1x2-re1x6, separates 4 s at N_re 6; the sweep is over

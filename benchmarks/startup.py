@@ -2,9 +2,9 @@
 
     python benchmarks/startup.py --page docs/performance.md
 
-times separate processes, by turns: warm, with their files in memory, and cold, reading from disk.
-For cold times the machine's page cache is dropped before each process, which needs root; without
-it there are none. The unit is ``python -c "import torch"`` in the same state.
+times separate processes, in alternation: warm, with their files in memory, and cold, reading from
+disk. For cold times the machine's page cache is dropped before each process, which needs root;
+otherwise they are left out. The unit is ``python -c "import torch"`` in the same state.
 """
 
 import argparse
@@ -85,7 +85,7 @@ def times(
     prepare: Callable[[], object],
     on_step: Callable[[float], None],
 ) -> dict[str, float]:
-    """Return the median seconds of each program; programs take turns.
+    """Return the median seconds of each program; programs alternate.
 
     Args:
         programs: by name.

@@ -1,4 +1,4 @@
-"""A TISDiSS that runs in milliseconds, for measurements and tests of what surrounds the network."""
+"""A TISDiSS that runs in milliseconds, for measurements and tests of everything but the network."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Measure how much audio a training processes on a CPU, compared with what the CPU can do.
+"""Measure how much audio a training processes on a CPU, compared with the CPU's speed.
 
     python benchmarks/training.py                    # the configurations trained on CPUs here
     python benchmarks/training.py --compile          # torch.compile too, which takes minutes
@@ -7,9 +7,9 @@
 Complete steps are timed, as in the trainer: ESPnet's model with its loss at every depth, the
 gradient, its clipping, and the configuration's optimiser. Measures that make a step faster are
 added one by one, each in new processes, because a process's memory settings cannot be undone. The
-share of the matrix product compares the step's multiply-adds (convolutions, matrix products and
-attention, forward and backward) with those that a large product of the same precision does in the
-same time, with all threads, in the same run.
+column "of matrix product" compares the step's multiply-adds (convolutions, matrix products and
+attention, forward and backward) with those of a large product of the same precision in the same
+time, with all threads, in the same run.
 """
 
 import argparse

@@ -13,7 +13,7 @@ from measuring import ROOT
 from gpu.sizes import Sizes, sizes_of
 from gpu.steps import Outcome, run_step, write_outcomes
 
-# shares of the time; the training gets what the other steps leave
+# shares of the time; the training gets the rest
 SHARES = {"correctness": 0.2, "inference": 0.18, "training": 0.2}
 CORPUS_S = 240.0  # for unpacking the corpus, meanwhile
 # reserved for start and end of the training; minimum for it
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> list[Outcome]:
 
 
 def _training_seconds(left: float, sizes: Sizes) -> float:
-    """Return the seconds of training in the time that is left, without its start and end."""
+    """Return the seconds left for training, without its start and end."""
     return min(sizes.most_fit_s, max(LEAST_S, left - START_S - END_S))
 
 

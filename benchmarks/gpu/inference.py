@@ -1,4 +1,4 @@
-"""Speed and memory of separation by depth, length and batch, against others and the chip."""
+"""Speed and memory of separation by depth, length and batch, compared with other separators."""
 
 import statistics
 import time
@@ -105,7 +105,7 @@ def by_depth(report: Report, sizes: Sizes) -> None:
 
 
 def rival(name: str, sizes: Sizes) -> dict[str, Any]:
-    """Return the cost of another separator that ESPnet ships."""
+    """Return the cost of one of ESPnet's other separators."""
     published = RIVALS[name]
     torch.manual_seed(0)
     model = Pipeline(published.config)

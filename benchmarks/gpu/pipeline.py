@@ -1,7 +1,7 @@
 """A model's encoder, separator and decoder, run as ESPnet's model runs them.
 
 ESPnet's task imports every encoder, separator and loss, and with them several hundred megabytes of
-packages. This module imports those of one configuration only; parameters have the same names.
+packages. This module imports only those of one configuration; parameters have the same names.
 """
 
 import importlib

@@ -15,7 +15,7 @@ steps ended is in OUT/steps.md. Python 3.12, PyTorch and numpy have to be there.
 --minutes N      for everything [10]
 --device D       cuda, or cpu: the same steps at tiny sizes [cuda]
 --corpus FILE    recordings to train on, packed by benchmarks/pack_corpus.py [noise]
---init WEIGHTS   weights that the training goes on from [none]
+--init WEIGHTS   weights to start the training from [none]
 --wheels DIR     other packages, from benchmarks/gpu_wheels.sh [$TISDISS_WHEELS; none: installed]
 PYTHON           environment variable: the interpreter [python3]
 EOF

@@ -18,13 +18,13 @@ import espnet2_tisdiss  # noqa: F401  (registers with ESPnet)
 
 
 def pytest_configure() -> None:
-    """Let programs that tests start be interrupted, also where this one is in the background."""
+    """Let programs started by tests be interrupted, even if the tests run in the background."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Write into the reports which promises a test is about."""
+    """Record in the reports which promises a test checks."""
     text = Path(__file__).with_name("promises.yaml").read_text(encoding="utf-8")
     promises = yaml.safe_load(text)
     for item in items:
@@ -42,13 +42,13 @@ def golden(request) -> Golden:
 
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread():
-    # for models this small, threads cost more than they bring
+    # for models this small, threads cost more than they gain
     torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True, scope="session")
 def _without_waiting_for_the_disk() -> Iterator[None]:
-    """Write without fsync: what the tests write need not survive a failure of power."""
+    """Write without fsync: files of tests need not survive a power failure."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda descriptor: None)
         patch.setattr(os, "sync", lambda: None)
@@ -63,7 +63,7 @@ def _seed():
 
 @pytest.fixture(autouse=True)
 def _log_as_at_the_start() -> Iterator[None]:
-    """Undo what commands that run within the tests do to the log of the process."""
+    """Undo changes to the process's logging by commands run within the tests."""
     loggers = [logging.getLogger(), logging.getLogger("espnet2_tisdiss")]
     before = [(log.level, log.handlers[:]) for log in loggers]
     yield
@@ -85,7 +85,7 @@ def espnet_model(tmp_path):
 
 @pytest.fixture
 def full_disk() -> Iterator[None]:
-    """Stands for a disk that is full: files cannot grow beyond 200 bytes."""
+    """Simulates a full disk: files cannot grow beyond 200 bytes."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (200, limits[1]))
     yield

@@ -1,7 +1,7 @@
-"""Programs that die at the n-th operation on files, for tests.
+"""Programs that die at their n-th file operation, for tests.
 
-The program runs in a forked process, which exits as if it was killed: no handler runs, nothing
-that Python holds back is written.
+The program runs in a forked process, which exits as if it were killed: no handler runs, and
+Python's buffers are not written.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 DIED = 77
-# operations that Python announces, and the position of the changed path in their arguments
+# operations with audit events, and the position of the changed path in their arguments
 OPERATIONS = {
     "os.rename": 1,
     "os.remove": 0,
@@ -29,7 +29,7 @@ WRITING = os.O_WRONLY | os.O_RDWR | os.O_TRUNC
 
 
 class _Operations:
-    """Count operations in a folder, and end the process at one of them.
+    """Count operations in a folder, and exit the process at one of them.
 
     Opening a file for writing counts twice, before and after: the file is empty then. So does
     ``torch.save``, which leaves half of the file then.
@@ -39,14 +39,14 @@ class _Operations:
         self.folder, self.last, self.count = str(folder), last, 0
 
     def pass_one(self, unless: Callable[[], Any] = lambda: None) -> None:
-        """Count one; if it is the last, do what is half of the operation, and end."""
+        """Count one; if it is the last, do half of the operation and exit."""
         if self.count == self.last:
             unless()
             os._exit(DIED)
         self.count += 1
 
     def announced(self, event: str, arguments: tuple[Any, ...]) -> None:
-        """Take in what Python announces."""
+        """Receive Python's audit events."""
         if event in OPERATIONS:
             path: Any = arguments[OPERATIONS[event]]
             if self._is_inside(path):
@@ -58,7 +58,7 @@ class _Operations:
                 self.pass_one(lambda: os.close(_created(path)))
 
     def save(self, content: Any, file: Any, **options: Any) -> None:
-        """Stand for torch.save, whose operations Python does not announce."""
+        """Replace torch.save, for whose operations there are no audit events."""
         self.pass_one()
         original_save(content, file, **options)
         self.pass_one(lambda: os.truncate(file, os.path.getsize(file) // 2))

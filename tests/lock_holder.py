@@ -21,7 +21,7 @@ with holding(sys.argv[1]):
 
 @contextmanager
 def held(folder: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
-    """Have another process hold the lock of a folder; it is killed in the end."""
+    """Let another process hold the lock of a folder; it is killed at the end."""
     process = subprocess.Popen(
         [sys.executable, "-c", PROGRAM, str(folder), *options],
         stdout=subprocess.PIPE,

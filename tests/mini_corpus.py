@@ -1,4 +1,4 @@
-"""For the tests of mini_2mix's corpus: its command, its files, and speech engines on PATH."""
+"""Helpers for the tests of mini_2mix's corpus: its command, its files, and speech engines."""
 
 import os
 import subprocess
@@ -12,7 +12,7 @@ from espnet2_tisdiss.recipes.mini_2mix.speech_files import SAMPLE_RATE
 
 LOCAL = REPOSITORY / "egs2" / "mini_2mix" / "enh1" / "local"
 
-# Stand in for the commands, which have to be installed as root: they know the same options and
+# Replace the commands, whose installation needs root: they have the same options and
 # commands, and answer with a buzz at the pitch that is asked for, as long as the text would last.
 _BUZZ = f"""#!{sys.executable}
 import re, sys, wave
@@ -74,7 +74,7 @@ def put_program(folder: Path, name: str, text: str) -> None:
 
 
 def use_engines(monkeypatch: object, folder: Path, flite: str, festival: str) -> None:
-    """Put the programs flite and festival with these texts before all others on PATH."""
+    """Put programs flite and festival with these texts first on PATH."""
     put_program(folder, "flite", flite)
     put_program(folder, "festival", festival)
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")

@@ -120,7 +120,7 @@ def run_here(
 def prepare_here(
     corpus: str, folder: Path, options: Sequence[str], environment: Mapping[str, str]
 ) -> subprocess.CompletedProcess[str]:
-    """Run what local/data.sh of a corpus runs in this process."""
+    """Run the program of a corpus's local/data.sh in this process."""
     return run_here(f"espnet2_tisdiss.recipes.{corpus}.prepare", folder, options, environment)
 
 
@@ -186,7 +186,7 @@ class Recipe:
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
     def stage(self, first: int, last: int | None = None, *options: str) -> str:
-        """Run stages that must succeed; give what they logged."""
+        """Run stages that must succeed; return their log."""
         done = self.run("--stage", str(first), "--stop_stage", str(last or first), *options)
         assert done.returncode == 0, done.stderr
         return done.stderr

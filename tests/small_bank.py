@@ -1,4 +1,4 @@
-"""A bank of recordings in which every answer is known: tones, white noise and rooms of one echo."""
+"""A bank of known recordings: tones, white noise and rooms with one echo."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from espnet2_tisdiss.mixing.bank import Bank, Noise, Utterance, write_bank
 
 RATE = 8000
-# speaker: sex, and the frequencies of two recordings in Hz; frames of 20 ms hold whole periods
+# speaker: sex, and the frequencies of two recordings in Hz, with full periods in frames of 20 ms
 VOICES = {
     "anna": ("F", (400, 450)),
     "berta": ("F", (500, 550)),

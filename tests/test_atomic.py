@@ -128,7 +128,7 @@ def test_what_killed_processes_left_is_removed(tmp_path: Path) -> None:
     folder = tmp_path / "set"
     (folder / "inner").mkdir(parents=True)
     (folder / "kept").touch()
-    others = tmp_path / ".aside-3" / "other"  # of another folder beside it
+    others = tmp_path / ".aside-3" / "other"  # of another folder next to it
     for half in (
         tmp_path / ".aside-1/set/half",
         folder / ".aside-2/half",

@@ -1,4 +1,4 @@
-"""Every command line of the documentation is one that the programs accept."""
+"""The programs accept every command line in the documentation."""
 
 import re
 import shlex
@@ -11,13 +11,13 @@ from test_docs import PAGES, name_of, tracked
 
 from espnet2_tisdiss.cli.app import app
 
-USAGE_ERROR = typer.BadParameter.__base__  # of the click that Typer brings
+USAGE_ERROR = typer.BadParameter.__base__  # from the click that Typer contains
 TISDISS = typer.main.get_command(app)
 FENCE = re.compile(r"^```(?:sh|bash|console)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 INDENTED = re.compile(r"(?:^    .*\n)+", re.MULTILINE)
 INLINE = re.compile(r"`([^`\n]+)`")
 PROGRAM = re.compile(r"(?:.*/)?(tisdiss|make|\w+\.py|run\.sh|enh\.sh)")
-# what stands for something else in a text: FILE..., [MODEL], <name>
+# placeholders in a text: FILE..., [MODEL], <name>
 PLACEHOLDER = re.compile(r"\.\.\.|\[|<|…")
 
 
@@ -92,7 +92,7 @@ def _known_to(program):
     )
 
 
-# the change log also names what is no more
+# the change log also names removed options
 @pytest.mark.parametrize("page", [p for p in PAGES if p.name != "CHANGELOG.md"], ids=name_of)
 def test_command_lines_are_accepted(page):
     lines = list(command_lines(page.read_text(encoding="utf-8")))

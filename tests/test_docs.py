@@ -1,4 +1,4 @@
-"""The pages of the documentation: what they refer to exists."""
+"""The files that the pages of the documentation refer to exist."""
 
 import re
 import subprocess
@@ -12,7 +12,7 @@ CODE = re.compile(r"`([^`\n]+)`")
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 # a path of this repository in backticks, not one of a user's files or a pattern
 FILE = re.compile(r"[\w./-]+/[\w.-]+\.(py|sh|yaml|md)")
-# what examples name: files of experiments, of the current folder, and elsewhere
+# files in examples: of experiments, of the current folder, and elsewhere
 OTHERS = re.compile(r"exp/|\./|/")
 
 
@@ -25,7 +25,7 @@ def tracked(pattern):
     return [REPOSITORY / name for name in done.stdout.split("\0") if name]
 
 
-# the templates of model cards: one links to files beside the cards, the others name no files here
+# the templates of model cards: one links to files of the cards, the others name no files here
 TEMPLATES = ("model_card.md", "card_separation.md", "card_joint.md", "card_espnet3.md")
 PAGES = [page for page in tracked("*.md") if page.name not in TEMPLATES]
 
@@ -54,7 +54,7 @@ def broken_links(page):
 
 
 def missing_files(page):
-    """Files that a page names in backticks, from its folder or the repository's, and are not there.
+    """Files that a page names in backticks but that exist neither in its folder nor at the top.
 
     Each word of a code span counts, so that commands do too.
     """

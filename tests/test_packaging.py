@@ -23,7 +23,7 @@ LEFT_BEHIND = {"PKG-INFO", "setup.cfg"}  # what setuptools adds to an archive
 
 
 def unpacked_archive(folder):
-    """Build the source archive of the tracked files, beside files that recipes leave; unpack it."""
+    """Build the source archive of the tracked files, with files of recipes around; unpack it."""
     source = folder / "source"
     for path in tracked("*"):
         target = source / path.relative_to(REPOSITORY)

@@ -1,4 +1,4 @@
-"""Interruptions: none is lost, and the handlers from before come back."""
+"""Interruptions: none is lost, and the previous handlers are restored."""
 
 import os
 import signal
@@ -36,7 +36,7 @@ def test_an_interruption_comes_at_once():
 
 @pytest.fixture
 def handlers():
-    """Bring the handlers of signals back."""
+    """Restore the signal handlers."""
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
     yield
     for number, handler in before.items():

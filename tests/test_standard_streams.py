@@ -1,4 +1,4 @@
-"""Programs that are started with standard streams closed, or that cannot write to them."""
+"""Programs started with closed standard streams, or that cannot write to them."""
 
 import os
 import subprocess
@@ -19,7 +19,7 @@ sys.exit(run_main("prepare", main))
 
 
 def run(redirections: str, text: str, folder: Path) -> tuple[int, str]:
-    """Run a program that prints a text; return its exit status and what it says about output."""
+    """Run a program that prints a text; return its exit status and its message about output."""
     command = ["sh", "-c", f'exec "$@" {redirections}', "sh", sys.executable, "-c", PROGRAM, text]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True)
@@ -41,5 +41,5 @@ def run(redirections: str, text: str, folder: Path) -> tuple[int, str]:
 def test_output_that_cannot_be_written_is_an_error(redirections, text, code, said, tmp_path):
     expected = f"prepare: standard output: cannot be written to ({said}); finished work is kept"
     assert run(redirections, text, tmp_path) == (code, expected if said else "")
-    # what others print never gets into a file that took the number of a closed stream
+    # output of libraries never gets into a file with the number of a closed stream
     assert (tmp_path / "file").read_text() == ""

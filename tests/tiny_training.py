@@ -104,7 +104,7 @@ def wait_until(
     process: subprocess.Popen | None = None,
     log: Path | None = None,
 ) -> None:
-    """Wait four minutes at most, while the process goes on."""
+    """Wait at most four minutes while the process runs."""
     end = time.monotonic() + 240
     while not is_done():
         assert process is None or process.poll() is None, log.read_text()

@@ -1,4 +1,4 @@
-"""For the tests of voices_2mix: speech of synthesised voices, as folders of recordings."""
+"""Helpers for the tests of voices_2mix: folders of recordings of synthesised voices."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from espnet2_tisdiss.recipes.mini_2mix.sentences import sentence
 from espnet2_tisdiss.recipes.mini_2mix.synthesis import _engine
 from espnet2_tisdiss.recipes.mini_2mix.voices import HIGH_VARIANTS, Voice, plan_voices
 
-# what soundfile writes into a file of each suffix
+# format that soundfile writes for each suffix
 SUFFIXES = ("wav", "flac", "ogg", "mp3")
 
 
 def sex_of(voice: Voice) -> str:
-    """What a listener would say."""
+    """Answers that a listener would give."""
     return "F" if voice.variant in HIGH_VARIANTS else "M"
 
 
 def speak(count: int, sentences: int) -> dict[Voice, list[tuple[np.ndarray, int]]]:
-    """What voices say, half of them high: float32 samples of shape (n,) and their rate."""
+    """Speech of voices, half of them high: float32 samples of shape (n,) and their rate."""
     said = {}
     for voice in plan_voices(count, 0):
         rng = Random(voice.speaker)

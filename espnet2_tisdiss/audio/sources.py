@@ -178,7 +178,7 @@ def _copy_entry(source: Source, path: Path, offset: int, file: IO[bytes]) -> Non
                 size = 8 + int.from_bytes(mark[4:], "little")
             else:
                 raise AudioError(
-                    f"{source}: no audio starts at byte {offset} of {path}; write the list anew"
+                    f"{source}: no audio starts at byte {offset} of {path}; write the list again"
                 )
             while size > 0 and (block := archive.read(min(size, COPIED_BYTES))):
                 file.write(block)

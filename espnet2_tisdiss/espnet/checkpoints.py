@@ -175,10 +175,10 @@ def check_weights(path: Path) -> None:
         TisdissError: they are not.
     """
     if reason := damage(path):
-        raise TisdissError(f"{path}: {reason}; bring back a copy of it, or begin anew")
+        raise TisdissError(f"{path}: {reason}; restore a copy of it, or start again")
     weights = torch.load(path, map_location="cpu", weights_only=True)
     if name := not_finite(weights):
-        raise TisdissError(f"{path}: {name} is not finite; begin anew in another folder")
+        raise TisdissError(f"{path}: {name} is not finite; start again in another folder")
 
 
 def _replace_damaged(checkpoint: Path) -> None:

@@ -44,8 +44,8 @@ def failing_in_a_line(folder: Path) -> Iterator[None]:
         if number or any(words in text for words in UNWRITTEN):
             reason = os.strerror(int(number[1])) if number else _reason(folder)
             raise TisdissError(
-                f"{folder}: cannot be written: {reason}; make room and repeat the command: "
-                "it goes on after the last complete epoch"
+                f"{folder}: cannot be written: {reason}; free some space and repeat the command: "
+                "it continues after the last complete epoch"
             ) from error
         raise
 

@@ -73,8 +73,8 @@ class Model(ABC):
         """
         if self.calibration is None:
             raise TisdissError(
-                f"the model has no {CALIBRATION} beside its weights, so nothing is known about the "
-                "quality of its estimates: run tisdiss calibrate"
+                f"the model has no {CALIBRATION} next to its weights, so the quality of its "
+                "estimates cannot be predicted: run tisdiss calibrate"
             )
         return self.calibration
 

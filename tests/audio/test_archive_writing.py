@@ -1,4 +1,4 @@
-"""Archives of Kaldi's: what is written is read back, by kaldiio and as a list of this package."""
+"""Kaldi archives: written files are read back, by kaldiio and as a list of this package."""
 
 import re
 

@@ -32,7 +32,7 @@ def read(path, **kwargs):
 
 
 def refused(path, match):
-    """The file is refused in one line that starts with its name and says what to do."""
+    """The file is refused with one line that starts with its name and says what to do."""
     with pytest.raises(AudioError, match=match) as caught:
         read(path)
     text = str(caught.value)
@@ -252,7 +252,7 @@ def test_blocks_do_not_matter():
     whole = resample(signal, 44_100, 16_000)
     for block in [1, 37, 8192]:
         np.testing.assert_array_equal(resample(signal, 44_100, 16_000, block), whole)
-    # each row is resampled by itself
+    # each row is resampled independently
     np.testing.assert_array_equal(resample(signal[1:2], 44_100, 16_000), whole[1:2])
 
 

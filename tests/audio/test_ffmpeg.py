@@ -1,4 +1,4 @@
-"""What libsndfile cannot read: the formats of phones, meeting programs and video."""
+"""Files that libsndfile cannot read: formats of phones, meeting programs and video."""
 
 import subprocess
 import sys
@@ -76,7 +76,7 @@ def test_exact_samples(tmp_path, tone):
 
 
 def test_formats_without_exact_lengths(tmp_path, tone):
-    """All that an independent decoder finds."""
+    """Everything that an independent decoder finds."""
     amr = tmp_path / "a.amr"
     frames = np.random.default_rng(0).integers(0, 256, (100, 31), np.uint8)
     amr.write_bytes(b"#!AMR\n" + b"".join(b"\x3c" + frame.tobytes() for frame in frames))

@@ -1,6 +1,6 @@
-"""Every sample of a file is read and every one that is missing is noticed, whatever a header says.
+"""Every sample of a file is read and every missing one is reported, even if the header is wrong.
 
-The samples to find are those that were written; PyAV counts those that lossy formats decode to.
+The expected samples are those that were written; for lossy formats, PyAV counts them.
 """
 
 import struct
@@ -16,7 +16,7 @@ from espnet2_tisdiss.audio.reading import probe, read_blocks, read_samples
 from espnet2_tisdiss.errors import AudioError
 
 RATE, FRAMES = 8000, 16_000
-# libsndfile's formats whose headers state no length: a cut cannot be seen
+# libsndfile's formats whose headers state no length, so a cut cannot be detected
 LENGTHLESS = {"IRCAM", "PAF", "PVF", "XI", "SD2", "RAW"}
 SPECIAL = {"FLAC", "OGG", "MP3"}  # are tested separately
 PAIRS = [
@@ -30,7 +30,7 @@ PLAIN = [(container, "PCM_16") for container in dict(PAIRS) if container not in 
 
 @pytest.fixture(scope="module")
 def tone():
-    """A chirp with noise: no two parts are alike."""
+    """A chirp with noise, so that no two parts are similar."""
     time = np.arange(FRAMES) / RATE
     noise = 0.01 * np.random.default_rng(0).standard_normal(FRAMES)
     return (0.3 * np.sin(2 * np.pi * (300 + 200 * time) * time) + noise).astype(np.float32)

@@ -1,4 +1,4 @@
-"""The measurement of the expected quality, on planted scores and with a tiny model."""
+"""Measuring the accuracy of the expected quality, on planted scores and with a tiny model."""
 
 import numpy as np
 import pytest

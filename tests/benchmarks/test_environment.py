@@ -1,4 +1,4 @@
-"""The measurement of the environment that runs exported models."""
+"""Measuring the size of the environment for exported models."""
 
 import environment
 from recipe_folder import REPOSITORY

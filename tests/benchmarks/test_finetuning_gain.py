@@ -1,4 +1,4 @@
-"""The comparison of a model before and after fine-tuning, and the voices that show it."""
+"""Comparing a model before and after fine-tuning, and listing the voices for that."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_no_language_is_in_two_splits(tmp_path, capsys):
     foreign_voices.main([str(one), str(two), "--out", str(tmp_path / "out")])
     rows = [line.split("\t") for line in (tmp_path / "out/utterances.tsv").open()]
     found = {(speaker, split.strip()) for _, speaker, split in rows[1:]}
-    # French was heard; too few words of el, and es lacks the upper band
+    # French is in the training data, el has too few words, and es lacks the upper band
     assert found == {
         ("one-ca", "test"),
         ("one-cs", "train"),

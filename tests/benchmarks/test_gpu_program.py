@@ -1,4 +1,4 @@
-"""What benchmarks/gpu.sh runs: on a CPU at tiny sizes, with recordings that were packed for it."""
+"""The programs of benchmarks/gpu.sh, on a CPU at tiny sizes, with packed recordings."""
 
 import csv
 import json
@@ -30,7 +30,7 @@ from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.mixing.bank import Bank, Noise, Utterance, write_bank
 
 ROOT = Path(__file__).parents[2]
-# what a machine with PyTorch and numpy has
+# modules of a machine with PyTorch and numpy
 INSTALLED = {
     *("torch", "torchgen", "functorch", "triton", "nvidia", "numpy", "typing_extensions"),
     *("sympy", "mpmath", "networkx", "jinja2", "markupsafe", "filelock", "fsspec", "setuptools"),
@@ -47,7 +47,7 @@ def python(code: str) -> list[str]:
 
 def test_steps_that_crash_or_hang_do_not_stop_the_others(tmp_path, monkeypatch):
     monkeypatch.setattr("gpu.steps.GRACE_S", 0.2)
-    # a step that does not listen, with a process that does not either
+    # a step that ignores signals, with a process that also does
     child = "import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(600)"
     hang = (
         "import os, signal, subprocess, sys; signal.signal(15, signal.SIG_IGN); "
@@ -85,7 +85,7 @@ def test_steps_that_crash_or_hang_do_not_stop_the_others(tmp_path, monkeypatch):
 
 
 def is_running(pid: int) -> bool:
-    for _ in range(50):  # a killed process is there until somebody has asked for its end
+    for _ in range(50):  # a killed process exists until its exit status has been read
         try:
             state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
         except OSError:

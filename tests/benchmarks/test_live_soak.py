@@ -1,4 +1,4 @@
-"""Ten minutes of live separation, in a second and with a tiny model."""
+"""The benchmark of ten minutes of live separation, in one second and with a tiny model."""
 
 import live
 import numpy as np
@@ -17,7 +17,7 @@ def test_the_soak_plays_in_real_time(espnet_model, tmp_path, monkeypatch):
     assert [float(row[1].split()[0]) for row in rows] == [0.2, 0.4]
     for row, hop in zip(rows, (0.1, 0.2), strict=True):
         assert 0.5 * 1.5 / hop <= float(row[2]) <= 1.5 / hop  # windows of 1.5 s; hops may be shared
-        # a sample cannot come out before what is heard after it
+        # a sample cannot be output before its look-ahead has arrived
         assert float(row[4].split()[0]) >= hop
         assert 1 <= float(row[8]) <= 2
 

@@ -1,4 +1,4 @@
-"""What benchmarks/load.py makes of the looks at a process."""
+"""The evaluation of benchmarks/load.py, from planted samples of a process."""
 
 import os
 import subprocess

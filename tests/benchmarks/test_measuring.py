@@ -46,13 +46,13 @@ def test_runs_take_turns_and_give_their_last_results():
 def planted_peak(numbers: int) -> int:
     with PeakMemory() as memory:
         kept = torch.ones(numbers)
-        time.sleep(0.3)  # so that a busy machine gets to look, too
+        time.sleep(0.3)  # long enough for the sampling thread on a busy machine
         del kept
     return memory.peak
 
 
 def test_a_fresh_process_has_threads_and_memory_of_its_own():
-    kept = torch.ones(50_000_000)  # which a process that had used as much might reuse
+    kept = torch.ones(50_000_000)  # a process that had already used as much might reuse it
     del kept
     assert measuring.fresh(torch.get_num_threads, device="cpu") == torch.get_num_threads()
     peak = measuring.fresh(planted_peak, 50_000_000, device="cpu")

@@ -1,4 +1,4 @@
-"""Quality against computing time: what is trained, the low bands, and the front."""
+"""Quality against computing time: the trainings, the low bands, and the front."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from espnet2_tisdiss.recipes.stages.check_training import build, training_option
 
 
 def leave_training(folder: Path, steps: list[int]) -> None:
-    """Write the checkpoint of a training of epochs of so many steps, half a second each."""
+    """Write the checkpoint of a training whose epochs have these steps, half a second each."""
     reporter = Reporter()
     for epoch, number in enumerate(steps, start=1):
         reporter.set_epoch(epoch)

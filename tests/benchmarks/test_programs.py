@@ -1,4 +1,4 @@
-"""What the benchmarks' command lines refuse, and what they say when something fails."""
+"""The benchmarks' command lines: values that are refused, and messages about failures."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""The page of promises says what the tests' reports say."""
+"""The page of promises has the results of the tests' reports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the benchmarks write into the documentation."""
+"""The sections that the benchmarks write into the documentation."""
 
 import subprocess
 import sys

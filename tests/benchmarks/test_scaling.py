@@ -145,7 +145,7 @@ def test_unknown_options_go_to_run_sh_and_cannot_undo_the_runs_own():
 
 
 class Steps:
-    """Stands in for run.sh: processes that note when they begin and end."""
+    """Replaces run.sh by processes that record when they begin and end."""
 
     def __init__(self, folder: Path, failing: str = ""):
         self.folder, self.failing, self.journal = folder, failing, folder / "journal"
@@ -245,7 +245,7 @@ def test_threads_are_shared_by_trainings_alone(monkeypatch):
 
 
 def plant(run: Run, means: dict[int, float], noise: float = 0.0, **changes: object) -> None:
-    """Write what a finished run leaves: its mixtures' gains have these means, by N_re."""
+    """Write the results of a finished run, with these means of the mixtures' gains by N_re."""
     run.folder.mkdir(parents=True, exist_ok=True)
     config = yaml.safe_load(CONFIG.read_text()) | changes
     config["separator_conf"] |= {k: yaml.safe_load(v) for k, v in run.variant.options.items()}
@@ -262,7 +262,7 @@ def plant(run: Run, means: dict[int, float], noise: float = 0.0, **changes: obje
 
 
 def plant_epochs(folder: Path, epochs: list[dict[int, float]]) -> None:
-    """Write what ESPnet keeps of a training: the SI-SNR of each epoch by depth."""
+    """Write ESPnet's statistics of a training: the SI-SNR of each epoch by depth."""
     reporter = Reporter()
     for number, epoch in enumerate(epochs, start=1):
         reporter.set_epoch(number)
@@ -285,11 +285,11 @@ def planted(tmp_path: Path) -> list[Run]:
         level = 5 - LEVEL + 0.1 * run.seed
         if run.variant.name == "re1":
             plant(run, {1: level, 2: level - 1, 3: level - 2})
-        elif run.variant.name == "re2":  # better by chance in one seed alone
+        elif run.variant.name == "re2":  # better by chance with one seed only
             plant(run, {1: level + 0.3 - 0.8 * run.seed, 2: level, 3: level}, 0.01)
         elif run.variant.name == "re3":  # half a dB more at 3 than at 1
             plant(run, {1: level + 0.25, 2: level + 0.5, 3: level + 0.75}, 0.01)
-        elif run.variant.name == "unshared":  # as good as re3 but for noise of 2 dB
+        elif run.variant.name == "unshared":  # as good as re3 except for noise of 2 dB
             plant(run, {1: level + 0.75})
             blur(run)
         elif run.name == "single_loss_seed0":
@@ -369,7 +369,7 @@ def test_the_interval_is_that_of_the_mean():
     other = rng.normal(5, 3, (1, 400))
     found = compare(other + rng.normal(0.2, 1, (1, 400)), other)
     assert found.by_seed[0] == pytest.approx(0.2, abs=0.15)
-    # 1.96 deviations of 1 / sqrt(400) to either side, whatever the mixtures themselves scatter
+    # 1.96 deviations of 1 / sqrt(400) to either side; the spread of the mixtures does not matter
     assert found.high - found.low == pytest.approx(2 * 1.96 / 20, rel=0.1)
 
 
@@ -550,7 +550,7 @@ def test_the_whole_is_interrupted_goes_on_and_is_then_skipped(recipe):
     second = start(recipe, *options)
     out, error = second.communicate()
     assert second.returncode == 0, error
-    assert "training goes on from" in (exp / "re1_seed0/scaling.log").read_text()
+    assert "training continues from" in (exp / "re1_seed0/scaling.log").read_text()
     finished = [line for line in error.splitlines() if ": finished: SI-SNRi" in line]
     assert [line.split(":")[0] for line in finished] == ["re1_seed0", "unshared_seed0"]
     assert "8 steps of 4 segments of 2 s; 4 test mixtures." in out

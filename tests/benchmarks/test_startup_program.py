@@ -8,7 +8,7 @@ from espnet2_tisdiss.errors import TisdissError
 
 @pytest.fixture
 def planted(monkeypatch):
-    """Let the programs be quick ones."""
+    """Replace the programs by quick ones."""
     programs = {startup.UNIT: ["pass"], "slow": ["import time; time.sleep(0.5)"]}
     monkeypatch.setattr(startup, "commands", lambda folder: programs)
     monkeypatch.setattr(startup, "begin", lambda threads, device: None)

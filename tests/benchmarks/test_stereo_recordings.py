@@ -33,7 +33,7 @@ def test_speakers_are_panned_and_sum_to_the_mean_of_the_channels(data):
     np.testing.assert_allclose(one.speakers.sum(0), one.channels.mean(1), atol=1e-12)
     left, right = (np.corrcoef(channel, one.speakers)[0, 1:] for channel in one.channels.T)
     assert left[0] > right[0] and right[1] > left[1]
-    assert -9 < one.level_db < -3  # 6 dB, and what the places make of it
+    assert -9 < one.level_db < -3  # 6 dB, changed by the panning
 
 
 def test_the_score_is_known_whatever_the_order_of_the_estimates(data):

@@ -1,4 +1,4 @@
-"""What the benchmark of training times and counts, and that it runs."""
+"""The benchmark of training: what it times and counts, and that it runs."""
 
 import argparse
 import sys
@@ -68,7 +68,7 @@ def test_multiply_adds_grow_with_the_batch_and_by_the_same_with_each_repetition(
     assert training.step_macs(two, 2) == 2 * training.step_macs(one, 2)
     macs = [training.step_macs(one, n_re) for n_re in (1, 2, 3)]
     assert macs[2] - macs[1] == macs[1] - macs[0] > 0
-    # forwards once, backwards with respect to what comes in and to the weights
+    # forward once, backward with respect to the input and to the weights
     assert setting(config, seconds=1.0).seconds == 1.0
     longer = training.step_macs(setting(config, batch=1, seconds=1.0), 1)
     assert 1.9 < longer / macs[0] < 2.5

@@ -30,7 +30,7 @@ COMMANDS = [
 
 
 def tisdiss(*args, **environment):
-    """Run the command as its own process."""
+    """Run the command in a separate process."""
     program = (
         "import sys; sys.argv[0] = 'tisdiss'; from espnet2_tisdiss.cli.app import main; main()"
     )
@@ -154,7 +154,7 @@ def test_debug_shows_the_traceback_of_an_error(command, error):
 
 
 def info_that_raises(error, *args):
-    """Run ``tisdiss info`` as its own process, with an exception in place of its work."""
+    """Run ``tisdiss info`` in a separate process, with an exception instead of its work."""
     program = (
         "from espnet2_tisdiss.cli import app, info\n"
         "def fail(*_):\n"

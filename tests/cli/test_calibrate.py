@@ -1,4 +1,4 @@
-"""``tisdiss calibrate``, and what ``tisdiss separate`` makes of its file."""
+"""``tisdiss calibrate``, and the use of its file by ``tisdiss separate``."""
 
 import io
 import json
@@ -74,7 +74,7 @@ def test_few_mixtures_are_refused_and_nothing_is_written(model, corpus):
         (["--until", "ten"], "--until ten: expected a number of decibels, such as 10dB"),
         (["--until", "nan"], "--until nan: expected"),
         (["--until", "9dB", "--rtf", "1"], "exclude each other"),
-        (["--until", "9dB"], "has no calibration.yaml beside its weights"),
+        (["--until", "9dB"], "has no calibration.yaml next to its weights"),
     ],
 )
 def test_mistakes_are_one_line(model, options, message):

@@ -1,4 +1,4 @@
-"""The files to separate, from the sources of the command line."""
+"""Finding the files to separate from the arguments of the command line."""
 
 import os
 from pathlib import Path
@@ -78,7 +78,7 @@ def test_each_real_file_is_found_once():
         ("in/here/b.wav", "out/here", "b"),
         ("in/sub/c.wav", "out/sub", "c"),
     ]
-    # two names that are given are two recordings
+    # two given names are two recordings
     assert [name for *_, name in found("in/a.wav", "in", "in/b.wav")] == ["a", "c", "b"]
 
 
@@ -109,7 +109,7 @@ def test_names_of_dots_are_whole():
 def test_addresses_are_refused(scheme):
     with pytest.raises(TisdissError, match="addresses are not downloaded; save it as a file"):
         find_files([f"{scheme}://x/a.wav"], OUT)
-    touch("x:/a.wav")  # no address, as it exists
+    touch("x:/a.wav")  # not an address, because the file exists
     assert found("x://a.wav") == [("x:/a.wav", "out", "a")]
 
 
@@ -204,7 +204,7 @@ def test_separated_files_beside_the_recordings(pattern, left):
         item("in/b_spk1.wav", "in"),  # there is no b
         item("in/a_spk1.flac", "in"),
         item("in/a_spk1_old.wav", "in"),
-        item("a_spk1.wav", "in"),  # not where it would be written
+        item("a_spk1.wav", "in"),  # not in the folder of the outputs
     ],
 )
 def test_recordings_of_similar_names_are_recordings(other):

@@ -85,7 +85,7 @@ def test_the_microphone_is_read_until_an_interrupt(run, model, sound, tmp_path, 
     heard = sound.astype(np.float32) / 2**15
 
     class Stream:
-        """What sounddevice calls a stream: it passes on three blocks, then Ctrl-C comes."""
+        """Replaces sounddevice's stream: it passes on three blocks, then Ctrl-C arrives."""
 
         def __init__(self, samplerate, channels, dtype, callback):
             assert (samplerate, channels, dtype) == (RATE, 1, "float32")

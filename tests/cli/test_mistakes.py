@@ -1,4 +1,4 @@
-"""Values that nobody means, on the command line and in Python, are refused in one line."""
+"""Absurd values, on the command line and in Python, are refused with one line."""
 
 import io
 import math
@@ -121,7 +121,7 @@ def test_values_that_nobody_means_are_an_error_of_one_line_in_python(model, reco
     [("/dev/full", "No space left on device"), ("closed", "Bad file descriptor"), (None, "")],
 )
 def test_output_that_cannot_be_written_is_one_line(output, said):
-    """A full device; a closed descriptor; and a closed pipe, as of `| head`, without a word."""
+    """A full device; a closed descriptor; and a closed pipe, as of `| head`, without a message."""
     program = (
         "import sys; sys.argv[1:] = ['models', '--json']; from espnet2_tisdiss.cli.app import "
     )

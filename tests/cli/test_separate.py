@@ -1,4 +1,4 @@
-"""``tisdiss separate`` as users and programs meet it."""
+"""``tisdiss separate`` as used by users and programs."""
 
 import io
 import json
@@ -33,7 +33,7 @@ PROGRAM = [sys.executable, "-c", "from espnet2_tisdiss.cli.app import main; main
 
 @pytest.fixture
 def model(espnet_model, tmp_path, monkeypatch) -> SeparateSpeech:
-    """Make a model that the commands of the test take."""
+    """Make a model that the commands of the test load by default."""
     _, config, weights = espnet_model()
     monkeypatch.setenv("TISDISS_MODEL", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -78,7 +78,7 @@ def separate(monkeypatch):
 
 
 def test_a_folder_of_good_and_bad_files(model, tmp_path):
-    """Run once over everything; the only run of this kind, as each loads the model anew."""
+    """Run once over everything; only once, because each run loads the model."""
     good = {  # name: (samples, rate, sample format)
         "plain.wav": (noise(9000), RATE, "PCM_16"),
         "sub/deep/späß 日本.flac": (noise(700), RATE, "PCM_24"),
@@ -132,7 +132,7 @@ def test_a_folder_of_good_and_bad_files(model, tmp_path):
     files = {str(Path(file["source"]).relative_to("in")): file for file in report["files"]}
     assert files.keys() == good.keys() | reasons.keys()
     lines = run.stderr.splitlines()
-    assert len(lines) == len(files)  # nothing else is said, and each in one line
+    assert len(lines) == len(files)  # nothing else is printed, and each message is one line
     for name, reason in reasons.items():
         assert files[name]["status"] == "failed" and reason in files[name]["reason"].lower()
         (line,) = (line for line in lines if line.startswith(f"failed: in/{name}: "))
@@ -267,7 +267,7 @@ def test_jobs_without_work_take_no_threads(model, separate, monkeypatch):
     shares = []
     monkeypatch.setattr(ModelSource, "share_of_threads", lambda _, jobs: shares.append(jobs))
     code, out, _ = separate("a.wav", "b.wav", "--jobs", "4", "--skip-existing", "--json")
-    assert (code, shares) == (0, [])  # one process does all that is left
+    assert (code, shares) == (0, [])  # one process does the rest
     assert [file["status"] for file in json.loads(out)["files"]] == ["done", "skipped"]
 
 
@@ -374,7 +374,7 @@ def test_batches_are_of_like_lengths(model, separate):
 
 @pytest.mark.promise("disk-full")
 def test_full_disk(model, tmp_path):
-    """A limit on the size of files stands for the disk: the long recording meets it."""
+    """A limit on the size of files replaces a full disk; the long recording reaches it."""
     write("long.wav", noise(60 * RATE))
     write("short.wav", noise(100))
     write("wide.wav", noise(2000), 96000)
@@ -387,7 +387,7 @@ def test_full_disk(model, tmp_path):
     files = json.loads(run.stdout)["files"]
     assert (run.returncode, [file["status"] for file in files]) == (1, ["failed", "done", "done"])
     assert "out: cannot be written to (File too large)" in files[0]["reason"]
-    # on a slow machine also how far it is
+    # on a slow machine also the progress
     lines = [line for line in run.stderr.splitlines() if " s of audio, about " not in line]
     assert len(lines) == 3
     assert names("out") == [f"{name}_spk{j}.wav" for name in ("short", "wide") for j in (1, 2)]
@@ -428,7 +428,7 @@ def test_interrupted_jobs(model, tmp_path):
 
 
 def interruptible(args):
-    """Start the command in a process group of its own."""
+    """Start the command in a separate process group."""
     return subprocess.Popen(
         [*PROGRAM, *args],
         stdout=subprocess.PIPE,
@@ -441,7 +441,7 @@ def interruptible(args):
 
 
 def is_reading(process, name):
-    """Say whether a process or one that it started has opened a file."""
+    """Return whether a process or one of its children has opened a file."""
     assert process.poll() is None, process.communicate()
     me = psutil.Process(process.pid)
     with suppress(psutil.Error):

@@ -1,4 +1,4 @@
-"""``tisdiss separate --scheduler``: the files of one process, made by the workers of a cluster."""
+"""``tisdiss separate --scheduler``: a cluster makes the same files as one process."""
 
 import json
 import os
@@ -66,17 +66,17 @@ def test_files_and_results_are_those_of_one_process(cluster, recordings):
     run, found = separate(recordings, "-o", "shared", "--n-re", "1,2", *address)
     assert run.exit_code == 1
     names = [Path(file["source"]).stem for file in found["files"]]
-    assert names == ["0", "1", "2", "3", "4", "5"]  # in order, whatever a worker had
+    assert names == ["0", "1", "2", "3", "4", "5"]  # in order, regardless of the worker
     statuses = [file["status"] for file in found["files"]]
     assert statuses == ["done", "failed", "done", "failed", "done", "done"]
     assert "exists already" in found["files"][3]["reason"]
     assert Path("shared/3_re1_spk1.wav").read_bytes() == b"of before"
-    for path in Path("alone").glob("3_*"):  # of which some exist, and none was made
+    for path in Path("alone").glob("3_*"):  # some of which exist, none made by this run
         path.unlink()
     for path in Path("shared").glob("3_*"):
         path.unlink()
     assert same("alone", "shared")
-    # a second run leaves what exists, and makes what is missing
+    # a second run keeps existing files and makes missing ones
     run, found = separate(recordings, "-o", "shared", "--n-re", "1,2", "--skip-existing", *address)
     statuses = [file["status"] for file in found["files"]]
     assert statuses == ["skipped", "failed", "skipped", "done", "skipped", "skipped"]

@@ -108,7 +108,7 @@ def test_the_change_is_what_stop_db_is_compared_with(espnet_model, corpus, tmp_p
     model = SeparateSpeech(config, weights)
     for row in rows:
         n_re, change = int(row["n_re"]), float(row["change"])
-        # every smaller change before this one is as the threshold just above it tells
+        # a threshold just above this change finds the first smaller one
         stops = [
             int(model.until_stable(mixture, change + margin, n_re).n_re[0])
             for margin in (0.01, -0.01)

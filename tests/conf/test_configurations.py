@@ -1,4 +1,4 @@
-"""The training configurations that the project ships."""
+"""The training configurations of the project."""
 
 import pytest
 import yaml

@@ -14,7 +14,7 @@ from espnet2_tisdiss.lists import read_sources
 from espnet2_tisdiss.network.blocks.block import ReconstructorBlock
 
 RATE = 8000
-LENGTHS = {"a": 8000, "b": 4992, "c": 8064}  # whole hops, which are not padded
+LENGTHS = {"a": 8000, "b": 4992, "c": 8064}  # a multiple of the hop, which is not padded
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def read(folder, suffix="wav"):
 
 
 def assert_same(found, expected):
-    """Equal to the last bit of 16, which rounding may turn."""
+    """Equal except for the last of 16 bits, which rounding may change."""
     assert found.keys() == expected.keys()
     for name, samples in expected.items():
         assert len(found[name]) == len(samples)
@@ -95,7 +95,7 @@ def assert_same(found, expected):
 def test_each_depth_is_a_run_of_espnets_at_it(run_inference, tmp_path, options, normalize):
     changes = {}
     if "--inference_config" in options:
-        # its own depth gives way to those of --n_re
+        # its own depth is replaced by those of --n_re
         changes = {"separator_conf": {"reconstructor_repeat_times": 5, "eps": 1e-3}}
         (tmp_path / "stft.yaml").write_text(yaml.safe_dump(changes))
         options = ["--inference_config", tmp_path / "stft.yaml"]

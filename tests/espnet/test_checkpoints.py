@@ -1,4 +1,4 @@
-"""The files of a training after it was stopped anywhere: complete, consistent, or repaired."""
+"""The files of a training stopped at any point: complete, consistent, or repaired."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def espnet_writes(folder: Path, epoch: int, kept: int = 1) -> None:
 
 
 def train(folder: Path, first: int, last: int) -> None:
-    """Do what a training does with its files, from epoch ``first`` on."""
+    """Do a training's file operations, from epoch ``first`` on."""
     clean_up(folder)
     checkpoints.discard(folder)
     checkpoints.begin(folder, BEST, keep=1, resume=True)
@@ -93,7 +93,7 @@ def flip(path: Path) -> None:
 
 
 def check_stopped(folder: Path, epochs: int) -> int:
-    """Check what a training that was stopped has left; return the epoch of its checkpoint."""
+    """Check the files of a stopped training; return the epoch of its checkpoint."""
     epoch = epoch_of(folder)
     possible = [each for each in (epoch, epoch + 1) if 0 < each <= epochs]
     links = {"latest.pth": possible, "valid.loss.best.pth": [best_until(each) for each in possible]}
@@ -156,16 +156,16 @@ def test_damaged_weights_of_another_epoch_are_named(tmp_path) -> None:
     train(tmp_path, 1, 2)
     flip(tmp_path / "1epoch.pth")
     with pytest.raises(
-        TisdissError, match=f"1epoch.pth: is not the file .*{CHECKSUMS}.*begin anew"
+        TisdissError, match=f"1epoch.pth: is not the file .*{CHECKSUMS}.*start again"
     ):
         checkpoints.repair(tmp_path, BEST, keep=1)
 
 
 def test_weights_that_are_not_finite_are_named(tmp_path) -> None:
     train(tmp_path, 1, 2)
-    (tmp_path / CHECKSUMS).unlink()  # as older versions leave them
+    (tmp_path / CHECKSUMS).unlink()  # as left by older versions
     torch.save({"a": torch.tensor([1.0, torch.nan])}, tmp_path / "1epoch.pth")
-    with pytest.raises(TisdissError, match="1epoch.pth: a is not finite; begin anew"):
+    with pytest.raises(TisdissError, match="1epoch.pth: a is not finite; start again"):
         checkpoints.repair(tmp_path, BEST, keep=1)
 
 

@@ -1,4 +1,4 @@
-"""Processes that share each batch learn what one process learns from the joined batch."""
+"""Processes that share each batch learn the same as one process with the joined batch."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from espnet2_tisdiss.recipes.stages.options import complete, name_all, parse
 
 STEPS = 2
 BATCH, SAMPLES = 4, 2000
-# which depths are supervised: after the splitter and each repetition, the last alone, those of the
+# which depths are supervised: after the splitter and each repetition, the last only, those of the
 # separator as well, and every layer
 SUPERVISED = {
     "published": {},
@@ -113,7 +113,7 @@ def test_processes_learn_what_one_learns(espnet_model, tmp_path, world_size):
 
 
 def prepare(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Write what a training needs; what other tests measure of memory stays as it is."""
+    """Write the inputs of a training; glibc's settings stay unchanged for other tests."""
     monkeypatch.setattr("espnet2_tisdiss.espnet.training.keep_freed_memory", lambda: None)
     write_config(folder)
 
@@ -161,7 +161,7 @@ exit $status
 def test_two_machines_train_as_one(tmp_path, monkeypatch, launcher):
     prepare(tmp_path, monkeypatch)
     alone = weights(run(tmp_path, "alone", max_epoch=1), "1epoch.pth")
-    (tmp_path / "shared").mkdir()  # where the processes meet
+    (tmp_path / "shared").mkdir()  # address at which the processes connect
     (tmp_path / "srun").write_text(SRUN)
     (tmp_path / "srun").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")

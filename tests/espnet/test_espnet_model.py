@@ -1,4 +1,4 @@
-"""The separator inside ESPnet's own classes, as a user meets it."""
+"""The separator inside ESPnet's own classes, as users use it."""
 
 import subprocess
 import sys
@@ -58,7 +58,7 @@ def test_segment_wise(espnet_model):
     output = separate(separator, wave)
     assert output.shape == (2, 1, 20001)
     assert np.isfinite(output).all()
-    # the first half second comes from the first segment alone
+    # the first half second comes only from the first segment
     first = separate(SeparateSpeech(config, weights), wave[:, :8000])
     np.testing.assert_allclose(output[:, :, :3900], first[:, :, :3900], rtol=0.3, atol=0.1)
 
@@ -155,7 +155,7 @@ PUBLISHED_CRITERION = {
 
 
 def published_checkpoint(espnet_model, golden):
-    """A config.yaml and weights as the authors released theirs, with a golden file's numbers."""
+    """A config.yaml and weights as in the authors' release, with a golden file's numbers."""
     stft = {"n_fft": 2 * (golden.input_dim - 1), "hop_length": golden.input_dim - 1}
     _, config, weights = espnet_model(
         encoder_conf=stft,

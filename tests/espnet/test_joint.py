@@ -1,4 +1,4 @@
-"""Separation and recognition in one model: training with every depth's loss, and recognition."""
+"""Separation and recognition in one model: training with a loss at every depth, and recognition."""
 
 import subprocess
 import sys
@@ -186,7 +186,7 @@ def test_each_depth_is_recognised_as_espnet_does(files, mixtures, tmp_path, monk
         config["enh_separator_conf"]["reconstructor_repeat_times"] = depth
         at_depth = tmp_path / f"{depth}.yaml"
         at_depth.write_text(yaml.safe_dump(config))
-        # the stock command, through ours
+        # the stock command, run by ours
         recognise((at_depth, files[1]), mixtures, tmp_path / "stock", "--enh_s2t_task", "true")
         expected = written(tmp_path / "stock")
         found = written(tmp_path / "ours" / f"re{depth}")

@@ -1,4 +1,4 @@
-"""A joint model made of a separator and a recogniser that were trained apart."""
+"""A joint model made from a separator and a recogniser that were trained separately."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Memory that a process keeps: it is not asked for again."""
+"""Freed memory that a process keeps is not requested again."""
 
 import subprocess
 import sys
@@ -36,7 +36,7 @@ def faults(way: str) -> int:
 )
 def test_freed_memory_is_used_again():
     kept, returned = faults("kept"), faults("returned")
-    assert returned > 5  # or this says nothing: a page at least for each tensor
+    assert returned > 5  # otherwise the test would be meaningless: at least a page for each tensor
     assert kept < returned / 10
 
 

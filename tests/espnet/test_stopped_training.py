@@ -1,4 +1,4 @@
-"""Trainings that are killed, told to stop, or run out of disk resume to the same bits."""
+"""Trainings that are killed, interrupted, or run out of disk space resume to the same bits."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def best_until(place: Path, epoch: int) -> int:
 
 
 def check_stopped(place: Path, name: str) -> None:
-    """Check what a training has left right after it was stopped."""
+    """Check the files of a training right after it was stopped."""
     folder = place / name
     epoch = 0
     if (folder / CHECKPOINT).exists():
@@ -78,11 +78,11 @@ def check_stopped(place: Path, name: str) -> None:
 
 
 def check_resumed(place: Path, name: str) -> None:
-    """Let a training go on, and compare all that it leaves with an uninterrupted one."""
+    """Continue a training, and compare all of its files with those of an uninterrupted one."""
     program(place, name)
     folder, expected = place / name, place / "expected"
     names, wanted = ({path.name for path in each.iterdir()} for each in (folder, expected))
-    # a training to an earlier end has averages of fewer epochs, too
+    # a shorter training also has averages of fewer epochs
     more = {name for name in names - wanted if not name.endswith(".ave_1best.pth")}
     assert wanted <= names and more == set()
     for path in expected.glob("*.pth"):
@@ -153,6 +153,6 @@ def test_a_full_disk_is_one_line_and_loses_no_complete_epoch(place: Path, fracti
     assert done.returncode == 1
     line = done.stderr.splitlines()[-1]
     assert line.startswith("enh_train: ") and "cannot be written: " in line
-    assert line.endswith("it goes on after the last complete epoch")
+    assert line.endswith("it continues after the last complete epoch")
     check_stopped(place, name)
     check_resumed(place, name)

@@ -1,4 +1,4 @@
-"""Trainings: stopped and going on, deeper by steps, on mixtures made as they go, by processes."""
+"""Trainings: resumed, with a depth schedule, on mixtures made on the fly, in several processes."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_a_wrong_schedule_is_told_at_the_first_epoch(schedule, told):
 @pytest.fixture
 def train(tmp_path, monkeypatch):
     """Return a function that trains a tiny model in this process and gives its folder."""
-    # what this process's other tests measure of memory is to stay as it is
+    # glibc's settings stay unchanged for other tests of this process
     monkeypatch.setattr("espnet2_tisdiss.espnet.training.keep_freed_memory", lambda: None)
     write_config(tmp_path)
 
@@ -150,9 +150,9 @@ def test_two_processes_train_as_one(train):
     assert_equal(first, weights(folder, "1epoch.pth"))
     for name, expected in alone.items():
         torch.testing.assert_close(first[name], expected, rtol=0, atol=2e-5)
-    # so that the agreement is one of what was learned
+    # so that the learned weights are compared, not the initial ones
     assert max((alone[name] - untrained[name]).abs().max() for name in alone) > 2e-2
-    # nothing of how the two have met is an option of the training
+    # the options that connect the two are not options of the training
     config = yaml.safe_load((folder / "config.yaml").read_text())
     assert config["cpu_processes"] == 2 and not config["distributed"]
     assert config["dist_init_method"] == "env://" and config["dist_world_size"] is None
@@ -166,7 +166,7 @@ def test_processes_end_with_their_parent(tmp_path, told):
     write_config(tmp_path)
     with two_processes_training(tmp_path) as process:
         assert len(living_processes(process.pid)) >= 3
-        process.send_signal(told)  # to the parent alone
+        process.send_signal(told)  # to the parent only
         process.wait(240)
         wait_until(lambda: not living_processes(process.pid))
         assert process.returncode != 0

@@ -20,7 +20,7 @@ FROZEN = "separator.encoder_blocks"
 
 
 def rows() -> dict[str, dict]:
-    """The configuration of each row, by what the row says of it."""
+    """The configuration of each row, by the row's description."""
     found = {}
     for line in PAGE.read_text(encoding="utf-8").splitlines():
         if line.startswith("| ") and "`" in line:
@@ -40,7 +40,7 @@ def test_the_tables_are_read_and_every_option_exists():
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """A folder with what the rows name: mixtures, noises, rooms, single recordings, weights."""
+    """A folder with the files that the rows name: mixtures, noises, rooms, recordings, weights."""
     folder = tmp_path_factory.mktemp("options")
     rng = np.random.default_rng(0)
     (folder / "data").mkdir()
@@ -134,7 +134,7 @@ def test_each_row_trains(trained, title):
     if "freeze_param" in row:
         initial = weights(trained / "exp/separation/1epoch.pth")
         same = [torch.equal(found[name], initial[name]) for name in found if FROZEN in name]
-        assert same and not all(same)  # the other training has moved them
+        assert same and not all(same)  # the other training has changed them
         train(trained, {**row, "init_param": ["exp/separation/1epoch.pth"]})
         found = weights(folder / "1epoch.pth")
         moved = [name for name in found if not torch.equal(found[name], initial[name])]

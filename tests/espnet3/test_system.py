@@ -49,7 +49,7 @@ def configuration(role, folder, **values):
 
 
 def scores(model, data, depths):
-    """What the package itself finds: the mean SI-SNRi by depth."""
+    """The package's own result: the mean SI-SNRi by depth."""
     results = list(score_mixtures(model, find_mixtures(data, 2), depths, keep_rumble=True))
     return np.mean([[score.si_snri for score in one.scores] for one in results], axis=0)
 
@@ -161,7 +161,7 @@ def test_stages_and_their_configurations():
 
 
 def write_configurations(folder):
-    """The files of a user: a tiny model, a few steps, and what of the rest is not the default."""
+    """A user's files: a tiny model, a few steps, and other options that are not the defaults."""
     model = {"encoder_conf": STFT, "decoder_conf": STFT, "separator_conf": TINY}
     here = {"iter_factory": {"num_workers": 0}}
     values = {

@@ -45,7 +45,7 @@ def write_corpus(folder: Path, sources: dict[str, np.ndarray], rate: int = RATE)
 
 
 class Planted:
-    """Gives, in place of a model, the estimates (depth, j, n) that are known for a length n."""
+    """Replaces a model: returns the estimates (depth, j, n) that are known for a length n."""
 
     sample_rate = RATE
 
@@ -289,7 +289,7 @@ def test_data_sets_in_their_layouts(tmp_path, monkeypatch):
         find_mixtures(corpus, 2)
     found = find_mixtures(corpus / "mix_both", 2)
     assert [mixture.path.parent.name for mixture in found] == ["mix_both"] * 2
-    # paths of a data dir start from where one is
+    # paths in a data directory are relative to the current folder
     monkeypatch.chdir(tmp_path)
     listed = {part: {"k": f"tt/{part}/m0.wav"} for part in ("mix_clean", *SPK)}
     wav, spk1, spk2 = listed.values()
@@ -346,7 +346,7 @@ def test_what_a_data_set_lacks_is_reported(tmp_path):
     with pytest.raises(TisdissError, match="s2: the data set has more speakers than the model's 1"):
         find_mixtures(corpus, 1)
     with pytest.raises(TisdissError, match="s2: holds neither wav.scp nor mix"):
-        find_mixtures(corpus / "s2", 2)  # a source is no mixture
+        find_mixtures(corpus / "s2", 2)  # a source is not a mixture
     (corpus / "mix/m0.wav").unlink()
     with pytest.raises(TisdissError, match="holds no audio files"):
         find_mixtures(corpus, 2)

@@ -1,4 +1,4 @@
-"""Fitting what estimates say about their quality, on planted scores."""
+"""Fitting the prediction of SI-SNR from estimates, on planted scores."""
 
 import numpy as np
 import pytest
@@ -40,7 +40,7 @@ def test_planted_weights_and_errors_are_found():
 def test_errors_are_those_of_mixtures_that_the_fit_has_not_seen():
     rng = np.random.default_rng(1)
     mixtures = planted(50, noise=0)
-    for one in mixtures[::2]:  # the other half of the mixtures is as it was
+    for one in mixtures[::2]:  # the other half of the mixtures is unchanged
         one.scores[:] = [
             Score(1, (1, 2), score.si_snr + 100, 0.0, 0.1, None, None, None, *score.traits)
             for score in one.scores

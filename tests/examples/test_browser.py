@@ -1,4 +1,4 @@
-"""The page of examples/browser in a real browser: the samples are Python's, and what goes wrong."""
+"""The page of examples/browser in a real browser: the same samples as in Python, and errors."""
 
 import shutil
 

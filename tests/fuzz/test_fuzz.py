@@ -1,7 +1,7 @@
-"""Damaged files of every kind that the package reads: one line, or what is still right.
+"""Damaged files of every kind that the package reads: an error of one line, or a valid result.
 
-Each case is a good file with a few random changes, made from its seed alone. A seed that fails is
-named with its file, a copy of which goes into ``corpus/``: every run reads those again.
+Each case is a good file with a few random changes that depend only on its seed. A failing seed is
+named together with its file. Copy that file into ``corpus/``: every run reads it again.
 """
 
 import shutil
@@ -66,7 +66,7 @@ class Kind:
 
     Attributes:
         files: content by name.
-        read: reads a file, and fails on a result that is wrong without a word.
+        read: reads a file, and fails if a result is silently wrong.
     """
 
     files: dict[str, bytes]

@@ -1,6 +1,6 @@
-"""What holds for samples of any length, type, level and layout.
+"""Properties that hold for samples of any length, type, level and layout.
 
-The default cases are the same in every run; the slow ones go on from a seed that the report has.
+The default cases are the same in every run; the slow ones start from a seed that is in the report.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The mixtures of an epoch: the same whoever makes them, other ones in every epoch."""
+"""The mixtures of an epoch: the same in any process, and different in every epoch."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_an_epoch_can_be_made_again(config):
 
 
 def test_pauses_are_drawn_again(tmp_path):
-    # three quarters of what each says are silence: half of all scenes hold a pause
+    # three quarters of each recording are silence, so half of all scenes contain a pause
     quiet = np.concatenate([tone(400, 1.0), np.zeros(3 * RATE, np.int16)])
     write_small_bank(tmp_path, [(said(name, sex="?"), quiet) for name in "ab"])
     config = MixingConfig(str(tmp_path), seconds=0.5, noise_share=0, room_share=0)

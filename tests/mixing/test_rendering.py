@@ -1,4 +1,4 @@
-"""From scenes whose waveforms are known: levels, silence, noise, speed, rooms and pauses."""
+"""Rendering scenes with known waveforms: levels, silence, noise, speed, rooms and pauses."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def bank(tmp_path):
 
 
 def voice(bank, speaker: int, **changes) -> Voice:
-    """All that a speaker of the bank says, from its begin, over the whole second."""
+    """All speech of a speaker of the bank, from its start, for one second."""
     who = bank.speakers[speaker]
     return replace(Voice(who.name, who.utterances, 1.0, 0, 0, LENGTH, 0.0), **changes)
 
 
 def scene(bank, first=None, second=None, **changes) -> Scene:
-    """The first two speakers, with what is changed of each voice and of the scene."""
+    """A scene of the first two speakers, with changes of each voice and of the scene."""
     voices = (voice(bank, 0, **(first or {})), voice(bank, 1, **(second or {})))
     return replace(Scene(voices, LENGTH), **changes)
 

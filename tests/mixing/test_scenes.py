@@ -1,4 +1,4 @@
-"""What is drawn: who is mixed with whom, how often, how loud, and what is refused."""
+"""Drawing scenes: which speakers are mixed, how often and how loud, and what is refused."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ DRAWS = 2000
 
 
 def within(count: int, share: float, draws: int = DRAWS) -> bool:
-    """Say whether a count is within four standard deviations of what is expected."""
+    """Return whether a count is within four standard deviations of the expected one."""
     return abs(count - share * draws) < 4 * (share * (1 - share) * draws) ** 0.5
 
 

@@ -20,7 +20,8 @@ STFT = {"n_fft": 128, "hop_length": 64}
 
 @pytest.fixture
 def mixture() -> np.ndarray:
-    return np.random.randn(3, 93 * 64).astype(np.float32)  # whole hops, which are not padded
+    # a multiple of the hop, which is not padded
+    return np.random.randn(3, 93 * 64).astype(np.float32)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -41,7 +42,7 @@ def test_separates_as_espnets_model_to_the_last_bit(espnet_model, mixture, overr
     espnets = enh_inference.SeparateSpeech(config, weights, dtype=dtype)
     ours = SeparateSpeech(config, weights, dtype=dtype)
     assert isinstance(ours.enh_model, Network)
-    # ours pads by itself what a learned encoder needs beyond the end
+    # ours adds the padding that a learned encoder needs beyond the end
     n, beyond = mixture.shape[1], 8 if overrides == LEARNED_ENCODER else 0
     expected = espnets(np.pad(mixture, ((0, 0), (0, beyond))))
     np.testing.assert_array_equal(ours(mixture), [wave[:, :n] for wave in expected])
@@ -230,7 +231,7 @@ def test_bands_are_of_one_sample_rate(espnet_model):
 # Each takes a large part of a second or more.
 HEAVY = ("espnet2.tasks", "espnet2.bin", "espnet2.layers", "espnet2.enh.espnet_model")
 HEAVY += ("matplotlib", "pandas", "librosa", "numba", "sklearn", "fast_bss_eval")
-# what counts multiply-adds, on tensors without data, needs it
+# counting multiply-adds, on tensors without data, needs it
 COMPILER = ("torch._dynamo", "torch._inductor", "sympy")
 
 

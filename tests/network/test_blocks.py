@@ -173,7 +173,7 @@ def test_attention_in_half_precision_equals_a_reference(length):
     x = torch.randn(1, 2, length, 8, dtype=torch.float64).bfloat16().double().requires_grad_()
     attention.bfloat16()  # the weights are rounded, ...
     half = attention(x.bfloat16())
-    attention.double()  # ... and stay so: the reference differs by its arithmetic alone
+    attention.double()  # ... and stay so: the reference differs only by its arithmetic
     qkv = attention.qkv(x).unflatten(-1, (3, 2, 8))
     q, k = (attention.rope(z) for z in (qkv[:, :, :, 0], qkv[:, :, :, 1]))
     scores = torch.einsum("brlhd,brmhd->brhlm", q, k) / 8**0.5

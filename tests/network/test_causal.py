@@ -1,4 +1,4 @@
-"""A causal separator: what comes later changes nothing before, in every structure."""
+"""A causal separator: later input never changes earlier output, in every structure."""
 
 import itertools
 
@@ -137,7 +137,7 @@ def test_the_power_of_a_band_is_that_of_the_recording_so_far(monkeypatch):
 
 
 def test_rounding_in_the_first_frame_changes_nothing():
-    # a transform that mirrors the start gives it real parts alone, but for rounding
+    # a transform that mirrors the start has only real parts there, except for rounding
     embed = BandEmbed(6, 1e-5, BandLayout([[0, 1], [2, 3, 4]]), causal=True)
     exact = torch.randn(1, 6, 5, 2)
     exact[:, 0, :, 1] = 0

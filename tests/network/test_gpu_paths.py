@@ -1,4 +1,4 @@
-"""What matters on a GPU and can be seen without one, on a device that knows shapes alone."""
+"""GPU behaviour that can be tested without a GPU, on a device that has only shapes."""
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ SEGMENTS = {"mask": True, "segment_size": 8}
 
 
 class NoWaiting(TorchDispatchMode):
-    """Refuses copies between devices that block; values cannot be read from this device at all."""
+    """Refuses blocking copies between devices; values cannot be read from this device."""
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}

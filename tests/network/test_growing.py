@@ -60,12 +60,13 @@ def test_every_new_weight_learns():
     start = {name: weight.clone() for name, weight in large.named_parameters()}
     optimizer = torch.optim.SGD(large.parameters(), lr=1e-5)
     spectrum = torch.randn(2, 21, 65, dtype=torch.complex128)
-    for _ in range(3):  # what reads from silent channels learns when they have begun to sound
+    # weights that read from silent channels learn once these are no longer silent
+    for _ in range(3):
         optimizer.zero_grad()
         sum(estimate.abs().sum() for estimate in large.train()(spectrum, None)[0]).backward()
         optimizer.step()
     for name, weight in large.named_parameters():
-        # all but the places of narrower bands in which no bin is
+        # all except the places of narrower bands without a bin
         moved = (weight != start[name]).double().mean()
         assert moved > (0.3 if name.startswith(("conv.", "reconstructor_deconv.")) else 0.99), name
 

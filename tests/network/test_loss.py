@@ -37,7 +37,7 @@ def test_planted_permutations_give_zero_loss_at_every_depth():
 
 
 def test_wrong_permutation_at_one_depth_costs():
-    # each depth is solved by itself: half the estimates swapped is no error ...
+    # each depth has its own permutation: half the estimates swapped is not an error ...
     a, b = references()
     assert MultiDepthPIT(TimeDomainL1())([a, b], [a, b, b, a])[0] == 0
     # ... but a depth that holds the same speaker twice is
@@ -75,7 +75,7 @@ def test_depth_weights():
     stock = [PITSolver(SNRLoss())(ref, inf[k : k + 2])[0] for k in (0, 2, 4)]
     loss, _, _ = MultiDepthPIT(SNRLoss(), depth_weights=[0, 1, 3])(ref, inf)
     torch.testing.assert_close(loss, (stock[1] + 3 * stock[2]) / 4)
-    # in evaluation there is one depth, reported as it is
+    # in evaluation there is one depth, reported unchanged
     loss, stats, _ = MultiDepthPIT(SNRLoss(), depth_weights=[0, 1, 3])(ref, inf[:2])
     torch.testing.assert_close(loss, stock[0])
     assert set(stats) == {"snr_loss"}

@@ -1,4 +1,4 @@
-"""Gradients that are those of the equations, and results that depend on nothing but the input."""
+"""Gradients equal those of the equations, and results depend only on the input."""
 
 from collections.abc import Iterator
 
@@ -89,7 +89,7 @@ def test_the_same_bits_twice_and_with_other_threads(mini, speech, threads):
     for first, second in found.values():
         np.testing.assert_array_equal(first, second)
     one, two = found[1][0], found[2][0]
-    # sums are cut at other places, so the last bits may differ: 100 dB below the estimate
+    # sums are split at other places, so the last bits may differ: 100 dB below the estimate
     assert np.square(two - one).mean() <= 1e-10 * np.square(one).mean()
 
 

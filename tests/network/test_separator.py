@@ -273,7 +273,7 @@ def test_items_of_a_batch_do_not_mix():
 
 def test_normalised_silence_gives_finite_output_but_nan_is_not_hidden():
     x = spectrum(3, 6, F_BINS)
-    x[0] = float("nan")  # what ESPnet's normalize_variance makes of digital silence
+    x[0] = float("nan")  # result of ESPnet's normalize_variance for digital silence
     x[1, 2] = float("nan")  # a broken recording
     output = estimate(tiny(), x)
     assert output[0].isfinite().all()
@@ -283,7 +283,7 @@ def test_normalised_silence_gives_finite_output_but_nan_is_not_hidden():
 
 def test_silent_item_of_a_padded_batch():
     x = torch.randn(2, 30, F_BINS)
-    x[1] = float("nan")  # a learned encoder leaves padding as it comes
+    x[1] = float("nan")  # a learned encoder does not change padding
     separator = tiny(segment_size=6, mask=True)
     output = estimate(separator, x, torch.tensor([30, 20]))
     assert output.isfinite().all()
@@ -370,7 +370,7 @@ def test_padding_has_no_influence_on_segments(n_frames):
 
 
 def test_streams_are_permuted_with_the_splitter():
-    # speakers are told apart by the splitter and the speaker path's positions alone
+    # speakers are distinguished only by the splitter and the positions of the speaker path
     separator, x = tiny(speaker_path=False), spectrum(1, 5, F_BINS)
     before = estimate(separator, x)
     last = separator.spk_spliter.deconv2d

@@ -1,4 +1,4 @@
-"""The encoder and the decoder give the numbers of ESPnet's, to the last bit."""
+"""The encoder and the decoder give ESPnet's numbers, bit by bit."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Exported models: what PyTorch's model computes, without PyTorch, and faults in one line."""
+"""Exported models give the results of PyTorch's model, without PyTorch; errors are one line."""
 
 import json
 import shutil
@@ -27,9 +27,9 @@ from espnet2_tisdiss.onnx.precision import lower_precision  # noqa: E402
 
 RATE = 8000
 BOTH_SIDES = {"n_fft": 64, "hop_length": 32, "onesided": False}
-# smaller still, since tracing takes its time
+# even smaller, because tracing is slow
 SMALL = {**TINY, "encoder_repeat_times": 1, "ffn_type": "conv1d", "ffn_hidden_dim": 6}
-# a command where what exported models must not need is not installed
+# a command in an environment without the packages that exported models do not need
 WITHOUT = """
 import sys
 
@@ -42,7 +42,7 @@ main()
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory) -> Path:
-    """Write a model, and export it beside: tracing takes seconds."""
+    """Write a model and its export once, because tracing takes seconds."""
     folder = tmp_path_factory.mktemp("exported")
     write_model(folder, separator_conf=SMALL)
     model = SeparateSpeech.from_pretrained(folder)
@@ -176,7 +176,7 @@ def test_a_damaged_folder_is_refused_in_one_line(exported, damage, reason):
 
 
 def change(folder: Path, **values) -> None:
-    """Change what model.json says."""
+    """Change the content of model.json."""
     path = folder / "model.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | values))
 

@@ -1,4 +1,4 @@
-"""The page to listen on: what it shows, and a real browser that uses it."""
+"""The listening page: its content, and its use in a real browser."""
 
 import base64
 import io
@@ -137,7 +137,7 @@ def page(tmp_path, mixture):
     finally:
         server.terminate()
         server.wait(60)
-    assert list((tmp_path / "temporary").iterdir()) == []  # nothing of a user is kept
+    assert list((tmp_path / "temporary").iterdir()) == []  # nothing from the user is kept
 
 
 def sounds(page):

@@ -1,4 +1,4 @@
-"""``tisdiss report``: the page holds what the folder does, and nothing that a browser could run."""
+"""``tisdiss report``: the page has the folder's content, and nothing that a browser could run."""
 
 import base64
 import csv

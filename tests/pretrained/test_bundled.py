@@ -1,4 +1,4 @@
-"""The model that comes with the package: what it promises is true."""
+"""The models that come with the package keep their promises."""
 
 import hashlib
 import re

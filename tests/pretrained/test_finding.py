@@ -1,4 +1,4 @@
-"""Where a trained model's files are, and how what is wrong with them is told."""
+"""Finding a trained model's files, and errors about faulty ones."""
 
 import io
 import multiprocessing
@@ -112,7 +112,7 @@ def test_broken_files(folder):
     for broken, message in {
         config.replace("separator: tisdiss", "separator: none"): "the model cannot be loaded: .",
         "encoder: [": "config.yaml: not YAML: .* line 1",
-        # one that is written by hand: to train with, not what training wrote
+        # one written by hand for training, not by training
         "separator: tisdiss": "the configuration has no encoder, encoder_conf, separator_conf, dec",
         config.replace("n_fft: 128", "n_fft: many"): "n_fft must be an integer .*; got 'many'",
         config.replace("emb_dim: 8", "emb_dims: 8"): "unknown argument 'emb_dims'; the arguments",
@@ -147,7 +147,7 @@ def test_an_archive_is_unpacked_once(archive, folder, tmp_path):
     shutil.copy(archive, tmp_path / "again.zip")  # it is the content that counts
     assert found == find_model(tmp_path / "again.zip")
 
-    shutil.rmtree(tmp_path / "model")  # the archive is a model of its own
+    shutil.rmtree(tmp_path / "model")  # the archive is a separate model
     packed = torch.load(found["model_file"], weights_only=True)
     loaded = SeparateSpeech.from_pretrained(archive).enh_model.state_dict()
     for name, value in loaded.items():
@@ -172,7 +172,7 @@ def test_processes_share_the_cache_of_unpacked_models(archive, tmp_path, monkeyp
     assert Path(found[0]["model_file"]).is_file()
     assert len((tmp_path / "unpacked").read_text().splitlines()) == 1
     (models,) = (tmp_path / "cache").rglob("models")
-    assert len(list(models.iterdir())) == 1  # nothing lies temporary
+    assert len(list(models.iterdir())) == 1  # there is no temporary file
 
 
 def test_an_archive_where_nothing_can_be_unpacked(archive, tmp_path, monkeypatch):

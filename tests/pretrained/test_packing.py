@@ -46,7 +46,7 @@ def joint(tmp_path_factory):
 
 @pytest.fixture
 def on_the_hub(monkeypatch):
-    """Return a function that makes a folder what the hub has of ``me/mine``."""
+    """Return a function that makes a folder the hub's content of ``me/mine``."""
 
     def put(folder: Path) -> None:
         monkeypatch.setattr(
@@ -173,7 +173,7 @@ def test_what_is_wrong_with_a_folder(tmp_path, meta, told):
 
 
 class Hub:
-    """Stands for the hub's client; remembers what it is asked for."""
+    """Replaces the hub's client and records its calls."""
 
     calls: list = []
 

@@ -66,7 +66,7 @@ def workers() -> list[psutil.Process]:
 
 
 def square(item: tuple[str, int]) -> tuple[int, int, str]:
-    """Leave a trace, take a while, and say who did it, in which folder."""
+    """Leave a trace, wait, and return the process and its folder."""
     folder, number = item
     with Path(folder, str(os.getpid())).open("a") as trace:
         trace.write(f"{number}\n")
@@ -100,7 +100,7 @@ def test_a_worker_that_is_killed_loses_its_share_to_another(config, tmp_path):
     results = list(map_in_processes(square, items, 1, "trial"))
     killer.join()
     assert [result[0] for result in results] == [number**2 for number in range(200)]
-    # what the killed one had told stays; its share in progress was done again
+    # results returned by the killed one stay; its current share was repeated
     traced = [line for path in tmp_path.iterdir() for line in path.read_text().split()]
     assert set(traced) == {str(number) for number in range(200)} and killed
 

@@ -1,4 +1,4 @@
-"""What the driver asks of the programs it runs, told by a stand-in for Python that runs nothing."""
+"""The commands that the driver runs, recorded by a replacement for Python that runs nothing."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def recipe(tmp_path: Path) -> Recipe:
 
 
 def asked(recipe: Recipe, stage: int, *options: str) -> list[str]:
-    """The steps that a stage asks for, with their commands."""
+    """The steps of a stage, with their commands."""
     (recipe.folder / "asked").unlink(missing_ok=True)
     numbers = ("--stage", str(stage), "--stop_stage", str(stage))
     done = recipe.run("--python", str(recipe.folder / "python"), *numbers, *options)

@@ -1,4 +1,4 @@
-"""The driver's options, and what it says when something is missing: always one clear line."""
+"""The driver's options, and its messages about missing things: always one clear line."""
 
 from __future__ import annotations
 

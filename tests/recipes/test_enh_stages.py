@@ -21,7 +21,7 @@ from espnet2_tisdiss.recipes.stages.join_scores import read_scores
 from espnet2_tisdiss.recipes.stages.set_results import read_set
 
 EXP = Path("exp/enh_tiny_raw")
-# one process, where several prove nothing more: each takes seconds to import ESPnet
+# one process if more would not test more, because each takes seconds to import ESPnet
 SEPARATION = ("--stage", "7", "--stop_stage", "7", "--inference_nj", "1")
 
 
@@ -62,7 +62,7 @@ def test_every_stage_leaves_what_it_should(trained: Recipe) -> None:
 
 def test_one_run_separates_at_all_depths(trained: Recipe) -> None:
     folder = trained.folder / EXP / "inference"
-    # the jobs' logs are all that stays
+    # only the jobs' logs stay
     assert sorted(path.name for path in folder.iterdir()) == [
         "enhanced_test.1.log",
         "enhanced_test.2.log",
@@ -146,7 +146,7 @@ def test_another_depth_and_configuration_leave_the_others_alone(trained: Recipe)
         for speaker in (1, 2):
             ours = read_separated(trained.folder / EXP / f"{same}_test", speaker)
             for key, wave in read_separated(trained.folder / EXP / f"{name}_test", speaker).items():
-                # but for rounding to 16 bits: the run for all depths pads its frames
+                # except for rounding to 16 bits: the run for all depths pads its frames
                 np.testing.assert_allclose(wave, ours[key], rtol=0, atol=1.01 / 2**15)
 
 
@@ -203,7 +203,10 @@ def test_a_training_is_not_resumed_as_another(trained: Recipe) -> None:
     config.write_text(content.replace("[8, 8]", "[8, 16]"))
     done = trained.run("--stage", "6", "--stop_stage", "6")
     assert done.returncode == 1
-    told = "holds a training that began otherwise (conf/tiny.yaml): name this one with --enh_tag"
+    told = (
+        "holds a training that began with other settings (conf/tiny.yaml): "
+        "name this one with --enh_tag"
+    )
     assert told in done.stderr.splitlines()[-1]
     config.write_text(content)
     assert "already done" in trained.stage(6)
@@ -212,7 +215,7 @@ def test_a_training_is_not_resumed_as_another(trained: Recipe) -> None:
 
 @pytest.fixture(scope="module")
 def deeper(trained: Recipe, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
-    """A deeper training from trained weights: its folder, and its options but for --fit_args.
+    """A deeper training from trained weights: its folder, and its options except --fit_args.
 
     It is run by a clone of the repository in a folder with a space in its name.
     """
@@ -242,10 +245,12 @@ def test_what_fits_the_data_is_not_in_the_name(
     exp, options = deeper
     config = yaml.safe_load((exp / "config.yaml").read_text())
     assert config["batch_size"] == 3
-    assert config["max_epoch"] == 1  # --enh_args has the last word
+    assert config["max_epoch"] == 1  # --enh_args takes precedence
     fit = ("--fit_args", "--batch_size 4")
     done = trained.run("--stage", "6", "--stop_stage", "6", *options, *fit)
-    assert "holds a training that began otherwise (--fit_args): name this one" in done.stderr
+    assert (
+        "holds a training that began with other settings (--fit_args): name this one" in done.stderr
+    )
 
 
 def test_a_failing_training_names_its_log(trained: Recipe) -> None:
@@ -278,11 +283,11 @@ def test_an_interrupted_training_stops_and_goes_on(trained: Recipe) -> None:
     assert "stage 6: interrupted; finished work is kept" in log
     assert living_processes(process.pid) == []
     assert not (exp / ".done").exists()
-    # as if it had been stopped while it wrote
+    # as if it had been stopped while writing
     checkpoint = exp / "checkpoint.pth"
     checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
     log = trained.stage(6, 6, "--enh_tag", "interrupted", "--enh_args", "--max_epoch 1")
-    assert "training goes on from exp/enh_interrupted/checkpoint.pth" in log
+    assert "training continues from exp/enh_interrupted/checkpoint.pth" in log
     told = (exp / "train.log").read_text()
     warning = "was damaged (renamed to checkpoint.pth.broken): resuming from the previous epoch"
     assert warning in told
@@ -297,11 +302,11 @@ def test_an_interrupted_inference_stops_and_goes_on(trained: Recipe) -> None:
     while not (exp / "inference/enhanced_test.1.log").exists():
         assert process.poll() is None
         time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGINT)  # what Ctrl-C does
+    os.killpg(process.pid, signal.SIGINT)  # the effect of Ctrl-C
     process.communicate()
     assert process.returncode == 130
     assert not list(exp.glob("enhanced_re[45]_test"))
-    # what was finished then, here one mixture planted to be known again, is not done again
+    # finished work, here one recognisable planted mixture, is not repeated
     work = exp / "inference/enhanced_test"
     shutil.rmtree(work / "jobs")
     planted = np.linspace(-0.5, 0.5, 8000)

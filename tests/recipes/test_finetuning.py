@@ -1,4 +1,4 @@
-"""docs/finetuning.md: the package's model trained on with a data directory of one's own."""
+"""docs/finetuning.md: fine-tuning the package's model on a user's data directory."""
 
 import re
 
@@ -46,7 +46,7 @@ def test_training_goes_on_from_the_packages_model(own_data, monkeypatch):
         2, 6, "--resample", "true", *CONFIG, *SHORT, "--enh_tag", "tuned", "--init_param", weights
     )
     scratch = own_data.stage(6, 6, *CONFIG, *SHORT, "--enh_tag", "scratch")
-    # minus the SI-SNR in dB: where the trained model stands, not where training begins
+    # minus the SI-SNR in dB, which is that of the trained model, not of a new one
     assert first_validation(tuned) < -5
     assert first_validation(scratch) > first_validation(tuned) + 4
 

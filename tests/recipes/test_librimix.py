@@ -1,4 +1,4 @@
-"""The librimix recipe on a miniature of LibriSpeech, WHAM!'s noise and LibriMix's metadata.
+"""The librimix recipe on small synthetic copies of LibriSpeech, WHAM!'s noise and the metadata.
 
 Axis letters: n sample, c channel.
 """
@@ -27,7 +27,7 @@ from espnet2_tisdiss.recipes.librimix.metadata import read_metadata
 RATE = 16000
 SUBSETS = {"train-360": "train-clean-360", "dev": "dev-clean", "test": "test-clean"}
 COUNTS = {"train-360": 5, "dev": 2, "test": 2}
-# Not in byte order of their names where that differs from the order of numbers, and 14 < 140.
+# Not in byte order of their names, which differs from the order of numbers; 14 < 140.
 SPEAKERS = {"train-360": [14, 140, 9, 2002], "dev": [31, 3, 300], "test": [4, 44, 17]}
 SUBSET = ("--allow_subset",)
 
@@ -124,7 +124,7 @@ def shared_corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
 
 @pytest.fixture
 def corpus(shared_corpus: Corpus, tmp_path: Path) -> Corpus:
-    """A corpus of one's own, to be damaged."""
+    """A separate copy of the corpus, to be damaged."""
     shutil.copytree(shared_corpus.folder, tmp_path / "own corpora")
     return Corpus(tmp_path / "own corpora")
 
@@ -164,7 +164,7 @@ def prepared(recipe: Path, variables: dict[str, str], *options: str) -> str:
 
 
 def problem(done: subprocess.CompletedProcess[str]) -> str:
-    """The lines of a failure, which has to be told without a traceback."""
+    """The lines of a failure, which must not have a traceback."""
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     lines = [line for line in done.stderr.splitlines() if line.startswith("local/data.sh: ")]
@@ -232,7 +232,7 @@ def formula(
 
 
 def as_written(path: Path, samples: np.ndarray, rate: int) -> np.ndarray:
-    """Samples as soundfile, with which the public scripts write, brings them to 16 bits."""
+    """Samples converted to 16 bits as by soundfile, which the public scripts use."""
     soundfile.write(path, samples, rate, subtype="PCM_16")
     return soundfile.read(path, dtype="int16")[0]
 
@@ -335,7 +335,7 @@ def test_a_noise_at_another_speed_is_made_from_its_original(corpus, recipe):
         samples, _ = soundfile.read(folder / f"{row['mixture_ID']}.wav")
         spectrum = np.abs(np.fft.rfft(samples[:RATE]))
         assert spectrum.argmax() == hertz
-    # files that are there are used as they are
+    # existing files are used unchanged
     soundfile.write(corpus.noise / "tr/tonesp08.wav", np.zeros(4 * RATE), RATE)
     shutil.rmtree(recipe / "downloads")
     prepared(recipe, corpus.variables, *options)
@@ -343,7 +343,7 @@ def test_a_noise_at_another_speed_is_made_from_its_original(corpus, recipe):
     assert not soundfile.read(folder / name)[0].any()
 
 
-# --- a tree that is there ---------------------------------------------------------------------
+# --- an existing tree -------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -653,7 +653,7 @@ def test_a_number_of_processes_is_at_least_one(shared_corpus, recipe):
     assert done.stderr.endswith("--nj: expected a whole number of 1 or more, found '0'\n")
 
 
-# --- interrupted and gone on ------------------------------------------------------------------
+# --- interrupted and continued ----------------------------------------------------------------
 
 
 def test_only_what_is_missing_is_made_again(shared_corpus, recipe):

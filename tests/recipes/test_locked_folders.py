@@ -33,7 +33,7 @@ def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
 
 
 def kill_all(process: subprocess.Popen[str]) -> None:
-    """Kill a process and all that it started."""
+    """Kill a process and all of its children."""
     for number in living_processes(process.pid):
         with contextlib.suppress(ProcessLookupError):
             os.kill(number, signal.SIGKILL)

@@ -63,7 +63,7 @@ def test_quick_size_separates_unseen_voices(recipe):
     assert done.returncode == 0, done.stderr
     exp = recipe / "exp/quick_0/enh_train_quick_raw"
     best = max(sum(improvements(exp, n_re)) / 20 for n_re in (1, 2, 3, 4))
-    assert best > 1.5  # dB; far above what an untrained model does, which is below 0
+    assert best > 1.5  # dB; far above an untrained model, which is below 0
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ def make_trial(folder, seed=0, processes=1, recipe=None):
 
 @pytest.fixture(scope="module", autouse=True)
 def _espeak_alone(tmp_path_factory):
-    """Make the tests the same whatever engines are installed."""
+    """Make the tests independent of the installed engines."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         use_engines(monkeypatch, tmp_path_factory.mktemp("bin"), NO_VOICES, NO_VOICES)
         yield
@@ -196,7 +196,7 @@ def test_an_interrupted_run_stops_its_processes_and_can_be_repeated(tmp_path, to
     assert process.returncode == 130
     assert "Traceback" not in errors
     assert not (tmp_path / "data").exists()
-    for path in corpus.glob("utterances/*/*.wav"):  # what is there is whole
+    for path in corpus.glob("utterances/*/*.wav"):  # existing files are complete
         assert len(read_speech(path)) >= 2.5 * SAMPLE_RATE
     for _ in range(1000):  # every process of the run ends
         if not living_processes(process.pid):

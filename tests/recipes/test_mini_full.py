@@ -256,7 +256,7 @@ def test_a_damaged_room_is_named(copy):
     assert str(room) in str(caught.value)
 
 
-# --- engines that are there or not ------------------------------------------------------------
+# --- engines that are installed or not --------------------------------------------------------
 
 
 def test_without_the_engines_their_sets_are_left_out_and_it_is_said(tmp_path, monkeypatch):
@@ -267,7 +267,7 @@ def test_without_the_engines_their_sets_are_left_out_and_it_is_said(tmp_path, mo
     lines = told.split("\n")
     assert any("flite" in line and "espeak-ng alone" in line for line in lines)
     assert any("festival" in line and "test_engines is not made" in line for line in lines)
-    # settled: it stays as it was begun
+    # fixed when the corpus was begun
     use_engines(monkeypatch, folder, FLITE, FESTIVAL)
     before = contents(tmp_path / "data")
     make_trial(tmp_path)
@@ -375,7 +375,7 @@ def test_real_festival_reads_each_language():
         with festival.engine(voice) as speak:
             text = synthesis._draw_sentence(voice, rng)
             samples, sample_rate = speak(text)
-        # as fast as people speak: letters that are read one by one take far longer
+        # at the speed of speech: spelt letters take far longer
         assert 8 < len(text) / (len(samples) / sample_rate) < 25
         assert np.abs(samples).max() > 0.05
 
@@ -445,7 +445,7 @@ def test_noises_sound_as_they_are_called():
     for signal in made["hum"]:
         power = np.sort(np.abs(np.fft.rfft(signal)) ** 2)[::-1]
         assert power[:200].sum() > 0.95 * power.sum()  # in lines; 8000 bins in all
-    # each of the crowd is heard as loud as the others
+    # all voices of the babble are equally loud
     for signal in made["babble"]:
         for voice in speech:
             spectrum = np.fft.rfft(signal[:9000]).conj() * np.fft.rfft(voice)

@@ -1,4 +1,4 @@
-"""What the run.sh of all recipes do with their options before local/enh.sh has them."""
+"""The handling of options by the recipes' run.sh before they are passed to local/enh.sh."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import subprocess
 import pytest
 from recipe_folder import REPOSITORY
 
-# a recipe's run.sh with one option of its own, which prints what it makes of its words
+# a recipe's run.sh with one own option, which prints the result of parsing
 RUN = """\
 set -euo pipefail
 source {shared}
@@ -33,7 +33,7 @@ def read(*words: str) -> subprocess.CompletedProcess[str]:
         (["--enh_args", "--help", "--seed", "3"], "3", ["--enh_args", "--help"]),
         (["--enh_args", "", "--seed", "3"], "3", ["--enh_args", ""]),
         (["--enh-args", "--seed=1", "--seed", "6"], "6", ["--enh-args", "--seed=1"]),
-        # what lacks its value, or is no option, is handed on for enh.sh to tell
+        # options without a value, and other words, are passed on; enh.sh reports them
         (["--seed", "4", "--stage"], "4", ["--stage"]),
         (["seed", "--", "--seed", "5"], "5", ["seed", "--"]),
     ],

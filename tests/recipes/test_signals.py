@@ -12,7 +12,7 @@ from espnet2_tisdiss.audio.reading import probe
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.recipes.signals import read_signal, write_signal
 
-# where each format's header tells the size of the file less 8 bytes
+# position of the file size minus 8 bytes in each format's header
 SIZE_AT = {"WAV": slice(4, 8), "AIFF": slice(4, 8), "RF64": slice(20, 28)}
 
 

@@ -27,7 +27,7 @@ from espnet2_tisdiss.recipes.voices_2mix.prepare import Sources, make_voices, pl
 from espnet2_tisdiss.recipes.voices_2mix.sizes import SIZES, Size
 
 RATE = 16000
-# The fewest rooms of which each split gets one.
+# The smallest number of rooms with which each split gets one.
 TRIAL = Size("trial", rooms=6, valid_mixtures=8, test_mixtures=4, seconds=3.0)
 TESTS = ("test_clean", "test_noisy", "test_rooms", "test_partial")
 
@@ -56,7 +56,7 @@ def noise(tmp_path_factory):
 
 @pytest.fixture
 def quick_rooms(monkeypatch):
-    """Two taps stand for a room, which takes half a second."""
+    """Two taps instead of a room, which takes half a second."""
 
     def responses(rng, rate):
         drawn = np.zeros((4, 64), np.float32)
@@ -222,7 +222,8 @@ def test_mixtures_are_the_sums_of_their_sources_at_their_levels(trial):
         level = float(scenes[key]["level_db"])
         assert abs(level) <= 5
         found = 10 * np.log10(frame_level(s1, RATE) / frame_level(s2, RATE))
-        assert found == pytest.approx(level, abs=4)  # the scene's is that of whole utterances
+        # the scene's level is that of complete utterances
+        assert found == pytest.approx(level, abs=4)
 
 
 def test_noise_is_as_loud_as_the_scene_says(trial):
@@ -289,7 +290,7 @@ def test_the_plan_is_of_the_corpus_that_is_there(trial, noise, tmp_path):
 
 
 def write_faulty(voices, folder):
-    """A copy of the voices with one file of each fault; returns its path and what is said of it."""
+    """A copy of the voices with a file for each fault; returns its path and expected messages."""
     shutil.copytree(voices, folder)
     speakers = sorted(path for path in folder.iterdir() if path.is_dir())
     files = [speaker / "a" / "0.wav" for speaker in speakers]
@@ -326,7 +327,7 @@ def test_every_file_that_is_no_use_is_named_and_the_others_are_kept(
     assert last.startswith(f"{len(expected)} recordings cannot be used")
     assert (tmp_path / "corpus" / "faults.txt").read_text().splitlines() == lines
     assert not (tmp_path / "corpus" / "bank").exists() and not (tmp_path / "data").exists()
-    # what was decoded is not decoded again when the files are mended or removed
+    # decoded files are not decoded again after the faulty ones were corrected or removed
     for line in lines[:-1]:
         Path(line.partition(": ")[0]).unlink()
     mended = Path(lines[-1].partition(": ")[0])
@@ -483,7 +484,7 @@ def run(recipe: Path, *options, cwd=None) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.timeout(1200)
 def test_tiny_size_runs_every_stage(recipe, voices, noise):
-    # names of folders are relative to where the user is
+    # names of folders are relative to the user's current folder
     places = ("--voices", voices.name, "--noise", noise)
     done = run(recipe, *places, "--size", "tiny", "--nj", "1", cwd=voices.parent)
     assert done.returncode == 0, done.stderr

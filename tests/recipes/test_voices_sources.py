@@ -1,4 +1,4 @@
-"""What voices_2mix reads: audio files, splits of speakers, the public data sets' layouts, and the
+"""The inputs of voices_2mix: audio files, splits of speakers, layouts of public data sets, and the
 training's own check of what it mixes."""
 
 import math
@@ -191,7 +191,7 @@ def miniature(tmp_path_factory):
 
 
 def buzz(speaker, seconds):
-    """A buzz of a speaker's pitch, with syllables."""
+    """A buzz at a speaker's pitch, with syllables."""
     time = np.arange(round(seconds * RATE)) / RATE
     pitch = 90 + sum(map(ord, speaker)) % 120
     return 0.4 * np.sign(np.sin(2 * np.pi * pitch * time)) * (0.6 + 0.4 * np.sin(20 * time))

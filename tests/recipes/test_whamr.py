@@ -1,4 +1,4 @@
-"""The WHAMR! recipe on a miniature corpus in the real layout, made and as an existing tree.
+"""The WHAMR! recipe on a small synthetic corpus in the real layout, made or as an existing tree.
 
 Axis letters: n sample, c channel.
 """
@@ -64,7 +64,7 @@ def write_table(path: Path, rows: list[dict[str, object]]) -> None:
 
 @dataclass(frozen=True)
 class Sources:
-    """Folders of what WHAMR! is made of."""
+    """Folders of WHAMR!'s sources."""
 
     root: Path
 
@@ -165,7 +165,7 @@ def prepare(recipe: Path, *options: str, **variables: str):
 
 
 def problems(done: subprocess.CompletedProcess[str]) -> list[str]:
-    """What a failed preparation told, without progress."""
+    """The messages of a failed preparation, without progress."""
     assert done.returncode == 1, done.stderr
     assert "Traceback" not in done.stderr
     told = [line for line in done.stderr.splitlines() if line.startswith("local/data.sh: ")]
@@ -211,7 +211,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
 
 
 def plain_images(room: pyroomacoustics.ShoeBox, speech: list[np.ndarray], t60: float) -> np.ndarray:
-    """What the microphones hear of each source, (source, c, n) at 16 kHz."""
+    """The signal of each source at the microphones, (source, c, n) at 16 kHz."""
     room.compute_rir()
     room.rir = [[h[: math.ceil(t60 * 16000)] for h in responses] for responses in room.rir]
     for source, samples in zip(room.sources, speech, strict=True):
@@ -220,7 +220,7 @@ def plain_images(room: pyroomacoustics.ShoeBox, speech: list[np.ndarray], t60: f
 
 
 def plain_mixture(sources: Sources, split: str, name: str) -> dict[str, np.ndarray]:
-    """The formula, written down again: signal -> (n, c) at 8 kHz."""
+    """The formula, implemented again: signal -> (n, c) at 8 kHz."""
     speech = [soundfile.read(sources.wsj0 / path)[0] for path in spoken(name)]
     noise = soundfile.read(sources.noise / f"{split}/{name}.wav")[0]
     levels = np.load(sources.levels(split), allow_pickle=True)
@@ -484,7 +484,7 @@ def test_a_part_of_the_corpus_has_to_be_meant(recipe, sources, tree):
     for locations in (sources.environment, {"WHAMR": str(tree)}):
         (line,) = problems(run(recipe, "local/data.sh", **locations))
         assert line.startswith(f"{SETS['tr']}: 3 mixtures, but the corpus has 20000 there")
-    assert not (recipe / "downloads").exists()  # told before anything is made
+    assert not (recipe / "downloads").exists()  # reported before anything is made
 
 
 def edit(path: Path, old: str, new: str) -> None:

@@ -1,4 +1,4 @@
-"""WSJ0-2mix from a miniature WSJ0 in its real layout: the formula, existing trees, every mishap."""
+"""WSJ0-2mix from a small synthetic WSJ0 in its real layout: the formula, existing trees, errors."""
 
 import os
 import resource
@@ -141,7 +141,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 def stated_formula(
     mini: Mini, line: str, powers: dict[str, float], rate: int, version: str
 ) -> list[np.ndarray]:
-    """A line's mixture and sources as int16, by the stated rules alone."""
+    """A line's mixture and sources as int16, computed only from the stated rules."""
     columns = line.split()
     scaled = []
     for path, level in zip(columns[0::2], columns[1::2], strict=True):
@@ -315,7 +315,8 @@ def test_published_levels_are_downloaded_with_the_lists(mini):
     for name, text in noted.items():
         assert float(text) == powers[name]
     before = contents(mini.recipe)
-    mini.prepare_with(*options, "http://127.0.0.1:9")  # nobody answers there: it is all here
+    # nobody answers there: everything exists here
+    mini.prepare_with(*options, "http://127.0.0.1:9")
     assert contents(mini.recipe) == before
     changed = mini.recipe / "downloads/lists/activlev/activlev_si_et_05.txt"
     changed.write_text(changed.read_text() + "01aa0101 1.0\n")
@@ -359,7 +360,7 @@ def test_measured_levels_are_asked_for_marked_and_kept_apart(mini):
     )
     shutil.rmtree(mini.recipe / "downloads")
     utterance = Path(next((mini.wsj0 / "wsj0/si_tr_s/40n").iterdir())).stem
-    for _ in range(2):  # a repeated run goes on
+    for _ in range(2):  # a repeated run continues
         mini.prepare("--measure_levels")
         noted = read_scp(mini.recipe / "downloads/levels.txt")
         measured = active_level(resample_poly(mini.source(utterance), 1, 2), 8000).power
@@ -424,7 +425,7 @@ def test_pywsj0_mix_is_met_to_the_bit(mini):
                 np.testing.assert_array_equal(soundfile.read(path, dtype="int16")[0], one)
                 differing += int((one != other).sum())
                 assert np.abs(one.astype(int) - other).max() <= 1
-    assert differing > 0  # so the two ways are told apart here
+    assert differing > 0  # so the two ways can be distinguished here
     (line,) = stop(mini)
     assert "are made with arithmetic float32, not float64" in line
 
@@ -591,7 +592,7 @@ def test_sphere_files_of_the_discs_are_converted(mini, tmp_path, monkeypatch):
 
 
 def plant_names(root: Path, *paths: str) -> None:
-    """Files of which only the names count."""
+    """Files of which only the names matter."""
     for path in paths:
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).touch()
@@ -616,7 +617,7 @@ def test_wav_files_of_wsj0_are_found_in_any_case_and_depth(tmp_path, paths):
     plant_names(tmp_path, *paths)
     files = find_utterances(tmp_path, WANTED, tmp_path / "kept", nj=1)
     assert files["01xo031a"] == tmp_path / paths[0]
-    # what is missing is named as it would stand beside the others
+    # a missing file is named as it would be next to the others
     home = (tmp_path / paths[0]).parents[1]
     assert files["40na010x"] in (home / "40n/40na010x.wav", home / "40N/40NA010X.WAV")
     assert files["440c020a"] == tmp_path / "440/440c020a.wav"
@@ -713,7 +714,8 @@ def test_single_utterances_of_a_padded_tree_are_without_the_padding(mini):
     assert times == [Path(path).stat().st_mtime_ns for path in singles.values()]
     for key, path in singles.items():
         spoken = len(np.trim_zeros(mini.source(key[4:]), "b"))
-        assert abs(soundfile.info(path).frames - spoken / 2) < 20  # but for rounding to nothing
+        # except for samples that round to zero
+        assert abs(soundfile.info(path).frames - spoken / 2) < 20
         assert trailing_zeros(Path(path)) < 20
 
 
@@ -779,7 +781,7 @@ def trailing_zeros(path: Path) -> int:
 
 
 def data_sh(mini: Mini, *options: str, limit: int | None = None) -> subprocess.CompletedProcess:
-    """Run local/data.sh; ``limit`` is the largest size of a file, which stands for a full disk."""
+    """Run local/data.sh; ``limit`` is the largest size of a file, which simulates a full disk."""
 
     def restrict() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
@@ -829,7 +831,7 @@ class Run:
     mini: Mini
 
     def run(self, *options: str) -> subprocess.CompletedProcess[str]:
-        """Run it on the miniature corpus."""
+        """Run it on the small corpus."""
         return self.recognise("--ngpu", "0", "--nj", "1", "--inference_nj", "1", *options)
 
     def recognise(self, *options: str) -> subprocess.CompletedProcess[str]:
@@ -911,7 +913,7 @@ def test_dynamic_mixing_trains_on_other_mixtures_in_every_epoch(recipe, monkeypa
     names = {name for keys, _ in epochs[0] for name in keys}
     assert {"40n_40na0110", "sp0.9-40n_40na0110"} <= names
 
-    # ESPnet's own inference goes on from there, and ours without the training data
+    # ESPnet's own inference continues from there, and ours without the training data
     stages = (*mixing, "--enh_args", "--max_epoch 1", "--stage", "7", "--stop_stage", "7")
     done = recipe.run(*stages, "--n_re", "")
     assert done.returncode == 0, done.stderr
@@ -942,7 +944,7 @@ def test_wrong_options_are_one_line(recipe, options, message):
 
 @pytest.mark.slow
 def test_other_versions_bring_their_own_settings(recipe):
-    # a tiny model in place of the published one
+    # a tiny model instead of the published one
     root = recipe.folder.parents[2]
     (root / "conf").unlink()
     (root / "conf").mkdir()
@@ -956,7 +958,7 @@ def test_other_versions_bring_their_own_settings(recipe):
     for setting in ("num_spk: 3", "sample_rate: 16000", "n_fft: 256", "speech_segment: 64000"):
         assert setting in config
     assert yaml.safe_load(config)["fold_length"] == [160000] * 4  # ten seconds, for each list
-    # a configuration that the user names is used as it is
+    # a configuration given by the user is used unchanged
     options = ("--num_spk", "3", "--fs", "16k", "--stage", "6", "--stop_stage", "6")
     done = recipe.run(*options, "--enh_config", "tiny.yaml")
     assert done.returncode == 1

@@ -1,4 +1,4 @@
-"""As deep as a time allows: planted times, and the load of processes."""
+"""The depth under a time limit: planted times, and the load of processes."""
 
 import numpy as np
 import pytest

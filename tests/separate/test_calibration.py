@@ -1,4 +1,4 @@
-"""What estimates say about their quality: planted traits, planted errors, and where it is used."""
+"""Predicting quality from estimates: planted traits, planted errors, and its uses."""
 
 import logging
 
@@ -52,7 +52,7 @@ def test_overlap_is_that_at_the_level_in_the_mixture():
     both = np.array([LOW + HIGH, np.sqrt(3) * np.cos(2 * np.pi * 500 * TIME)])
     scaled = both * [[50.0], [0.2]]
     traits = traits_of(both.sum(0), scaled, RATE)
-    shares = (1 / 5, 4 / 5)  # of the power: HIGH alone, LOW with 1 and 3 quarters
+    shares = (1 / 5, 4 / 5)  # of the power: HIGH only, LOW with 1 and 3 quarters
     expected = 10 * np.log10(shares[0] * 0 + shares[1] * 4 * (1 / 4) * (3 / 4))
     assert traits.overlap == pytest.approx(expected, abs=0.1)
 
@@ -110,14 +110,14 @@ def model(espnet_model) -> SeparateSpeech:
 
 
 def calibrated(model, tmp_path, **changes) -> SeparateSpeech:
-    """Return the model, loaded again with a planted calibration beside it."""
+    """Return the model, loaded again with a planted calibration."""
     planted(model.fingerprint, **changes).save(tmp_path / CALIBRATION)
     return SeparateSpeech(tmp_path / "config.yaml", tmp_path / "model.pth")
 
 
 def test_without_the_file_nothing_is_known(model):
     assert model.calibration is None
-    message = "no calibration.yaml beside its weights.* tisdiss calibrate"
+    message = "no calibration.yaml next to its weights.* tisdiss calibrate"
     with pytest.raises(TisdissError, match=message):
         model.until(np.ones((1, 800), np.float32), 10)
     with pytest.raises(TisdissError, match=message):
@@ -145,7 +145,7 @@ def test_repeats_until_the_quality_is_probable(model, tmp_path):
     wanted = float(np.sort(by_depth.ravel())[5:7].mean())
     enough = by_depth >= wanted
     expected = np.where(enough.any(axis=0), enough.argmax(axis=0) + 1, 4)
-    assert len(set(expected)) > 1  # the items stop at depths of their own
+    assert len(set(expected)) > 1  # the items stop at different depths
     # the planted errors are above 2 dB with a probability of 0.3
     found = model.until(mixtures, wanted + 2, 0.3 - 1e-6, 4)
     assert found.n_re.tolist() == expected.tolist()
@@ -177,7 +177,7 @@ def test_recordings_and_files_say_what_to_expect(model, tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         model.recording(samples, RATE, **chunked)
     assert doubt in caplog.text
-    # what can never be reached is run to the end, what always is, stops at once
+    # an unreachable quality runs to the end, one that is always reached stops at once
     for until_db, n_re in ((100.0, 2), (-100.0, 1)):
         (result,) = model.files(
             tmp_path / "a.wav", tmp_path / f"{n_re}", until_db=until_db, **chunked

@@ -1,4 +1,4 @@
-"""Files through a model: what is written equals what the model gives; what fails, fails alone."""
+"""Separating files: outputs equal the model's estimates; a failing file does not stop others."""
 
 import numpy as np
 import pytest
@@ -91,7 +91,7 @@ def test_integer_formats_are_turned_down_to_fit(model, record):
 
 
 def test_a_recording_is_turned_down_as_one(model, record):
-    # channels and depths stay as loud beside each other
+    # the balance between channels and depths stays
     item = record(gain=100, channels=2)
     samples = read(item.source) * (1, 0.1)
     soundfile.write(item.source, samples, RATE, "FLOAT")
@@ -163,7 +163,7 @@ def test_what_fails_fails_alone(model, record, tmp_path, batch_size):
         if result.status == "done":
             expected = model.recording(read(result.source), RATE, **IN_CHUNKS)
             same([read(path) for path in result.outputs], expected)
-    # what failed counts as done for the progress, as far as its length is known
+    # failed files count as done for the progress, if their length is known
     assert sum(told) == pytest.approx(sum(result.seconds for result in results))
 
 

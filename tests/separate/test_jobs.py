@@ -1,4 +1,4 @@
-"""Several processes side by side: the same files as from one, and none lost when one dies."""
+"""Several processes: the same files as from one, and none lost when one dies."""
 
 import multiprocessing
 from functools import partial

@@ -18,8 +18,8 @@ KERNEL = np.hanning(41) / np.hanning(41).sum()
 class Splitter:
     """A model that knows the answer: the lower and the upper frequencies of its window.
 
-    The order of the two changes from window to window, as a separator's does, and they are too
-    loud. Each repetition takes ``seconds`` of a planted clock.
+    As with a separator, the order of the two changes from window to window, and they are too loud.
+    Each repetition takes ``seconds`` of a planted clock.
     """
 
     sample_rate, num_spk, hop, look_ahead = RATE, 2, 64, None
@@ -79,7 +79,7 @@ def test_the_speakers_come_out_in_order_and_at_their_level(mixture):
     found = separated(live, mixture)
     assert found.shape == (2, len(mixture))
     assert live.longest_wait <= LATENCY
-    # the filter against rumble, which has no delay, turns the phase of 200 Hz by some degrees
+    # the filter against rumble, which has no delay, shifts the phase at 200 Hz by some degrees
     sections = butter(2, 20, "highpass", fs=RATE, output="sos")
     inner, expected = found[:, RATE:], split(sosfilt(sections, mixture))[:, RATE:]
     error = np.square(inner - expected).sum(1) / np.square(expected).sum(1)
@@ -173,7 +173,7 @@ def test_a_machine_that_falls_behind_shares_windows(mixture):
     live = LiveSeparator(model, RATE, LATENCY, window=0.5, keep_up=True, clock=model.clock)
     waiting, parts, at = 0, [], 0
     while at < len(mixture):
-        # what has arrived by now, as a sound card's buffer holds it
+        # samples that have arrived in the sound card's buffer
         due = min(len(mixture), max(at + 1, round(model.now * RATE)))
         parts.append(live.push(mixture[at:due]))
         waiting = max(waiting, due - at)
@@ -181,7 +181,7 @@ def test_a_machine_that_falls_behind_shares_windows(mixture):
     parts.append(live.finish())
     assert sum(part.shape[1] for part in parts) == len(mixture)
     assert 0 < live.late <= live.windows < len(mixture) / (LATENCY / 2 * RATE) / 3
-    assert waiting <= 0.25 * RATE  # it does not fall behind for good
+    assert waiting <= 0.25 * RATE  # it does not fall behind permanently
 
 
 # --- a real model ---------------------------------------------------------------------------------
@@ -247,11 +247,11 @@ def test_a_causal_model_s_past_is_as_it_is_in_live_windows_too(espnet_model, is_
     model, known, latency = tiny_model(espnet_model, is_causal), 5000, 0.4
     lives = [model.live(RATE, latency=latency, window=1.0) for _ in range(2)]
     found, other = (separated(*each) for each in zip(lives, futures(known), strict=True))
-    # what has gone out before the sample was heard
+    # samples that were output before the changed sample arrived
     gone = known - round(latency * RATE)
     np.testing.assert_array_equal(found[:, :gone], other[:, :gone])
-    # what goes out later has another level, which follows the window, but the same shape
-    settled = slice(3300, 4800)  # of one hop, and heard a window before `known`
+    # later output has another level, which depends on the window, but the same shape
+    settled = slice(3300, 4800)  # output of one hop, whose window ended before `known`
     pairs = zip(found[:, settled], other[:, settled], strict=True)
     likeness = [np.corrcoef(*pair)[0, 1] for pair in pairs]
     assert np.isfinite(likeness).all() and (min(likeness) > 1 - 1e-6) == is_causal

@@ -75,7 +75,7 @@ def test_mixture_sums_to_the_mixture(case):
         scaled = rescale("mixture", mixture, estimates)
     assert scaled.dtype == np.float32 and scaled.shape == estimates.shape
     np.testing.assert_allclose(scaled.sum(0), mixture, rtol=0, atol=2e-7)
-    # nothing blows up, and no polarity is turned, but that of all estimates where they are inverted
+    # no gain explodes, and no polarity changes, except if all estimates are inverted
     statistics = ScaleStatistics(len(estimates)).update(mixture, estimates)
     polarity = -1 if case == "inverted" else 1
     assert (polarity * Scaling.of("mixture", [statistics])[0].gains >= 0).all()

@@ -1,4 +1,4 @@
-"""The output names of a run: no two are one path, and none leaves the output folder."""
+"""The output names of a run: all paths differ, and none leaves the output folder."""
 
 import os
 from pathlib import Path

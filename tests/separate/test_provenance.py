@@ -1,4 +1,4 @@
-"""What made a file, told by the file."""
+"""The comment in a file that says how it was made."""
 
 import numpy as np
 import pytest

@@ -30,7 +30,7 @@ def noise(length: int, channels: int | None = None) -> np.ndarray:
 
 
 def whole(separate: SeparateSpeech, samples: np.ndarray, n_re: int) -> np.ndarray:
-    """What the model gives for all of a recording."""
+    """The model's estimates for an entire recording."""
     return separate.depths([samples], [n_re], "estimate")[n_re][0]
 
 
@@ -44,7 +44,7 @@ def test_what_is_no_longer_than_a_chunk_is_separated_as_it_is(separate):
 
 
 def test_chunks_are_those_of_the_recording(separate):
-    # the part of a chunk that no other one touches is as the chunk alone gives it
+    # the part of a chunk outside of overlaps equals the chunk's estimate
     samples = noise(3 * RATE)
     chunked = {"chunk_seconds": 1.0, "overlap_seconds": 0.25, "scale": "estimate"}
     found = separate.recording(samples, RATE, **chunked)
@@ -102,7 +102,7 @@ def test_scales(separate):
     np.testing.assert_allclose(peak, estimate * 0.9 / np.abs(estimate).max(), rtol=1e-5)
     mixture = separate.recording(samples, RATE, scale="mixture", **chunked)
     np.testing.assert_allclose(mixture.sum(0), without_rumble(samples, RATE), atol=1e-6)
-    # one gain for both channels, so that they stay as loud beside each other
+    # one gain for both channels, so that their balance stays
     stereo = np.stack((samples, samples[::-1] / 10), axis=1)
     raw, peak = (
         separate.recording(stereo, RATE, channel="each", scale=scale, **chunked)
@@ -123,7 +123,7 @@ def test_as_deep_as_a_time_allows(separate, monkeypatch, caplog):
         found = separate.recording(samples, RATE, **options, **chunked)
         alike = {"n_re": n_re, "channel": options.get("channel", "mean"), **chunked}
         np.testing.assert_array_equal(found, separate.recording(samples, RATE, **alike))
-    assert "of 0 s allowed; N_re 1" in caplog.text  # only what took too long is told
+    assert "of 0 s allowed; N_re 1" in caplog.text  # only exceeded times are reported
     assert caplog.text.count("allowed") == 1
 
 
@@ -231,7 +231,7 @@ def test_depths_are_sorted():
 
 @pytest.fixture
 def low_and_high(espnet_model) -> SeparateSpeech:
-    """A complete TISDiSS whose weights are set so that it splits voices at 2 kHz."""
+    """A complete TISDiSS with weights that split voices at 2 kHz."""
     options = {"band_split": [33, 32], "mask": True, "spk_spliter_type": "conv2d"}
     _, config, weights = espnet_model(separator_conf={**TINY, **options})
     separate = SeparateSpeech(config, weights)
@@ -239,7 +239,7 @@ def low_and_high(espnet_model) -> SeparateSpeech:
     with torch.no_grad():
         for part in (separator.encoder_blocks, separator.reconstructor_blocks):
             for parameter in part.parameters():
-                parameter.zero_()  # nothing but the residual connection is left
+                parameter.zero_()  # only the residual connection is left
         separator.spk_spliter.conv2d.weight.zero_()
         # stream j is 1 in channel j, and channel j opens band j
         separator.spk_spliter.conv2d.bias.copy_(torch.eye(2, TINY["emb_dim"]).flatten())
@@ -251,7 +251,7 @@ def low_and_high(espnet_model) -> SeparateSpeech:
 
 
 def talk(band: tuple[int, int], turns: list[tuple[float, float]], seconds: float) -> np.ndarray:
-    """A voice in a band of Hz that is heard from .. to so many seconds."""
+    """A voice in a frequency band in Hz, from one time to another in seconds."""
     sos = scipy.signal.butter(6, band, "bandpass", fs=RATE, output="sos")
     time = np.arange(round(seconds * RATE)) / RATE
     heard = sum(np.clip(20 * np.minimum(time - a, b - time), 0, 1) for a, b in turns)
@@ -308,6 +308,6 @@ def test_an_offset_and_rumble_change_nothing(low_and_high, rate):
 
 @pytest.mark.parametrize("length", [64 * 100 + 62, 64 * 100 + 1, 64 * 100])
 def test_the_end_of_a_recording_is_no_click(separate, length):
-    # where the last samples lie at the edge of a single frame's window, too
+    # even where the last samples are at the edge of a single frame's window
     found = separate.recording(noise(length), RATE)
     assert np.abs(found[:, -64:]).max() < 2 * np.abs(found[:, :-64]).max()

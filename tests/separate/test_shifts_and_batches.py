@@ -20,7 +20,7 @@ def voices(wave: np.ndarray) -> np.ndarray:
 
 
 class Linear:
-    """A model of two filters: a shift of the mixture shifts the estimates, and nothing else.
+    """A model of two filters: a shift of the mixture only shifts the estimates.
 
     Args:
         orders: the order of the speakers of each mixture in turn, as a model has none.

@@ -23,7 +23,7 @@ SAMPLES = 2000  # of a mixture: 31.25 hops
 @pytest.fixture
 def separate(espnet_model) -> SeparateSpeech:
     _, config, weights = espnet_model()
-    return SeparateSpeech(config, weights, dtype="float64")  # rounding is not the question
+    return SeparateSpeech(config, weights, dtype="float64")  # rounding does not matter here
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def mixture() -> np.ndarray:
 
 def test_is_a_drop_in_for_espnets_class(espnet_model, mixture):
     _, config, weights = espnet_model()
-    mixture = mixture[:, : 31 * 64]  # of whole hops, which are not padded
+    mixture = mixture[:, : 31 * 64]  # a multiple of the hop, which is not padded
     for options in ({}, {"segment_size": 0.08, "hop_size": 0.04}, {"normalize_output_wav": True}):
         stock = enh_inference.SeparateSpeech(config, weights, **options)
         ours = SeparateSpeech(config, weights, **options)
@@ -289,7 +289,7 @@ def test_weights_of_encoder_and_decoder_are_not_passed_over(espnet_model):
 
 
 def test_as_deep_as_a_time_allows(separate, mixture):
-    # trained at 2: a third beyond that, rounded up, wherever the dial stands
+    # trained at 2: a third beyond that, rounded up, for any current depth
     for separate.separator.reconstructor_repeat_times in (1, 4, 2):
         assert separate.within(mixture, 1e6).n_re.tolist() == [3, 3, 3]
     found = separate.within(mixture, 1e6, n_re=5, scale="peak")
@@ -414,7 +414,7 @@ def test_half_precision_is_near_or_falls_back(espnet_model, mixture, dtype, half
 
 @pytest.mark.parametrize("training_dtype", ["bfloat16", "float32"])
 def test_auto_computes_as_the_model_was_trained(espnet_model, training_dtype, caplog):
-    caplog.set_level("WARNING")  # other tests may have asked for more
+    caplog.set_level("WARNING")  # other tests may have requested more
     conf = {**TINY, "training_dtype": training_dtype}
     _, config, weights = espnet_model(separator_conf=conf)
     model = SeparateSpeech(config, weights, dtype="auto")

@@ -25,7 +25,7 @@ def cut(samples: np.ndarray, chunking: Chunking, sizes=(1000,)) -> list[Chunk]:
 
 
 def voices(rng: np.random.Generator, num_spk: int, seconds: float) -> np.ndarray:
-    """Return noise (j, n) with resonances of its own for each speaker, in syllables, at level 1."""
+    """Return noise (j, n) with different resonances for each speaker, in syllables, at level 1."""
     n = round(seconds * RATE)
     result = []
     for formants in FORMANTS[:num_spk]:
@@ -210,7 +210,7 @@ def test_order_of_three_of_whom_two_are_silent_in_the_overlap(spoilt):
 def test_order_after_one_was_silent_for_several_chunks(spoilt):
     rng = np.random.default_rng(5)
     sources = voices(rng, 2, 31.0)
-    silence(sources, 1, 5.0, 17.5)  # three whole chunks
+    silence(sources, 1, 5.0, 17.5)  # three complete chunks
     silence(sources, 0, 19.0, 25.5)  # and one of the other one's
     assert_in_order(sources, Chunking.in_seconds(RATE, 4, 1), rng, spoilt)
 
@@ -219,7 +219,7 @@ def test_order_where_another_goes_on_after_a_break(spoilt):
     rng = np.random.default_rng(6)
     sources = voices(rng, 2, 31.0)
     silence(sources, 1, 3.0, 12.0)
-    silence(sources, 0, 9.0, 31.0)  # from 12 s on the second speaker alone goes on
+    silence(sources, 0, 9.0, 31.0)  # from 12 s on, only the second speaker speaks
     for _ in range(3):
         _, result, _ = stitch(sources, rng, Chunking.in_seconds(RATE, 4, 1), **spoilt)
         loud = np.square(result[:, 13 * RATE :]).sum(1)
@@ -262,14 +262,15 @@ def test_noise_far_below_the_speech_says_little():
     sources = np.concatenate([voices(rng, 2, 4.0), 0.003 * rng.standard_normal((2, 64000))], axis=1)
     stitcher, _, _ = stitch(sources, rng, Chunking.in_seconds(RATE, 3, 2.5), noise=0.0)
     assert min(stitcher.margins[:3]) > 5  # overlaps with speech
-    assert max(stitcher.margins[-5:]) < 0.1  # equal in the overlap, but who would call that speech?
+    assert max(stitcher.margins[-5:]) < 0.1  # equal in the overlap, but not speech
 
 
 def test_leakage_of_either_sign_does_not_undo_what_the_loud_stream_says():
     speech = np.random.randn(1200).astype(np.float32)
     stitcher = Stitcher(RATE)
     stitcher.push(0, np.stack([1.1 * speech, -0.1 * speech]))
-    stitcher.push(100, np.stack([0.1 * speech, 0.9 * speech])[:, 100:])  # as short: no voice in it
+    # equally short, without a voice
+    stitcher.push(100, np.stack([0.1 * speech, 0.9 * speech])[:, 100:])
     stitcher.push(100, np.stack([0.1 * speech, 0.9 * speech])[:, 100:])
     assert stitcher.orders == [(0, 1), (1, 0), (1, 0)]
     assert stitcher.margins[1] > 2
@@ -291,7 +292,7 @@ def test_a_recording_of_ten_minutes_is_held_in_little_memory():
 
 
 def buffered(holder: object) -> int:
-    """Return the bytes of all arrays that an object holds, those they are views of included."""
+    """Return the bytes of all arrays of an object, including those of which they are views."""
     arrays = [value for value in vars(holder).values() if isinstance(value, np.ndarray)]
     return sum(array.nbytes if array.base is None else array.base.nbytes for array in arrays)
 

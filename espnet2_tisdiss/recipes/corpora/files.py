@@ -87,7 +87,7 @@ def fetch(target: Path, url: str, advice: str) -> Path:
     if differs(target):
         raise TisdissError(
             f"{target}: is not the file that was downloaded first ({CHECKSUMS} beside it): put "
-            "that one back, or remove both files to download it anew"
+            "that one back, or remove both files to download it again"
         )
     record_first(target)
     return target

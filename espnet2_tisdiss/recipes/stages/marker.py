@@ -241,7 +241,7 @@ def check_beginning(begun: Step, exp: Path, advice: str = "") -> bool:
     changed = begun.changes()
     if changed:
         raise TisdissError(
-            f"{exp} holds a training that began otherwise ({listed(changed)}): {advice}remove "
-            f"{exp} to begin anew, or {begun.marker} to go on from its weights"
+            f"{exp} holds a training that began with other settings ({listed(changed)}): {advice}"
+            f"remove {exp} to start again, or {begun.marker} to continue from its weights"
         )
     return changed is not None

@@ -33,7 +33,7 @@ def train(recipe: Recipe, command: list[str]) -> None:
             begun.mark_done()
         checkpoint = exp / "checkpoint.pth"
         if checkpoint.is_file():
-            log.info("training goes on from %s (to begin anew, remove %s)", checkpoint, exp)
+            log.info("training continues from %s (to start again, remove %s)", checkpoint, exp)
         train_log = exp / "train.log"
         log.info("training in %s, log %s", exp, train_log)
         filled = launched(recipe, fill(command, {"segment": segment}))

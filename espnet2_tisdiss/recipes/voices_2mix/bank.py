@@ -109,7 +109,7 @@ def _report_faults(path: Path, faults: Sequence[str], skip_bad: bool) -> list[st
         shown.append(f"and {len(faults) - len(shown)} more")
     shown.append(
         f"{len(faults)} recordings cannot be used, listed in {path}: correct them and run again, "
-        "which goes on from here, or leave them out with --skip_bad"
+        "which continues from here, or leave them out with --skip_bad"
     )
     raise TisdissError("\n".join(shown))
 

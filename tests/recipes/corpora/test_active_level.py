@@ -29,7 +29,7 @@ def speech_like(rate: int, seed: int) -> np.ndarray:
 
 
 def by_the_standard(samples: np.ndarray, rate: int, step_db: float) -> float:
-    """Active level in dB, sample by sample as P.56 has it, with thresholds step_db apart."""
+    """Active level in dB, sample by sample as in P.56, with thresholds step_db apart."""
     keep = math.exp(-1 / (rate * 0.03))
     hangover = round(0.2 * rate)
     thresholds_db = np.arange(0, -100, -step_db)
@@ -87,7 +87,7 @@ def test_it_agrees_with_the_standard_step_by_step(seed):
     level = in_db(active_level(samples, 8000).power)
     filtered = high_pass(samples, 8000)
     assert level == pytest.approx(by_the_standard(filtered, 8000, 0.5), abs=0.02)
-    # the standard's own thresholds lie 6 dB apart; it asks for an accuracy of 0.5 dB
+    # the standard's own thresholds are 6 dB apart; it requires an accuracy of 0.5 dB
     assert level == pytest.approx(by_the_standard(filtered, 8000, 20 * math.log10(2)), abs=0.5)
 
 

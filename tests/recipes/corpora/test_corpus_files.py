@@ -1,4 +1,4 @@
-"""What the data preparations of the benchmarks share: files of a corpus."""
+"""The module for files of a corpus that the data preparations share."""
 
 import os
 import resource
@@ -192,7 +192,7 @@ def test_what_fails_is_told_and_the_others_are_done(tmp_path, nj):
 
 
 def _write(folder: Path, number: int) -> None:
-    # stands for a disk that is full: files cannot grow beyond 1000 bytes
+    # simulates a full disk: files cannot grow beyond 1000 bytes
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
     try:

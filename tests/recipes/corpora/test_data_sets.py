@@ -49,7 +49,7 @@ def test_lists_are_whole_and_in_byte_order(tmp_path, sets):
     assert list(tables["wav.scp"]) == ["a_B_2", "a_b_0", "a_c_1"]
     assert tables["spk2.scp"]["a_b_0"] == str(tmp_path / "my audio/spk2.scp/a_b_0.wav")
     assert read_scp(tmp_path / "data/train/spk2utt")["a_b"] == "a_b_0"
-    # again: replaces, leaves nothing beside
+    # again: replaces it, and leaves nothing else
     make(tmp_path, sets)
     assert sorted(path.name for path in (tmp_path / "data").iterdir()) == ["test", "train"]
 

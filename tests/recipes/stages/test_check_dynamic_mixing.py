@@ -1,4 +1,4 @@
-"""What is refused before a training with dynamic mixing begins."""
+"""Errors found before a training with dynamic mixing."""
 
 from __future__ import annotations
 

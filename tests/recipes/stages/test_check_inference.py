@@ -12,7 +12,7 @@ from espnet2_tisdiss.recipes.stages.check_inference import check_depth, check_in
 
 @pytest.fixture
 def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where the configuration goes."""
+    """The path for the configuration."""
     monkeypatch.chdir(tmp_path)
     return Path("base.yaml")
 

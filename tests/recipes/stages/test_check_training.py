@@ -1,4 +1,4 @@
-"""What the check before a training finds, as a user sees it."""
+"""Errors found by the check before a training, as users see them."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_segments_of_another_length_than_they_say_are_refused(config, given, bet
     )
     check_segments(options(path, "--speech_segment", str(better)))
     check_segments(options(path, "--sample_rate", "1"))
-    check_segments(options(path, "--preprocessor", "dynamic_mixing"))  # takes as many as it says
+    check_segments(options(path, "--preprocessor", "dynamic_mixing"))  # uses as many as configured
 
 
 def test_a_batch_type_that_makes_batches_smaller_is_told(config, capsys) -> None:

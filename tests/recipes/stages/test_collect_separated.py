@@ -1,4 +1,4 @@
-"""Inference goes on with the utterances that are not finished, and is put in place once whole."""
+"""Inference continues with unfinished utterances; results are moved into place when complete."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def mixtures(tmp_path: Path) -> Path:
 
 
 def separate(work: Path, job: int, part: str, key: str, length: int, speakers: int = 2) -> None:
-    """What an inference job leaves behind for an utterance at one depth."""
+    """The files of an inference job for an utterance at one depth."""
     for speaker in range(1, speakers + 1):
         folder = work / "jobs" / str(job) / "out" / part / "wavs" / str(speaker)
         folder.mkdir(parents=True, exist_ok=True)

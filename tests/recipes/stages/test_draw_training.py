@@ -1,4 +1,4 @@
-"""The picture of a training holds what its checkpoint says."""
+"""The plot of a training shows the values in its checkpoint."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Formatting keeps good files where they are, converts what it is told to, and refuses the rest."""
+"""Formatting keeps good files in place, converts others if requested, and refuses the rest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a training of several processes or machines is started."""
+"""Starting a training with several processes or machines."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_slurm_starts_one_process_a_machine() -> None:
         "--dist_init_method",
     ]
     assert first[-1].startswith("file:///") and "/exp/it/.dist_init_" in first[-1]
-    assert first[-1] != second[-1]  # a meeting of its own
+    assert first[-1] != second[-1]  # a separate rendezvous
     on_cpus = launched(recipe(*words, "--ngpu", "0"), TRAIN)
     assert on_cpus[-2:] == ["--dist_backend", "gloo"]
 

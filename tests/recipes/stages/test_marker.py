@@ -1,4 +1,4 @@
-"""A marker vouches for results as long as everything they depend on is as it was."""
+"""A marker is valid as long as nothing that the results depend on has changed."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Step:
 
 
 def later(step: Step) -> Step:
-    """The same step with its facts as they are now."""
+    """The same step with its current facts."""
     return replace(step)
 
 
@@ -88,7 +88,7 @@ def test_a_missing_result_is_a_change(step: Step) -> None:
 
 def test_the_facts_are_those_of_before_the_work(step: Step) -> None:
     assert not step.is_done()
-    Path("config").write_text("a: 2")  # edited while the work goes on
+    Path("config").write_text("a: 2")  # edited during the work
     step.mark_done()
     assert later(step).changes() == ["config"]
 

@@ -1,4 +1,4 @@
-"""The stage driver's options: what they mean together, and that the shell reads what is printed."""
+"""The stage driver's options: what follows from them, and the output for the shell."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Speed perturbation changes all signals of an utterance alike."""
+"""Speed perturbation changes all signals of an utterance equally."""
 
 from __future__ import annotations
 

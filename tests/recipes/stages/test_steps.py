@@ -1,4 +1,4 @@
-"""What the stages' steps depend on: the content of data and weights, not places or times."""
+"""Steps depend on the content of data and weights, not on paths or times."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def make(*words: str) -> Recipe:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working folder with data at another rate, and with what a training has left."""
+    """A working folder with data at another rate, and with the files of a training."""
     monkeypatch.chdir(tmp_path)
     for name in ("train", "valid", "test"):
         make_data_dir(Path("data", name), tmp_path / "audio" / name, 2, name)
@@ -69,7 +69,7 @@ def test_a_dump_that_is_made_again_changes_no_training(folder: Path) -> None:
     assert all(Path(f).stat().st_mtime_ns > t for f, t in zip(files, made, strict=True))
     assert steps.training(recipe).values == before
     assert steps.separation(recipe, "test", "2").values == separated
-    # but the dump's own markers notice files that somebody else has written
+    # but the dump's own markers detect files written by other programs
     os.utime(files[0], (0, 0))
     changed = steps.formatting(recipe, "train").changes()
     assert changed == ["the audio of dump/raw/org/train/wav.scp"]

@@ -1,4 +1,4 @@
-"""Planted scores come out as the tables they should."""
+"""Planted scores give the expected tables."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_the_table_by_sex_and_the_share_made_worse(tmp_path: Path) -> None:
     gains = dict(zip(keys, [(-2.0, -4.0), (4.0, 4.0), (6.0, 6.0), (9.0, 9.0)], strict=True))
     plant_scores(tmp_path / "re2" / "scoring", {"SI_SNR": gains})
     results = read_set("test", tmp_path / "mixture", [("2", tmp_path / "re2")])
-    # women (-3 + 4) / 2; no two men; a name without a pair counts in the table by depth alone
+    # women (-3 + 4) / 2; no two men; a name without a pair counts only in the table by depth
     table = "|N_re|two women (2)|woman and man (1)|\n|---|---|---|\n|2|0.50|6.00|\n"
     assert pair_table(results) == "### SI_SNRi by sex\n\n" + table
     assert depth_table(results, ["SI_SNR"], {}).endswith("|2|4.00|0.00|4.00|25%|\n")
@@ -236,7 +236,7 @@ def test_published_results_stand_beside_ours(experiment: Path) -> None:
     )
     assert "elsewhere" not in text
     assert "not the published mixtures" not in text
-    # scores that somebody published become a column
+    # published scores become a column
     published.write_text("test: [{model: full, STOI: 98.1, SIR: 33.5}]\n")
     write_scp(experiment.parent / "dump/utt2levels", {"a": "measured", "b": "measured"})
     make_report(*options)

@@ -1,4 +1,4 @@
-"""``make demo``: the program that it runs."""
+"""The program that ``make demo`` runs."""
 
 import re
 import subprocess

@@ -95,7 +95,7 @@ def cost(model: SeparateSpeech, mixtures: Sequence[EvalMixture], args: argparse.
 
 
 def soak(model: SeparateSpeech, mixtures: Sequence[EvalMixture], args: argparse.Namespace) -> str:
-    """Return the table of waits, underruns and depths beside busy cores."""
+    """Return the table of waits, underruns and depths while cores are busy."""
     rate = model.sample_rate
     samples = np.concatenate([read_signals([one.path], rate)[0] for one in mixtures])
     context = multiprocessing.get_context("spawn")

@@ -5,15 +5,15 @@
 
 The first command trains small separators by the recipe voices_2mix: the structure of the package's
 model at N_re 3, and Conv-TasNet, DPRNN and TF-GridNet as ESPnet has them, at sizes of about the
-same cost. All start from random weights, train on the same mixtures, and take the same time, by
-the seconds a step of a short trial. Finished trainings are skipped and an interrupted one goes on
-when the same command is given again. Options that are not listed here are passed to run.sh.
+same cost. All start from random weights and train on the same mixtures for the same time, which is
+converted to steps by a short trial. When the same command is given again, finished trainings are
+skipped and an interrupted one continues. Options that are not listed here are passed to run.sh.
 
-The second one separates mixtures of the recipe's validation set by turns: with the package's model
-at every depth in float32, bfloat16 and int8, with the depth chosen for each mixture (--stop-db),
-and with its lowest bands alone; and with the trained separators. It writes one table and a picture
-of mean SI-SNRi against the real-time factor, with the Pareto front: the settings that no other one
-surpasses at the same cost or less.
+The second command separates mixtures of the recipe's validation set, alternating between the
+package's model at every depth in float32, bfloat16 and int8, with the depth chosen for each mixture
+(--stop-db), and with only its lowest bands; and the trained separators. It writes a table and a
+picture of mean SI-SNRi against the real-time factor, with the Pareto front: the settings that no
+other one surpasses at the same or lower cost.
 """
 
 import argparse
@@ -78,12 +78,12 @@ OTHERS: dict[str, dict[str, Any]] = {
 TRAINED = ("TISDiSS", *OTHERS)
 
 # separates a mixture (1, n): yields the name of a setting and an estimate (j, n), or several such
-# pairs if the computation of each continues that of the one before
+# pairs if the computation of each continues that of the previous one
 Way = Callable[[np.ndarray], Iterator[tuple[str, np.ndarray]]]
 
 
 class Point(NamedTuple):
-    """What a setting costs and brings.
+    """The cost and the quality of a setting.
 
     Attributes:
         rtf: real-time factor.
@@ -199,7 +199,7 @@ def ways_of_the_model(folder: Path) -> dict[str, Way]:
         keep_low_bands(pruned.separator, bands)
         ways[f"float32, {bands} bands"] = by_depth(pruned)
     for stop_db in STOPS_DB:
-        # one family, whose settings do not share their computation
+        # one line in the plot, whose settings do not share their computation
         ways[f"float32, --stop-db {stop_db}"] = until_stable(model, stop_db)
     return ways
 
@@ -287,7 +287,7 @@ class LowProject(nn.Module):
 
 
 def keep_low_bands(separator: TISDiSSSeparator, bands: int) -> None:
-    """Let a separator with bands and masks work on its lowest bands only.
+    """Make a separator with bands and masks process only its lowest bands.
 
     Raises:
         TypeError: it has no bands.
@@ -300,7 +300,7 @@ def keep_low_bands(separator: TISDiSSSeparator, bands: int) -> None:
 
 
 def measured(ways: Mapping[str, Way], mixtures: Sequence) -> dict[tuple[str, str], Point]:
-    """Separate the mixtures with every way by turns; return the points by way and setting."""
+    """Separate the mixtures, alternating between the ways; return points by way and setting."""
     rate = SeparateSpeech.from_pretrained().sample_rate
     seconds: dict[tuple[str, str], float] = {}
     gains: dict[tuple[str, str], list[float]] = {}
@@ -353,7 +353,7 @@ def report(
 
 
 def trainings() -> str:
-    """Return a table of what the other separators and TISDiSS were trained for, or nothing."""
+    """Return a table of the trainings of the other separators and TISDiSS; empty without any."""
     rows = []
     for name in trained():
         epochs = draw_training.read_epochs(EXP / name).values()

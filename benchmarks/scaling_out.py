@@ -127,7 +127,7 @@ def check_table() -> str:
     rows = []
     for count in CHECKED:
         measured = run_here(durations, count)
-        # an empty run is the start alone
+        # an empty run measures only the start
         start_s = run_here([0.0] * count, count) if count > 1 else 0.0
         size = share_size(len(durations), count)
         made = simulate(durations, count, size, Workers(start_s=start_s))

@@ -34,7 +34,7 @@ def damage(path: Path, may_be_old: bool = False) -> str:
     """
     path = path.resolve()  # the best weights are a link to those of an epoch
     if _lines(path.parent, path.name):
-        return f"is not the file that was written ({CHECKSUMS} beside it)" if differs(path) else ""
+        return f"is not the file that was written (see {CHECKSUMS})" if differs(path) else ""
     if may_be_old and not _is_archive(path):
         return ""
     return "is damaged or incomplete" if damaged_part(path) else ""

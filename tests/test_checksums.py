@@ -64,7 +64,7 @@ def test_why_a_file_is_not_intact(weights: Path) -> None:
     (weights.parent / "link.pth").symlink_to("model.pth")
     torch.save({"other": torch.zeros(1)}, weights)
     for path in (weights, weights.parent / "link.pth"):
-        assert damage(path) == f"is not the file that was written ({CHECKSUMS} beside it)"
+        assert damage(path) == f"is not the file that was written (see {CHECKSUMS})"
         with pytest.raises(
             TisdissError, match=f"^{path}: is not the file that was written .*; rep"
         ):

@@ -160,7 +160,7 @@ def _run(source: Source, file: IO[bytes]) -> None:
         lines = done.stderr.decode(errors="replace").strip().splitlines()
         reason = f" ({lines[-1]})" if lines else ""
         raise AudioError(
-            f"{source}: the command ended with exit code {done.returncode}{reason}; run it alone"
+            f"{source}: the command ended with exit code {done.returncode}{reason}; try it alone"
         )
 
 

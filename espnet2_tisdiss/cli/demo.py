@@ -59,5 +59,5 @@ def command(
     set_threads(threads)
     model = load_for_command(model_name, device, dtype, model_rate)
     if not is_loopback(host):
-        messages.print(f"--host {host}: whoever reaches this address can use the page.")
+        messages.print(f"--host {host}: everyone who can reach this address can use the page.")
     serve(model, host, port, most_seconds, most_mb, lambda address: typer.echo(address))

@@ -137,13 +137,13 @@ def doubt_of_channels(powers: ChannelPowers, channel: Channel) -> str:
     if channel == "mean" and mean.sum() < unrelated * 10 ** (-_CANCELLED_DB / 10):
         return (
             "the channels nearly cancel each other in their mean, as with swapped polarity; "
-            "channel left or right separates one alone"
+            "channel left or right separates only one"
         )
     if values.shape[1] * _FRAME_S < LEAST_S or relation_of_channels(powers) >= UNRELATED:
         return ""
     return (
         "the channels are nearly unrelated and may be the speakers already; channel left or "
-        "right separates one alone"
+        "right separates only one"
     )
 
 

@@ -44,7 +44,7 @@ def with_refusals(
         if other := next((owner[path] for path in real if path in owner), None):
             refusal = (
                 f"has the same output names as {other.source}; put {{ext}} into --pattern, or "
-                "separate it alone, into another folder"
+                "separate it in another run, into another folder"
             )
         elif found := next((recording_at[path] for path in real if path in recording_at), None):
             refusal = f"its output would replace the recording {found}; choose another --out"

@@ -860,7 +860,7 @@ def test_every_stage_runs_and_results_stand_beside_the_published_ones(recipe):
     exp = recipe.folder / "exp/enh_tiny_raw"
     text = (exp / "RESULTS.md").read_text()
     assert "## tt_min_8k\n\n3 mixtures." in text
-    _, _, section = text.partition("### Beside published results\n\n")
+    _, _, section = text.partition("### Comparison with published results\n\n")
     lines = section.splitlines()
     assert lines[2].startswith("|**enh_tiny_raw**|1|0.0|") and lines[2].endswith("|this run|")
     scores = "99.21|25.75|25.47|38.13|25.20|25.3|25.2"

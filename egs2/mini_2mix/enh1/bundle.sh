@@ -11,7 +11,7 @@ Usage: ./bundle.sh [--nj N] [--inference_nj N] [--ngpu N] [--gpu_inference true]
 
 Runs every stage of ./run.sh --size full, which takes hours, and puts the trained model into the
 package: espnet2_tisdiss/models/mini and conf/finetune_mini.yaml. The commands flite and festival
-must be installed. What is done already is skipped, so an interrupted run goes on when the same
+must be installed. Finished work is skipped, so an interrupted run continues when the same
 command is given again. The options are those of ./run.sh that change nothing of the model; of GPUs
 it is none by default.
 USAGE

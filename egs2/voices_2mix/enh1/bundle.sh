@@ -12,7 +12,7 @@ Usage: ./bundle.sh [--exp DIR] [option of ./run.sh] ...
 
 Runs every stage of ./run.sh, which takes a day on two cores, and puts the trained model into the
 package: espnet2_tisdiss/models/voices and conf/finetune_voices.yaml. Finished work is skipped, so
-an interrupted run goes on when the same command is given again. Name the recordings as for run.sh:
+an interrupted run continues when the same command is given again. Name the recordings as for run.sh:
 --voices DIR or --public DIR, and --noise DIR.
 
   --exp DIR    put the model of this experiment into the package, which run.sh has scored already

@@ -86,7 +86,7 @@ def fetch(target: Path, url: str, advice: str) -> Path:
         write_atomically(target, _downloaded(target.name, url, advice))
     if differs(target):
         raise TisdissError(
-            f"{target}: is not the file that was downloaded first ({CHECKSUMS} beside it): put "
+            f"{target}: is not the file that was downloaded first (see {CHECKSUMS}): put "
             "that one back, or remove both files to download it again"
         )
     record_first(target)

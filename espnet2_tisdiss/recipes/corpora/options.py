@@ -39,7 +39,7 @@ def add_speech_options(parser: argparse.ArgumentParser, source: str, single_set:
     parser.add_argument(
         "--transcripts",
         action="store_true",
-        help=f"add what the speakers say, and sets of single utterances; needs {source}",
+        help=f"add transcripts, and sets of single utterances; needs {source}",
     )
     parser.add_argument(
         "--dynamic_mixing",

@@ -52,12 +52,12 @@ def prepare(args: argparse.Namespace) -> str:
     task = Task(args.num_spk, args.condition, RATES[args.fs], args.min_or_max)
     names = ("dev", "test", args.train_set)  # small ones first, because they show errors early
     if args.dynamic_mixing and task.noisy:
-        raise TisdissError(f"--dynamic_mixing mixes speakers alone: not for {task.condition}")
+        raise TisdissError(f"--dynamic_mixing mixes only speakers: not for {task.condition}")
     transcripts = {}
     if args.transcripts:  # before hours of work
         check_full_length(task.version)
         if task.condition == "mix_single":
-            raise TisdissError("--transcripts: in mix_single one speaker alone is heard")
+            raise TisdissError("--transcripts: mix_single has only one speaker")
         librispeech = find_librispeech(args.librispeech, names)
         transcripts = {name: read_transcripts(librispeech / SUBSETS[name]) for name in names}
     if tree := location(args.librimix, "--librimix", "LIBRIMIX"):

@@ -55,9 +55,9 @@ def mix(
 ) -> dict:
     """Mix two signals, shape (n,) each, of any length and level.
 
-    Both get the length of the shorter one (``min``) or the longer one (``max``). They are brought
-    to the same level of active speech, then to ``snrs_db`` dB relative to that; mixture and sources
-    are scaled so that the largest sample of the three is 0.9.
+    Both get the length of the shorter one (``min``) or the longer one (``max``). They are scaled to
+    the same level of active speech, then to ``snrs_db`` dB relative to it; mixture and sources are
+    scaled so that the largest sample of the three is 0.9.
 
     Args:
         first: the first source.

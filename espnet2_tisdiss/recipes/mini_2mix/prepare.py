@@ -77,7 +77,7 @@ def make_corpus(
 def _missing_engines(size: Size, engines: Mapping[str, Sequence[str]]) -> list[str]:
     lines = []
     if not engines["flite"]:
-        lines.append("without flite: the training voices are of espeak-ng alone")
+        lines.append("without flite: all training voices are from espeak-ng")
     made = made_sets(size, engines.get("festival", ()))
     lines += [f"without festival: {s.name} is not made" for s in size.sets if s not in made]
     return lines

@@ -95,7 +95,7 @@ def check_mixing(options: argparse.Namespace, fs: int) -> None:
             raise ValueError("iterator_type task needs num_iters_per_epoch")
         if options.valid_iterator_type in (None, "task") or options.num_att_plot:
             raise ValueError(
-                "iterator_type task makes training batches alone: set valid_iterator_type to "
+                "iterator_type task makes only training batches: set valid_iterator_type to "
                 "sequence, and num_att_plot to 0"
             )
         mixing = MixingConfig.from_options(options.mixing_conf)

@@ -218,7 +218,7 @@ def check_together(values: Mapping[str, str]) -> None:
     if values["num_nodes"] != "1" and not values["dist_launcher"]:
         raise OptionError(
             f"--num_nodes {values['num_nodes']}: needs --dist_launcher slurm, within an allocation "
-            "of so many machines, or --dist_launcher torchrun, the same command on every machine"
+            "of this many machines, or --dist_launcher torchrun, the same command on every machine"
         )
     if is_helper(values) and stages(values) != ["6"]:
         raise OptionError(

@@ -167,7 +167,7 @@ def set_section(
     if pairs := pair_table(results):
         text += f"{pairs}\n"
     if beside:
-        text += f"### Beside published results\n\n{beside}\n"
+        text += f"### Comparison with published results\n\n{beside}\n"
     text += f"### By mixture ({shown} of {count}; all of them are in RESULTS.csv)\n\n"
     text += file_table(results) + "\n"
     for scored in results.depths:

@@ -197,7 +197,7 @@ def check_singles(recipe: Recipe) -> None:
     if recipe.opt["dynamic_mixing"] == "true" and (folder / "spk1.scp").exists():
         raise TisdissError(
             f"{folder} holds mixtures (spk1.scp); dynamic mixing needs single utterances: name a "
-            "--train_set of wav.scp and utt2spk alone, or leave out --dynamic_mixing"
+            "--train_set with only wav.scp and utt2spk, or leave out --dynamic_mixing"
         )
 
 

@@ -95,7 +95,7 @@ def perturbation(recipe: Recipe) -> Step:
 
 
 def formatting(recipe: Recipe, name: str) -> Step:
-    """Stage 3: a set; those of training and validation go on to stage 4."""
+    """Stage 3: a set; stage 4 then processes those of training and validation."""
     data, raw = Path("data", name), Path(recipe.raw)
     out, lists = raw / name, recipe.test_lists
     if name in (recipe.train, recipe.valid):

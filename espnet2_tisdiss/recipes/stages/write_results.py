@@ -122,7 +122,7 @@ def get_parser() -> argparse.ArgumentParser:
         help="folder of separated and scored files; N_RE may be 'default'",
     )
     parser.add_argument(
-        "--published", type=Path, help="YAML file of published results to show beside ours"
+        "--published", type=Path, help="YAML file of published results to show next to ours"
     )
     parser.add_argument("--only_print", action="store_true", help="print the tables, write nothing")
     return parser

@@ -102,7 +102,7 @@ def weights_alone(path: Path) -> bytes:
     weights = read_weights(path)
     kinds = {value.dtype for value in weights.values()}
     if kinds != {torch.float32}:
-        raise TisdissError(f"{path}: holds {', '.join(map(str, kinds))}; expected float32 alone")
+        raise TisdissError(f"{path}: holds {', '.join(map(str, kinds))}; expected only float32")
     # saved to memory, because a file's name would become part of the archive
     content = io.BytesIO()
     torch.save({name: value.contiguous() for name, value in weights.items()}, content)
@@ -240,7 +240,7 @@ def get_parser() -> argparse.ArgumentParser:
         "model of this name has)",
     )
     parser.add_argument(
-        "--about", type=Path, required=True, help="YAML file of what the model card says"
+        "--about", type=Path, required=True, help="YAML file with the text of the model card"
     )
     parser.add_argument("--models", type=Path, default=MODELS, help="folder of all models")
     parser.add_argument(

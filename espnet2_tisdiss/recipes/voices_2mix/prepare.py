@@ -215,7 +215,7 @@ def _parse_arguments() -> argparse.Namespace:
     add("--public", type=Path, help="public data sets; see the README")
     add("--noise", type=Path, help="recordings of noise; none: no noisy mixtures")
     add("--size", choices=SIZES, default="default", help="tiny: a test")
-    add("--seed", type=int, default=0, help="of what is drawn")
+    add("--seed", type=int, default=0, help="seed of the random draws")
     add("--nj", type=positive, default=2, help="number of processes")
     add("--suffix", default="", help="added to the names of the data directories")
     for name, meaning in (

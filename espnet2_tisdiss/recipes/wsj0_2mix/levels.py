@@ -20,7 +20,7 @@ LEVEL_FILES = ("activlev_si_tr_s.txt", "activlev_si_dt_05.txt", "activlev_si_et_
 LEVELS_FOLDER = "activlev"  # next to the lists, as in pywsj0-mix
 LEVELS_ADVICE = (
     "the published active levels are in the folder metadata/activlev of "
-    "https://github.com/mpariente/pywsj0-mix: copy the three files beside the lists, or accept "
+    "https://github.com/mpariente/pywsj0-mix: copy the three files next to the lists, or accept "
     'mixtures that differ in level with --local_data_opts "--measure_levels"'
 )
 POWERS_NOTE = "levels.txt"

@@ -29,7 +29,7 @@ def read_transcripts(wsj0: Path) -> dict[str, str]:
     if not texts:
         raise TisdissError(
             f"{wsj0}: holds no transcripts (*.dot): give the folder above WSJ0's discs, of which "
-            "11-4.1 and others have them in transcrp/dots and beside the speech"
+            "11-4.1 and others have them in transcrp/dots and next to the speech"
         )
     return texts
 

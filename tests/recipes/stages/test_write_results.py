@@ -225,7 +225,7 @@ def test_published_results_stand_beside_ours(experiment: Path) -> None:
     options = [*report_options(experiment), "--published", published]
     make_report(*options)
     text = (experiment / "RESULTS.md").read_text()
-    _, _, section = text.partition("### Beside published results\n\n")
+    _, _, section = text.partition("### Comparison with published results\n\n")
     assert section.startswith(
         "|model|N_re|M parameters|SI_SNR|SDRi|SI_SNRi|source|\n"
         "|---|---|---|---|---|---|---|\n"
@@ -241,7 +241,7 @@ def test_published_results_stand_beside_ours(experiment: Path) -> None:
     write_scp(experiment.parent / "dump/utt2levels", {"a": "measured", "b": "measured"})
     make_report(*options)
     text = (experiment / "RESULTS.md").read_text()
-    _, _, section = text.partition("### Beside published results\n\n")
+    _, _, section = text.partition("### Comparison with published results\n\n")
     assert section.splitlines()[0] == (
         "|model|N_re|M parameters|STOI|SIR|SI_SNR|SDRi|SI_SNRi|source|"
     )

@@ -1,59 +1,43 @@
 """The TISDiSS separator for ESPnet's enhancement task (arXiv 2509.15666).
 
-waveform -> STFT -> embed -> separator block x N_sep -> splitter -> reconstructor block x N_re
--> project -> inverse STFT. All repetitions share the blocks' weights and all depths share one
-projection, so the depth can be chosen after training: see ``reconstructor_repeat_times``.
+From the mixture's spectrum X to the speakers' spectra E_k after k repetitions:
+
+    Z_0 = embed(X)            one stream, that of the mixture
+    Z_i = S(Z_{i-1})          separator layers, i = 1 .. B
+    Y_0 = split(Z_B)          one stream per speaker
+    Y_k = R(Y_{k-1})          reconstructor layers, k = 1 .. N_re
+    E_k = project(Y_k)
+
+All repetitions share the layers' weights and all depths share the projection, so N_re can be chosen
+after training. Z_0 may be added before S and R. ``docs/method.md`` explains the equations;
+``reference`` has them in full.
 
 Axis letters: b batch, j speaker, h feature channel, t frame, f frequency bin or band.
 """
 
-import logging
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
 from typing import Any
 
 import torch
-from espnet2.enh.separator.abs_separator import AbsSeparator
 from torch import Tensor, nn
 from torch_complex.tensor import ComplexTensor
 
-from espnet2_tisdiss.checks import check_integer, check_n_re
+from espnet2_tisdiss.network.adjustable import AdjustableSeparator
 from espnet2_tisdiss.network.blocks.block import ReconstructorBlock, RepeatResidual, SeparatorBlock
 from espnet2_tisdiss.network.blocks.frontend import ConvEmbed
 from espnet2_tisdiss.network.blocks.locoformer import recomputed
 from espnet2_tisdiss.network.blocks.splitter import Splitter
-from espnet2_tisdiss.network.config import TISDiSSConfig
-from espnet2_tisdiss.network.depth import n_re_of_call
 from espnet2_tisdiss.network.front_ends import build_front_end
 from espnet2_tisdiss.network.inputs import checked_input, valid_frames
-from espnet2_tisdiss.network.precision import training_precision
-from espnet2_tisdiss.network.supervision import (
-    reconstructor_steps,
-    separator_steps,
-    supervised_depths,
-)
-from espnet2_tisdiss.network.weights import check_names
+from espnet2_tisdiss.network.supervision import reconstructor_steps, split_steps
 
 
-class TISDiSSSeparator(AbsSeparator):
+class TISDiSSSeparator(AdjustableSeparator):
     """Separator with shared blocks, an early split and a loss at every depth.
 
-    Args:
-        input_dim: frequency bins f of the encoder's spectrum, or features of a frame.
-        **options: see :class:`~espnet2_tisdiss.network.config.TISDiSSConfig`.
-
-    Raises:
-        UnknownOptionError: an option does not exist; the message lists the known ones.
-        OptionError: an option has a wrong value; the message names it and the values allowed.
-
-    Attributes:
-        config: the options.
-        input_dim: frequency bins, or features of a frame.
-        half_dtype: half-precision type of the autocast of :meth:`forward`, which overrides that of
-            the caller; None: the weights' type, or the caller's autocast.
-        is_compiled: whether ``torch.compile`` fuses the blocks.
-        every_depth: whether :meth:`forward` also returns every supervised depth in eval mode.
+    Arguments, errors and attributes are those of
+    :class:`~espnet2_tisdiss.network.adjustable.AdjustableSeparator`.
 
     Example:
         >>> separator = TISDiSSSeparator(65, emb_dim=64, attention_dim=64).eval()
@@ -64,12 +48,9 @@ class TISDiSSSeparator(AbsSeparator):
     """
 
     def __init__(self, input_dim: int, **options: Any):
-        super().__init__()
-        config = TISDiSSConfig.from_options(options)
-        self.config = config
-        self.input_dim = check_integer("input_dim", input_dim, 1)
+        super().__init__(input_dim, **options)
+        config = self.config
         stream_dim = config.emb_dim // config.compression
-
         # published checkpoints store these module names
         self.conv, self.reconstructor_deconv = build_front_end(config, self.input_dim)
         self.encoder_blocks = nn.ModuleList(
@@ -93,43 +74,7 @@ class TISDiSSSeparator(AbsSeparator):
         if config.reconstructor_residual and config.compression > 1:
             self.compress_conv = ConvEmbed(config.emb_dim, stream_dim, config.eps, config.causal)
             self.reconstructor_concat_block = RepeatResidual(stream_dim)
-        self._repeat_times = config.reconstructor_repeat_times
         self._set_gradients()
-        self.half_dtype: torch.dtype | None = None
-        self.is_compiled = False
-        self.every_depth = False
-        self._has_logged_depths = False
-
-    def forward(
-        self,
-        input: Tensor | ComplexTensor,
-        ilens: Tensor | None,
-        additional: dict | None = None,
-    ) -> tuple[list[Tensor], Tensor | None, OrderedDict]:
-        """Separate a batch of spectra.
-
-        Args:
-            input: complex spectrum (b, t, f) or (b, t, 1, f) of the mixture; real features with
-                ``segment_size``.
-            ilens: (b,) valid frames of each item; None: all frames.
-            additional: unused; ESPnet passes it.
-
-        Returns:
-            The estimates, ``ilens`` and an empty dict. Estimates are spectra (b, t, f), or
-            features. In training mode, or with ``every_depth``, they are a flat list of
-            depths * num_spk items with every supervised depth, shallow first (ESPnet's model
-            decodes and denormalises each item). In eval mode they are those of the last depth.
-
-        Raises:
-            TypeError: ``input`` is real without ``segment_size``, or complex with it.
-            ValueError: ``input`` has another shape, or no frames.
-        """
-        if self.training:
-            self._log_depths()
-            if self.config.compile:
-                self.compile_blocks()
-        with self.autocast(input.device.type):
-            return self._estimates(self._checked(input, ilens), ilens), ilens, OrderedDict()
 
     def anytime(
         self,
@@ -142,131 +87,87 @@ class TISDiSSSeparator(AbsSeparator):
         Depths that the caller does not request are not computed.
 
         Args:
-            input: as for :meth:`forward`.
-            ilens: as for :meth:`forward`.
+            input: complex spectrum (b, t, f) or (b, t, 1, f) of the mixture; real features with
+                ``segment_size``.
+            ilens: (b,) valid frames of each item; None: all frames.
             repeat_times: the last depth; None: ``reconstructor_repeat_times``.
 
         Yields:
-            The speakers' spectra (b, t, f) after 0 (the splitter's output), 1, 2, ... up to
-            ``repeat_times`` repetitions, supervised or not.
+            The speakers' spectra (b, t, f), or features, after 0 (the splitter's output), 1, 2, ...
+            up to ``repeat_times`` repetitions, supervised or not.
 
         Raises:
-            TypeError, ValueError: as for :meth:`forward`.
+            TypeError: ``input`` is real without ``segment_size``, or complex with it.
+            ValueError: ``input`` has another shape, or no frames.
         """
         if repeat_times is None:
             repeat_times = self.reconstructor_repeat_times
         mixture = self._checked(input, ilens)
         embedded, frames = self._embed(mixture, ilens)
         split = self.split(embedded, frames)
-        yield list(self._project(split, frames, mixture).unbind(1))
+        yield self._project(split, frames, mixture)
         layers = self._reconstruct(split, embedded, frames, repeat_times)
         for step, streams in enumerate(layers, start=1):
             if step % self.config.reconstructor_n_layers == 0:
-                yield list(self._project(streams, frames, mixture).unbind(1))
-
-    # --- from the mixture to the estimates
-
-    def _estimates(self, mixture: Tensor, ilens: Tensor | None) -> list[Tensor]:
-        """Return the spectra of :meth:`forward`."""
-        embedded, frames = self._embed(mixture, ilens)
-        depths: Iterable[Tensor] = self._streams(embedded, frames)
-        if not (self.training or self.every_depth):
-            # keeps the last one; frees each before the next is computed
-            depths = deque(depths, maxlen=1)
-        return [
-            estimate
-            for streams in depths
-            for estimate in self._project(streams, frames, mixture).unbind(1)
-        ]
+                yield self._project(streams, frames, mixture)
 
     def _checked(self, input: Tensor | ComplexTensor, ilens: Tensor | None) -> Tensor:
         """Check ``input`` and return it as a tensor (b, t, f)."""
         return checked_input(input, ilens, self.input_dim, self.config.segment_size is not None)
 
-    def _embed(self, mixture: Tensor, ilens: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Return the feature map (b, t, f, h) of ``mixture`` (b, t, f) and its mask.
+    # --- the equations
 
-        The mask (b, t) refers to the map's axis t and is false at padding. It is None without
+    def _embed(self, mixture: Tensor, ilens: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Return Z_0 (b, t, f, h) of a mixture (b, t, f), and its mask.
+
+        The mask (b, t) refers to the axis t of Z_0 and is false at padding. It is None without
         padding, and in a causal separator, where padding has no influence because it comes last.
         """
         features = torch.view_as_real(mixture) if mixture.is_complex() else mixture
         frames = None if self.config.causal else valid_frames(ilens, mixture)
         return self.conv(features, frames)
 
-    def _streams(self, embedded: Tensor, frames: Tensor | None) -> Iterator[Tensor]:
-        """Yield the streams (b, j, t, f, h) at every supervised depth, shallow first."""
-        for split, supervised in self._splits(embedded, frames):
-            if supervised:
-                yield split
-        n_re = self.reconstructor_repeat_times
-        steps = reconstructor_steps(self.config, n_re)
-        layers = self._reconstruct(split, embedded, frames, n_re)
-        for supervised, streams in zip(steps, layers, strict=True):
-            if supervised:
-                yield streams
+    def _separate(self, embedded: Tensor, frames: Tensor | None) -> Iterator[Tensor]:
+        """Yield the mixture's stream (b, t, f, h) after each separator layer, up to Z_B."""
+        x = embedded
+        layers = [*self.encoder_blocks] * self.config.encoder_repeat_times
+        for step, block in enumerate(layers):
+            if step and self.config.repeat_residual_module:
+                x = self.concat_block(x, embedded)
+            x = self._run(block, x, frames)
+            yield x
 
     def split(self, embedded: Tensor, frames: Tensor | None) -> Tensor:
-        """Return the streams (b, j, t, f, h) before the repetitions of a feature map and its mask.
+        """Return Y_0, the streams (b, j, t, f, h) before the repetitions.
 
         Args:
-            embedded: (b, t, f, h), the output of :attr:`conv`.
+            embedded: Z_0 (b, t, f, h), the output of :attr:`conv`.
             frames: (b, t), false at padded frames; None: no padding.
         """
-        streams, _ = deque(self._splits(embedded, frames), maxlen=1).pop()
-        return streams
-
-    def _separate(self, x: Tensor, frames: Tensor | None) -> Iterator[tuple[Tensor, bool]]:
-        """Yield the mixture's stream after each separator layer, and whether it is supervised."""
-        config, mixture = self.config, x
-        for step, is_supervised in enumerate(separator_steps(config)):
-            if step and config.repeat_residual_module:
-                x = self.concat_block(x, mixture)
-            x = self._run(self.encoder_blocks[step % config.encoder_n_layers], x, frames)
-            yield x, is_supervised
-
-    def _splits(self, embedded: Tensor, frames: Tensor | None) -> Iterator[tuple[Tensor, bool]]:
-        """Yield each split of the mixture's stream, and whether it is supervised.
-
-        The reconstructor receives the last one.
-        """
-        config = self.config
-        for x, supervised in self._separate(embedded, frames):
-            # the last step is always supervised, so this yields at least one split
-            if config.encoder_decoder and supervised:
-                yield self._run(self.spk_spliter, x, frames), True
-        if not config.encoder_decoder:
-            is_output = not reconstructor_steps(config, self.reconstructor_repeat_times)
-            yield self._run(self.spk_spliter, x, frames), config.spliter_loss or is_output
+        return self._run(self.spk_spliter, _last(self._separate(embedded, frames)), frames)
 
     def _reconstruct(
-        self, x: Tensor, mixture: Tensor, frames: Tensor | None, repeat_times: int
+        self, x: Tensor, embedded: Tensor, frames: Tensor | None, repeat_times: int
     ) -> Iterator[Tensor]:
-        """Yield the streams (b, j, t, f, h) after each reconstructor layer.
-
-        Args:
-            x: the splitter's streams (b, j, t, f, h).
-            mixture: the embedded mixture (b, t, f, h).
-            frames: (b, t), false at padded frames; None: no padding.
-            repeat_times: repetitions of all layers.
-        """
-        reference = self.reference(mixture, frames)
+        """Yield the streams (b, j, t, f, h) after each reconstructor layer, of Y_0 and Z_0."""
+        reference = self.reference(embedded, frames)
         for _ in range(repeat_times):
             for layer in self.repetition(x, reference, frames):
                 x = layer
                 yield x
 
-    def reference(self, mixture: Tensor, frames: Tensor | None) -> Tensor | None:
+    def reference(self, embedded: Tensor, frames: Tensor | None) -> Tensor | None:
         """Return the reference added to the streams before each layer, (b, 1, t, f, h), or None.
 
         Args:
-            mixture: the embedded mixture (b, t, f, h).
+            embedded: Z_0 (b, t, f, h).
             frames: (b, t), false at padded frames; None: no padding.
         """
         if not self.config.reconstructor_residual:
             return None
         if self.config.compression > 1:
-            mixture, _ = self.compress_conv(mixture, frames)
-        return mixture.unsqueeze(1)  # the same for every speaker
+            embedded, _ = self.compress_conv(embedded, frames)
+        return embedded.unsqueeze(1)  # the same for every speaker
 
     def repetition(
         self, x: Tensor, reference: Tensor | None, frames: Tensor | None
@@ -286,8 +187,8 @@ class TISDiSSSeparator(AbsSeparator):
             x = self._run(block, x, frames)
             yield x
 
-    def _project(self, streams: Tensor, frames: Tensor | None, mixture: Tensor) -> Tensor:
-        """Return the estimates (b, j, t, f) of ``streams`` (b, j, t, f, h).
+    def _project(self, streams: Tensor, frames: Tensor | None, mixture: Tensor) -> list[Tensor]:
+        """Return E_k, a spectrum (b, t, f) per speaker, of Y_k (b, j, t, f, h).
 
         They have the type of ``mixture`` (b, t, f).
         """
@@ -299,106 +200,78 @@ class TISDiSSSeparator(AbsSeparator):
         if mixture.is_complex():
             estimate = torch.view_as_complex(estimate.contiguous())
         estimate = estimate.unflatten(0, (-1, self.num_spk))
-        return estimate * mixture.unsqueeze(1) if self.config.mask else estimate
+        if self.config.mask:
+            estimate = estimate * mixture.unsqueeze(1)
+        return list(estimate.unbind(1))
 
     def _run(self, part: nn.Module, x: Tensor, frames: Tensor | None) -> Tensor:
         """Return ``part(x, frames)``, recomputed in the backward if ``checkpoint`` says so."""
-        keeps_all = self.config.checkpoint == "none"
         if self.is_compiled:
             # each memory format would be compiled separately, and a block copies its input anyway
             x = x.contiguous()
+        checkpoint = self.config.checkpoint
         # with "block", blocks recompute their paths one by one; the splitter has none
-        keeps_all |= self.config.checkpoint == "block" and part is not self.spk_spliter
-        return (part if keeps_all else recomputed(part))(x, frames)
+        recomputes = checkpoint == "repetition" or (
+            checkpoint == "block" and part is self.spk_spliter
+        )
+        return (recomputed(part) if recomputes else part)(x, frames)
 
-    # --- the depth
+    # --- what ESPnet calls
 
-    @property
-    def num_spk(self) -> int:
-        """Number of speakers j."""
-        return self.config.num_spk
+    def forward(
+        self,
+        input: Tensor | ComplexTensor,
+        ilens: Tensor | None,
+        additional: dict | None = None,
+    ) -> tuple[list[Tensor], Tensor | None, OrderedDict]:
+        """Separate a batch of spectra.
 
-    @property
-    def reconstructor_repeat_times(self) -> int:
-        """N_re, the depth of the next call: an integer >= 0, which may be set at any time.
+        Args:
+            input: as for :meth:`anytime`.
+            ilens: as for :meth:`anytime`.
+            additional: unused; ESPnet passes it.
 
-        0 returns the splitter's output. No parameter depends on the depth; ``config`` keeps the
-        initial depth. Within :func:`depth_of_call` this is the depth given there.
-
-        Raises:
-            ValueError: set to anything else.
-        """
-        n_re = n_re_of_call.get()
-        return self._repeat_times if n_re is None else n_re
-
-    @reconstructor_repeat_times.setter
-    def reconstructor_repeat_times(self, value: int) -> None:
-        self._repeat_times = check_n_re("reconstructor_repeat_times", value, 0)
-        if not self.config.reconstructor_repeat_times:
-            self._set_gradients()
-
-    @property
-    def supervised_depths(self) -> int:
-        """Number of depths whose estimates :meth:`forward` returns in training mode."""
-        return supervised_depths(self.config, self.reconstructor_repeat_times)
-
-    # --- training and loading
-
-    def _set_gradients(self) -> None:
-        """Require gradients only of parts that run: distributed training would wait for others.
-
-        Parts that never run exist because published checkpoints store their weights.
-        """
-        config = self.config
-        has_streams = config.reconstructor_n_layers * self._repeat_times > 0
-        self.reconstructor_blocks.requires_grad_(has_streams)
-        if config.repeat_residual_module:
-            is_repeated = config.encoder_n_layers * config.encoder_repeat_times > 1
-            in_streams = has_streams and config.reconstructor_residual and config.compression == 1
-            self.concat_block.requires_grad_(is_repeated or in_streams)
-        if config.reconstructor_residual and config.compression > 1:
-            self.compress_conv.requires_grad_(has_streams)
-            self.reconstructor_concat_block.requires_grad_(has_streams)
-
-    def _load_from_state_dict(
-        self, state_dict: Mapping[str, Tensor], prefix: str, *args: Any
-    ) -> None:
-        """Load weights as PyTorch does, but require all names to match, also with strict=False.
+        Returns:
+            The estimates, ``ilens`` and an empty dict. In training mode, or with ``every_depth``,
+            the estimates are a flat list of depths * num_spk items with every supervised depth,
+            shallow first (ESPnet's model decodes and denormalises each item). In eval mode they
+            are those of the last depth.
 
         Raises:
-            WeightsError: names are missing or unknown.
+            TypeError, ValueError: as for :meth:`anytime`.
         """
-        found = [name for name in state_dict if name.startswith(prefix)]
-        check_names([prefix + name for name in self.state_dict()], found)
-        super()._load_from_state_dict(state_dict, prefix, *args)
+        if self.training:
+            self._begin_training()
+        with self.autocast(input.device.type):
+            mixture = self._checked(input, ilens)
+            embedded, frames = self._embed(mixture, ilens)
+            depths = self._supervised(embedded, frames)
+            if not (self.training or self.every_depth):
+                depths = iter([_last(depths)])
+            estimates = [one for y in depths for one in self._project(y, frames, mixture)]
+        return estimates, ilens, OrderedDict()
 
-    def compile_blocks(self) -> None:
-        """Fuse the separator and reconstructor blocks with ``torch.compile`` from now on.
+    def _supervised(self, embedded: Tensor, frames: Tensor | None) -> Iterator[Tensor]:
+        """Yield the streams (b, j, t, f, h) at every depth with a loss, from shallow to the last.
 
-        The blocks do nearly all of the work. Repetitions share them, so they are compiled once for
-        all depths. Results change only by rounding; state dicts do not change.
+        Depending on the options, these are Y_k after every reconstructor layer or repetition, and
+        splits of Z_B or of each Z_i.
         """
-        if not self.is_compiled:
-            for block in (*self.encoder_blocks, *self.reconstructor_blocks):
-                block.compile()
-        self.is_compiled = True
+        n_re = self.reconstructor_repeat_times
+        layers = self._separate(embedded, frames)
+        for x, is_supervised in zip(layers, split_steps(self.config, n_re), strict=True):
+            if is_supervised:
+                split = self._run(self.spk_spliter, x, frames)
+                yield split
+        if not is_supervised:
+            split = self._run(self.spk_spliter, x, frames)
+        steps = reconstructor_steps(self.config, n_re)
+        layers = self._reconstruct(split, embedded, frames, n_re)
+        for streams, is_supervised in zip(layers, steps, strict=True):
+            if is_supervised:
+                yield streams
 
-    def autocast(self, device_type: str) -> AbstractContextManager:
-        """Return an autocast context for ``half_dtype``, or in training ``training_dtype``."""
-        half_dtype = self.half_dtype
-        if self.training and half_dtype is None:
-            half_dtype = training_precision(self.config.training_dtype, device_type)
-        return nullcontext() if half_dtype is None else torch.autocast(device_type, half_dtype)
 
-    def _log_depths(self) -> None:
-        """Log once which losses a training needs: ESPnet's fail with a bare assertion, (2, 6)."""
-        depths = self.supervised_depths
-        if depths > 1 and not self._has_logged_depths:
-            logging.info(
-                "the separator returns %d estimates in training, of %d depths for %d speakers; "
-                "criterions need 'wrapper: multi_depth_pit'",
-                depths * self.num_spk,
-                depths,
-                self.num_spk,
-            )
-        self._has_logged_depths = True
+def _last(streams: Iterator[Tensor]) -> Tensor:
+    """Return the last of some streams, holding one at a time."""
+    return deque(streams, maxlen=1).pop()

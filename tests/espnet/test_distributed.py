@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import get_args
 
 import psutil
 import pytest
@@ -24,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from espnet2_tisdiss.espnet.training import ResumableTask
-from espnet2_tisdiss.network.blocks.locoformer import CHECKPOINTS
+from espnet2_tisdiss.network.blocks.locoformer import Checkpoint
 from espnet2_tisdiss.recipes.stages.launching import launched
 from espnet2_tisdiss.recipes.stages.options import complete, name_all, parse
 
@@ -85,7 +86,7 @@ def share(rank: int, world_size: int, folder: str) -> None:
 @pytest.mark.parametrize("world_size", [2, 4])
 def test_processes_learn_what_one_learns(espnet_model, tmp_path, world_size):
     models = {}
-    for checkpoint, (name, switches) in itertools.product(CHECKPOINTS, SUPERVISED.items()):
+    for checkpoint, (name, switches) in itertools.product(get_args(Checkpoint), SUPERVISED.items()):
         settings = {**TINY, "checkpoint": checkpoint, **switches}
         _, config, weights = espnet_model(separator_conf=settings)
         folder = tmp_path / "models" / f"{checkpoint}_{name}"
@@ -93,7 +94,7 @@ def test_processes_learn_what_one_learns(espnet_model, tmp_path, world_size):
         config.rename(folder / "config.yaml")
         weights.rename(folder / "model.pth")
         models[folder] = torch.load(folder / "model.pth", weights_only=True)
-    assert len(models) == len(CHECKPOINTS) * len(SUPERVISED)
+    assert len(models) == len(get_args(Checkpoint)) * len(SUPERVISED)
     torch.multiprocessing.spawn(share, (world_size, str(tmp_path / "models")), world_size)
     for folder, untrained in models.items():
         model, _ = EnhancementTask.build_model_from_file(

@@ -1,13 +1,14 @@
 """The plain implementation equals the published code, and the separator the plain one."""
 
 import itertools
+from typing import get_args
 
 import pytest
 import torch
 from models import TINY
 
 from espnet2_tisdiss import TISDiSSConfig, TISDiSSSeparator
-from espnet2_tisdiss.network.blocks.locoformer import CHECKPOINTS
+from espnet2_tisdiss.network.blocks.locoformer import Checkpoint
 from espnet2_tisdiss.network.kernels import cache
 from espnet2_tisdiss.network.reference import PlainTISDiSS
 
@@ -58,7 +59,9 @@ def test_the_separator_equals_the_oracle(options, shape, cached, monkeypatch):
 @pytest.mark.parametrize(
     ("cached", "options"),
     [
-        *itertools.product([1, 300, 2**40], [{"checkpoint": name} for name in CHECKPOINTS]),
+        *itertools.product(
+            [1, 300, 2**40], [{"checkpoint": name} for name in get_args(Checkpoint)]
+        ),
         (2**40, {"causal": True, "attention_window": 4}),
         (1, {"causal": True, "attention_window": 4, "checkpoint": "block"}),
     ],

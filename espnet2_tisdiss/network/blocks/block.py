@@ -1,13 +1,12 @@
 """Separator block and reconstructor block: the two sets of weights that are repeated."""
 
-from typing import Literal, get_args
+from typing import Literal
 
 from torch import Tensor, nn
 
 from espnet2_tisdiss.network.blocks.locoformer import LocoformerPath, PathConfig
 
 TFOrder = Literal["ft", "tf"]
-TF_ORDERS: tuple[TFOrder, ...] = get_args(TFOrder)
 
 
 class SeparatorBlock(nn.Module):

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,6 @@ from espnet2_tisdiss.network.kernels.row_convolution import RowConvolutions
 from espnet2_tisdiss.network.kernels.row_products import RowProducts
 
 Checkpoint = Literal["none", "repetition", "block"]
-CHECKPOINTS: tuple[Checkpoint, ...] = get_args(Checkpoint)
 
 
 @dataclass(frozen=True)

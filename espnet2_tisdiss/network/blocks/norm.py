@@ -1,6 +1,6 @@
 """Normalisation layers over the feature axis h, chosen by the ``norm_type`` argument."""
 
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from espnet2_tisdiss.network.precision import full_precision
 
 NormType = Literal["rmsgroupnorm", "layernorm"]
-NORM_TYPES: tuple[NormType, ...] = get_args(NormType)
 
 
 class RMSGroupNorm(nn.Module):

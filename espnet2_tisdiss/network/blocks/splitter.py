@@ -1,6 +1,6 @@
 """Splitter: from the mixture's stream to one stream per speaker (TISDiSS, section 2.2)."""
 
-from typing import Literal, get_args
+from typing import Literal
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -9,7 +9,6 @@ from espnet2_tisdiss.network.blocks.causal import delayed
 from espnet2_tisdiss.network.kernels.cache import by_frames
 
 SplitterType = Literal["swiglu_conv_deconv2d", "conv2d"]
-SPLITTER_TYPES: tuple[SplitterType, ...] = get_args(SplitterType)
 
 
 class Splitter(nn.Module):

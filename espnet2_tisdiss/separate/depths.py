@@ -6,6 +6,7 @@ Axis letters: b batch, j speaker, n sample.
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -100,10 +101,10 @@ class DepthSeparator(Model):
         """
         check_number("stop_db", stop_db, -float("inf"), float("inf"))
 
-        def is_enough(wave: np.ndarray, before: np.ndarray | None, after: np.ndarray) -> bool:
+        def is_enough(item: int, before: np.ndarray | None, after: np.ndarray) -> bool:
             return before is not None and change_db(before, after) <= stop_db
 
-        return self._until(mixtures, is_enough, n_re, scale)
+        return self._until(_as_list(mixtures), is_enough, n_re, scale)
 
     def until(
         self,
@@ -125,7 +126,8 @@ class DepthSeparator(Model):
             scale: as for :meth:`anytime`.
 
         Returns:
-            The estimate of each item at its own depth, as for :meth:`until_stable`.
+            The estimate of each item at its own depth, as for :meth:`until_stable`, with its
+            expected SI-SNR.
 
         Raises:
             TisdissError: the model has not been calibrated.
@@ -133,33 +135,35 @@ class DepthSeparator(Model):
         check_number("si_snr", si_snr, -float("inf"), float("inf"))
         check_number("probability", probability, 0, 1)
         calibration = self.known_calibration()
+        waves = _as_list(mixtures)
+        expected = [math.nan] * len(waves)
 
-        def is_enough(wave: np.ndarray, before: np.ndarray | None, after: np.ndarray) -> bool:
-            traits = traits_of(wave, after, self.sample_rate)
+        def is_enough(item: int, before: np.ndarray | None, after: np.ndarray) -> bool:
+            traits = traits_of(waves[item], after, self.sample_rate)
+            expected[item] = calibration.expected(traits)
             return calibration.probability(traits, si_snr) >= probability
 
-        return self._until(mixtures, is_enough, n_re, scale)
+        return replace(self._until(waves, is_enough, n_re, scale), expected=expected)
 
     def _until(
         self,
-        mixtures: Mixtures,
-        is_enough: Callable[[np.ndarray, np.ndarray | None, np.ndarray], bool],
+        given: Sequence[np.ndarray],
+        is_enough: Callable[[int, np.ndarray | None, np.ndarray], bool],
         n_re: int | None,
         scale: Scale,
     ) -> Estimate:
-        """Repeat until the estimates of each item are good enough; see :meth:`until_stable`.
+        """Repeat until the estimates of each of the waves (n,) are good enough.
 
-        ``is_enough`` is called with a mixture (n,) and its estimates (j, n) before and after a
-        repetition; those before the first repetition are None.
+        ``is_enough`` is called with the index of a wave and its estimates (j, n) before and after
+        a repetition; those before the first repetition are None.
         """
         check_choice("scale", scale, SCALES)
-        given = _as_list(mixtures)
         running = list(range(len(given)))
         results: list[np.ndarray | None] = [None] * len(given)
         n_used = np.zeros(len(given), int)
         for depth, waves in self._estimates(given, self.resolve_depth(n_re)):
             for item in running.copy():
-                if is_enough(given[item], results[item], waves[item]):
+                if is_enough(item, results[item], waves[item]):
                     running.remove(item)
                 results[item], n_used[item] = waves[item], depth
             if not running:

@@ -29,10 +29,13 @@ class Estimate:
     Attributes:
         n_re: (b,) repetitions run for each item.
         waves: b arrays (j, n), float32 or the model's float64, each as long as its mixture.
+        expected: SI-SNR in dB that each item is expected to have, if it decided the depth; else
+            empty.
     """
 
     n_re: np.ndarray
     waves: list[np.ndarray]
+    expected: Sequence[float] = ()
 
 
 class Model(ABC):

@@ -8,7 +8,7 @@ letters: c channel, j speaker, n sample.
 
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -60,27 +60,10 @@ def separate_chunks(
     # shifts are spread over one hop, because a shift by a hop changes only the start
     shifts = [model.hop * number // options.shifts for number in range(options.shifts)]
     copies = [np.pad(wave, (shift, 0)) for wave in waves for shift in shifts]
-    takes, n_used = _separate_batch(model, copies, options, budget)
-    groups = zip(
-        waves, itertools.batched(takes, len(shifts)), itertools.batched(n_used, len(shifts)),
-        strict=True,
-    )  # fmt: skip
-    return [
-        _chunk(
-            model, wave, [_mean_of_shifts(shifts, one) for one in zip(*group, strict=True)], used
-        )
-        for wave, group, used in groups
-    ]
-
-
-def _chunk(
-    model: DepthSeparator, wave: np.ndarray, estimates: list[np.ndarray], n_used: Sequence[int]
-) -> SeparatedChunk:
-    """Return a separated mixture (n,) with its expected quality."""
-    expected = None
-    if model.calibration is not None and np.isfinite(estimates[-1]).all():
-        expected = model.calibration.expected(traits_of(wave, estimates[-1], model.sample_rate))
-    return SeparatedChunk(estimates, max(n_used), expected)
+    separated = _separate_batch(model, copies, options, budget)
+    groups = itertools.batched(separated, len(shifts))
+    merged = [_merged(shifts, group) for group in groups]
+    return [_judged(model, wave, chunk) for wave, chunk in zip(waves, merged, strict=True)]
 
 
 def _separate_batch(
@@ -88,13 +71,8 @@ def _separate_batch(
     waves: Sequence[np.ndarray],
     options: RecordingOptions,
     budget: TimeBudget | None,
-) -> tuple[list[list[np.ndarray]], list[int]]:
-    """Separate mixtures (n,) as one batch.
-
-    Returns:
-        For each mixture its unscaled estimates (j, n) at the depths of the options, and the
-        repetitions run.
-    """
+) -> list[SeparatedChunk]:
+    """Separate mixtures (n,) as one batch; their quality is known if it decided the depth."""
     last = options.depths[-1]
     if budget is not None:
         audio = sum(map(len, waves)) / model.sample_rate
@@ -105,14 +83,24 @@ def _separate_batch(
         found = model.until(waves, options.until_db, options.probability, last, scale="estimate")
     else:
         depths = model.depths(waves, options.depths, scale="estimate")
-        return [list(takes) for takes in zip(*depths.values(), strict=True)], [last] * len(waves)
-    return [[wave] for wave in found.waves], found.n_re.tolist()
+        takes = zip(*depths.values(), strict=True)
+        return [SeparatedChunk(list(estimates), last, None) for estimates in takes]
+    expected: Sequence[float | None] = found.expected or [None] * len(waves)
+    known = zip(found.waves, found.n_re.tolist(), expected, strict=True)
+    return [SeparatedChunk([wave], n_re, si_snr) for wave, n_re, si_snr in known]
+
+
+def _merged(shifts: Sequence[int], copies: Sequence[SeparatedChunk]) -> SeparatedChunk:
+    """Return one chunk with the mean estimates of its shifted copies."""
+    if len(shifts) == 1:
+        return copies[0]
+    by_depth = zip(*(copy.estimates for copy in copies), strict=True)
+    estimates = [_mean_of_shifts(shifts, waves) for waves in by_depth]
+    return SeparatedChunk(estimates, max(copy.n_re for copy in copies), None)
 
 
 def _mean_of_shifts(shifts: Sequence[int], estimates: Sequence[np.ndarray]) -> np.ndarray:
     """Return the mean (j, n) of the estimates of shifted copies, in the first one's order."""
-    if len(shifts) == 1:
-        return estimates[0]
     from scipy.optimize import linear_sum_assignment  # here because few need it
 
     first, *others = [wave[:, shift:] for shift, wave in zip(shifts, estimates, strict=True)]
@@ -121,6 +109,17 @@ def _mean_of_shifts(shifts: Sequence[int], estimates: Sequence[np.ndarray]) -> n
         _, order = linear_sum_assignment(first @ other.T, maximize=True)
         total += other[order]
     return (total / len(shifts)).astype(first.dtype)
+
+
+def _judged(model: DepthSeparator, wave: np.ndarray, chunk: SeparatedChunk) -> SeparatedChunk:
+    """Return a separated mixture (n,) with its expected quality, if the model has a calibration."""
+    last = chunk.estimates[-1]
+    if model.calibration is None or not np.isfinite(last).all():
+        return replace(chunk, expected=None)
+    if chunk.expected is not None:
+        return chunk
+    expected = model.calibration.expected(traits_of(wave, last, model.sample_rate))
+    return replace(chunk, expected=expected)
 
 
 class Track:

@@ -149,6 +149,7 @@ def test_repeats_until_the_quality_is_probable(model, tmp_path):
     # the planted errors are above 2 dB with a probability of 0.3
     found = model.until(mixtures, wanted + 2, 0.3 - 1e-6, 4)
     assert found.n_re.tolist() == expected.tolist()
+    assert found.expected == by_depth[found.n_re - 1, range(3)].tolist()
     for item, depth in enumerate(expected.tolist()):
         np.testing.assert_array_equal(
             found.waves[item], model.depths(mixtures, [depth])[depth][item]
@@ -158,7 +159,7 @@ def test_repeats_until_the_quality_is_probable(model, tmp_path):
             model.until(mixtures, **{"si_snr": 10} | options)
 
 
-def test_recordings_and_files_say_what_to_expect(model, tmp_path, caplog):
+def test_recordings_and_files_say_what_to_expect(model, tmp_path, caplog, monkeypatch):
     import soundfile
 
     # too short for the other signs of a doubtful separation
@@ -177,9 +178,13 @@ def test_recordings_and_files_say_what_to_expect(model, tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         model.recording(samples, RATE, **chunked)
     assert doubt in caplog.text
+    # the quality that decided the depth is the one that is reported
+    monkeypatch.delattr("espnet2_tisdiss.separate.recordings.traits_of")
     # an unreachable quality runs to the end, one that is always reached stops at once
     for until_db, n_re in ((100.0, 2), (-100.0, 1)):
-        (result,) = model.files(
+        (until,) = model.files(
             tmp_path / "a.wav", tmp_path / f"{n_re}", until_db=until_db, **chunked
         )
-        assert result.n_re == [n_re] * 3
+        assert until.n_re == [n_re] * 3
+        is_same = until.expected_si_snr == pytest.approx(result.expected_si_snr)
+        assert is_same == (n_re == 2)

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from mmap import mmap
 
-from espnet2_tisdiss.audio.layouts import PADDING, Data, Layout, layout_of
+from espnet2_tisdiss.audio.header_fields import PADDING, Data
+from espnet2_tisdiss.audio.layouts import Layout, layout_of
 
 _ASF_FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 # beginnings of containers that may follow another one of the same kind

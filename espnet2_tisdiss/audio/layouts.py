@@ -3,84 +3,18 @@
 import math
 import re
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from mmap import mmap
 
-# sizes written by programs that do not know the length yet: 0, all ones, or about 2 GiB
-_OPEN_32 = (range(1), range(0x7FFFE000, 0x80000101), range(0xFFFFF000, 2**32))
-_OPEN_64 = (range(1), range(2**63 - 2**12, 2**64))
-Data = mmap | memoryview
-# more than this after the samples is not only padding
-PADDING = 16
-
-
-@dataclass(frozen=True)
-class Size:
-    """A field that states the length of the samples.
-
-    Attributes:
-        position: its position in the file.
-        code: its format for struct.
-        unit: bytes of samples per unit of its value.
-        more: bytes other than samples that it includes.
-    """
-
-    position: int
-    code: str
-    unit: int = 1
-    more: int = 0
-
-    def read(self, data: Data) -> int:
-        """Return the number of bytes of samples that it states."""
-        return struct.unpack_from(self.code, data, self.position)[0] * self.unit - self.more
-
-    def is_open(self, data: Data) -> bool:
-        """Return whether it states that the length is unknown."""
-        value = struct.unpack_from(self.code, data, self.position)[0]
-        opens = _OPEN_64 if struct.calcsize(self.code) == 8 else _OPEN_32
-        width = 8 * struct.calcsize(self.code)
-        return value - self.more <= 0 or any(value % 2**width in values for values in opens)
-
-    def write(self, length: int) -> bytes:
-        """Return the content of the field for ``length`` bytes of samples."""
-        value, most = (length + self.more) // self.unit, 256 ** struct.calcsize(self.code) - 1
-        return struct.pack(self.code, min(value, most))
-
-
-@dataclass(frozen=True)
-class Chunks:
-    """The layout of a container's chunks.
-
-    Attributes:
-        header: format for struct of name and size.
-        align: chunks begin at multiples of this.
-        inclusive: whether the size counts the header.
-    """
-
-    header: str
-    align: int = 2
-    inclusive: bool = False
-
-    def walk(self, data: Data, position: int) -> Iterator[tuple[bytes, int, int]]:
-        """Yield name, start and size of each chunk from a position on, also of a truncated one."""
-        width = struct.calcsize(self.header)
-        while position + width <= len(data):
-            name, size = struct.unpack_from(self.header, data, position)
-            size = size - width if self.inclusive else size
-            yield name, position + width, size
-            if size < 0:
-                return
-            position += width + size + -size % self.align
-
-    def ends_well(self, data: Data, position: int) -> bool:
-        """Return whether only chunks whose names are letters follow from a position on."""
-        end = position
-        for name, start, size in self.walk(data, position):
-            if not re.fullmatch(rb"[A-Za-z0-9_ \-]{4}", name[:4]) or start + size > len(data) + 1:
-                return False
-            end = start + size
-        return len(data) - end <= PADDING
+from espnet2_tisdiss.audio.header_fields import (
+    Chunks,
+    Data,
+    Digits,
+    Packets,
+    Size,
+    Size24,
+    VocBlocks,
+)
 
 
 @dataclass(frozen=True)
@@ -164,36 +98,9 @@ def _voc(data: Data) -> Layout | None:
     kind = data[position]
     if kind not in head:
         return None
-    size = _Size24(position + 1, "3s", more=head[kind])
+    size = Size24(position + 1, "3s", more=head[kind])
     # another block or the end mark follows
-    return Layout(position + 4 + head[kind], [size], _VocBlocks(""))
-
-
-class _Size24(Size):
-    """A size of three bytes."""
-
-    def read(self, data: Data) -> int:
-        return int.from_bytes(data[self.position : self.position + 3], "little") - self.more
-
-    def is_open(self, data: Data) -> bool:
-        return self.read(data) <= 0
-
-    def write(self, length: int) -> bytes:
-        return min(length + self.more, 2**24 - 1).to_bytes(3, "little")
-
-
-class _VocBlocks(Chunks):
-    """The blocks of VOC files."""
-
-    def ends_well(self, data: Data, position: int) -> bool:
-        while position < len(data):
-            kind = data[position]
-            if kind == 0:
-                return len(data) - position <= PADDING
-            if kind > 9 or position + 4 > len(data):
-                return False
-            position += 4 + int.from_bytes(data[position + 1 : position + 4], "little")
-        return position == len(data)
+    return Layout(position + 4 + head[kind], [size], VocBlocks(""))
 
 
 def _nist(data: Data) -> Layout | None:
@@ -206,22 +113,7 @@ def _nist(data: Data) -> Layout | None:
     if count is None or re.search(rb"sample_coding\s+\S+\s+\S*shorten", header):
         return None
     unit = math.prod(int(match[1]) for match in (channels, width) if match)
-    return Layout(start, [_Digits(16 + count.start(1), f"{len(count[1])}s", unit)])
-
-
-class _Digits(Size):
-    """A number of samples in decimal digits."""
-
-    def read(self, data: Data) -> int:
-        return int(struct.unpack_from(self.code, data, self.position)[0]) * self.unit
-
-    def is_open(self, data: Data) -> bool:
-        return self.read(data) == 0
-
-    def write(self, length: int) -> bytes:
-        # sphere's numbers end at white space; a longer one would run into the next line
-        width = struct.calcsize(self.code)
-        return b"%0*d" % (width, min(length // self.unit, 10**width - 1))
+    return Layout(start, [Digits(16 + count.start(1), f"{len(count[1])}s", unit)])
 
 
 def _mat4(data: Data) -> Layout | None:
@@ -258,22 +150,7 @@ def _htk(data: Data) -> Layout:
 
 
 def _sds(data: Data) -> Layout:
-    return Layout(21, [_Packets(10, "3s", 60 if data[6] < 14 else 40 if data[6] < 21 else 30)])
-
-
-class _Packets(Size):
-    """A number of samples in three bytes of 7 bits; packets of 127 bytes hold ``unit`` each."""
-
-    def read(self, data: Data) -> int:
-        low, middle, high = data[self.position : self.position + 3]
-        return -(-(low + (middle << 7) + (high << 14)) // self.unit) * 127
-
-    def is_open(self, data: Data) -> bool:
-        return self.read(data) == 0
-
-    def write(self, length: int) -> bytes:
-        samples = length // 127 * self.unit
-        return bytes(samples >> shift & 127 for shift in (0, 7, 14))
+    return Layout(21, [Packets(10, "3s", 60 if data[6] < 14 else 40 if data[6] < 21 else 30)])
 
 
 # beginning of a file -> its parser

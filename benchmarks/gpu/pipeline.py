@@ -1,7 +1,7 @@
 """A model's encoder, separator and decoder, run as ESPnet's model runs them.
 
 ESPnet's task imports every encoder, separator and loss, and with them several hundred megabytes of
-packages. This module imports only those of one configuration; parameters have the same names.
+packages. This module imports only what one configuration needs; parameters have the same names.
 """
 
 import importlib
@@ -11,26 +11,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from espnet2_tisdiss.network.assembly import build_decoder, build_encoder
 from espnet2_tisdiss.network.reference import PlainTISDiSS
 from espnet2_tisdiss.network.separator import TISDiSSSeparator
 
-CLASSES = {
-    "encoder": {
-        "stft": ("espnet2.enh.encoder.stft_encoder", "STFTEncoder"),
-        "conv": ("espnet2.enh.encoder.conv_encoder", "ConvEncoder"),
-        "same": ("espnet2.enh.encoder.null_encoder", "NullEncoder"),
-    },
-    "decoder": {
-        "stft": ("espnet2.enh.decoder.stft_decoder", "STFTDecoder"),
-        "conv": ("espnet2.enh.decoder.conv_decoder", "ConvDecoder"),
-        "same": ("espnet2.enh.decoder.null_decoder", "NullDecoder"),
-    },
-    "separator": {
-        "tisdiss": ("espnet2_tisdiss.network.separator", "TISDiSSSeparator"),
-        "tcn": ("espnet2.enh.separator.tcn_separator", "TCNSeparator"),
-        "dprnn": ("espnet2.enh.separator.dprnn_separator", "DPRNNSeparator"),
-        "tfgridnetv2": ("espnet2.enh.separator.tfgridnetv2_separator", "TFGridNetV2"),
-    },
+SEPARATORS = {
+    "tisdiss": ("espnet2_tisdiss.network.separator", "TISDiSSSeparator"),
+    "tcn": ("espnet2.enh.separator.tcn_separator", "TCNSeparator"),
+    "dprnn": ("espnet2.enh.separator.dprnn_separator", "DPRNNSeparator"),
+    "tfgridnetv2": ("espnet2.enh.separator.tfgridnetv2_separator", "TFGridNetV2"),
 }
 
 
@@ -43,9 +32,11 @@ class Pipeline(nn.Module):
 
     def __init__(self, config: Mapping[str, Any]):
         super().__init__()
-        self.encoder = _build(config, "encoder")
-        self.separator = _build(config, "separator", self.encoder.output_dim)
-        self.decoder = _build(config, "decoder")
+        self.encoder = build_encoder(config["encoder"], config["encoder_conf"])
+        module, name = SEPARATORS[config["separator"]]
+        separator = getattr(importlib.import_module(module), name)
+        self.separator = separator(self.encoder.output_dim, **config["separator_conf"])
+        self.decoder = build_decoder(config["decoder"], config["decoder_conf"])
         self.normalises = bool(config.get("model_conf", {}).get("normalize_variance"))
 
     def forward(self, waves: Tensor) -> list[Tensor]:
@@ -78,10 +69,3 @@ class PlainSeparator(nn.Module):
         if not self.training:
             depths = depths[-1:]
         return [estimate for depth in depths for estimate in depth.unbind(1)], ilens, {}
-
-
-def _build(config: Mapping[str, Any], kind: str, *args: Any) -> Any:
-    """Return one of the three parts of a configuration."""
-    module, name = CLASSES[kind][config[kind]]
-    part = getattr(importlib.import_module(module), name)
-    return part(*args, **config.get(f"{kind}_conf", {}))

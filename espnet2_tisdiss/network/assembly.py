@@ -3,6 +3,7 @@
 Module names are those of ESPnet, so that weights load into both.
 """
 
+import importlib
 import inspect
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -41,55 +42,46 @@ SHARED_OPTIONS = {
     ),
     "conv": ("channel", "kernel_size", "stride"),
 }
+# encoders and decoders that need little else of ESPnet, and what their classes' names begin with
+LIGHT = {"conv": "Conv", "same": "Null"}
 # largest learned encoder: its weights are the product of two of these
 MOST_CONV = 65536
 
 
 def build_encoder(name: str, conf: Mapping[str, Any]) -> "AbsEncoder":
-    """Build one of ESPnet's encoders: ``stft`` and ``conv`` at once, others after slow imports.
+    """Build one of ESPnet's encoders; all but ``stft`` and those in ``LIGHT`` import slowly.
 
     Raises:
         OptionError: there is no such encoder, or it refuses its options.
     """
-    if name == "stft" and _is_known(conf):
-        return STFTEncoder(**conf)
-    if name == "conv":
-        from espnet2.enh.encoder.conv_encoder import ConvEncoder
-
-        return _built(ConvEncoder, "encoder", conf)
-    return _built(_espnet_class("encoder", name), "encoder", conf)
+    return _build("encoder", STFTEncoder, name, conf)
 
 
 def build_decoder(name: str, conf: Mapping[str, Any]) -> "AbsDecoder":
     """Build one of ESPnet's decoders, as :func:`build_encoder` does."""
-    if name == "stft" and _is_known(conf):
-        return STFTDecoder(**conf)
-    if name == "conv":
-        from espnet2.enh.decoder.conv_decoder import ConvDecoder
-
-        return _built(ConvDecoder, "decoder", conf)
-    return _built(_espnet_class("decoder", name), "decoder", conf)
+    return _build("decoder", STFTDecoder, name, conf)
 
 
-def _espnet_class(part: str, name: str) -> type[nn.Module]:
-    """Return the class of an encoder or decoder that ESPnet's task knows by its name."""
-    classes = getattr(espnet_module("espnet2.tasks.enh"), f"{part}_choices").classes
-    if name not in classes:
-        raise OptionError(f"{part} must be one of {', '.join(classes)}; got {shown(name)}")
-    return classes[name]
-
-
-def _built(cls: type[nn.Module], part: str, conf: Mapping[str, Any]) -> nn.Module:
-    """Construct a class of ESPnet, which does not check its options but fails."""
-    try:
+def _build(part: str, stft: type[STFT], name: str, conf: Mapping[str, Any]) -> nn.Module:
+    """Build an encoder or decoder, one of the class ``stft`` if that has the options."""
+    if name == "stft" and set(conf) <= set(inspect.signature(STFT).parameters):
+        return stft(**conf)
+    cls = _espnet_class(part, name)
+    try:  # ESPnet does not check the options but fails
         return cls(**conf)
     except (AssertionError, RuntimeError, TypeError, ValueError) as error:
         raise OptionError(f"{part}_conf is refused: {first_line(error)}") from error
 
 
-def _is_known(conf: Mapping[str, Any]) -> bool:
-    """Whether an encoder or decoder ``stft`` has no option beyond those of :class:`STFT`."""
-    return set(conf) <= set(inspect.signature(STFT).parameters)
+def _espnet_class(part: str, name: str) -> type[nn.Module]:
+    """Return ESPnet's class of an encoder or decoder."""
+    if name in LIGHT:
+        module = importlib.import_module(f"espnet2.enh.{part}.{LIGHT[name].lower()}_{part}")
+        return getattr(module, LIGHT[name] + part.title())
+    classes = getattr(espnet_module("espnet2.tasks.enh"), f"{part}_choices").classes
+    if name not in classes:
+        raise OptionError(f"{part} must be one of {', '.join(classes)}; got {shown(name)}")
+    return classes[name]
 
 
 def hop_of(encoder: "AbsEncoder") -> int:

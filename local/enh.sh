@@ -41,6 +41,8 @@ read_options() {
     command -v "${python}" >/dev/null || die "--python ${python}: no such program"
     code=$("${python}" "${here%/*}/espnet2_tisdiss/recipes/stages/options.py" "$@") || exit 1
     eval "${code}"
+    code=$("${python}" -m "${tools}.recipe") || exit 1
+    eval "${code}"
     readonly python rate stages train valid tests depths exp stats raw init
     readonly train_lists valid_lists test_lists
 }
@@ -332,9 +334,9 @@ find_gpus() {
 
 main() {
     local began
+    export PYTHONPATH=${here%/*}${PYTHONPATH:+:${PYTHONPATH}} PYTHONUNBUFFERED=1
     read_options "$@"
-    export PYTHON=${python} PYTHONUNBUFFERED=1
-    export PYTHONPATH=${here%/*}${PYTHONPATH:+:${PYTHONPATH}}
+    export PYTHON=${python}
     if [[ ${opt[backend]} == dask ]]; then
         TISDISS_PARALLEL_CONFIG=$(realpath -- "${opt[parallel_config]}")
         export TISDISS_PARALLEL_CONFIG

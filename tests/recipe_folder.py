@@ -19,7 +19,7 @@ import numpy as np
 import psutil
 import soundfile
 
-from espnet2_tisdiss.lists import write_scp
+from espnet2_tisdiss.lists import read_scp, write_scp
 from espnet2_tisdiss.recipes.data_directories import write_speakers
 from espnet2_tisdiss.recipes.stages.join_scores import METRICS
 
@@ -236,3 +236,10 @@ def living_processes(session: int) -> list[int]:
             if os.getsid(process.pid) == session and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process.pid)
     return found
+
+
+def read_data_dir(folder: Path, lists: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Lists of a data directory by their names; all have the same keys."""
+    tables = {name: read_scp(folder / name) for name in lists}
+    assert all(table.keys() == tables[lists[0]].keys() for table in tables.values())
+    return tables

@@ -80,7 +80,7 @@ def _known_to(program):
     """The text in which the options of a program are."""
     name = program.rpartition("/")[2]
     if name in ("run.sh", "enh.sh"):
-        stages = REPOSITORY.glob("espnet2_tisdiss/recipes/stages/options.*")
+        stages = REPOSITORY.glob("espnet2_tisdiss/recipes/stages/options*.*")
         files = [*stages, *REPOSITORY.glob("local/*.sh"), *REPOSITORY.glob("egs2/*/*/run.sh")]
         words = "\n".join(path.read_text() for path in files)
         return re.sub(r"^ *([a-z_]+)[=:\t]", r"--\1 ", words, flags=re.MULTILINE)

@@ -189,7 +189,7 @@ def _about(folder: Path) -> list[str]:
     facts: list[list[object]] = [["folder", folder.resolve()]]
     facts += [["written", f"{datetime.now().astimezone():%F %T %z}"]]
     facts += [["Python", platform.python_version()]]
-    facts += [[name, _version(name)] for name in PACKAGES]
+    facts += [[name, installed_version(name)] for name in PACKAGES]
     parts = [heading("Versions"), table(["", "when the report was written"], facts)]
     config = folder / CONFIG
     if config.is_file():
@@ -198,7 +198,8 @@ def _about(folder: Path) -> list[str]:
     return parts
 
 
-def _version(package: str) -> str:
+def installed_version(package: str) -> str:
+    """Return the version of an installed package, or that it is not installed."""
     try:
         return version(package)
     except PackageNotFoundError:

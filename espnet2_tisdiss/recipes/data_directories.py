@@ -3,7 +3,7 @@
 A data directory holds ``wav.scp spk1.scp ... utt2spk spk2utt``: lists with the same keys.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from espnet2_tisdiss.checks import abbreviated
@@ -33,6 +33,11 @@ def write_speakers(folder: str | Path, utt2spk: Mapping[str, str]) -> None:
     write_scp(Path(folder) / "spk2utt", {spk: " ".join(utts) for spk, utts in spk2utt.items()})
 
 
+def read_lengths(folder: Path) -> dict[str, int]:
+    """Return the number of samples of each utterance of a formatted set."""
+    return {key: int(text) for key, text in read_scp(folder / "utt2num_samples").items()}
+
+
 def copy_lists(paths: Iterable[Path], out_dir: Path, keys: Collection[str]) -> None:
     """Copy the entries for ``keys`` of several lists; with ``utt2spk`` goes its ``spk2utt``."""
     for path in paths:
@@ -48,23 +53,12 @@ def copy_lists(paths: Iterable[Path], out_dir: Path, keys: Collection[str]) -> N
             write_scp(out_dir / path.name, kept)
 
 
-def read_data_dir(folder: str | Path, lists: Sequence[str]) -> dict[str, dict[str, str]]:
-    """Read several lists of one data directory and check that they have the same keys.
-
-    Args:
-        folder: the data directory.
-        lists: file names, e.g. ``["wav.scp", "spk1.scp", "utt2spk"]``; the first one is the norm.
-
-    Returns:
-        file name -> (key -> value).
-    """
-    return _same_keys(Path(folder), lists, read_scp)
-
-
 def read_audio_dir(
     folder: str | Path, lists: Sequence[str], run_commands: bool
 ) -> dict[str, dict[str, Source]]:
-    """Read the lists of audio of one data directory; ``segments`` cuts them into utterances.
+    """Read the lists of audio of one data directory, and check that they have the same keys.
+
+    A file ``segments`` cuts the recordings into utterances.
 
     Args:
         folder: the data directory.
@@ -74,20 +68,12 @@ def read_audio_dir(
     Returns:
         file name -> (key -> where its audio is).
     """
-
-    def read(path: Path) -> dict[str, Source]:
-        return read_sources(path, run_commands, "--run_commands true")
-
-    return _same_keys(Path(folder), lists, read)
-
-
-def _same_keys[Value](
-    folder: Path, lists: Sequence[str], read: Callable[[Path], dict[str, Value]]
-) -> dict[str, dict[str, Value]]:
-    """Read lists and check that they have the same keys."""
+    folder = Path(folder)
     if not folder.is_dir():
         raise TisdissError(f"{folder}: no such data directory")
-    tables = {name: read(folder / name) for name in lists}
+    tables = {
+        name: read_sources(folder / name, run_commands, "--run_commands true") for name in lists
+    }
     norm = tables[lists[0]]
     for name, table in tables.items():
         if missing := abbreviated(norm.keys() - table.keys(), 1):

@@ -12,7 +12,7 @@ from contextlib import closing, contextmanager
 from espnet2_tisdiss.cluster import configured, map_in_order
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.processes import exit_with_parent
-from espnet2_tisdiss.recipes.progress import Progress
+from espnet2_tisdiss.recipes.progress import progress
 
 MAX_SHARE = 32
 
@@ -37,36 +37,37 @@ def map_in_processes[Item, Result](
     Closing the generator early drops the items that have not started.
     """
     cluster = configured()
-    with Progress(len(items), label) as progress:
-        if cluster is not None:
-            size = share_size(len(items), cluster.workers)
-            with closing(map_in_order(cluster, function, items, size, label)) as shared:
-                for done, result in enumerate(shared, start=1):
-                    yield result
-                    progress.reach(done)
-            return
-        if nj == 1 or len(items) < 2:
-            for done, item in enumerate(items, start=1):
-                yield function(item)
-                progress.reach(done)
-            return
-        # Spawned, not forked: the progress bar has a thread, which a fork would not survive.
-        context = multiprocessing.get_context("spawn")
-        pool = ProcessPoolExecutor(
-            min(nj, len(items)), mp_context=context, initializer=exit_with_parent
-        )
-        try:
-            with _interrupts_ignored():
-                results = pool.map(function, items, chunksize=share_size(len(items), nj))
-            for done, result in enumerate(results, start=1):
-                yield result
-                progress.reach(done)
-        except BrokenProcessPool:
-            raise TisdissError(
-                f"{label}: a process was killed, possibly out of memory; try fewer (--nj)"
-            ) from None
-        finally:
-            pool.shutdown(cancel_futures=True)
+    if cluster is not None:
+        size = share_size(len(items), cluster.workers)
+        results = map_in_order(cluster, function, items, size, label)
+    elif nj == 1 or len(items) < 2:
+        results = (function(item) for item in items)
+    else:
+        results = _map_in_pool(function, items, nj, label)
+    with progress(len(items), label) as reach, closing(results):
+        for done, result in enumerate(results, start=1):
+            yield result
+            reach(done)
+
+
+def _map_in_pool[Item, Result](
+    function: Callable[[Item], Result], items: Sequence[Item], nj: int, label: str
+) -> Generator[Result, None, None]:
+    # Spawned, not forked: the progress bar has a thread, which a fork would not survive.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(
+        min(nj, len(items)), mp_context=context, initializer=exit_with_parent
+    )
+    try:
+        with _interrupts_ignored():
+            results = pool.map(function, items, chunksize=share_size(len(items), nj))
+        yield from results
+    except BrokenProcessPool:
+        raise TisdissError(
+            f"{label}: a process was killed, possibly out of memory; try fewer (--nj)"
+        ) from None
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def share_size(items: int, workers: int) -> int:

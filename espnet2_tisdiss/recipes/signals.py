@@ -43,11 +43,6 @@ class Signal:
     container: str
     channels: int
 
-    @property
-    def silent(self) -> bool:
-        """Whether every sample is zero."""
-        return not np.any(self.samples)
-
 
 def read_signal(
     path: str | Source,
@@ -100,13 +95,13 @@ def check_rate(path: Path, found: int, rate: int) -> None:
         raise TisdissError(f"{path}: is at {found} Hz, not {rate} Hz")
 
 
-def is_whole(path: Path, rate: int, frames: int) -> bool:
-    """Return whether an audio file exists with this rate (Hz) and number of samples."""
+def is_whole(path: Path, frames: int, rate: int | None = None) -> bool:
+    """Return whether an audio file exists with this number of samples, at this rate (Hz) if any."""
     try:
         info = probe(path)
     except AudioError:
         return False
-    return info.rate == rate and info.frames == frames
+    return info.frames == frames and rate in (None, info.rate)
 
 
 def _one_channel(

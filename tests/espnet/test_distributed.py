@@ -27,7 +27,8 @@ from torch.nn.parallel import DistributedDataParallel
 from espnet2_tisdiss.espnet.training import ResumableTask
 from espnet2_tisdiss.network.blocks.locoformer import Checkpoint
 from espnet2_tisdiss.recipes.stages.launching import launched
-from espnet2_tisdiss.recipes.stages.options import complete, name_all, parse
+from espnet2_tisdiss.recipes.stages.options import parse
+from espnet2_tisdiss.recipes.stages.recipe import complete, name_all
 
 STEPS = 2
 BATCH, SAMPLES = 4, 2000

@@ -8,7 +8,7 @@ import pytest
 
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.lists import write_scp
-from espnet2_tisdiss.recipes.data_directories import copy_lists, read_data_dir, write_speakers
+from espnet2_tisdiss.recipes.data_directories import copy_lists, read_audio_dir, write_speakers
 
 
 def test_speaker_lists_belong_together(tmp_path: Path) -> None:
@@ -22,11 +22,11 @@ def test_lists_with_different_keys_are_refused(tmp_path: Path) -> None:
     write_scp(tmp_path / "spk1.scp", {"a": "1"})
     write_scp(tmp_path / "spk2.scp", {"a": "1", "b": "2", "c": "3"})
     with pytest.raises(TisdissError, match="spk1.scp: lacks utterance b, which wav.scp has"):
-        read_data_dir(tmp_path, ["wav.scp", "spk1.scp"])
+        read_audio_dir(tmp_path, ["wav.scp", "spk1.scp"], run_commands=False)
     with pytest.raises(TisdissError, match="spk2.scp: has utterance c, which wav.scp lacks"):
-        read_data_dir(tmp_path, ["wav.scp", "spk2.scp"])
+        read_audio_dir(tmp_path, ["wav.scp", "spk2.scp"], run_commands=False)
     with pytest.raises(TisdissError, match="no such data directory"):
-        read_data_dir(tmp_path / "nowhere", ["wav.scp"])
+        read_audio_dir(tmp_path / "nowhere", ["wav.scp"], run_commands=False)
 
 
 def test_copied_lists_keep_only_the_keys(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from recipe_folder import REPOSITORY, TINY_CONFIG, Recipe
 
 STAND_IN = f"""\
 #!/bin/sh
-case $1 in */options.py) exec {sys.executable} "$@" ;; esac
+case $1$2 in */options.py* | -m*.stages.recipe) exec {sys.executable} "$@" ;; esac
 printf '<%s>' "$@" >>asked
 echo >>asked
 """

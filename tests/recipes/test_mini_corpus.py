@@ -29,6 +29,7 @@ from recipe_folder import living_processes, prepare_here
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.lists import read_scp
 from espnet2_tisdiss.mixing import levels
+from espnet2_tisdiss.mixing.bank import SPLITS
 from espnet2_tisdiss.recipes.mini_2mix import mixtures, sentences, synthesis, voices
 from espnet2_tisdiss.recipes.mini_2mix.data_lists import make_data_dirs
 from espnet2_tisdiss.recipes.mini_2mix.plan import WSJ0_SPLIT, Mixture, make_plan
@@ -393,7 +394,7 @@ def test_a_speaker_in_two_splits_is_found(tmp_path):
 def test_no_text_is_spoken_in_two_splits(tiny_corpus):
     text = read_scp(tiny_corpus / "text")
     split_of = {v["speaker"]: v["split"] for v in table(tiny_corpus / "voices.tsv")}
-    spoken = {split: set() for split in voices.SPLITS}
+    spoken = {split: set() for split in SPLITS}
     for utterance, words in text.items():
         spoken[split_of[utterance.split("u")[0]]].add(words)
         assert words[0].isupper() and words[-1] in ".?"
@@ -407,7 +408,7 @@ def test_sentences_are_many_and_every_split_gets_its_share():
     rng = sentences.Random("words")
     drawn = {sentences.sentence(rng) for _ in range(3000)}
     assert len(drawn) > 2800
-    shares = [sum(sentences.split_of(s) == split for s in drawn) for split in voices.SPLITS]
+    shares = [sum(sentences.split_of(s) == split for s in drawn) for split in SPLITS]
     assert np.allclose(np.array(shares) / len(drawn), [0.8, 0.1, 0.1], atol=0.03)
     assert len({word for s in drawn for word in s.lower().strip(".?").split()}) > 600
 

@@ -22,18 +22,17 @@ from mini_corpus import (
     table,
     use_engines,
 )
-from recipe_folder import REPOSITORY, copy_recipe
+from recipe_folder import REPOSITORY, copy_recipe, read_data_dir
 
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.mixing.levels import frame_level
-from espnet2_tisdiss.recipes.data_directories import read_data_dir
 from espnet2_tisdiss.recipes.mini_2mix import (
     festival,
     flite,
-    foreign,
     mixtures,
     noises,
     rooms,
+    sentences,
     synthesis,
 )
 from espnet2_tisdiss.recipes.mini_2mix.plan import make_plan
@@ -388,7 +387,7 @@ def test_real_festival_reads_each_language():
 )
 def test_foreign_sentences_are_many_and_can_be_read(language):
     rng = synthesis.Random(language)
-    drawn = {foreign.foreign_sentence(language, rng) for _ in range(300)}
+    drawn = {sentences.foreign_sentence(language, rng) for _ in range(300)}
     assert len(drawn) > 290
     for text in drawn:
         assert 30 < len(text) < 100 and text[0].isupper() and text[-1] == "."

@@ -14,14 +14,14 @@ import pytest
 import soundfile
 import yaml
 from mini_corpus import contents, table
-from recipe_folder import copy_recipe
+from recipe_folder import copy_recipe, read_data_dir
 from voice_folders import sex_of, speak, write_folders, write_noise, write_table
 
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.lists import read_scp
 from espnet2_tisdiss.mixing.bank import SPLITS, Bank
 from espnet2_tisdiss.mixing.levels import frame_level
-from espnet2_tisdiss.recipes.data_directories import LIST_OF_SIGNAL, read_data_dir
+from espnet2_tisdiss.recipes.data_directories import LIST_OF_SIGNAL
 from espnet2_tisdiss.recipes.voices_2mix import bank
 from espnet2_tisdiss.recipes.voices_2mix.prepare import Sources, make_voices, plan
 from espnet2_tisdiss.recipes.voices_2mix.sizes import SIZES, Size
@@ -445,7 +445,7 @@ def test_too_few_speakers_are_one_line(voices, tmp_path, prepare, message):
 def test_a_table_without_its_columns_is_one_line(tmp_path):
     write_table(tmp_path, "file speaker", ["a.wav b"])
     with pytest.raises(
-        TisdissError, match=r"utterances.tsv:1: lacks the column path; its first line"
+        TisdissError, match=r"utterances.tsv: has no column path; the first line must .* by '\\t'"
     ):
         make(tmp_path, voices=tmp_path)
 

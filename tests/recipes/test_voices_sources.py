@@ -25,7 +25,7 @@ from espnet2_tisdiss.recipes.voices_2mix.listing import (
     Part,
     Recording,
     assign_splits,
-    read_rows,
+    read_tabs,
     shuffled_speakers,
 )
 from espnet2_tisdiss.recipes.voices_2mix.prepare import Sources, make_voices
@@ -171,7 +171,7 @@ WHERE = {
 @pytest.fixture(scope="module")
 def miniature(tmp_path_factory):
     """All data sets with a recording of up to two speakers of each split, and their list."""
-    rows = [row for _, row in read_rows(TABLE, ("source",))]
+    rows = [row for _, row in read_tabs(TABLE, ("source",))]
     seen, kept = {}, []
     for row in rows:
         speakers = seen.setdefault((row["source"], row["split"]), set())
@@ -237,7 +237,7 @@ def test_every_data_set_is_found_in_its_own_layout(miniature, tmp_path, monkeypa
 
 
 def test_every_listed_recording_has_a_place(tmp_path):
-    rows = [row for _, row in read_rows(TABLE, ("source",))]
+    rows = [row for _, row in read_tabs(TABLE, ("source",))]
     assert len(rows) == 6347 and TABLE.stat().st_size < 600_000
     for data_set in DATA_SETS.values():
         (tmp_path / data_set.folder).mkdir()

@@ -13,13 +13,19 @@ import numpy as np
 import pytest
 import soundfile
 import yaml
-from recipe_folder import REPOSITORY, TINY_CONFIG, copy_recipe, files_of_runs, tiny_recognition
+from recipe_folder import (
+    REPOSITORY,
+    TINY_CONFIG,
+    copy_recipe,
+    files_of_runs,
+    read_data_dir,
+    tiny_recognition,
+)
 from scipy.signal import resample_poly
 
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.lists import read_scp
 from espnet2_tisdiss.recipes.corpora.active_level import active_level
-from espnet2_tisdiss.recipes.data_directories import read_data_dir
 from espnet2_tisdiss.recipes.wsj0_2mix.prepare import get_parser, prepare
 from espnet2_tisdiss.recipes.wsj0_2mix.speech import find_sets, find_utterances, index_files
 from espnet2_tisdiss.recipes.wsj0_2mix.transcripts import plain_words
@@ -471,7 +477,7 @@ def test_levels_are_complete_and_stay_the_same(mini):
     assert line == f"{path}: no such file"
     path.write_text(text.replace(text.split()[1], "none"))
     (line,) = complaint(mini)
-    assert line == f"{path}: 22ga0110: 'none' is not a power"
+    assert line == f"{path}: 22ga0110: power 'none' is not a positive number"
     path.write_text(text)
     mini.prepare()
     path.write_text(text.replace(text.split()[1], "0.5"))

@@ -84,7 +84,7 @@ def make_data_dirs(
     nj: int,
     allow_subset: bool,
     test_sets: Collection[str],
-) -> dict[str, int]:
+) -> str:
     """Check all sets, then write their data directories.
 
     Args:
@@ -96,7 +96,7 @@ def make_data_dirs(
         test_sets: names of the sets whose speakers must not be in training or validation sets.
 
     Returns:
-        Number of samples by set.
+        A line for each set.
 
     Raises:
         TisdissError: a check fails; then nothing is written.
@@ -104,17 +104,13 @@ def make_data_dirs(
     check_plan(sets, test_sets, allow_subset)
     entries = [entry for part in sets for entry in part.entries]
     lengths = iter(do_all(partial(check_entry, audio), entries, nj, "check"))
-    samples = {part.name: sum(islice(lengths, len(part.entries))) for part in sets}
+    lines = []
     for part in sets:
+        count = len(part.entries)
+        hours = sum(islice(lengths, count)) / audio.rate / 3600
+        lines.append(f"{data / part.name}: {count} utterances, {hours:.2f} hours")
         write_data_dir(data / part.name, part)
-    return samples
-
-
-def report(data: Path, sets: Sequence[DataSet], samples: Mapping[str, int], rate: int) -> str:
-    """Return a line for each set that :func:`make_data_dirs` has made, at a rate in Hz."""
-    hours = {name: count / rate / 3600 for name, count in samples.items()}
-    lines = (f"{len(part.entries)} utterances, {hours[part.name]:.2f} hours" for part in sets)
-    return "\n".join(f"{data / part.name}: {line}" for part, line in zip(sets, lines, strict=True))
+    return "\n".join(lines)
 
 
 def check_plan(
@@ -217,15 +213,12 @@ def check_sum(
 
 
 def write_data_dir(folder: Path, part: DataSet) -> None:
-    """Write the lists of a set; an older folder is replaced at the end."""
+    """Write the lists of a set, sorted in byte order; an older folder is replaced at the end."""
+    tables = {
+        name: {entry.key: str(entry.files[name]) for entry in part.entries}
+        for name in part.entries[0].files
+    }
     with replacing_folder(folder) as temporary:
-        write_lists(temporary, part)
-
-
-def write_lists(folder: Path, part: DataSet) -> None:
-    """Write the lists of a set into a folder, sorted in byte order."""
-    for name in part.entries[0].files:
-        write_scp(folder / name, {entry.key: str(entry.files[name]) for entry in part.entries})
-    for name, table in part.lists.items():
-        write_scp(folder / name, table)
-    write_speakers(folder, {entry.key: entry.speaker for entry in part.entries})
+        for name, table in {**tables, **part.lists}.items():
+            write_scp(temporary / name, table)
+        write_speakers(temporary, {entry.key: entry.speaker for entry in part.entries})

@@ -11,7 +11,6 @@ import os
 import sys
 import urllib.request
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -106,18 +105,11 @@ def _downloaded(name: str, url: str, advice: str) -> bytes:
         ) from None
 
 
-def require_package(module: str, who: str, name: str, distribution: str) -> None:
-    """Check that a Python package is installed.
-
-    Args:
-        module: its name for imports.
-        who: description of what needs it.
-        name: description of the package.
-        distribution: its name for pip.
-    """
-    if find_spec(module) is None:
+def require_package(distribution: str, who: str) -> None:
+    """Check that a Python package, named as pip names it, is installed; ``who`` needs it."""
+    if find_spec(distribution.replace("-", "_")) is None:
         raise TisdissError(
-            f"{who} need {name}, which is not installed: "
+            f"{who} need {distribution}, which is not installed: "
             f"{sys.executable} -m pip install {distribution}"
         )
 
@@ -163,12 +155,15 @@ def frames_at(frames: int, rate: int, wanted: int) -> int:
     return -(-frames * wanted // rate)
 
 
+def common_length(lengths: Sequence[int], version: Version) -> int:
+    """Return the number of samples of a mixture, given those of its signals."""
+    return min(lengths) if version == "min" else max(lengths)
+
+
 def fit(signals: Sequence[np.ndarray], version: Version) -> list[np.ndarray]:
     """Bring signals (n,) to one length: cut to the shortest (min) or zero-padded to the longest."""
-    lengths = [len(signal) for signal in signals]
-    if version == "min":
-        return [signal[: min(lengths)] for signal in signals]
-    return [np.pad(signal, (0, max(lengths) - len(signal))) for signal in signals]
+    length = common_length(list(map(len, signals)), version)
+    return [np.pad(signal[:length], (0, max(0, length - len(signal)))) for signal in signals]
 
 
 def quantise(samples: np.ndarray) -> np.ndarray:
@@ -217,15 +212,13 @@ def do_all[Item, Result](
     problems: list[str] = []
     outcomes = map_in_processes(partial(_attempt, function), items, nj, label)
     for outcome in outcomes:
-        if isinstance(outcome, _Done):
-            results.append(outcome.result)
-            continue
-        problems.append(outcome.problem)
-        if outcome.ends_all:
+        if isinstance(outcome, StorageError):
             outcomes.close()
-            raise TisdissError(
-                f"{outcome.problem}; correct that and run again to continue from here"
-            )
+            raise TisdissError(f"{outcome}; correct that and run again to continue from here")
+        if isinstance(outcome, TisdissError):
+            problems.append(str(outcome))
+        else:
+            results.append(outcome)
     if problems:
         lines = problems[:MAX_PROBLEMS]
         if more := len(problems) - len(lines):
@@ -238,25 +231,10 @@ def do_all[Item, Result](
     return results
 
 
-@dataclass(frozen=True)
-class _Done[Result]:
-    """The result of an item."""
-
-    result: Result
-
-
-@dataclass(frozen=True)
-class _Failed:
-    """The error of an item, and whether all further items would fail, too."""
-
-    problem: str
-    ends_all: bool
-
-
-def _attempt[Item, Result](
-    function: Callable[[Item], Result], item: Item
-) -> _Done[Result] | _Failed:
+def _attempt[Item, Result](function: Callable[[Item], Result], item: Item) -> Result | TisdissError:
     try:
-        return _Done(function(item))
+        return function(item)
     except (TisdissError, OSError) as error:
-        return _Failed(str(error), isinstance(error, StorageError))
+        # a new error: the raised one keeps its cause and all frames up to here
+        kind = StorageError if isinstance(error, StorageError) else TisdissError
+        return kind(str(error))

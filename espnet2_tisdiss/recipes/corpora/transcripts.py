@@ -91,6 +91,6 @@ def unpadded(singles: DataSet, folder: Path, rate: int, nj: int) -> DataSet:
 def _unpad(folder: Path, rate: int, single: Entry) -> Entry:
     target = folder / f"{single.key}.wav"
     samples = read_unpadded(single.files["wav.scp"], rate)
-    if not is_whole(target, rate, len(samples)):
+    if not is_whole(target, len(samples), rate):
         write_audio(target, quantise(samples), rate)
     return replace(single, files={"wav.scp": target})

@@ -3,14 +3,13 @@
 One table for each subset of LibriSpeech, ``Libri<N>Mix/libri<n>mix_<subset>.csv``.
 """
 
-import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.recipes.corpora.files import fetch
-from espnet2_tisdiss.recipes.corpora.tables import read_table
+from espnet2_tisdiss.recipes.corpora.tables import positive_number, read_table
 from espnet2_tisdiss.recipes.librimix.tree import SUBSETS, Task
 
 COMMIT = "b898ca375c03e4039cdb3dbe3dd485aad58ec7d1"  # what is downloaded is fixed
@@ -69,7 +68,8 @@ def read_metadata(path: Path, num_spk: int) -> list[Mixture]:
 
 def _mixture(where: str, row: dict[str, str], names: list[str]) -> Mixture:
     *sources, noise = (
-        Part(row[f"{name}_path"], _gain(where, row[f"{name}_gain"])) for name in names
+        Part(row[f"{name}_path"], positive_number(where, "gain", row[f"{name}_gain"]))
+        for name in names
     )
     # also keeps every path inside the corpus
     utterances = []
@@ -86,13 +86,3 @@ def _mixture(where: str, row: dict[str, str], names: list[str]) -> Mixture:
             f"{where}: mixture {row['mixture_ID']!r} is of the utterances of {name!r}"
         )
     return Mixture(name, tuple(sources), noise)
-
-
-def _gain(where: str, text: str) -> float:
-    try:
-        gain = float(text)
-    except ValueError:
-        gain = math.nan
-    if not 0 < gain < math.inf:
-        raise TisdissError(f"{where}: gain {text!r} is not a positive number")
-    return gain

@@ -8,7 +8,6 @@ Axis letter: n sample.
 import io
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +16,7 @@ import soxr
 
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.recipes.corpora.files import (
+    common_length,
     find_root,
     fit,
     frames_at,
@@ -34,40 +34,32 @@ PERTURBED = re.compile(r"(?P<original>.+)sp(?P<speed>08|12)")
 SPEEDS = {"08": 0.8, "12": 1.2}
 
 
-@dataclass(frozen=True)
-class Maker:
-    """Makes the mixtures of one set.
+def make_mixture(
+    task: Task, librispeech: Path, wham_noise: Path | None, folder: Path, mixture: Mixture
+) -> int:
+    """Make the missing files of a mixture; return its length in samples.
 
-    Attributes:
+    Args:
         task: which mixtures.
         librispeech: folder of LibriSpeech's subsets.
         wham_noise: folder of WHAM!'s noise; None if the task has no noise.
-        sets: folder of the sets that are made.
-        name: the set.
+        folder: the set's folder.
+        mixture: one of the set.
     """
-
-    task: Task
-    librispeech: Path
-    wham_noise: Path | None
-    sets: Path
-    name: str
-
-    def __call__(self, mixture: Mixture) -> int:
-        """Make the missing files of a mixture; return its length in samples."""
-        paths = [self.librispeech / source.path for source in mixture.sources]
-        lengths = [frames_at(frames_of(path, RATE), RATE, self.task.rate) for path in paths]
-        length = min(lengths) if self.task.version == "min" else max(lengths)
-        files = self.task.files(self.sets, self.name, mixture.name).values()
-        missing = [path for path in files if not is_whole(path, self.task.rate, length)]
-        if missing:
-            sources = [_read(path) for path in paths]
-            noise = None
-            if self.wham_noise is not None:
-                noise = read_noise(self.wham_noise, mixture.noise.path, max(map(len, sources)))
-            signals = mix(self.task, mixture, sources, noise)
-            for path in missing:
-                write_audio(path, to_16_bits(signals[path.parent.name]), self.task.rate)
-        return length
+    paths = [librispeech / source.path for source in mixture.sources]
+    lengths = [frames_at(frames_of(path, RATE), RATE, task.rate) for path in paths]
+    length = common_length(lengths, task.version)
+    files = task.files(folder, mixture.name).values()
+    missing = [path for path in files if not is_whole(path, length, task.rate)]
+    if missing:
+        sources = [_read(path) for path in paths]
+        noise = None
+        if wham_noise is not None:
+            noise = read_noise(wham_noise, mixture.noise.path, max(map(len, sources)))
+        signals = mix(task, mixture, sources, noise)
+        for path in missing:
+            write_audio(path, to_16_bits(signals[path.parent.name]), task.rate)
+    return length
 
 
 def find_librispeech(given: Path | None, names: Sequence[str]) -> Path:
@@ -121,7 +113,7 @@ def mix(
     ]
     signals = dict(zip(parts, fit(resampled, task.version), strict=True))
     mixed = np.zeros_like(signals["s1"])
-    for addend in task.addends:
+    for addend in list(task.lists.values())[1:]:
         mixed += signals[addend]
     return signals | {task.condition: mixed}
 

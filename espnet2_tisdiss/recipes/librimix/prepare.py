@@ -9,6 +9,7 @@ import argparse
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from espnet2_tisdiss.errors import TisdissError
@@ -19,7 +20,6 @@ from espnet2_tisdiss.recipes.corpora.data_sets import (
     Entry,
     check_plan,
     make_data_dirs,
-    report,
     write_data_dir,
 )
 from espnet2_tisdiss.recipes.corpora.files import do_all, location
@@ -31,14 +31,13 @@ from espnet2_tisdiss.recipes.corpora.transcripts import (
     with_transcripts,
 )
 from espnet2_tisdiss.recipes.librimix.metadata import find_metadata, read_metadata
-from espnet2_tisdiss.recipes.librimix.mixing import Maker, find_librispeech, find_wham_noise
+from espnet2_tisdiss.recipes.librimix.mixing import find_librispeech, find_wham_noise, make_mixture
 from espnet2_tisdiss.recipes.librimix.transcripts import read_transcripts
 from espnet2_tisdiss.recipes.librimix.tree import (
     CONDITIONS,
     KNOWN_COUNTS,
     SUBSETS,
     Task,
-    find_sets,
     mixtures_in_tree,
     write_mixture_table,
 )
@@ -49,7 +48,7 @@ UTTERANCE = re.compile(r"(\d+)-\d+-\d+")
 
 def prepare(args: argparse.Namespace) -> str:
     """Make all data directories; return a line for each set of mixtures."""
-    task = Task(args.num_spk, args.condition, RATES[args.fs], args.min_or_max)
+    task = Task(RATES[args.fs], args.min_or_max, args.num_spk, args.condition)
     names = ("dev", "test", args.train_set)  # small ones first, because they show errors early
     if args.dynamic_mixing and task.noisy:
         raise TisdissError(f"--dynamic_mixing mixes only speakers: not for {task.condition}")
@@ -61,7 +60,8 @@ def prepare(args: argparse.Namespace) -> str:
         librispeech = find_librispeech(args.librispeech, names)
         transcripts = {name: read_transcripts(librispeech / SUBSETS[name]) for name in names}
     if tree := location(args.librimix, "--librimix", "LIBRIMIX"):
-        folder = find_sets(tree, task, names)
+        advice = "; without LIBRIMIX the mixtures are made from LIBRISPEECH"
+        folder = task.find(tree, "test", names, advice)
         mixtures = {name: mixtures_in_tree(folder, task, name) for name in names}
         sets = _describe(task, folder, mixtures, args.suffix)
     else:
@@ -72,13 +72,13 @@ def prepare(args: argparse.Namespace) -> str:
     # each is rounded down, so each lacks up to one step of 16 bits in the sum
     audio = AudioCheck(task.rate, addends, tolerance=len(addends))
     parts, tests = list(sets.values()), [sets["test"].name]
-    samples = make_data_dirs(args.data, parts, audio, args.nj, args.allow_subset, tests)
+    made = make_data_dirs(args.data, parts, audio, args.nj, args.allow_subset, tests)
     for name, texts in transcripts.items():
         if name != "test":
             write_singles(task, f"{name}_singles", name, sets[name], texts, args)
     if args.dynamic_mixing:
         write_singles(task, f"{args.train_set}_single", args.train_set, parts[-1], {}, args)
-    return report(args.data, parts, samples, task.rate)
+    return made
 
 
 def make_mixtures(task: Task, names: Sequence[str], args: argparse.Namespace) -> dict[str, DataSet]:
@@ -95,8 +95,8 @@ def make_mixtures(task: Task, names: Sequence[str], args: argparse.Namespace) ->
     # before hours of work
     check_plan(list(sets.values()), [sets["test"].name], args.allow_subset)
     for name in names:
-        maker = Maker(task, librispeech, wham_noise, folder, name)
-        lengths = do_all(maker, metadata[name], args.nj, f"mix {name}")
+        make = partial(make_mixture, task, librispeech, wham_noise, folder / name)
+        lengths = do_all(make, metadata[name], args.nj, f"mix {name}")
         write_mixture_table(folder, task, name, list(zip(mixtures[name], lengths, strict=True)))
     return sets
 
@@ -142,19 +142,14 @@ def _entry(task: Task, sets: Path, name: str, mixture: str) -> Entry:
             f"{sets / name}: {mixture!r} is not the name of a mixture of {task.num_spk}"
         )
     speaker = "_".join(voices)
-    return Entry(f"{speaker}_{mixture}", speaker, voices, task.files(sets, name, mixture))
+    return Entry(f"{speaker}_{mixture}", speaker, voices, task.files(sets / name, mixture))
 
 
 def get_parser() -> argparse.ArgumentParser:
     """Build the command line."""
     parser = data_parser("Make the data directories of LibriMix, and its missing files.")
     add = parser.add_argument
-    add(
-        "--librimix",
-        type=Path,
-        metavar="DIR",
-        help="a LibriMix tree, which is used unchanged (LIBRIMIX)",
-    )
+    add("--librimix", type=Path, metavar="DIR", help="a LibriMix tree, used unchanged (LIBRIMIX)")
     add("--librispeech", type=Path, metavar="DIR", help="folder of LibriSpeech (LIBRISPEECH)")
     add("--metadata", type=Path, metavar="DIR", help="LibriMix's tables (LIBRIMIX_METADATA)")
     add("--wham_noise", type=Path, metavar="DIR", help="folder of WHAM!'s noise (WHAM_NOISE)")

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from espnet2_tisdiss.atomic import replacing
-from espnet2_tisdiss.errors import TisdissError
-from espnet2_tisdiss.recipes.corpora.files import Version
 from espnet2_tisdiss.recipes.corpora.tables import read_table
+from espnet2_tisdiss.recipes.corpora.tree import Tree
 
 CONDITIONS = ("mix_clean", "mix_both", "mix_single")
 # LibriMix's name of a set -> LibriSpeech's
@@ -31,21 +30,17 @@ KNOWN_COUNTS = {
 
 
 @dataclass(frozen=True)
-class Task:
+class Task(Tree):
     """A version of LibriMix's mixtures.
 
     Attributes:
         num_spk: number of speakers: 2 for Libri2Mix, 3 for Libri3Mix.
         condition: ``mix_clean`` adds the speakers, ``mix_both`` the speakers and noise,
             ``mix_single`` the first speaker and noise.
-        rate: sample rate in Hz, 8000 or 16000.
-        version: cut to the shortest utterance (min) or padded to the longest (max).
     """
 
     num_spk: int
     condition: str
-    rate: int
-    version: Version
 
     @property
     def noisy(self) -> bool:
@@ -60,8 +55,8 @@ class Task:
 
     @property
     def folder(self) -> Path:
-        """The part of a tree with these mixtures, relative to LibriMix's root folder."""
-        return Path(f"Libri{self.num_spk}Mix", f"wav{self.rate // 1000}k", self.version)
+        """Its folder in a tree."""
+        return Path(f"Libri{self.num_spk}Mix", f"wav{self.rate_name}", self.version)
 
     @property
     def lists(self) -> dict[str, str]:
@@ -70,49 +65,9 @@ class Task:
         lists |= {f"spk{source[1:]}.scp": source for source in self.sources}
         return lists | ({"noise1.scp": "noise"} if self.noisy else {})
 
-    @property
-    def addends(self) -> list[str]:
-        """Folders of the signals that add up to the mixture, in this order."""
-        _, *addends = self.lists.values()
-        return addends
-
-    def files(self, sets: Path, name: str, mixture: str) -> dict[str, Path]:
-        """Return the files of a mixture by the lists of a data directory, the mixture first.
-
-        Args:
-            sets: folder of the sets: the root of the tree with :attr:`folder`.
-            name: the set.
-            mixture: the mixture's ID.
-        """
-        return {
-            list_name: sets / name / folder / f"{mixture}.wav"
-            for list_name, folder in self.lists.items()
-        }
-
     def table(self, sets: Path, name: str) -> Path:
         """Return the path of a set's table of mixtures."""
         return sets / "metadata" / f"mixture_{name}_{self.condition}.csv"
-
-
-def find_sets(root: Path, task: Task, names: Sequence[str]) -> Path:
-    """Return the folder of the sets in an existing tree.
-
-    Args:
-        root: the folder of the tree, or of its part with this number of speakers.
-        task: which mixtures.
-        names: the sets that are needed.
-    """
-    sets = root / task.folder
-    if root.name == task.folder.parts[0] and not sets.is_dir():
-        sets = root.parent / task.folder
-    for name in names:
-        for signal in task.lists.values():
-            if not (folder := sets / name / signal).is_dir():
-                raise TisdissError(
-                    f"{folder}: no such folder in the LibriMix tree {root}; without LIBRIMIX the "
-                    "mixtures are made from LIBRISPEECH"
-                )
-    return sets
 
 
 def mixtures_in_tree(sets: Path, task: Task, name: str) -> list[str]:
@@ -122,7 +77,7 @@ def mixtures_in_tree(sets: Path, task: Task, name: str) -> list[str]:
     """
     table = task.table(sets, name)
     if not table.is_file():
-        return sorted(path.stem for path in (sets / name / task.condition).glob("[!.]*.wav"))
+        return task.mixtures(sets / name)
     return [row["mixture_ID"] for _, row in read_table(table, ["mixture_ID"])]
 
 
@@ -147,4 +102,4 @@ def write_mixture_table(
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)
         for mixture, length in lengths:
-            writer.writerow([mixture, *task.files(sets, name, mixture).values(), length])
+            writer.writerow([mixture, *task.files(sets / name, mixture).values(), length])

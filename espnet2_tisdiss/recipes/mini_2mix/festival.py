@@ -12,42 +12,35 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import MappingProxyType
 
 import numpy as np
-import soundfile
 
-from espnet2_tisdiss.errors import TisdissError
-from espnet2_tisdiss.recipes.mini_2mix.voices import Speak, Voice
+from espnet2_tisdiss.recipes.mini_2mix.voices import Speak, Voice, run_engine
 
 # Name of the voice -> name of the speaker, language.
-VOICES = MappingProxyType(
-    {
-        "ked_diphone": ("tked", "en-us"),
-        "lp_diphone": ("tlp", "it"),
-        "pc_diphone": ("tpc", "it"),
-        "upc_ca_ona_hts": ("tona", "ca"),
-        "czech_dita": ("tdita", "cs"),
-        "czech_krb": ("tkrb", "cs"),
-        "czech_machac": ("tmachac", "cs"),
-        "czech_ph": ("tph", "cs"),
-        "hy_fi_mv_diphone": ("tmv", "fi"),
-        "suo_fi_lj_diphone": ("tlj", "fi"),
-        "msu_ru_nsh_clunits": ("tnsh", "ru"),
-    }
-)
+VOICES = {
+    "ked_diphone": ("tked", "en-us"),
+    "lp_diphone": ("tlp", "it"),
+    "pc_diphone": ("tpc", "it"),
+    "upc_ca_ona_hts": ("tona", "ca"),
+    "czech_dita": ("tdita", "cs"),
+    "czech_krb": ("tkrb", "cs"),
+    "czech_machac": ("tmachac", "cs"),
+    "czech_ph": ("tph", "cs"),
+    "hy_fi_mv_diphone": ("tmv", "fi"),
+    "suo_fi_lj_diphone": ("tlj", "fi"),
+    "msu_ru_nsh_clunits": ("tnsh", "ru"),
+}
 
 # encoding of the text for the voices of a language
-ENCODINGS = MappingProxyType(
-    {
-        "en": "ascii",
-        "it": "latin-1",
-        "ca": "latin-1",
-        "cs": "iso8859-2",
-        "fi": "latin-1",
-        "ru": "utf-8",
-    }
-)
+ENCODINGS = {
+    "en": "ascii",
+    "it": "latin-1",
+    "ca": "latin-1",
+    "cs": "iso8859-2",
+    "fi": "latin-1",
+    "ru": "utf-8",
+}
 
 
 def installed() -> list[str]:
@@ -83,18 +76,7 @@ def engine(voice: Voice) -> Iterator[Speak]:
 
         def speak(text: str) -> tuple[np.ndarray, float]:
             script.write_bytes(_script(voice, text, spoken.name).encode(ENCODINGS[voice.language]))
-            spoken.unlink(missing_ok=True)
-            result = subprocess.run(
-                ["festival", "--batch", script.name],
-                cwd=folder,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-            )
-            if result.returncode != 0 or not spoken.exists():
-                errors = result.stderr.decode(errors="replace").split("\n")[0].strip()
-                reason = errors or f"status {result.returncode}"
-                raise TisdissError(f"festival, voice {voice.variant}, on {text!r}: {reason}")
-            return soundfile.read(spoken, dtype="float32")
+            return run_engine(voice, ["festival", "--batch", script.name], spoken, text)
 
         yield speak
 

@@ -17,18 +17,15 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from random import Random
-from types import MappingProxyType
 
 import numpy as np
-import soundfile
 
-from espnet2_tisdiss.errors import TisdissError
-from espnet2_tisdiss.recipes.mini_2mix.voices import Speak, Voice
+from espnet2_tisdiss.recipes.mini_2mix.voices import Speak, Voice, run_engine
 
 VOICES = ("awb", "kal", "rms", "slt")
 
 # Mean pitch of the versions, in hertz; rms ignores the option, so its pitch follows from the tract.
-PITCHES = MappingProxyType({"awb": (90.0, 190.0), "kal": (80.0, 180.0), "slt": (125.0, 260.0)})
+PITCHES = {"awb": (90.0, 190.0), "kal": (80.0, 180.0), "slt": (125.0, 260.0)}
 # In percent of the original voice: long for low versions and short for high ones, with variation.
 TRACT_BY_PITCH, TRACT_SPREAD = 6.0, 6.0
 TRACT_ALONE = 16.0
@@ -98,11 +95,7 @@ def engine(voice: Voice) -> Iterator[Speak]:
 
         def speak(text: str) -> tuple[np.ndarray, float]:
             command = ["flite", "-voice", voice.variant, *options, "-t", text, "-o", str(spoken)]
-            result = subprocess.run(command, capture_output=True, text=True)
-            if result.returncode != 0 or not spoken.exists():
-                reason = result.stderr.strip() or f"status {result.returncode}"
-                raise TisdissError(f"flite, voice {voice.variant}: {reason}")
-            samples, sample_rate = soundfile.read(spoken, dtype="float32")
+            samples, sample_rate = run_engine(voice, command, spoken, text)
             return samples, sample_rate / tract
 
         yield speak

@@ -15,7 +15,7 @@ from scipy.signal import oaconvolve
 from espnet2_tisdiss.atomic import write_atomically
 from espnet2_tisdiss.mixing.levels import frame_level
 from espnet2_tisdiss.recipes.corpora.data_sets import ROUNDING_LSB
-from espnet2_tisdiss.recipes.corpora.files import Version, quantise
+from espnet2_tisdiss.recipes.corpora.files import Version, common_length, fit, quantise
 from espnet2_tisdiss.recipes.mini_2mix.noises import make_noise
 from espnet2_tisdiss.recipes.mini_2mix.plan import WSJ0_SPLIT, Mixture
 from espnet2_tisdiss.recipes.mini_2mix.rooms import read_responses
@@ -70,11 +70,9 @@ def mix(
     Returns:
         ``mix``, ``s1``, ``s2``: int16 arrays of that length.
     """
-    length = common_length(first, second, mode)
-    s1, s2 = (
-        _levelled(signal[:length], length, snr)
-        for signal, snr in zip((first, second), snrs_db, strict=True)
-    )
+    length = common_length((len(first), len(second)), mode)
+    heard = (first[:length], second[:length])
+    s1, s2 = fit([_levelled(*pair) for pair in zip(heard, snrs_db, strict=True)], mode)
     signals = {"mix": s1 + s2, "s1": s1, "s2": s2}
     if noise is not None:
         samples, snr = noise[0][:length], noise[1]
@@ -84,15 +82,9 @@ def mix(
     return {name: quantise(scale * signal) for name, signal in signals.items()}
 
 
-def common_length(first: np.ndarray, second: np.ndarray, mode: Version) -> int:
-    """Return the number of samples of a mixture of two signals."""
-    return {"min": min, "max": max}[mode](len(first), len(second))
-
-
-def _levelled(signal: np.ndarray, length: int, level_db: float) -> np.ndarray:
-    """Bring a signal's active speech to a level, and its end to a length with silence."""
-    levelled = signal / np.sqrt(frame_level(signal, SAMPLE_RATE)) * 10 ** (level_db / 20)
-    return np.pad(levelled, (0, length - len(signal)))
+def _levelled(signal: np.ndarray, level_db: float) -> np.ndarray:
+    """Bring a signal's active speech to a level."""
+    return signal / np.sqrt(frame_level(signal, SAMPLE_RATE)) * 10 ** (level_db / 20)
 
 
 def _snr_db(speech: np.ndarray, noise: np.ndarray) -> float:
@@ -122,7 +114,7 @@ def make_mixture(corpus: Path, mixture: Mixture, mode: Version = "min") -> None:
     noise = None
     if mixture.noise is not None:
         babble = [_utterance(corpus, *who) for who in mixture.noise.babble]
-        length = common_length(first, second, mode)
+        length = common_length((len(first), len(second)), mode)
         samples = make_noise(mixture.noise.kinds, length, mixture.noise.seed, babble)
         noise = (samples, mixture.noise.snr_db)
     snr1, snr2 = mixture.snrs
@@ -143,30 +135,22 @@ def check_mixture(corpus: Path, mixture: Mixture, mode: Version = "min") -> int:
             level.  The message names the file.
     """
     paths = signal_paths(corpus, mixture, mode)
-    signals = {name: read_speech(path).astype(np.int32) for name, path in paths.items()}
-    for name in ("s1", "s2"):
-        if len(signals[name]) != len(signals["mix"]):
-            raise unusable(
-                paths[name],
-                f"{len(signals[name])} samples, but its mixture has {len(signals['mix'])}",
-            )
-    speech = signals["s1"] + signals["s2"]
-    rest = signals["mix"] - speech
+    mix, s1, s2 = (read_speech(paths[name]).astype(np.int32) for name in SIGNALS)
+    for name, source in (("s1", s1), ("s2", s2)):
+        if len(source) != len(mix):
+            raise unusable(paths[name], f"{len(source)} samples, but its mixture has {len(mix)}")
+    rest, reason = mix - s1 - s2, ""
     if mixture.noise is None:
         error = np.abs(rest)
         if error.max() > ROUNDING_LSB:
-            raise unusable(
-                paths["mix"],
-                f"sample {error.argmax()} is {error.max()} steps off s1 + s2 of that name",
-            )
+            reason = f"sample {error.argmax()} is {error.max()} steps off s1 + s2 of that name"
     else:
-        planned, found = mixture.noise.snr_db, _snr_db(speech, rest) if rest.any() else np.inf
+        planned, found = mixture.noise.snr_db, _snr_db(s1 + s2, rest) if rest.any() else np.inf
         if abs(found - planned) > SNR_TOLERANCE_DB:
-            raise unusable(
-                paths["mix"],
-                f"its noise is {found:.2f} dB below s1 + s2 of that name, not {planned:.2f} dB",
-            )
-    return len(speech)
+            reason = f"its noise is {found:.2f} dB below s1 + s2 of that name, not {planned:.2f} dB"
+    if reason:
+        raise unusable(paths["mix"], reason)
+    return len(mix)
 
 
 def write_mixture_lists(corpus: Path, set_name: str, mixtures: Iterable[Mixture]) -> None:

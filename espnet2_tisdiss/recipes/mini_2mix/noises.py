@@ -6,7 +6,6 @@ All noises have a mean power of 1.  Axis letter: n sample.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from types import MappingProxyType
 
 import numpy as np
 
@@ -85,6 +84,9 @@ def _babble(length: int, rng: np.random.Generator, babble: Sequence[np.ndarray])
     return total
 
 
-KINDS: MappingProxyType[
-    str, Callable[[int, np.random.Generator, Sequence[np.ndarray]], np.ndarray]
-] = MappingProxyType({"coloured": _coloured, "hum": _hum, "crackle": _crackle, "babble": _babble})
+KINDS: dict[str, Callable[[int, np.random.Generator, Sequence[np.ndarray]], np.ndarray]] = {
+    "coloured": _coloured,
+    "hum": _hum,
+    "crackle": _crackle,
+    "babble": _babble,
+}

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from random import Random
-from types import MappingProxyType
 
 from espnet2_tisdiss.recipes.mini_2mix import festival as festival_engine
 from espnet2_tisdiss.recipes.mini_2mix import flite as flite_engine
@@ -23,7 +22,7 @@ NOISE_SNR_DB = (5.0, 20.0)
 BABBLE_VOICES = (6, 14)
 
 # The split names of WSJ0-2mix, as folders and lists of the corpus have them.
-WSJ0_SPLIT = MappingProxyType({"train": "tr", "valid": "cv", "test": "tt"})
+WSJ0_SPLIT = {"train": "tr", "valid": "cv", "test": "tt"}
 
 
 @dataclass(frozen=True)
@@ -87,7 +86,7 @@ class Plan:
 
     size: Size
     voices: tuple[Voice, ...]
-    utterances: MappingProxyType[str, tuple[str, ...]]  # speaker -> names of utterances
+    utterances: dict[str, tuple[str, ...]]  # speaker -> names of utterances
     mixtures: tuple[Mixture, ...]
 
     @property
@@ -101,7 +100,9 @@ class Plan:
 
 def make_plan(size: Size, seed: int, flite: Sequence[str], festival: Sequence[str] = ()) -> Plan:
     """Plan the corpus of this size and seed, with these voices of flite and festival, if any."""
-    cast = _cast(size, seed, flite, festival)
+    cast = voices.plan_voices(size.voices, seed)
+    cast += flite_engine.plan_voices(flite, size.flite_versions, seed)
+    cast += festival_engine.plan_voices(festival)
     spoken = {voice.speaker: 0 for voice in cast}
     mixtures: list[Mixture] = []
     for mixture_set in made_sets(size, festival):
@@ -116,12 +117,10 @@ def make_plan(size: Size, seed: int, flite: Sequence[str], festival: Sequence[st
     return Plan(
         size=size,
         voices=tuple(cast),
-        utterances=MappingProxyType(
-            {
-                speaker: tuple(_utterance(speaker, number) for number in range(1, count + 1))
-                for speaker, count in spoken.items()
-            }
-        ),
+        utterances={
+            speaker: tuple(_utterance(speaker, number) for number in range(1, count + 1))
+            for speaker, count in spoken.items()
+        },
         mixtures=tuple(_set_scenes(size, mixtures, seed)),
     )
 
@@ -129,14 +128,6 @@ def make_plan(size: Size, seed: int, flite: Sequence[str], festival: Sequence[st
 def made_sets(size: Size, festival: Sequence[str]) -> list[MixtureSet]:
     """Return the sets that can be made: a set of festival alone needs two voices."""
     return [s for s in size.sets if s.engines != ("festival",) or len(festival) >= 2]
-
-
-def _cast(
-    size: Size, seed: int, flite_names: Sequence[str], festival_names: Sequence[str]
-) -> list[Voice]:
-    cast = voices.plan_voices(size.voices, seed)
-    cast += flite_engine.plan_voices(flite_names, size.flite_versions, seed)
-    return cast + festival_engine.plan_voices(festival_names)
 
 
 def _utterance(speaker: str, number: int) -> str:

@@ -12,14 +12,13 @@ import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from types import MappingProxyType
 from typing import get_args
 
 from espnet2_tisdiss.atomic import write_atomically
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.lists import write_scp
 from espnet2_tisdiss.locks import holding
-from espnet2_tisdiss.recipes.corpora.files import Version
+from espnet2_tisdiss.recipes.corpora.files import Version, require_package
 from espnet2_tisdiss.recipes.mini_2mix import festival, flite, voices
 from espnet2_tisdiss.recipes.mini_2mix.data_lists import make_data_dirs
 from espnet2_tisdiss.recipes.mini_2mix.mixtures import (
@@ -28,10 +27,10 @@ from espnet2_tisdiss.recipes.mini_2mix.mixtures import (
     write_mixture_lists,
 )
 from espnet2_tisdiss.recipes.mini_2mix.plan import Plan, made_sets, make_plan
-from espnet2_tisdiss.recipes.mini_2mix.rooms import make_room, require_rooms
+from espnet2_tisdiss.recipes.mini_2mix.rooms import make_room
 from espnet2_tisdiss.recipes.mini_2mix.sizes import SIZES, Size
 from espnet2_tisdiss.recipes.mini_2mix.speech_files import SAMPLE_RATE
-from espnet2_tisdiss.recipes.mini_2mix.synthesis import require_espeak, speak_utterances
+from espnet2_tisdiss.recipes.mini_2mix.synthesis import speak_utterances
 from espnet2_tisdiss.recipes.parallel import map_in_processes
 from espnet2_tisdiss.recipes.program import data_parser, positive, run_main
 from espnet2_tisdiss.user_files import read_json
@@ -40,7 +39,7 @@ from espnet2_tisdiss.user_files import read_json
 RECIPE_VERSION = 1
 
 # used if they are installed
-ENGINES = MappingProxyType({"flite": flite, "festival": festival})
+ENGINES = {"flite": flite, "festival": festival}
 
 
 def make_corpus(
@@ -62,11 +61,11 @@ def make_corpus(
     Returns:
         A line about what was made, and one for each missing engine.
     """
-    require_espeak()
+    require_package("espeakng-loader", "the voices")
     engines = open_corpus(corpus, size, seed)
     plan = make_plan(size, seed, **engines)
     if any(mixture.place for mixture in plan.mixtures):
-        require_rooms()
+        require_package("pyroomacoustics", "the rooms")
     seconds = fill_corpus(plan, corpus, seed, processes, mode)
     counts = make_data_dirs(corpus, data, recipe, plan.by_set, suffix, mode)
     sets = ", ".join(f"{data / split} {count}" for split, count in counts.items())

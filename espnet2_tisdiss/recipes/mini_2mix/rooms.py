@@ -8,21 +8,14 @@ from __future__ import annotations
 
 from pathlib import Path
 from random import Random
-from types import MappingProxyType
 
 import numpy as np
 
 from espnet2_tisdiss.atomic import replacing
 from espnet2_tisdiss.mixing.rooms import POSITIONS, impulse_responses
-from espnet2_tisdiss.recipes.corpora.files import require_package
 from espnet2_tisdiss.recipes.mini_2mix.speech_files import SAMPLE_RATE, unusable
 
-ROOMS = MappingProxyType({"train": 240, "valid": 24, "test": 40})
-
-
-def require_rooms() -> None:
-    """Check that pyroomacoustics is installed; raise TisdissError if it is not."""
-    require_package("pyroomacoustics", "the rooms", "pyroomacoustics", "pyroomacoustics")
+ROOMS = {"train": 240, "valid": 24, "test": 40}
 
 
 def room_names(split: str) -> list[str]:

@@ -1,121 +1,55 @@
-"""English sentences from a small seeded grammar, enough for every voice.
+"""Sentences from a small seeded grammar, enough for every voice; some in other languages.
 
-The sentences are statements, questions, requests, lists and numbers about everyday things.  They
-need not be true, only pronounceable: the words were chosen to cover the sounds of English.
-:func:`sentence` draws one sentence; :func:`split_of` says in which split of the corpus its text
-may be spoken, so that no text is heard both in training and in a test.
+The English sentences are statements, questions, requests, lists and numbers about everyday things.
+They need not be true, only pronounceable: the words, ``english_words.json``, were chosen to cover
+the sounds of English. ``foreign_sentences.json`` holds for each language the parts of a
+sentence in order; any choice of one entry per part is a sentence.
 """
 
 from __future__ import annotations
 
+import json
 import zlib
 from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 from random import Random
+from typing import Any
 
 
-def _phrases(text: str) -> tuple[str, ...]:
-    """Split at bars and line ends."""
-    return tuple(text.strip().replace("\n", "|").split("|"))
+@cache
+def _words(name: str) -> dict[str, Any]:
+    return json.loads(Path(__file__).with_name(f"{name}.json").read_text(encoding="utf-8"))
 
 
-PEOPLE = _phrases("""
-the baker|my neighbor|the young teacher|our doctor|the tall sailor|her cousin|the new pilot|a farmer
-the old judge|their uncle|the violin player|a careful nurse|the shy poet|the captain|our driver
-the village mayor|a tired painter|the chess champion|his sister|the goldsmith|a cheerful waiter
-the piano tuner|my grandfather|the choir|a young couple|the engineer|the museum guide|an actor
-the bicycle mechanic|our landlady|the twins|the weather reporter|a visitor|the orchestra|the tailor
-""")
+def _english(kind: str) -> list[str]:
+    return _words("english_words")[kind]
 
-PAST_VERBS = _phrases("""
-bought|painted|carried|borrowed|found|measured|repaired|photographed|described|polished|forgot
-ordered|weighed|hid|washed|delivered|chose|collected|drew|examined|moved|noticed|opened|packed
-praised|sold|shared|sketched|touched|unwrapped|watched|wanted|brought back|looked after|gave away
-""")
 
-BASE_VERBS = _phrases("""
-buy|paint|carry|borrow|find|measure|repair|photograph|describe|polish|forget|order|weigh|hide|wash
-deliver|choose|collect|draw|examine|move|notice|open|pack|praise|sell|share|sketch|touch|unwrap
-""")
-
-ADJECTIVES = _phrases("""
-yellow|heavy|narrow|ancient|fragile|wooden|purple|tiny|enormous|smooth|rusty|golden|broken|cheap
-curious|frozen|genuine|hollow|jagged|leather|marble|noisy|orange|precious|quiet|round|silver|thick
-unusual|velvet|warm|striped|shallow|bright|dusty|elegant|favorite|glass|humble|blue|green|dark
-""")
-
-THINGS = _phrases("""
-basket|umbrella|carpet|mirror|kettle|lantern|guitar|hammer|blanket|envelope|ladder|teapot|jacket
-vase|clock|drum|feather|garden chair|jigsaw puzzle|kite|lemon tree|map|necklace|oyster shell|pillow
-quilt|radio|saddle|telescope|violin|wheelbarrow|zipper|anchor|birdhouse|candle|dictionary|engine
-flag|globe|harp|ice skate|jug|keyboard|ladle|magazine|notebook|picture frame|ring|shovel|thimble
-""")
-
-PLURALS = _phrases("""
-apples|bananas|cherries|daisies|eggs|figs|grapes|hazelnuts|jars of honey|keys|lemons|mushrooms
-napkins|onions|peaches|quails|radishes|spoons|tulips|vegetables|walnuts|zebras|blueberries|cheeses
-fish|gloves|horses|judges|letters|mice|oranges|pears|roses|shells|teeth|violets|watches|boxes
-""")
-
-PLACES = _phrases("""
-in the harbor|near the old mill|behind the school|under the bridge|at the railway station
-beside the river|on the third floor|across the valley|in a quiet library|outside the theater
-along the beach|at the edge of the forest|in the kitchen|by the fountain|on top of the hill
-inside the lighthouse|between two churches|at the fish market|in the cellar|above the bakery
-on a rainy island|through the tunnel|around the corner|over the garden wall|in the south of Norway
-""")
-
-TIMES = _phrases("""
-yesterday|last Thursday|before breakfast|in the early morning|at noon|during the storm
-after the concert|on Wednesday evening|every other July|just before midnight|two weeks ago
-on the first of May|while it snowed|as usual|at the weekend|in January|that same hour|once again
-long before sunrise|between lunch and tea|later this month|on a foggy Sunday|without any warning
-""")
-
-REASONS = _phrases("""
-because the price was low|although nobody had asked|so that the children could sleep
-since the road was closed|because of the thunder|but the color was wrong|and everybody laughed
-although the wind was cold|because the bus had gone|and then the lights went out
-but no one heard the bell|so the dog began to bark|since the paint was still wet
-and felt rather proud|but the box was too small
-because the view is better there|and nothing else mattered
-although both wheels were loose|so we had to wait|and the judge agreed|but it vanished overnight
-""")
-
-HOW = _phrases("""
-quickly|with great care|rather slowly|in silence|without a sound|very gently|by mistake|on purpose
-together|for the first time|as a joke|by candle light|with both hands|quite cheerfully|in a hurry
-""")
-
-OPINIONS = _phrases("""
-I believe|they say|you might think|it seems|we were told|perhaps|nobody knew that|of course
-I had hoped that|everyone agreed that|the paper says|it is clear that|some people claim that
-""")
-
-MEASURES = _phrases("""
-miles|pounds|dollars|years|degrees|minutes|yards|visitors|pages|gallons|steps|kilometers|votes
-""")
+def _one(kind: str, rng: Random) -> str:
+    return rng.choice(_english(kind))
 
 
 def _thing(rng: Random) -> str:
-    adjective, noun = rng.choice(ADJECTIVES), rng.choice(THINGS)
+    adjective, noun = _one("adjectives", rng), _one("things", rng)
     # "the" mostly; "a" would need "an" before vowels.
     return f"{rng.choice(['the', 'the', 'this', 'that', 'his', 'her', 'our'])} {adjective} {noun}"
 
 
 def _statement(rng: Random) -> str:
     """Subject, verb and object, with none to three additions; the usual sentence."""
-    parts = [rng.choice(PEOPLE), rng.choice(PAST_VERBS), _thing(rng)]
+    parts = [_one("people", rng), _one("past_verbs", rng), _thing(rng)]
     if rng.random() < 0.3:
-        parts.append(rng.choice(HOW))
+        parts.append(_one("how", rng))
     if rng.random() < 0.5:
-        parts.append(rng.choice(PLACES))
+        parts.append(_one("places", rng))
     if rng.random() < 0.4:
-        parts.append(rng.choice(TIMES))
+        parts.append(_one("times", rng))
     if rng.random() < 0.3:
         parts[-1] += ","
-        parts.append(rng.choice(REASONS))
+        parts.append(_one("reasons", rng))
     if rng.random() < 0.2:
-        parts.insert(0, rng.choice(OPINIONS))
+        parts.insert(0, _one("opinions", rng))
     return " ".join(parts) + "."
 
 
@@ -123,68 +57,67 @@ def _remark(rng: Random) -> str:
     """A short sentence, for slow voices and short mixtures."""
     return rng.choice(
         [
-            f"{rng.choice(PEOPLE)} {rng.choice(PAST_VERBS)} the {rng.choice(THINGS)}.",
-            f"{rng.choice(PLURALS)} are {rng.choice(ADJECTIVES)} {rng.choice(PLACES)}.",
-            f"{_thing(rng)} vanished {rng.choice(TIMES)}.",
-            f"where did {rng.choice(PEOPLE)} go {rng.choice(TIMES)}?",
-            f"{rng.choice(PEOPLE)} sang {rng.choice(HOW)}.",
+            f"{_one('people', rng)} {_one('past_verbs', rng)} the {_one('things', rng)}.",
+            f"{_one('plurals', rng)} are {_one('adjectives', rng)} {_one('places', rng)}.",
+            f"{_thing(rng)} vanished {_one('times', rng)}.",
+            f"where did {_one('people', rng)} go {_one('times', rng)}?",
+            f"{_one('people', rng)} sang {_one('how', rng)}.",
         ]
     )
 
 
 def _question(rng: Random) -> str:
     opening = rng.choice(["did", "will", "could", "when did", "why should", "how would"])
-    parts = [opening, rng.choice(PEOPLE), rng.choice(BASE_VERBS), _thing(rng)]
+    parts = [opening, _one("people", rng), _one("base_verbs", rng), _thing(rng)]
     if rng.random() < 0.5:
-        parts.append(rng.choice(PLACES))
+        parts.append(_one("places", rng))
     return " ".join(parts) + "?"
 
 
 def _request(rng: Random) -> str:
     opening = rng.choice(["please", "do not", "let us", "you had better", "remember to", "try to"])
-    parts = [opening, rng.choice(BASE_VERBS), _thing(rng), rng.choice(HOW + PLACES)]
+    parts = [
+        opening,
+        _one("base_verbs", rng),
+        _thing(rng),
+        rng.choice(_english("how") + _english("places")),
+    ]
     if rng.random() < 0.3:
-        parts.append(rng.choice(TIMES))
+        parts.append(_one("times", rng))
     return " ".join(parts) + "."
 
 
 def _list(rng: Random) -> str:
-    first, second, third = rng.sample(PLURALS, 3)
-    owner = rng.choice(PEOPLE)
+    first, second, third = rng.sample(_english("plurals"), 3)
+    owner = _one("people", rng)
     number = rng.randint(2, 99)
-    return f"{owner} {rng.choice(PAST_VERBS)} {number} {first}, {second} and {third}."
+    return f"{owner} {_one('past_verbs', rng)} {number} {first}, {second} and {third}."
 
 
 def _number(rng: Random) -> str:
     amount = rng.choice([rng.randint(3, 20), rng.randint(21, 99), rng.randint(100, 999)])
-    place = rng.choice(PLACES)
+    place = _one("places", rng)
     return rng.choice(
         [
-            f"it is {amount} {rng.choice(MEASURES)} from {_thing(rng)} to the one {place}.",
-            f"{rng.choice(PEOPLE)} counted {amount} {rng.choice(PLURALS)} {place}.",
-            f"room {amount} is {place}, {rng.choice(REASONS)}.",
-            f"after {amount} {rng.choice(MEASURES)} {rng.choice(PEOPLE)} stopped {place}.",
+            f"it is {amount} {_one('measures', rng)} from {_thing(rng)} to the one {place}.",
+            f"{_one('people', rng)} counted {amount} {_one('plurals', rng)} {place}.",
+            f"room {amount} is {place}, {_one('reasons', rng)}.",
+            f"after {amount} {_one('measures', rng)} {_one('people', rng)} stopped {place}.",
         ]
     )
 
 
 def _comparison(rng: Random) -> str:
-    first, second = rng.sample(PLURALS, 2)
+    first, second = rng.sample(_english("plurals"), 2)
     return (
-        f"{first} {rng.choice(PLACES)} are more {rng.choice(['costly', 'common'])} than {second}."
+        f"{first} {_one('places', rng)} are more {rng.choice(['costly', 'common'])} than {second}."
     )
 
 
+# twice: drawn twice as often
 _KINDS: tuple[Callable[[Random], str], ...] = (
-    _statement,
-    _statement,
-    _remark,
-    _remark,
-    _question,
-    _request,
-    _list,
-    _number,
-    _comparison,
+    *(_statement, _statement, _remark, _remark),
+    *(_question, _request, _list, _number, _comparison),
 )
 
 
@@ -192,6 +125,12 @@ def sentence(rng: Random) -> str:
     """Draw one sentence, of about 5 to 25 words, with its capital letter and full stop."""
     text = rng.choice(_KINDS)(rng)
     return text[0].upper() + text[1:]
+
+
+def foreign_sentence(language: str, rng: Random) -> str:
+    """Draw one sentence of a language (``it``, ``ca``, ``cs``, ``fi`` or ``ru``)."""
+    text = " ".join(rng.choice(part) for part in _words("foreign_sentences")[language])
+    return text[0].upper() + text[1:] + "."
 
 
 def split_of(text: str) -> str:

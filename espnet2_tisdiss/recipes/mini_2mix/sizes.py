@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from types import MappingProxyType
 
 
 @dataclass(frozen=True)
@@ -79,26 +78,24 @@ FULL_TEST_SETS = (
     MixtureSet("test_reverb", ((REVERBERANT, 1.0),)),
 )
 
-SIZES = MappingProxyType(
-    {
-        size.name: size
-        for size in (
-            Size("tiny", 40, train=80, valid=12, test=4, min_seconds=2.0, max_seconds=3.0),
-            Size("quick", 80, train=600, valid=40, test=20, min_seconds=2.5, max_seconds=4.0),
-            Size("default", 240, train=4000, valid=150, test=100, min_seconds=3.0, max_seconds=5.0),
-            Size(
-                "full",
-                480,
-                train=10000,
-                valid=300,
-                test=100,
-                min_seconds=3.0,
-                max_seconds=5.0,
-                # 4 x 48 flite speakers and 384 of espeak-ng, so a third of the speech is flite's
-                flite_versions=48,
-                conditions=((CLEAN, 0.6), (REVERBERANT, 0.13), (NOISY, 0.13), (BOTH, 0.14)),
-                test_sets=FULL_TEST_SETS,
-            ),
-        )
-    }
-)
+SIZES = {
+    size.name: size
+    for size in (
+        Size("tiny", 40, train=80, valid=12, test=4, min_seconds=2.0, max_seconds=3.0),
+        Size("quick", 80, train=600, valid=40, test=20, min_seconds=2.5, max_seconds=4.0),
+        Size("default", 240, train=4000, valid=150, test=100, min_seconds=3.0, max_seconds=5.0),
+        Size(
+            "full",
+            480,
+            train=10000,
+            valid=300,
+            test=100,
+            min_seconds=3.0,
+            max_seconds=5.0,
+            # 4 x 48 flite speakers and 384 of espeak-ng, so a third of the speech is flite's
+            flite_versions=48,
+            conditions=((CLEAN, 0.6), (REVERBERANT, 0.13), (NOISY, 0.13), (BOTH, 0.14)),
+            test_sets=FULL_TEST_SETS,
+        ),
+    )
+}

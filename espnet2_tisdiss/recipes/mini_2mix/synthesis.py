@@ -17,10 +17,8 @@ import soxr
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.lists import read_scp, write_scp
 from espnet2_tisdiss.mixing.levels import trim_silence
-from espnet2_tisdiss.recipes.corpora.files import require_package
 from espnet2_tisdiss.recipes.mini_2mix import festival, flite
-from espnet2_tisdiss.recipes.mini_2mix.foreign import foreign_sentence
-from espnet2_tisdiss.recipes.mini_2mix.sentences import sentence, split_of
+from espnet2_tisdiss.recipes.mini_2mix.sentences import foreign_sentence, sentence, split_of
 from espnet2_tisdiss.recipes.mini_2mix.sizes import Size
 from espnet2_tisdiss.recipes.mini_2mix.speech_files import SAMPLE_RATE, write_speech
 from espnet2_tisdiss.recipes.mini_2mix.voices import ENGLISH, Speak, Voice
@@ -34,11 +32,6 @@ PEAK = 0.9
 def utterance_path(corpus: Path, speaker: str, utterance: str) -> Path:
     """Return the file of an utterance."""
     return corpus / "utterances" / speaker / f"{utterance}.wav"
-
-
-def require_espeak() -> None:
-    """Check that the espeak-ng engine is installed; raise TisdissError if it is not."""
-    require_package("espeakng_loader", "the voices", "the espeak-ng engine", "espeakng-loader")
 
 
 def speak_utterances(
@@ -118,7 +111,7 @@ def _engine(voice: Voice) -> AbstractContextManager[Speak]:
 @contextmanager
 def _espeak(voice: Voice) -> Iterator[Speak]:
     """Run an espeak-ng process (see espeak.py) for one voice."""
-    import espeakng_loader  # imported here, because require_espeak() reports that it is missing
+    import espeakng_loader  # imported here, because make_corpus() reports that it is missing
 
     settings = {
         "library": str(espeakng_loader.get_library_path()),

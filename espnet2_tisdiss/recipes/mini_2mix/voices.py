@@ -9,16 +9,17 @@ flite.py and festival.py.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from random import Random
 
 import numpy as np
+import soundfile
 
 from espnet2_tisdiss.atomic import write_atomically
-
-SPLITS = ("train", "valid", "test")
+from espnet2_tisdiss.errors import TisdissError
 
 ENGLISH_ACCENTS = (
     "en",  # Great Britain
@@ -90,6 +91,21 @@ class Voice:
     def language(self) -> str:
         """The language of the text; espeak-ng's foreign accents read English."""
         return self.accent.partition("-")[0] if self.engine == "festival" else ENGLISH
+
+
+def run_engine(
+    voice: Voice, command: Sequence[str | Path], spoken: Path, text: str
+) -> tuple[np.ndarray, float]:
+    """Let a command speak a text into a file of its folder; see :data:`Speak`."""
+    spoken.unlink(missing_ok=True)
+    result = subprocess.run(
+        command, cwd=spoken.parent, stdin=subprocess.DEVNULL, capture_output=True
+    )
+    if result.returncode != 0 or not spoken.exists():
+        errors = result.stderr.decode(errors="replace").split("\n")[0].strip()
+        reason = errors or f"status {result.returncode}"
+        raise TisdissError(f"{voice.engine}, voice {voice.variant}, on {text!r}: {reason}")
+    return soundfile.read(spoken, dtype="float32")
 
 
 def plan_voices(count: int, seed: int) -> list[Voice]:

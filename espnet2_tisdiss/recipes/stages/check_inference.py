@@ -10,12 +10,21 @@ from typing import Any
 
 from espnet2_tisdiss.checks import shown
 from espnet2_tisdiss.errors import TisdissError
+from espnet2_tisdiss.recipes.stages.recipe import Recipe
 from espnet2_tisdiss.user_files import read_yaml
 
 # entries that ESPnet allows in an inference configuration
 CHANGEABLE = [
     f"{part}{suffix}" for part in ("encoder", "separator", "decoder") for suffix in ("", "_conf")
 ]
+
+
+def check_inference(recipe: Recipe) -> None:
+    """Refuse a configuration that ESPnet would refuse, and depths of a model that has none."""
+    path = recipe.opt["inference_enh_config"]
+    changes = check_inference_config(Path(path)) if path else {}
+    if any(recipe.depths):
+        check_depth(read_yaml(Path(recipe.exp, "config.yaml")), changes)
 
 
 def check_inference_config(path: Path) -> dict[str, Any]:

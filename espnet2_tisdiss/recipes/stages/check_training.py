@@ -31,6 +31,7 @@ from espnet2_tisdiss.mixing.bank import Bank
 from espnet2_tisdiss.mixing.configuration import MixingConfig
 from espnet2_tisdiss.mixing.scenes import SceneDrawer
 from espnet2_tisdiss.pretrained.finding import read_weights
+from espnet2_tisdiss.recipes.data_directories import read_lengths
 from espnet2_tisdiss.recipes.program import run_main
 
 
@@ -145,7 +146,7 @@ def check_singles(folder: Path, ref_num: int, segment: int) -> None:
         raise TisdissError(
             f"{folder}: {ref_num} speakers are to be mixed, but it has {len(speakers)}"
         )
-    lengths = [int(text) for text in read_scp(folder / "utt2num_samples").values()]
+    lengths = read_lengths(folder).values()
     usable = sum(length > segment for length in lengths)
     if not usable:
         raise TisdissError(
@@ -172,12 +173,11 @@ def check_gpus(ngpu: int) -> None:
 def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--fs", type=int, required=True, help="sample rate of the data in Hz")
-    parser.add_argument(
-        "--singles", type=Path, help="single utterances to mix; prints the length of the segments"
-    )
-    parser.add_argument("--ref_num", type=int, help="speakers in a mixture")
-    parser.add_argument("enh_train", nargs="*", help="options of enh_train, after --")
+    add = parser.add_argument
+    add("--fs", type=int, required=True, help="sample rate of the data in Hz")
+    add("--singles", type=Path, help="single utterances to mix; prints the length of the segments")
+    add("--ref_num", type=int, help="speakers in a mixture")
+    add("enh_train", nargs="*", help="options of enh_train, after --")
     args = parser.parse_args()
     options = ResumableTask.get_parser().parse_args(args.enh_train)
     check_gpus(options.ngpu)

@@ -12,17 +12,10 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from espnet2_tisdiss.audio.reading import probe
-from espnet2_tisdiss.errors import AudioError, TisdissError
+from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.lists import read_scp, write_scp
-
-
-def has_length(wav: Path, num_samples: int) -> bool:
-    """Whether an audio file exists and has its full length."""
-    try:
-        return probe(wav).frames == num_samples
-    except AudioError:
-        return False
+from espnet2_tisdiss.recipes.data_directories import read_lengths
+from espnet2_tisdiss.recipes.signals import is_whole
 
 
 def salvage(work: Path, lengths: dict[str, int], num_spk: int) -> None:
@@ -45,7 +38,7 @@ def salvage(work: Path, lengths: dict[str, int], num_spk: int) -> None:
             length = lengths.get(first.stem)
             if length is None:
                 continue
-            if all(wav.is_file() if succeeded else has_length(wav, length) for wav in made):
+            if all(wav.is_file() if succeeded else is_whole(wav, length) for wav in made):
                 for wav, speaker in zip(made, speakers, strict=True):
                     wav.replace(kept / speaker / first.name)
 
@@ -59,7 +52,7 @@ def finished(work: Path, part: str, num_spk: int) -> set[str]:
 def todo(work: Path, data_dir: Path, num_spk: int, parts: Sequence[str]) -> int:
     """Write ``<work>/todo.scp`` with the mixtures that a part lacks; return their number."""
     mixtures = read_scp(data_dir / "wav.scp")
-    salvage(work, _lengths(data_dir), num_spk)
+    salvage(work, read_lengths(data_dir), num_spk)
     done = set.intersection(*(finished(work, part, num_spk) for part in parts))
     left = {key: path for key, path in mixtures.items() if key not in done}
     write_scp(work / "todo.scp", left)
@@ -74,7 +67,7 @@ def collect(work: Path, data_dir: Path, num_spk: int, part: str, folder: Path) -
     Raises:
         TisdissError: some utterance is not separated, or not into ``num_spk`` files.
     """
-    lengths = _lengths(data_dir)
+    lengths = read_lengths(data_dir)
     salvage(work, lengths, num_spk)
     if missing := sorted(lengths.keys() - finished(work, part, num_spk)):
         raise TisdissError(
@@ -90,7 +83,3 @@ def collect(work: Path, data_dir: Path, num_spk: int, part: str, folder: Path) -
     if not any(work.glob("kept/*/*/*")):
         shutil.rmtree(work)
     return len(lengths)
-
-
-def _lengths(data_dir: Path) -> dict[str, int]:
-    return {key: int(text) for key, text in read_scp(data_dir / "utt2num_samples").items()}

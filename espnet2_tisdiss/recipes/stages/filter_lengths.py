@@ -9,8 +9,7 @@ from pathlib import Path
 
 from espnet2_tisdiss.atomic import replacing_folder
 from espnet2_tisdiss.errors import TisdissError
-from espnet2_tisdiss.lists import read_scp
-from espnet2_tisdiss.recipes.data_directories import copy_lists
+from espnet2_tisdiss.recipes.data_directories import copy_lists, read_lengths
 from espnet2_tisdiss.recipes.program import run_main
 
 
@@ -18,9 +17,7 @@ def filter_lengths(
     data_dir: Path, out_dir: Path, rate: int, min_duration_s: float, max_duration_s: float
 ) -> tuple[int, int]:
     """Make ``out_dir`` from utterances within the limits; return how many are kept and dropped."""
-    durations = {
-        key: int(samples) / rate for key, samples in read_scp(data_dir / "utt2num_samples").items()
-    }
+    durations = {key: samples / rate for key, samples in read_lengths(data_dir).items()}
     kept = {key for key, s in durations.items() if min_duration_s <= s <= max_duration_s}
     if not kept:
         raise TisdissError(

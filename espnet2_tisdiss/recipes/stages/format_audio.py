@@ -105,7 +105,7 @@ def _format_utterance(
     for name, source in utterance.sources.items():
         try:
             signal = read_signal(source, wanted.ref_channel, reader=readers[name])
-            if signal.silent:
+            if not signal.samples.any():
                 outcome.silent.append(name)
                 if not wanted.allow_silence:
                     raise TisdissError(f"{source}: silent (every sample is zero)")

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from espnet2_tisdiss.errors import TisdissError
-from espnet2_tisdiss.recipes.stages.options import Recipe, node_rank
+from espnet2_tisdiss.recipes.stages.recipe import Recipe, node_rank
 
 ADDRESS = ("MASTER_ADDR", "MASTER_PORT")
 

@@ -16,13 +16,14 @@ from functools import cached_property, lru_cache, partial
 from pathlib import Path
 
 from espnet2_tisdiss.atomic import write_atomically
+from espnet2_tisdiss.checks import abbreviated
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.lists import read_sources
 from espnet2_tisdiss.locks import holding
 from espnet2_tisdiss.user_files import read_json
 
 MISSING = "missing"
-SHOWN_CHANGES = 3
+SHOWN = 3  # names of changed facts in a message
 
 log = logging.getLogger(__name__)
 
@@ -114,14 +115,7 @@ def measure(facts: Iterable[Fact]) -> dict[str, str]:
 
 def changes(recorded: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
     """Return the names of the facts that differ or that only one side has."""
-    names = [*now, *(name for name in recorded if name not in now)]
-    return [name for name in names if recorded.get(name) != now.get(name)]
-
-
-def listed(names: Sequence[str]) -> str:
-    """Return the first few names as text, and how many more there are."""
-    more = len(names) - SHOWN_CHANGES
-    return ", ".join(names[:SHOWN_CHANGES]) + (f" and {more} more" if more > 0 else "")
+    return sorted({name for name, _ in recorded.items() ^ now.items()})
 
 
 @dataclass(frozen=True)
@@ -178,7 +172,7 @@ class Step:
         """Return whether it is done and nothing has changed since; log either."""
         changed = self.changes()
         if changed:
-            log.info("%s: changed since it was done: %s", self.what, listed(changed))
+            log.info("%s: changed since it was done: %s", self.what, abbreviated(changed, SHOWN))
         elif changed is not None:
             log.info("%s: already done (to do it again, remove %s)", self.what, self.marker)
         return changed == []
@@ -189,7 +183,8 @@ class Step:
         if changed is None:
             raise TisdissError(f"{self.marker} is missing: {advice}")
         if changed:
-            raise TisdissError(f"{self.what}: changed since {since} ({listed(changed)}): {advice}")
+            names = abbreviated(changed, SHOWN)
+            raise TisdissError(f"{self.what}: changed since {since} ({names}): {advice}")
 
     def mark_done(self) -> None:
         """Record the facts before the work, and those about its results.
@@ -240,8 +235,9 @@ def check_beginning(begun: Step, exp: Path, advice: str = "") -> bool:
         return False
     changed = begun.changes()
     if changed:
+        names = abbreviated(changed, SHOWN)
         raise TisdissError(
-            f"{exp} holds a training that began with other settings ({listed(changed)}): {advice}"
+            f"{exp} holds a training that began with other settings ({names}): {advice}"
             f"remove {exp} to start again, or {begun.marker} to continue from its weights"
         )
     return changed is not None

@@ -28,7 +28,7 @@ from espnet2_tisdiss.atomic import write_atomically
 from espnet2_tisdiss.cluster import Cluster, configured
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.processes import LogTail, failure, stop
-from espnet2_tisdiss.recipes.progress import Progress
+from espnet2_tisdiss.recipes.progress import progress
 from espnet2_tisdiss.recipes.stages.remote_process import RemoteProcess, start_remotely
 
 POLL_S = 0.2
@@ -154,7 +154,8 @@ def start(job: Job, command: list[str], threads: int, cluster: Cluster | None) -
 
 def watch(jobs: list[Job], pattern: re.Pattern[str], label: str) -> None:
     """Wait for all jobs; a job's progress is the number of its log's lines that match."""
-    with Progress(sum(job.num_keys for job in jobs), label) as progress:
+    total = sum(job.num_keys for job in jobs)
+    with progress(total, label) as reach:
         running = [job for job in jobs if job.process is not None]
         while True:
             alive = [job for job in running if job.process and job.process.poll() is None]
@@ -164,7 +165,7 @@ def watch(jobs: list[Job], pattern: re.Pattern[str], label: str) -> None:
                 if job not in alive and job.process and job.process.returncode == 0:
                     (job.folder / "done").touch()
             counts = [job.num_keys if job.done else job.finished for job in jobs]
-            progress.reach(min(sum(counts), progress.total))
+            reach(min(sum(counts), total))
             if not alive:
                 return
             time.sleep(POLL_S)

@@ -16,20 +16,15 @@ from pathlib import Path
 from espnet2_tisdiss.atomic import replacing
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.lists import read_scp
+from espnet2_tisdiss.recipes.data_directories import read_lengths
 from espnet2_tisdiss.recipes.program import run_main, run_or_exit
 from espnet2_tisdiss.recipes.stages import steps
 from espnet2_tisdiss.recipes.stages.marker import Step, digest
-from espnet2_tisdiss.recipes.stages.options import Recipe, handed_on
+from espnet2_tisdiss.recipes.stages.recipe import Recipe, handed_on, name_all
 from espnet2_tisdiss.recipes.stages.run_jobs import Plan, fill, run_jobs
 from espnet2_tisdiss.recipes.stages.run_training import train
 
 log = logging.getLogger(__name__)
-
-
-def durations(*folders: Path) -> dict[str, float]:
-    """Return the number of samples of each utterance of some formatted sets."""
-    paths = [folder / "utt2num_samples" for folder in folders]
-    return {key: float(text) for path in paths for key, text in read_scp(path).items()}
 
 
 def prepare_statistics(recipe: Recipe, command: list[str]) -> None:
@@ -40,9 +35,9 @@ def prepare_statistics(recipe: Recipe, command: list[str]) -> None:
     def collect() -> None:
         from espnet2.bin.aggregate_stats_dirs import aggregate_stats_dirs  # slow to import
 
-        sets = [Path(recipe.raw, name, "wav.scp") for name in (recipe.train, recipe.valid)]
-        keys, logs = [list(read_scp(path)) for path in sets], stats / "logs" / "stats"
-        lengths = durations(Path(recipe.raw, recipe.train), Path(recipe.raw, recipe.valid))
+        train, valid = Path(recipe.raw, recipe.train), Path(recipe.raw, recipe.valid)
+        keys = [list(read_scp(folder / "wav.scp")) for folder in (train, valid)]
+        logs, lengths = stats / "logs" / "stats", read_lengths(train) | read_lengths(valid)
         plan = Plan(jobs, logs, keys, nj, command, "statistics", "Niter: ", step.values, lengths)
         run_jobs(plan)
         outs = sorted(jobs.glob("*/out"), key=lambda out: int(out.parent.name))
@@ -72,6 +67,7 @@ def separate_pending(
 ) -> None:
     """Separate a test set at the depths that are not done, N_re -> step."""
     from espnet2_tisdiss.recipes.stages import collect_separated  # slow to import
+    from espnet2_tisdiss.recipes.stages.check_inference import check_inference
 
     check_inference(recipe)
     work = Path(recipe.exp, "inference", recipe.separation(name))
@@ -82,7 +78,7 @@ def separate_pending(
         depths = f" (N_re {' '.join(pending)})" if any(pending) else ""
         keys, nj = [list(read_scp(work / "todo.scp"))], int(recipe.opt["inference_nj"])
         label, filled = f"inference {work.name}{depths}", fill(command, {"n_re": [*pending]})
-        lengths = durations(data)
+        lengths = read_lengths(data)
         run_jobs(Plan(work / "jobs", work, keys, nj, filled, label, "Enhancing", {}, lengths))
     for n_re, step in pending.items():
         folder = step.marker.parent
@@ -97,17 +93,6 @@ def check_formatted(recipe: Recipe) -> None:
         # without data/ (a copied dump), and for a set made by stage 4, there is nothing to compare
         if Path("data", name).is_dir() and name not in (recipe.train, recipe.valid):
             steps.formatting(recipe, name).require("stage 3 checked it", steps.run_first(3))
-
-
-def check_inference(recipe: Recipe) -> None:
-    """Refuse a configuration that ESPnet would refuse, and depths of a model that has none."""
-    from espnet2_tisdiss.recipes.stages.check_inference import check_depth, check_inference_config
-    from espnet2_tisdiss.user_files import read_yaml
-
-    path = recipe.opt["inference_enh_config"]
-    changes = check_inference_config(Path(path)) if path else {}
-    if any(recipe.depths):
-        check_depth(read_yaml(Path(recipe.exp, "config.yaml")), changes)
 
 
 def claim(work: Path, step: Step) -> None:
@@ -138,7 +123,7 @@ def score(recipe: Recipe, command: list[str], name: str, n_re: str | None = None
         skipped = read_scp(silent) if silent.is_file() else {}
         keys = [[key for key in read_scp(data / "wav.scp") if key not in skipped]]
         logs, nj, label = out.parent / "logs" / out.name, int(recipe.opt["nj"]), f"scoring {out}"
-        lengths = durations(data)
+        lengths = read_lengths(data)
         run_jobs(Plan(jobs, logs, keys, nj, command, label, "Scoring ", step.values, lengths))
         means = join_scores(jobs, out)
         log.info("%s: %s", out, ", ".join(f"{key} {mean:.2f}" for key, mean in means.items()))
@@ -223,7 +208,7 @@ def main() -> None:
         level=logging.INFO,
     )
     try:
-        do_step(handed_on(), int(stage), name, rest[:split], rest[split + 1 :])
+        do_step(name_all(handed_on()), int(stage), name, rest[:split], rest[split + 1 :])
     except (TisdissError, OSError) as error:
         log.error("error: %s", error)
         sys.exit(1)

@@ -11,7 +11,7 @@ from espnet2_tisdiss.recipes.program import run_or_exit
 from espnet2_tisdiss.recipes.stages import follow_training, steps
 from espnet2_tisdiss.recipes.stages.launching import launched
 from espnet2_tisdiss.recipes.stages.marker import check_beginning
-from espnet2_tisdiss.recipes.stages.options import Recipe, is_helper, node_rank
+from espnet2_tisdiss.recipes.stages.recipe import Recipe, is_helper, node_rank
 from espnet2_tisdiss.recipes.stages.run_jobs import fill
 
 PROGRAMS = "espnet2_tisdiss.recipes.stages"

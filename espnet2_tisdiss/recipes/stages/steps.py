@@ -19,7 +19,7 @@ from espnet2_tisdiss.recipes.stages.marker import (
     outcome,
     presence,
 )
-from espnet2_tisdiss.recipes.stages.options import Recipe
+from espnet2_tisdiss.recipes.stages.recipe import Recipe
 
 STAGES = (
     "data preparation",

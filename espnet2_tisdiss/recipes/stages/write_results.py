@@ -12,7 +12,6 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from espnet2_tisdiss.atomic import write_atomically
@@ -35,6 +34,8 @@ PICTURE = "quality_by_cost.png"
 
 def environment(repository: Path) -> str:
     """Return the environment as a Markdown list."""
+    from espnet2_tisdiss.pages.report import installed_version  # slow to import
+
     try:
         commit = subprocess.run(
             ["git", "-C", str(repository), "rev-parse", "--short", "HEAD"],
@@ -47,18 +48,11 @@ def environment(repository: Path) -> str:
     lines = [
         f"date: `{datetime.now().astimezone():%Y-%m-%d %H:%M:%S %z}`",
         f"python version: `{platform.python_version()}`",
-        f"espnet version: `{_version('espnet')}`",
-        f"pytorch version: `{_version('torch')}`",
+        f"espnet version: `{installed_version('espnet')}`",
+        f"pytorch version: `{installed_version('torch')}`",
         f"git hash: `{commit}`",
     ]
     return "".join(f"- {line}\n" for line in lines)
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "unknown"
 
 
 def write_picture(
@@ -98,14 +92,13 @@ def write_picture(
 def get_parser() -> argparse.ArgumentParser:
     """Build the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--enh_exp", type=Path, required=True, help="experiment folder")
-    parser.add_argument("--model", required=True, help="the model file that was scored")
-    parser.add_argument("--fs", type=int, required=True, help="sample rate in Hz")
-    parser.add_argument(
-        "--inference_config", type=Path, help="what changed of the model's configuration"
-    )
-    parser.add_argument("--metrics", nargs="+", choices=METRICS, required=True)
-    parser.add_argument(
+    add = parser.add_argument
+    add("--enh_exp", type=Path, required=True, help="experiment folder")
+    add("--model", required=True, help="the model file that was scored")
+    add("--fs", type=int, required=True, help="sample rate in Hz")
+    add("--inference_config", type=Path, help="what changed of the model's configuration")
+    add("--metrics", nargs="+", choices=METRICS, required=True)
+    add(
         "--mixture",
         action="append",
         nargs=2,
@@ -113,7 +106,7 @@ def get_parser() -> argparse.ArgumentParser:
         metavar=("SET", "FOLDER"),
         help="scoring folder of a set's unprocessed mixtures",
     )
-    parser.add_argument(
+    add(
         "--scored",
         action="append",
         nargs=3,
@@ -121,10 +114,8 @@ def get_parser() -> argparse.ArgumentParser:
         metavar=("SET", "N_RE", "FOLDER"),
         help="folder of separated and scored files; N_RE may be 'default'",
     )
-    parser.add_argument(
-        "--published", type=Path, help="YAML file of published results to show next to ours"
-    )
-    parser.add_argument("--only_print", action="store_true", help="print the tables, write nothing")
+    add("--published", type=Path, help="YAML file of published results to show next to ours")
+    add("--only_print", action="store_true", help="print the tables, write nothing")
     return parser
 
 

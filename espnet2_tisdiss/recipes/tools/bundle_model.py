@@ -227,25 +227,20 @@ def get_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("exp", type=Path, metavar="EXP_DIR", help="the experiment's folder")
-    parser.add_argument("--name", required=True, help="name of the model in the package")
-    parser.add_argument(
-        "--test_sets", nargs="+", required=True, help="sets whose results go into the model card"
-    )
-    parser.add_argument(
+    add = parser.add_argument
+    add("exp", type=Path, metavar="EXP_DIR", help="the experiment's folder")
+    add("--name", required=True, help="name of the model in the package")
+    add("--test_sets", nargs="+", required=True, help="sets whose results go into the model card")
+    add(
         "--example",
         type=Path,
         metavar="DIR",
         help="a mixture and its sources in mix/, s1/ and s2/ (default: those that the package's "
         "model of this name has)",
     )
-    parser.add_argument(
-        "--about", type=Path, required=True, help="YAML file with the text of the model card"
-    )
-    parser.add_argument("--models", type=Path, default=MODELS, help="folder of all models")
-    parser.add_argument(
-        "--conf", type=Path, default=MODELS.parents[1] / "conf", help="folder of configurations"
-    )
+    add("--about", type=Path, required=True, help="YAML file with the text of the model card")
+    add("--models", type=Path, default=MODELS, help="folder of all models")
+    add("--conf", type=Path, default=MODELS.parents[1] / "conf", help="folder of configurations")
     return parser
 
 

@@ -20,7 +20,7 @@ from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.mixing.bank import Noise, Spoken, Utterance, write_bank
 from espnet2_tisdiss.mixing.rooms import impulse_responses
 from espnet2_tisdiss.recipes.parallel import map_in_processes
-from espnet2_tisdiss.recipes.progress import Progress
+from espnet2_tisdiss.recipes.progress import progress
 from espnet2_tisdiss.recipes.voices_2mix.audio import (
     RATE,
     cut,
@@ -73,25 +73,19 @@ def fill_bank(
     sources = [*map(_speech, material.recordings), *map(_noise, material.noises)]
     decode = partial(_decode, work, allow_narrow_band)
     decoded = list(map_in_processes(decode, sources, processes, "recordings"))
-    faults = [*material.faults, *(d.fault for d in decoded if d.fault)]
+    faults = [*material.faults, *(fault for fault in decoded if isinstance(fault, str))]
     remarks = _report_faults(corpus / "faults.txt", faults, skip_bad)
-    paths = [d.path for d in decoded]
-    # the noises come last
-    recordings = [(r, p) for r, p in zip(material.recordings, paths, strict=False) if p]
-    noises = [
-        (name, p)
-        for (name, _), p in zip(material.noises, paths[len(material.recordings) :], strict=True)
-        if p
-    ]
+    count = len(material.recordings)
+    recordings = _usable(material.recordings, decoded[:count])
+    noises = _usable([name for name, _ in material.noises], decoded[count:])
     check_splits(recording for recording, _ in recordings)
     if material.noises and not noises:
         raise TisdissError("none of the noises can be used: give others, or leave out --noise")
     draw = partial(_draw_room, work, material.seed)
     rooms = list(map_in_processes(draw, range(material.room_count), processes, "rooms"))
-    with Progress(len(recordings), "bank", "recordings") as progress:
-        write_bank(
-            corpus / "bank", RATE, _utterances(recordings, progress), _noises(noises), _stack(rooms)
-        )
+    with progress(len(recordings), "bank", "recordings") as reach:
+        spoken = _utterances(recordings, reach)
+        write_bank(corpus / "bank", RATE, spoken, _noises(noises), _stack(rooms))
     shutil.rmtree(work)
     return remarks
 
@@ -118,14 +112,6 @@ def _report_faults(path: Path, faults: Sequence[str], skip_bad: bool) -> list[st
 
 
 @dataclass(frozen=True)
-class _Decoded:
-    """The position of a source's samples, or why there are none."""
-
-    path: Path | None = None
-    fault: str | None = None
-
-
-@dataclass(frozen=True)
 class _Source:
     """Files, a key for the part of them that is read, and how to read it."""
 
@@ -145,8 +131,17 @@ def _noise(noise: tuple[str, Path]) -> _Source:
     return _Source([path], f"noise {name}", partial(decode_noise, path))
 
 
-def _decode(work: Path, allow_narrow_band: bool, source: _Source) -> _Decoded:
+def _usable[Item](items: Sequence[Item], decoded: Sequence[Path | str]) -> list[tuple[Item, Path]]:
+    """Return the items that were decoded, each with its file."""
+    pairs = zip(items, decoded, strict=True)
+    return [(item, path) for item, path in pairs if isinstance(path, Path)]
+
+
+def _decode(work: Path, allow_narrow_band: bool, source: _Source) -> Path | str:
     """Decode a source to a file, unless that exists; a changed source is read again.
+
+    Returns:
+        The file, or why there is none.
 
     Raises:
         OSError: the result cannot be written; then nothing else can.
@@ -154,7 +149,7 @@ def _decode(work: Path, allow_narrow_band: bool, source: _Source) -> _Decoded:
     try:
         stats = [file.stat() for file in source.files]
     except OSError as error:
-        return _Decoded(fault=f"{error.filename}: {error.strerror}")
+        return f"{error.filename}: {error.strerror}"
     facts = [
         f"{file} {stat.st_size} {stat.st_mtime_ns}"
         for file, stat in zip(source.files, stats, strict=True)
@@ -164,21 +159,21 @@ def _decode(work: Path, allow_narrow_band: bool, source: _Source) -> _Decoded:
         try:
             samples = source.read(allow_narrow_band)
         except TisdissError as error:
-            return _Decoded(fault=str(error))
+            return str(error)
         with replacing(path) as temporary:
             np.save(temporary, samples)
-    return _Decoded(path=path)
+    return path
 
 
 def _utterances(
-    recordings: Sequence[tuple[Recording, Path]], progress: Progress
+    recordings: Sequence[tuple[Recording, Path]], reach: Callable[[int], object]
 ) -> Iterator[tuple[Utterance, np.ndarray]]:
     for done, (recording, path) in enumerate(recordings, start=1):
         known = {field.name: getattr(recording, field.name) for field in fields(Spoken)}
         for name, samples in _named(recording.name, cut(np.load(path))):
             known["name"] = name
             yield Utterance(**known, level=0.0), samples  # write_bank measures the level
-        progress.reach(done)
+        reach(done)
 
 
 def _noises(noises: Sequence[tuple[str, Path]]) -> Iterator[tuple[Noise, np.ndarray]]:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import io
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from espnet2_tisdiss.audio.folders import audio_files as find_audio_files
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.mixing.bank import SPLITS, Spoken
+from espnet2_tisdiss.recipes.corpora.tables import read_rows
 
 SEXES = {"f": "F", "female": "F", "m": "M", "male": "M", "?": "?", "": "?"}
 HELD_OUT_SHARE = 0.06
@@ -73,26 +73,10 @@ def settled(listing: Listing, where: Path) -> Listing:
 # --- a table ----------------------------------------------------------------------------------
 
 
-def read_rows(table: Path, needed: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
-    """Read a tab-separated table with a header; yield the place and the columns of each row.
-
-    A row that is too short has empty columns at its end.
-    """
-    try:
-        text = table.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise TisdissError(f"{table}: cannot be read as a table: {error}") from None
-    rows = csv.DictReader(
-        io.StringIO(text), delimiter="\t", quoting=csv.QUOTE_NONE, restval="", restkey="more"
-    )
-    columns = rows.fieldnames or []
-    if missing := [name for name in needed if name not in columns]:
-        raise TisdissError(
-            f"{table}:1: lacks the column {missing[0]}; its first line must name the columns, "
-            "separated by tabs"
-        )
-    for row in rows:
-        yield f"{table}:{rows.line_num}", row
+def read_tabs(table: Path, needed: Sequence[str]) -> list[tuple[str, dict[str, str]]]:
+    """Read a tab-separated table; a row that is too short has empty columns at its end."""
+    form = {"delimiter": "\t", "quoting": csv.QUOTE_NONE, "restval": "", "restkey": "more"}
+    return read_rows(table, needed, **form)
 
 
 def speaker_facts(row: Mapping[str, str]) -> tuple[str, str, float]:
@@ -119,7 +103,7 @@ def speaker_facts(row: Mapping[str, str]) -> tuple[str, str, float]:
 def _list_table(folder: Path, table: Path) -> Listing:
     listing = Listing([])
     first_place: dict[str, str] = {}
-    for place, row in read_rows(table, ("path", "speaker")):
+    for place, row in read_tabs(table, ("path", "speaker")):
         try:
             recording = _table_recording(folder, row)
         except ValueError as error:
@@ -190,7 +174,7 @@ def _read_sexes(table: Path, faults: list[str]) -> dict[str, str]:
     sexes: dict[str, str] = {}
     if not table.is_file():
         return sexes
-    for place, row in read_rows(table, ("speaker", "sex")):
+    for place, row in read_tabs(table, ("speaker", "sex")):
         try:
             sexes[row["speaker"].strip()] = speaker_facts({"sex": row["sex"]})[0]
         except ValueError as error:

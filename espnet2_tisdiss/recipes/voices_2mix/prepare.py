@@ -71,7 +71,7 @@ def make_voices(
     Returns:
         A line about what was made, and remarks, a line each.
     """
-    require_package("pyroomacoustics", "the rooms", "pyroomacoustics", "pyroomacoustics")
+    require_package("pyroomacoustics", "the rooms")
     listing = _list(sources)
     recordings = choose(assign_splits(listing.recordings, seed), size, seed)
     check_splits(recordings)

@@ -15,7 +15,7 @@ from espnet2_tisdiss.recipes.voices_2mix.listing import (
     Listing,
     Part,
     Recording,
-    read_rows,
+    read_tabs,
     settled,
     speaker_facts,
 )
@@ -99,7 +99,7 @@ def list_public(folder: Path, allow_missing: bool, table: Path = TABLE) -> Listi
     """
     listing = Listing([])
     wanted: dict[str, list[dict[str, str]]] = {}
-    for _, row in read_rows(table, ("source", "speaker", "sex", "split", "snr_db", "original")):
+    for _, row in read_tabs(table, ("source", "speaker", "sex", "split", "snr_db", "original")):
         wanted.setdefault(row["source"], []).append(row)
     partly = []
     for source, rows in wanted.items():

@@ -15,12 +15,7 @@ from espnet2_tisdiss.mixing.configuration import MixingConfig
 from espnet2_tisdiss.mixing.rendering import PauseError
 from espnet2_tisdiss.mixing.scenes import Scene, SceneDrawer
 from espnet2_tisdiss.recipes.corpora.files import quantise, write_audio
-from espnet2_tisdiss.recipes.data_directories import (
-    LIST_OF_SIGNAL,
-    listed_path,
-    read_data_dir,
-    write_speakers,
-)
+from espnet2_tisdiss.recipes.data_directories import LIST_OF_SIGNAL, listed_path, write_speakers
 from espnet2_tisdiss.recipes.parallel import map_in_processes
 
 CONDITIONS = ("clean", "noisy", "rooms", "partial")
@@ -156,5 +151,4 @@ def make_data_dir(folder: Path, data: Path, recipe: Path) -> int:
             write_scp(temporary / list_name, {n: listed_path(p, recipe) for n, p in files.items()})
         write_speakers(temporary, {name: name for name in names})
         (temporary / SCENES).write_text(scenes, encoding="utf-8")
-        read_data_dir(temporary, [*LIST_OF_SIGNAL.values(), "utt2spk"])
     return len(names)

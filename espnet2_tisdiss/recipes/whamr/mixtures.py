@@ -22,7 +22,7 @@ from espnet2_tisdiss.recipes.corpora.files import (
 from espnet2_tisdiss.recipes.signals import frames_of, is_whole
 from espnet2_tisdiss.recipes.whamr.metadata import Mixture
 from espnet2_tisdiss.recipes.whamr.rooms import ROOM_RATE, full_order, impulse_responses
-from espnet2_tisdiss.recipes.whamr.tree import LEFT, Task, signal_path
+from espnet2_tisdiss.recipes.whamr.tree import LEFT, Task
 
 RATE = 8000  # the rate of the files made here; sources and noise are at ROOM_RATE
 
@@ -65,8 +65,8 @@ def _noise_start(mixture: Mixture) -> int:
 def make_mixture(task: Task, job: Job) -> None:
     """Make the files of a mixture that the task needs, unless all exist and are complete."""
     frames = count_frames(job)
-    paths = {sig: signal_path(job.folder, sig, job.mixture.name) for sig in task.lists.values()}
-    if all(is_whole(path, RATE, frames) for path in paths.values()):
+    paths = set(task.files(job.folder, job.mixture.name).values())
+    if all(is_whole(path, frames, RATE) for path in paths):
         return
     sources = [read_source(path, ROOM_RATE) for path in job.sources]
     for path, samples in zip(job.sources, sources, strict=True):
@@ -77,8 +77,8 @@ def make_mixture(task: Task, job: Job) -> None:
     signals[task.mixture] = signals[f"s1_{task.room}"] + signals[f"s2_{task.room}"]
     if task.noisy:
         signals[task.mixture] += signals["noise"]
-    for signal, path in paths.items():
-        write_audio(path, signals[signal].astype(np.float32), RATE)
+    for path in paths:
+        write_audio(path, signals[path.parent.name].astype(np.float32), RATE)
 
 
 def make_signals(

@@ -6,25 +6,22 @@ WHAMR! scripts' tables; finished files are kept, so an interrupted run can be re
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.locks import holding
-from espnet2_tisdiss.recipes.corpora.data_sets import DataSet, check_plan, make_data_dirs, report
+from espnet2_tisdiss.recipes.corpora.data_sets import DataSet, check_plan, make_data_dirs
 from espnet2_tisdiss.recipes.corpora.files import do_all, find_root, location, require_package
 from espnet2_tisdiss.recipes.corpora.options import RATES, add_version_options
 from espnet2_tisdiss.recipes.program import data_parser, run_main
-from espnet2_tisdiss.recipes.whamr.metadata import Mixture, read_split
+from espnet2_tisdiss.recipes.whamr.metadata import read_split
 from espnet2_tisdiss.recipes.whamr.tree import (
     MIXTURES,
     REFERENCES,
     TEST_SPLIT,
     Task,
     data_set,
-    find_tree,
-    list_mixtures,
 )
 from espnet2_tisdiss.recipes.wsj0_2mix.lists import SPLITS
 from espnet2_tisdiss.recipes.wsj0_2mix.speech import find_utterances
@@ -34,18 +31,18 @@ DATA = Path("data")
 
 def prepare(args: argparse.Namespace) -> str:
     """Make everything requested by the options; return a line for each set."""
-    task = Task(args.mixture, args.reference, RATES[args.fs], args.min_or_max)
+    task = Task(RATES[args.fs], args.min_or_max, args.mixture, args.reference)
     if task.reference == "reverb" != task.room:
         raise TisdissError(f"--reference reverb: there is no reverberation in {task.mixture}")
     if root := location(args.corpus, "--corpus", "WHAMR"):
-        folders = {split: find_tree(root, task) / split for split in SPLITS}
-        mixtures = {split: list_mixtures(folder, task) for split, folder in folders.items()}
-        sets = [data_set(folders[split], task, split, mixtures[split]) for split in SPLITS]
+        tree = task.find(root, TEST_SPLIT, SPLITS)
+        sets = [
+            data_set(tree / split, task, split, task.mixtures(tree / split)) for split in SPLITS
+        ]
     else:
         sets = make_tree(task, args)
     tests = [task.set_name(TEST_SPLIT)]
-    samples = make_data_dirs(DATA, sets, task.audio, args.nj, args.allow_subset, tests)
-    return report(DATA, sets, samples, task.rate)
+    return make_data_dirs(DATA, sets, task.audio, args.nj, args.allow_subset, tests)
 
 
 def make_tree(task: Task, args: argparse.Namespace) -> list[DataSet]:
@@ -58,7 +55,9 @@ def make_tree(task: Task, args: argparse.Namespace) -> list[DataSet]:
     wsj0 = find_root(args.wsj0, "--wsj0", "WSJ0", what)
     noise = find_root(args.wham_noise, "--wham_noise", "WHAM_NOISE", "wham_noise")
     scripts = find_root(args.scripts, "--scripts", "WHAMR_SCRIPTS", "the WHAMR! scripts' tables")
-    require_package("pyroomacoustics", "the rooms", "pyroomacoustics", "pyroomacoustics")
+    require_package("pyroomacoustics", "the rooms")
+    from espnet2_tisdiss.recipes.whamr.mixtures import Job, count_frames, make_mixture
+
     tables = scripts / "data" if (scripts / "data").is_dir() else scripts
     mixtures = {split: read_split(tables, noise / "metadata", split) for split in SPLITS}
     folder = args.out / "whamr" / task.folder
@@ -68,34 +67,6 @@ def make_tree(task: Task, args: argparse.Namespace) -> list[DataSet]:
     ]
     # before hours of work
     check_plan(sets, [task.set_name(TEST_SPLIT)], args.allow_subset)
-    make_files(task, mixtures, wsj0, noise, folder, args)
-    return sets
-
-
-def make_files(
-    task: Task,
-    mixtures: Mapping[str, Sequence[Mixture]],
-    wsj0: Path,
-    noise: Path,
-    folder: Path,
-    args: argparse.Namespace,
-) -> None:
-    """Make all mixtures' files.
-
-    Args:
-        task: what is needed.
-        mixtures: split -> its mixtures.
-        wsj0: folder of WSJ0, as wav files or discs; see :func:`find_utterances`.
-        noise: folder that holds ``tr``, ``cv`` and ``tt``.
-        folder: the folder of the tree that the splits' folders are made in.
-        args: the options.
-    """
-    from espnet2_tisdiss.recipes.whamr.mixtures import (  # needs pyroomacoustics
-        Job,
-        count_frames,
-        make_mixture,
-    )
-
     spoken = {
         Path(source).stem: source
         for members in mixtures.values()
@@ -115,6 +86,7 @@ def make_files(
     ]
     do_all(count_frames, jobs, args.nj, "check WSJ0 and noise")
     do_all(partial(make_mixture, task), jobs, args.nj, "mixtures")
+    return sets
 
 
 def get_parser() -> argparse.ArgumentParser:

@@ -9,10 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from espnet2_tisdiss.errors import TisdissError
-from espnet2_tisdiss.recipes.corpora.data_sets import AudioCheck, DataSet, Entry
-from espnet2_tisdiss.recipes.corpora.files import Version
-from espnet2_tisdiss.recipes.wsj0_2mix.lists import KNOWN_COUNTS, mixture_of_name
+from espnet2_tisdiss.recipes.corpora.data_sets import AudioCheck, DataSet
+from espnet2_tisdiss.recipes.corpora.tree import Tree
+from espnet2_tisdiss.recipes.wsj0_2mix.lists import KNOWN_COUNTS, entries, mixture_of_name
 
 TEST_SPLIT = "tt"
 MIXTURES = ("mix_both_reverb", "mix_both_anechoic", "mix_clean_reverb", "mix_clean_anechoic")
@@ -21,20 +20,16 @@ LEFT = 0  # the channel used for training
 
 
 @dataclass(frozen=True)
-class Task:
+class Task(Tree):
     """Input and targets of the separation.
 
     Attributes:
         mixture: the input, one of MIXTURES.
         reference: the kind of targets, one of REFERENCES.
-        rate: sample rate in Hz.
-        version: cut to the shorter utterance, or padded.
     """
 
-    mixture: str = MIXTURES[0]
-    reference: str = REFERENCES[0]
-    rate: int = 8000
-    version: Version = "min"
+    mixture: str
+    reference: str
 
     @property
     def noisy(self) -> bool:
@@ -48,12 +43,12 @@ class Task:
 
     @property
     def folder(self) -> Path:
-        """The folder of this rate and version in a tree."""
-        return Path(f"wav{self.rate // 1000}k", self.version)
+        """Its folder in a tree."""
+        return Path(f"wav{self.rate_name}", self.version)
 
     @property
     def lists(self) -> dict[str, str]:
-        """List of a data directory -> signal of the tree; the mixture first.
+        """The lists of a data directory and the folder of each, the mixture first.
 
         ``dereverb<N>.scp`` always lists the anechoic source, whatever the targets are;
         ``reverb<N>.scp`` lists the reverberant source, for which ESPnet has no name.
@@ -76,30 +71,8 @@ class Task:
 
     def set_name(self, split: str) -> str:
         """Name of a split's data directory, e.g. ``tt_mix_both_reverb_min_8k``."""
-        name = f"{split}_{self.mixture}_{self.version}_{self.rate // 1000}k"
+        name = f"{split}_{self.mixture}_{self.version}_{self.rate_name}"
         return name if self.reference == REFERENCES[0] else f"{name}_to_{self.reference}"
-
-
-def signal_path(folder: Path, signal: str, name: str) -> Path:
-    """Return the file of a signal in a split's folder."""
-    return folder / signal / f"{name}.wav"
-
-
-def find_tree(root: Path, task: Task) -> Path:
-    """Return the folder of the task's rate and version in a tree."""
-    folder = root / task.folder
-    if not (folder / TEST_SPLIT).is_dir():
-        raise TisdissError(f"{root}: has no {task.folder / TEST_SPLIT}")
-    return folder
-
-
-def list_mixtures(folder: Path, task: Task) -> list[str]:
-    """Name the mixtures of a split, whose folder must have all folders that the task needs."""
-    for signal in task.lists.values():
-        if not (folder / signal).is_dir():
-            raise TisdissError(f"{folder / signal}: no such folder, which WHAMR! has")
-    # temporary files of an interrupted run begin with a dot
-    return sorted(path.stem for path in (folder / task.mixture).glob("[!.]*.wav"))
 
 
 def data_set(folder: Path, task: Task, split: str, names: Sequence[str]) -> DataSet:
@@ -111,9 +84,5 @@ def data_set(folder: Path, task: Task, split: str, names: Sequence[str]) -> Data
         split: tr, cv or tt.
         names: the mixtures, as WSJ0-2mix names them.
     """
-    entries = []
-    for name in names:
-        mixture = mixture_of_name(folder / f"{name}.wav", 2)
-        files = {list_: signal_path(folder, sig, name) for list_, sig in task.lists.items()}
-        entries.append(Entry(mixture.key, mixture.speaker, mixture.voices, files))
-    return DataSet(task.set_name(split), entries, KNOWN_COUNTS[split])
+    mixtures = [mixture_of_name(folder, name, 2) for name in names]
+    return DataSet(task.set_name(split), entries(task, folder, mixtures), KNOWN_COUNTS[split])

@@ -13,6 +13,7 @@ from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.lists import read_scp, write_scp
 from espnet2_tisdiss.recipes.corpora.active_level import active_level
 from espnet2_tisdiss.recipes.corpora.files import do_all, fetch, read_source, to_rate
+from espnet2_tisdiss.recipes.corpora.tables import positive_number
 from espnet2_tisdiss.recipes.wsj0_2mix.speech import WSJ0_RATE
 
 LEVEL_RATE = 8000  # levels are those of the 8 kHz signals, for mixtures at 16 kHz as well
@@ -42,7 +43,7 @@ def published_powers(
     powers: dict[str, float] = {}
     for name in LEVEL_FILES:
         for utterance, text in read_scp(folder / name).items():
-            powers[utterance] = _power(f"{folder / name}: {utterance}", text)
+            powers[utterance] = positive_number(f"{folder / name}: {utterance}", "power", text)
     wanted = list(utterances)
     if missing := [utterance for utterance in wanted if utterance not in powers]:
         raise TisdissError(
@@ -68,16 +69,6 @@ def _find_levels(lists: Path, kept: Path, url: str) -> Path:
 def _fetch_levels(folder: Path, url: str) -> None:
     for name in LEVEL_FILES:
         fetch(folder / name, f"{url}/{LEVELS_FOLDER}/{name}", LEVELS_ADVICE)
-
-
-def _power(where: str, text: str) -> float:
-    try:
-        power = float(text)
-    except ValueError:
-        power = 0.0
-    if not power > 0:
-        raise TisdissError(f"{where}: {text!r} is not a power")
-    return power
 
 
 def measure_power(path: Path) -> float:

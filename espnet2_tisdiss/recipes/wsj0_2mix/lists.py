@@ -4,13 +4,17 @@ A line of ``mix_2_spk_<tr,cv,tt>.txt`` is ``path1 level1 path2 level2`` (three p
 ``mix_3_spk_*``), levels in dB.  The mixture's name consists of these texts.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from espnet2_tisdiss.errors import TisdissError
+from espnet2_tisdiss.recipes.corpora.data_sets import Entry
 from espnet2_tisdiss.recipes.corpora.files import fetch
+from espnet2_tisdiss.recipes.corpora.tree import Tree
 
+LEVEL = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")  # in dB
 SPLITS = ("tr", "cv", "tt")
 KNOWN_COUNTS = {"tr": 20000, "cv": 5000, "tt": 3000}
 SPEAKER_LENGTH = (
@@ -92,7 +96,7 @@ def _read_line(where: str, line: str, num_spk: int) -> Mixture:
     sources, levels = tuple(line.split()[0::2]), tuple(line.split()[1::2])
     if not (
         len(sources) == len(levels) == num_spk
-        and all(_is_number(level) for level in levels)
+        and all(map(LEVEL.fullmatch, levels))
         # <set>/<speaker>/<utterance>.wav
         and all(source.endswith(".wav") and source.count("/") >= 2 for source in sources)
     ):
@@ -100,23 +104,23 @@ def _read_line(where: str, line: str, num_spk: int) -> Mixture:
     return Mixture(tuple(PurePosixPath(source).stem for source in sources), levels, sources)
 
 
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def mixture_of_name(path: Path, num_spk: int) -> Mixture:
-    """Return the mixture that the name of its file describes."""
-    parts = path.stem.split("_")
-    if len(parts) != 2 * num_spk or not all(_is_number(level) for level in parts[1::2]):
+def mixture_of_name(folder: Path, name: str, num_spk: int) -> Mixture:
+    """Return the mixture that the name of its files in ``folder`` describes."""
+    parts = name.split("_")
+    if len(parts) != 2 * num_spk or not all(map(LEVEL.fullmatch, parts[1::2])):
         raise TisdissError(
-            f"{path}: is not named as WSJ0-{num_spk}mix's files are: "
+            f"{folder / name}.wav: is not named as WSJ0-{num_spk}mix's files are: "
             f"{'_'.join(f'<utt{i}>_<level{i}>' for i in range(1, num_spk + 1))}.wav"
         )
     return Mixture(tuple(parts[0::2]), tuple(parts[1::2]))
+
+
+def entries(tree: Tree, folder: Path, mixtures: Iterable[Mixture]) -> list[Entry]:
+    """Describe the mixtures of a set whose folder in a tree is ``folder``."""
+    return [
+        Entry(mixture.key, mixture.speaker, mixture.voices, tree.files(folder, mixture.name))
+        for mixture in mixtures
+    ]
 
 
 def all_sources(lists: Iterable[Sequence[Mixture]]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""WSJ0-2mix's files: the formula of a mixture, writing the files, and their tree.
+"""WSJ0-2mix's files: their tree, the formula of a mixture, and writing the files.
 
 A tree is ``<N>speakers/wav<8k,16k>/<min,max>/<tr,cv,tt>/<mix,s1,s2,...>/<mixture>.wav``.
 Axis letter: n sample.
@@ -11,9 +11,9 @@ from typing import Literal
 
 import numpy as np
 
-from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.recipes.corpora.files import (
     Version,
+    common_length,
     fit,
     frames_at,
     quantise,
@@ -21,8 +21,9 @@ from espnet2_tisdiss.recipes.corpora.files import (
     to_rate,
     write_audio,
 )
-from espnet2_tisdiss.recipes.signals import frames_of, is_whole
-from espnet2_tisdiss.recipes.wsj0_2mix.lists import Mixture, mixture_of_name
+from espnet2_tisdiss.recipes.corpora.tree import Tree
+from espnet2_tisdiss.recipes.signals import is_whole
+from espnet2_tisdiss.recipes.wsj0_2mix.lists import Mixture
 from espnet2_tisdiss.recipes.wsj0_2mix.speech import WSJ0_RATE
 
 PEAK = 0.9
@@ -31,26 +32,17 @@ Precision = Literal["float64", "float32"]
 
 
 @dataclass(frozen=True)
-class Kind:
+class Kind(Tree):
     """A version of the corpus.
 
     Attributes:
         num_spk: speakers in a mixture.
-        rate: sample rate in Hz.
-        version: min cuts to the shortest utterance, max pads to the longest.
         precision: precision of the arithmetic before mixing: float64 as in the original scripts, or
             float32 as in pywsj0-mix, whose files are then equal bit for bit.
     """
 
     num_spk: int
-    rate: int
-    version: Version
-    precision: Precision = "float64"
-
-    @property
-    def rate_name(self) -> str:
-        """8k or 16k."""
-        return f"{self.rate // 1000}k"
+    precision: Precision
 
     @property
     def folder(self) -> Path:
@@ -58,14 +50,10 @@ class Kind:
         return Path(f"{self.num_spk}speakers", f"wav{self.rate_name}", self.version)
 
     @property
-    def signals(self) -> tuple[str, ...]:
-        """Folders of the mixtures and of their sources: mix, s1, s2, ..."""
-        return ("mix", *(f"s{number}" for number in range(1, self.num_spk + 1)))
-
-    @property
-    def lists(self) -> tuple[str, ...]:
-        """The lists of these files in a data directory, in the same order."""
-        return ("wav.scp", *(f"spk{number}.scp" for number in range(1, self.num_spk + 1)))
+    def lists(self) -> dict[str, str]:
+        """The lists of a data directory and the folder of each, the mixture first."""
+        sources = {f"spk{number}.scp": f"s{number}" for number in range(1, self.num_spk + 1)}
+        return {"wav.scp": "mix", **sources}
 
     def set_name(self, split: str) -> str:
         """Name of a split's data directory: tt_min_8k, with three speakers tt_3spk_min_8k."""
@@ -90,11 +78,6 @@ class Job:
     frames: tuple[int, ...]
     powers: tuple[float, ...]
     folder: Path
-
-
-def signal_paths(folder: Path, kind: Kind, name: str) -> dict[str, Path]:
-    """Return the files of a mixture in a split's folder: mix, s1, s2, ... -> file."""
-    return {signal: folder / signal / f"{name}.wav" for signal in kind.signals}
 
 
 def mix(
@@ -131,9 +114,9 @@ def mix(
 def make_mixture(kind: Kind, job: Job) -> None:
     """Make the files of a mixture, unless all of them exist and are complete."""
     lengths = [frames_at(frames, WSJ0_RATE, kind.rate) for frames in job.frames]
-    length = min(lengths) if kind.version == "min" else max(lengths)
-    paths = signal_paths(job.folder, kind, job.mixture.name).values()
-    if all(is_whole(path, kind.rate, length) for path in paths):
+    length = common_length(lengths, kind.version)
+    paths = kind.files(job.folder, job.mixture.name).values()
+    if all(is_whole(path, length, kind.rate) for path in paths):
         return
     sources = [
         to_rate(read_source(path, WSJ0_RATE).astype(kind.precision), WSJ0_RATE, kind.rate)
@@ -142,26 +125,3 @@ def make_mixture(kind: Kind, job: Job) -> None:
     levels = [float(level) for level in job.mixture.levels]
     for path, samples in zip(paths, mix(sources, job.powers, levels, kind.version), strict=True):
         write_audio(path, samples, kind.rate)
-
-
-def find_tree(root: Path, kind: Kind) -> Path:
-    """Find the folder of a version in a corpus folder, which may be any folder above it."""
-    parts = kind.folder.parts
-    for start in range(len(parts) + 1):
-        folder = root.joinpath(*parts[start:])
-        # the folder itself may be given, if its name is right
-        if (folder / "tt" / "mix").is_dir() and folder.parts[-1] == kind.version:
-            # the folder's name does not show the rate; a header does, before all are read
-            if first := next((folder / "tt" / "mix").glob("[!.]*.wav"), None):
-                frames_of(first, kind.rate)
-            return folder
-    raise TisdissError(f"{root}: has no {kind.folder}/tt/mix")
-
-
-def read_tree(folder: Path, split: str, num_spk: int) -> list[Mixture]:
-    """List the mixtures of a split of an existing tree."""
-    if not (folder / split / "mix").is_dir():
-        raise TisdissError(f"{folder / split / 'mix'}: no such folder")
-    # temporary files of an interrupted run begin with a dot
-    paths = (folder / split / "mix").glob("[!.]*.wav")
-    return [mixture_of_name(path, num_spk) for path in sorted(paths)]

@@ -15,10 +15,8 @@ from espnet2_tisdiss.locks import holding
 from espnet2_tisdiss.recipes.corpora.data_sets import (
     AudioCheck,
     DataSet,
-    Entry,
     check_plan,
     make_data_dirs,
-    report,
     write_data_dir,
 )
 from espnet2_tisdiss.recipes.corpora.files import do_all, find_root, location
@@ -39,17 +37,12 @@ from espnet2_tisdiss.recipes.wsj0_2mix.lists import (
     SPLITS,
     Mixture,
     all_sources,
+    entries,
     find_list,
+    mixture_of_name,
     read_list,
 )
-from espnet2_tisdiss.recipes.wsj0_2mix.mixtures import (
-    Job,
-    Kind,
-    find_tree,
-    make_mixture,
-    read_tree,
-    signal_paths,
-)
+from espnet2_tisdiss.recipes.wsj0_2mix.mixtures import Job, Kind, Precision, make_mixture
 from espnet2_tisdiss.recipes.wsj0_2mix.singles import levelled_set, longest_sources
 from espnet2_tisdiss.recipes.wsj0_2mix.speech import WSJ0_RATE, find_utterances
 from espnet2_tisdiss.recipes.wsj0_2mix.transcripts import read_transcripts
@@ -63,12 +56,8 @@ DATA = Path("data")
 
 def prepare(args: argparse.Namespace) -> str:
     """Make everything requested by the options; return a line for each set."""
-    kind = Kind(
-        args.num_spk,
-        RATES[args.fs],
-        args.min_or_max,
-        "float32" if args.as_pywsj0_mix else "float64",
-    )
+    precision: Precision = "float32" if args.as_pywsj0_mix else "float64"
+    kind = Kind(RATES[args.fs], args.min_or_max, args.num_spk, precision)
     tree = location(args.corpus, "--corpus", "WSJ0_2MIX")
     if args.transcripts and args.dynamic_mixing:
         raise TisdissError("--transcripts is for mixtures; leave out --dynamic_mixing")
@@ -86,23 +75,15 @@ def prepare(args: argparse.Namespace) -> str:
     sets = use_tree(tree, kind, args) if tree else make_tree(kind, args)
     if texts:
         sets = [with_transcripts(part, named_utterances, texts) for part in sets]
-    audio = AudioCheck(kind.rate, kind.lists[1:])
-    tests = [kind.set_name("tt")]
-    samples = make_data_dirs(DATA, sets, audio, args.nj, args.allow_subset, tests)
-    if texts:
-        for split, part in zip(SPLITS, sets, strict=True):
-            if split != "tt":
-                write_singles(kind, kind.set_name(f"{split}_singles"), part, texts, args)
-    return report(DATA, sets, samples, kind.rate)
-
-
-def write_singles(
-    kind: Kind, name: str, part: DataSet, texts: Mapping[str, str], args: argparse.Namespace
-) -> None:
-    """Write the data directory ``name`` of a set's single utterances, with their transcripts."""
-    singles = single_set(name, part, named_utterances, texts)
-    singles = unpadded(singles, args.out / "singles" / name, kind.rate, args.nj)
-    write_data_dir(DATA / name, singles)
+    audio = AudioCheck(kind.rate, tuple(kind.lists)[1:])
+    made = make_data_dirs(DATA, sets, audio, args.nj, args.allow_subset, [kind.set_name("tt")])
+    for split, part in zip(SPLITS, sets, strict=False):
+        if texts and split != "tt":
+            name = kind.set_name(f"{split}_singles")
+            singles = single_set(name, part, named_utterances, texts)
+            singles = unpadded(singles, args.out / "singles" / name, kind.rate, args.nj)
+            write_data_dir(DATA / name, singles)
+    return made
 
 
 def wanted_splits(args: argparse.Namespace) -> list[str]:
@@ -126,22 +107,24 @@ def plan_sets(
     """
     sets = {}
     for split in SPLITS:
-        entries = []
-        for mixture in mixtures[split]:
-            paths = signal_paths(folder / split, kind, mixture.name).values()
-            files = dict(zip(kind.lists, paths, strict=True))
-            entries.append(Entry(mixture.key, mixture.speaker, mixture.voices, files))
-        levels = dict.fromkeys((entry.key for entry in entries), MEASURED_LEVELS)
+        described = entries(kind, folder / split, mixtures[split])
+        levels = dict.fromkeys((entry.key for entry in described), MEASURED_LEVELS)
         lists = {LEVELS_LIST: levels} if args.measure_levels else {}
-        sets[split] = DataSet(kind.set_name(split), entries, KNOWN_COUNTS[split], lists)
+        sets[split] = DataSet(kind.set_name(split), described, KNOWN_COUNTS[split], lists)
     check_plan(list(sets.values()), [kind.set_name("tt")], args.allow_subset)
     return [sets[split] for split in wanted_splits(args)]
 
 
 def use_tree(tree: Path, kind: Kind, args: argparse.Namespace) -> list[DataSet]:
     """Describe the sets of an existing tree."""
-    folder = find_tree(tree, kind)
-    mixtures = {split: read_tree(folder, split, kind.num_spk) for split in SPLITS}
+    folder = kind.find(tree, "tt", SPLITS)
+    mixtures = {
+        split: [
+            mixture_of_name(folder / split / "mix", name, kind.num_spk)
+            for name in kind.mixtures(folder / split)
+        ]
+        for split in SPLITS
+    }
     sets = plan_sets(folder, kind, mixtures, args)
     if args.dynamic_mixing:
         files = longest_sources(folder / "tr", kind, mixtures["tr"], args.nj)
@@ -161,15 +144,13 @@ def make_tree(kind: Kind, args: argparse.Namespace) -> list[DataSet]:
     sources = all_sources(mixtures.values())
     folder = args.out / kind.folder
     sets = plan_sets(folder, kind, mixtures, args)
-    levels, published = MEASURED_LEVELS, None
+    published = None
     if not args.measure_levels:  # before hours of conversion
-        levels, published = (
-            "published",
-            published_powers(sources, given or kept, kept, args.lists_url),
-        )
+        published = published_powers(sources, given or kept, kept, args.lists_url)
     files = find_utterances(wsj0, sources, args.out, args.nj)
     counted = do_all(partial(frames_of, rate=WSJ0_RATE), list(files.values()), args.nj, "WSJ0")
     frames = dict(zip(files, counted, strict=True))
+    levels = MEASURED_LEVELS if args.measure_levels else "published"
     settle_way(args.out, {"levels": levels, "arithmetic": kind.precision})
     powers = settle_powers(files, published, args.out, args.nj)
     jobs = [

@@ -4,7 +4,6 @@ Axis letter: n sample.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -23,27 +22,10 @@ from espnet2_tisdiss.recipes.corpora.files import (
 from espnet2_tisdiss.recipes.signals import frames_of, is_whole
 from espnet2_tisdiss.recipes.wsj0_2mix.levels import LEVEL_RATE
 from espnet2_tisdiss.recipes.wsj0_2mix.lists import SPEAKER_LENGTH, Mixture
-from espnet2_tisdiss.recipes.wsj0_2mix.mixtures import Kind, signal_paths
+from espnet2_tisdiss.recipes.wsj0_2mix.mixtures import Kind
 
 # Usual for speech in 16 bits: almost all peaks stay below full scale; higher ones saturate.
 LEVEL_DB = -26.0
-
-
-@dataclass(frozen=True)
-class Single:
-    """An utterance to write.
-
-    Attributes:
-        source: the file that contains it.
-        rate: that file's sample rate in Hz.
-        target: the file to write.
-        power: its active level, as a linear power, if known.
-    """
-
-    source: Path
-    rate: int
-    target: Path
-    power: float | None = None
 
 
 def longest_sources(
@@ -62,7 +44,7 @@ def longest_sources(
     """
     pieces: list[tuple[str, Path]] = []
     for mixture in mixtures:
-        _, *paths = signal_paths(folder, kind, mixture.name).values()
+        _, *paths = kind.files(folder, mixture.name).values()
         pieces += zip(mixture.utterances, paths, strict=True)
     counts = do_all(partial(frames_of, rate=kind.rate), [path for _, path in pieces], nj, "lengths")
     found: dict[str, tuple[int, Path]] = {}
@@ -91,32 +73,31 @@ def levelled_set(
         nj: number of processes.
     """
     name = kind.set_name("tr_single")
-    folder = out / "singles" / name
-    jobs = [
-        Single(path, rate, folder / f"{utterance}.wav", powers.get(utterance))
-        for utterance, path in files.items()
-    ]
-    do_all(partial(make_single, kind.rate), jobs, nj, "single utterances")
-    entries = []
-    for utterance, job in zip(files, jobs, strict=True):
-        speaker = utterance[:SPEAKER_LENGTH]
-        entries.append(
-            Entry(f"{speaker}_{utterance}", speaker, (speaker,), {"wav.scp": job.target})
-        )
-    return DataSet(name, entries)
+    write = partial(_write_level, out / "singles" / name, kind.rate, rate)
+    pairs = [(utterance, path, powers.get(utterance)) for utterance, path in files.items()]
+    return DataSet(name, do_all(write, pairs, nj, "single utterances"))
 
 
-def make_single(rate: int, single: Single) -> None:
+def _write_level(
+    folder: Path, rate: int, source_rate: int, job: tuple[str, Path, float | None]
+) -> Entry:
     """Write an utterance at the common level and at ``rate`` Hz, unless the file is complete.
 
     Padding zeros, as in the version max of a tree, are left out, because training would take
     segments of silence.
+
+    Args:
+        folder: for the file.
+        rate: its sample rate in Hz.
+        source_rate: that of the utterance's file.
+        job: the utterance, its file and, where known, its active level as a linear power.
     """
-    spoken = read_unpadded(single.source, single.rate)
-    if is_whole(single.target, rate, frames_at(len(spoken), single.rate, rate)):
-        return
-    samples = to_rate(spoken, single.rate, rate)
-    power = single.power
-    if power is None:
-        power = active_level(to_rate(samples, rate, LEVEL_RATE), LEVEL_RATE).power
-    write_audio(single.target, quantise(samples / np.sqrt(power) * 10 ** (LEVEL_DB / 20)), rate)
+    utterance, source, power = job
+    spoken, target = read_unpadded(source, source_rate), folder / f"{utterance}.wav"
+    if not is_whole(target, frames_at(len(spoken), source_rate, rate), rate):
+        samples = to_rate(spoken, source_rate, rate)
+        if power is None:
+            power = active_level(to_rate(samples, rate, LEVEL_RATE), LEVEL_RATE).power
+        write_audio(target, quantise(samples / np.sqrt(power) * 10 ** (LEVEL_DB / 20)), rate)
+    speaker = utterance[:SPEAKER_LENGTH]
+    return Entry(f"{speaker}_{utterance}", speaker, (speaker,), {"wav.scp": target})

@@ -53,7 +53,7 @@ def find_utterances(root: Path, sources: Mapping[str, str], kept: Path, nj: int)
             + (f" (found {there}, without such files)" if there else "")
             + ": give the folder above wsj0 or above the discs"
         )
-    return convert(root, spheres, sources, kept, nj)
+    return convert(root, spheres, names, kept, nj)
 
 
 def find_sets(root: Path, sets: Collection[str]) -> dict[str, list[Path]]:
@@ -100,7 +100,7 @@ def index_files(folders: Iterable[Path]) -> dict[Path, Path]:
 def convert(
     root: Path,
     spheres: Mapping[Path, Path],
-    sources: Mapping[str, str],
+    names: Mapping[str, Path],
     kept: Path,
     nj: int,
 ) -> dict[str, Path]:
@@ -109,7 +109,7 @@ def convert(
     Args:
         root: folder of the sphere files, for messages.
         spheres: ``<set>/<speaker>/<utterance>`` -> sphere file.
-        sources: utterance -> path in the lists.
+        names: utterance -> ``<set>/<speaker>/<utterance>.wav``.
         kept: folder for the wav files.
         nj: number of processes.
 
@@ -117,15 +117,14 @@ def convert(
         Utterance -> wav file.
     """
     wavs, jobs, missing = {}, [], []
-    for utterance, source in sources.items():
-        name = Path(*Path(source).parts[-3:]).with_suffix("")
-        wavs[utterance] = kept / "wsj0" / name.with_suffix(".wav")
+    for utterance, name in names.items():
+        wavs[utterance], bare = kept / "wsj0" / name, name.with_suffix("")
         if wavs[utterance].is_file():
             continue
-        if name in spheres:
-            jobs.append((spheres[name], wavs[utterance]))
+        if bare in spheres:
+            jobs.append((spheres[bare], wavs[utterance]))
         else:
-            missing.append(f"{name}{SPHERE}")
+            missing.append(f"{bare}{SPHERE}")
     if missing:
         raise TisdissError(f"{root}: lacks {abbreviated(missing, 1)} on all discs")
     if not jobs:

@@ -122,13 +122,13 @@ def test_integers_and_floats_are_written_as_they_are(tmp_path):
 def test_a_half_written_file_is_not_whole(tmp_path):
     path = tmp_path / "file.wav"
     files.write_audio(path, files.quantise(noise(1000)), RATE)
-    assert signals.is_whole(path, RATE, 1000)
-    assert not signals.is_whole(path, RATE, 999)
-    assert not signals.is_whole(path, 16000, 1000)
-    assert not signals.is_whole(tmp_path / "none.wav", RATE, 1000)
+    assert signals.is_whole(path, 1000, RATE)
+    assert not signals.is_whole(path, 999, RATE)
+    assert not signals.is_whole(path, 1000, 16000)
+    assert not signals.is_whole(tmp_path / "none.wav", 1000, RATE)
     for length in (1500, 20, 0):
         os.truncate(path, length)
-        assert not signals.is_whole(path, RATE, 1000)
+        assert not signals.is_whole(path, 1000, RATE)
 
 
 def test_unusable_sources_are_named(tmp_path):

@@ -7,15 +7,14 @@ import sys
 import pytest
 
 from espnet2_tisdiss.errors import TisdissError
-from espnet2_tisdiss.recipes.stages import options
 from espnet2_tisdiss.recipes.stages.launching import launched
-from espnet2_tisdiss.recipes.stages.options import (
-    OptionError,
+from espnet2_tisdiss.recipes.stages.options import OptionError, parse
+from espnet2_tisdiss.recipes.stages.recipe import (
     Recipe,
     check_together,
     complete,
+    is_helper,
     name_all,
-    parse,
 )
 
 TRAIN = [sys.executable, "-m", "espnet2_tisdiss.bin.enh_train", "--ngpu", "2"]
@@ -87,6 +86,6 @@ def test_further_machines_only_train(monkeypatch, tmp_path) -> None:
         check_together(parse(words))
     words += ["--stage", "6", "--stop_stage", "6"]
     check_together(parse(words))
-    assert options.is_helper(parse(words))
+    assert is_helper(parse(words))
     with pytest.raises(OptionError, match="--dist_launcher 'mpi': expected slurm or torchrun"):
         parse(["--dist_launcher", "mpi"])

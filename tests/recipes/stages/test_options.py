@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
 import pytest
+from recipe_folder import REPOSITORY
 
 from espnet2_tisdiss.recipes.stages import options
-from espnet2_tisdiss.recipes.stages.options import (
-    OptionError,
-    Recipe,
-    complete,
-    handed_on,
-    name_all,
-    parse,
-)
+from espnet2_tisdiss.recipes.stages.options import OptionError, parse
+from espnet2_tisdiss.recipes.stages.recipe import Recipe, complete, handed_on, name_all
 
 SETS = [
     "--train_set",
@@ -161,19 +157,24 @@ def test_the_shell_reads_every_value_as_it_was_given(tmp_path, monkeypatch) -> N
     (tmp_path / "x.yaml").touch()
     words = [*SETS, "--enh_config=x.yaml", "--enh_args", odd, "--init_param", f"{odd}\nnext"]
     words += ["--enh_exp", "exp", "--stage", "7"]
-    done = subprocess.run(
-        [sys.executable, options.__file__, *words], cwd=tmp_path, capture_output=True, text=True
+    script = """set -e; python=$1; options=$2; shift 2; declare -A opt
+code=$("$python" "$options" "$@"); eval "$code"
+code=$("$python" -m espnet2_tisdiss.recipes.stages.recipe); eval "$code"
+printf "%s\\n" "${opt[enh_args]}" "${opt[init_param]}" "${tests[@]}" "${#opt[@]}"
+printenv ENH_OPTIONS >exported"""
+    shown = subprocess.run(
+        ["bash", "-c", script, "bash", sys.executable, options.__file__, *words],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
     )
-    assert done.returncode == 0, done.stderr
-    show = 'printf "%s\\n" "${opt[enh_args]}" "${opt[init_param]}" "${tests[@]}" "${#opt[@]}"'
-    script = f"declare -A opt; {done.stdout}\n{show}"
-    shown = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
+    assert shown.returncode == 0, shown.stderr
     count = str(len(options.options()))
     assert shown.stdout.splitlines() == [odd, f"{odd} next", "a", "b", count]
-    script = f"{script} >/dev/null; printenv {options.ENVIRONMENT}"
-    shown = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
-    monkeypatch.setenv(options.ENVIRONMENT, shown.stdout)
-    assert handed_on().opt["init_param"] == f"{odd} next" and handed_on().exp == "exp"
+    monkeypatch.setenv(options.ENVIRONMENT, (tmp_path / "exported").read_text())
+    found = name_all(handed_on())
+    assert found.opt["init_param"] == f"{odd} next" and found.exp == "exp"
 
 
 def test_they_are_read_without_any_package() -> None:

@@ -17,7 +17,8 @@ from espnet2_tisdiss.recipes.stages import run_step, steps
 from espnet2_tisdiss.recipes.stages.filter_lengths import filter_lengths
 from espnet2_tisdiss.recipes.stages.format_audio import Format, format_data_dir
 from espnet2_tisdiss.recipes.stages.marker import changes
-from espnet2_tisdiss.recipes.stages.options import Recipe, complete, name_all, parse
+from espnet2_tisdiss.recipes.stages.options import parse
+from espnet2_tisdiss.recipes.stages.recipe import Recipe, complete, name_all
 
 WANTED = Format(8000, "wav", resample=True, ref_channel=None, allow_silence=False)
 

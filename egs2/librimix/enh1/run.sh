@@ -23,7 +23,7 @@ db.sh names the folders of the corpora. The data are data/{train-360,dev,test} b
 2 speakers, mix_clean, 8k and min is in their names, e.g. data/test_mix_both_16k_max, and experiments
 with other training data than train-360 have a separate folder, e.g. exp/train-100/enh_*.
 The default configuration is adapted to --num_spk, --condition and --fs; one that --enh_config names is
-used as it is, unless --fit_args fits it.
+not changed, except by --fit_args.
 USAGE
 }
 

@@ -16,8 +16,8 @@ Usage: ./run.sh [--num_spk 2|3] [--fs 8k|16k] [--min_or_max min|max] [option of 
   --local_data_opts "--allow_subset --corpus DIR ..."  options of local/data.sh; see its --help
 
 Set the corpus's folder in db.sh or the environment (WSJ0_2MIX, or WSJ0). The default configuration
-is fitted to --num_spk and --fs; one that --enh_config names is used as it is, unless --fit_args fits
-it. Experiments on anything but two speakers, min, 8k are in exp/<which>.
+is adapted to --num_spk and --fs; one that --enh_config names is not changed, except by --fit_args.
+Experiments on anything but two speakers, min, 8k are in exp/<which>.
 USAGE
 }
 

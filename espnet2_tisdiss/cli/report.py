@@ -13,8 +13,8 @@ from espnet2_tisdiss.choices import FileStatus
 from espnet2_tisdiss.cli.console import messages, print_json, print_table, printable
 
 if TYPE_CHECKING:  # importing PyTorch takes seconds
+    from espnet2_tisdiss.separate.file_result import FileResult
     from espnet2_tisdiss.separate.options import FileOptions
-    from espnet2_tisdiss.separate.recording_file import FileResult
 
 # rich styles of the lines of files
 STYLES: dict[FileStatus, str | None] = {"done": None, "skipped": "dim", "failed": "red"}

@@ -64,9 +64,9 @@ from espnet2_tisdiss.processes import Interruption, terminations
 if TYPE_CHECKING:  # importing NumPy takes long
     from espnet2_tisdiss.separate.any_length import RecordingSeparator
     from espnet2_tisdiss.separate.budget import TimeBudget
+    from espnet2_tisdiss.separate.file_result import FileResult
     from espnet2_tisdiss.separate.input_files import InputFile
     from espnet2_tisdiss.separate.options import FileOptions
-    from espnet2_tisdiss.separate.recording_file import FileResult
 
 # options of Python by the parameter of the command that gives them
 _OPTION_OF = {"chunk_seconds": "chunk", "overlap_seconds": "overlap", "batch_size": "batch"}

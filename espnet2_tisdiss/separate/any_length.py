@@ -25,13 +25,13 @@ from espnet2_tisdiss.separate.doubts import (
     doubt_of_estimates,
     estimate_powers,
 )
+from espnet2_tisdiss.separate.file_result import FileResult
 from espnet2_tisdiss.separate.files import separate_files
 from espnet2_tisdiss.separate.input_files import InputFile, durations_of, name_of, to_separate
 from espnet2_tisdiss.separate.live import LiveSeparator
 from espnet2_tisdiss.separate.loudness import ScaleStatistics, rescale_channels
 from espnet2_tisdiss.separate.names import with_refusals
 from espnet2_tisdiss.separate.options import FileOptions, RecordingOptions
-from espnet2_tisdiss.separate.recording_file import FileResult
 from espnet2_tisdiss.separate.recordings import channels_of, separate_recording
 from espnet2_tisdiss.user_files import check_is_path, check_path
 

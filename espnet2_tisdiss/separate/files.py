@@ -13,9 +13,10 @@ from espnet2_tisdiss.audio.sources import SourceReader
 from espnet2_tisdiss.errors import first_line
 from espnet2_tisdiss.separate.budget import TimeBudget
 from espnet2_tisdiss.separate.depths import DepthSeparator
+from espnet2_tisdiss.separate.file_result import FileResult
 from espnet2_tisdiss.separate.input_files import InputFile
 from espnet2_tisdiss.separate.options import FileOptions
-from espnet2_tisdiss.separate.recording_file import FileResult, Piece, RecordingFile
+from espnet2_tisdiss.separate.recording_file import Piece, RecordingFile
 from espnet2_tisdiss.separate.recordings import SeparatedChunk, separate_chunks
 
 

@@ -15,10 +15,10 @@ from multiprocessing.connection import Connection, wait
 from espnet2_tisdiss.processes import Interruption, terminations
 from espnet2_tisdiss.separate.budget import TimeBudget
 from espnet2_tisdiss.separate.depths import DepthSeparator
+from espnet2_tisdiss.separate.file_result import FileResult
 from espnet2_tisdiss.separate.files import separate_files
 from espnet2_tisdiss.separate.input_files import InputFile
 from espnet2_tisdiss.separate.options import FileOptions
-from espnet2_tisdiss.separate.recording_file import FileResult
 
 # how long a terminated process may take to exit
 END_S = 10.0

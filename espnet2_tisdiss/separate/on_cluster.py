@@ -9,10 +9,10 @@ from dataclasses import replace
 from espnet2_tisdiss.cluster import Cluster, map_in_order
 from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.separate.depths import DepthSeparator
+from espnet2_tisdiss.separate.file_result import FileResult
 from espnet2_tisdiss.separate.files import separate_files
 from espnet2_tisdiss.separate.input_files import InputFile, to_separate
 from espnet2_tisdiss.separate.options import FileOptions
-from espnet2_tisdiss.separate.recording_file import FileResult
 
 # shares per worker: with few, a late one delays the end
 SHARES = 8

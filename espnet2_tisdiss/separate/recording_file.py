@@ -1,15 +1,11 @@
 """Processing of one audio file: it yields chunks, receives estimates and writes outputs.
 
-Estimates wait in temporary files until the scale of the outputs is known. Axis letters: j speaker,
-n sample.
+Estimates wait in temporary files until the scale of the outputs is known.
 """
 
-import functools
-import itertools
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -18,10 +14,7 @@ from espnet2_tisdiss.audio.notices import Notice
 from espnet2_tisdiss.audio.reading import AudioInfo
 from espnet2_tisdiss.audio.sources import SourceReader
 from espnet2_tisdiss.audio.stretches import OpenSource
-from espnet2_tisdiss.audio.writing import AudioWriter
-from espnet2_tisdiss.choices import FileStatus
 from espnet2_tisdiss.errors import TisdissError
-from espnet2_tisdiss.lists import Source
 from espnet2_tisdiss.separate.calibration import ExpectedQuality
 from espnet2_tisdiss.separate.chunking import Chunk
 from espnet2_tisdiss.separate.doubts import (
@@ -29,51 +22,14 @@ from espnet2_tisdiss.separate.doubts import (
     doubt_of_channels,
     doubt_of_estimates,
 )
-from espnet2_tisdiss.separate.input_files import InputFile, exists, is_settled, output_paths
+from espnet2_tisdiss.separate.file_result import FileResult
+from espnet2_tisdiss.separate.input_files import InputFile, exists, is_settled
 from espnet2_tisdiss.separate.interface import Model
-from espnet2_tisdiss.separate.loudness import Scaling, headroom_gain
 from espnet2_tisdiss.separate.options import FileOptions
-from espnet2_tisdiss.separate.provenance import comment_of, differences
+from espnet2_tisdiss.separate.output_files import OutputFiles
+from espnet2_tisdiss.separate.provenance import differences
 from espnet2_tisdiss.separate.recording_channel import RecordingChannel
 from espnet2_tisdiss.separate.recordings import SeparatedChunk, Track
-
-
-@dataclass
-class FileResult:
-    """The result of an input file.
-
-    Attributes:
-        source: the recording.
-        status: "done", "skipped" (its outputs existed) or "failed".
-        reason: why it failed, in one line.
-        outputs: the separated files.
-        seconds: length of the recording.
-        rate: its sample rate in Hz.
-        out_rate: sample rate of the outputs.
-        notices: phrases about what is unusual in the recording.
-        channels: number of its channels.
-        separated_channels: number of separated channels; 1 for one channel or the mean.
-        n_re: number of repetitions of each of its chunks.
-        gain: factor, at most 1, with which the outputs fit an integer format.
-        peak: largest absolute sample before this gain.
-        expected_si_snr: predicted SI-SNR of the deepest estimates in dB, the mean over speakers,
-            chunks and channels; None if the model is not calibrated.
-    """
-
-    source: Path | Source
-    status: FileStatus
-    reason: str = ""
-    outputs: list[Path] = field(default_factory=list)
-    seconds: float = 0.0
-    rate: int = 0
-    out_rate: int = 0
-    notices: list[str] = field(default_factory=list)
-    channels: int = 1
-    separated_channels: int = 1
-    n_re: list[int] = field(default_factory=list)
-    gain: float = 1.0
-    peak: float = 0.0
-    expected_si_snr: float | None = None
 
 
 @dataclass(frozen=True)
@@ -107,6 +63,7 @@ class RecordingFile:
 
     def __init__(self, model: Model, item: InputFile, options: FileOptions):
         self._model, self._item, self._options = model, item, options
+        self._outputs = OutputFiles(model, item, options)
         self.result = FileResult(item.source, "done")
         self._stack = ExitStack()
         self._channels: list[RecordingChannel] = []
@@ -177,16 +134,7 @@ class RecordingFile:
         for channel in self._channels:
             channel.track.close()
         self._doubt()
-        takes = list(self._takes())
-        # the peak of the scaled samples is known only after one pass over them
-        self.result.peak = max(
-            float(np.abs(block).max()) for _, _, scaled in takes for block in scaled()
-        )
-        if self._options.output.clips:
-            self.result.gain = headroom_gain(self.result.peak)
-        for paths, comment, scaled in takes:
-            blocks = (self.result.gain * block for block in scaled())
-            self._write_speakers(paths, comment, blocks)
+        self._outputs.write(self._channels, self.result)
 
     def close(self) -> None:
         """Delete the spools."""
@@ -225,19 +173,17 @@ class RecordingFile:
         Raises:
             TisdissError: some exist and must not be replaced.
         """
-        channels = range(self.result.separated_channels)
-        paths = [path for channel in channels for path in self._paths(channel)]
-        if not is_settled(paths, self._options.existing):
+        outputs = self._outputs.comments(self.result)
+        if not is_settled(outputs, self._options.existing):
             return False
         if self._options.existing != "skip":
-            existing = next(filter(exists, paths))
+            existing = next(filter(exists, outputs))
             raise TisdissError(
                 f"{existing}: exists already; --overwrite replaces it, --skip-existing leaves it, "
                 "--out names another folder"
             )
-        self.result.status, self.result.outputs = "skipped", paths
-        comments = itertools.cycle(self._comments())
-        if made := differences(dict(zip(paths, comments, strict=False))):
+        self.result.status, self.result.outputs = "skipped", list(outputs)
+        if made := differences(outputs):
             self.result.notices.append(f"made {made}; --overwrite makes it again")
         return True
 
@@ -256,18 +202,6 @@ class RecordingFile:
         if not any(doubts) and self._expected.doubt:
             self.result.notices.append(self._expected.doubt)
 
-    def _comments(self) -> list[str]:
-        """Return the comments of a channel's files, in the order of their paths."""
-        return [
-            comment_of(self._model, self._options, n_re, self.result.channels)
-            for n_re in self._options.depths
-            for _ in range(self._model.num_spk)
-        ]
-
-    def _paths(self, channel: int) -> list[Path]:
-        """Return the files of a channel (from 0), speaker by speaker, depth by depth."""
-        return output_paths(self._item, self._options, channel + 1, self._model.num_spk)
-
     def _cut(self, channel: RecordingChannel, chunks: Sequence[Chunk]) -> Iterator[Piece]:
         for chunk in chunks:
             if not np.isfinite(chunk.samples).all():  # resampling can overflow
@@ -275,35 +209,3 @@ class RecordingFile:
                     "the samples are too large to resample; scale the recording down"
                 )
             yield Piece(self, channel.track, chunk, channel.advance(chunk))
-
-    def _takes(
-        self,
-    ) -> Iterator[tuple[tuple[Path, ...], str, Callable[[], Iterator[np.ndarray]]]]:
-        """Yield the speakers' files, their comment and a function that yields blocks (j, n)."""
-        depths, num_spk = range(len(self._options.depths)), self._model.num_spk
-        scalings = [
-            Scaling.of(self._options.scale, [one.statistics[depth] for one in self._channels])
-            for depth in depths
-        ]
-        comments = self._comments()[::num_spk]
-        for number, channel in enumerate(self._channels):
-            paths = itertools.batched(self._paths(number), num_spk)
-            for depth, speakers in zip(depths, paths, strict=True):
-                scaled = functools.partial(channel.scaled, depth, scalings[depth][number])
-                yield speakers, comments[depth], scaled
-
-    def _write_speakers(
-        self, paths: Sequence[Path], comment: str, blocks: Iterable[np.ndarray]
-    ) -> None:
-        """Write each row of the blocks (j, n) to its file, which gets the comment."""
-        with ExitStack() as stack:
-            rate, output = self.result.out_rate, self._options.output
-            frames = self._channels[0].spool.frames
-            writers = [
-                stack.enter_context(AudioWriter(path, rate, frames, output, comment))
-                for path in paths
-            ]
-            for block in blocks:
-                for writer, samples in zip(writers, block, strict=True):
-                    writer.write(samples)
-        self.result.outputs += paths

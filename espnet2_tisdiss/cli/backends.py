@@ -60,6 +60,7 @@ class ModelSource:
         device: str,
         dtype: Dtype,
         sample_rate: int | None = None,
+        threads: int | None = None,
     ) -> "ModelSource":
         """Return the source that a command's options choose; export the model if they need that.
 
@@ -73,7 +74,7 @@ class ModelSource:
             raise TisdissError(f"{name}: was exported for ONNX Runtime; give the original model")
         has_torch = find_spec("torch") is not None
         if exported is None and backend != "onnx" and (backend or has_torch):
-            return cls(name, None, device, dtype, sample_rate)
+            return cls(name, None, device, dtype, sample_rate, threads)
         given = {"--device": device not in ("auto", "cpu"), "--dtype": dtype != "auto"}
         given["--model-rate"] = sample_rate is not None
         if wrong := [option for option, is_given in given.items() if is_given]:
@@ -81,7 +82,7 @@ class ModelSource:
                 f"{wrong[0]}: cannot be combined with ONNX Runtime, which runs a model on the CPU "
                 "as it was exported; see tisdiss export --help"
             )
-        return cls(name, exported or _cached(name), "cpu", "auto", None)
+        return cls(name, exported or _cached(name), "cpu", "auto", None, threads)
 
     def load(self) -> "RecordingSeparator":
         """Load the model."""

@@ -42,23 +42,27 @@ tisdiss calibrate model.zip corpus/valid --limit 300 --out calibrated
 """
 SHOWN = 0.8  # probability that an error is within the printed interval
 
+OwnModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP)]
+SetsArgument = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="DATA...", help="Validation sets, as for tisdiss sweep; never a test set."
+    ),
+]
+OutOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--out", "-o", help="Folder of calibration.yaml.", show_default="that of the weights"
+    ),
+]
+
 
 def command(
-    model_name: Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP)],
-    data: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="DATA...", help="Validation sets, as for tisdiss sweep; never a test set."
-        ),
-    ],
+    model_name: OwnModelArgument,
+    data: SetsArgument,
     n_re: DepthsOption = None,
     limit: LimitOption = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out", "-o", help="Folder of calibration.yaml.", show_default="that of the weights"
-        ),
-    ] = None,
+    out: OutOption = None,
     resample: ResampleOption = False,
     keep_rumble: KeepRumbleOption = False,
     device: DeviceOption = "auto",
@@ -87,17 +91,11 @@ def command(
     set_threads(threads)
     model = load_for_command(model_name, device, dtype, model_rate)
     depths = parse_depths(n_re) or depths_of_interest(model)
-    options = {
-        "depths": depths,
-        "batch_size": batch,
-        "resample": resample,
-        "keep_rumble": keep_rumble,
-        "audible": True,
-    }
+    options = dict(batch_size=batch, resample=resample, keep_rumble=keep_rumble, audible=True)
     done: list[MixtureScores] = []
     for folder in data:
         mixtures = mixtures_of(folder, model, limit, resample, run_commands)
-        scored = score_all(model, mixtures, options)
+        scored = score_all(model, mixtures, depths=depths, **options)
         if len(scored) < len(mixtures):
             raise KeyboardInterrupt
         done += [one for one in scored if one.status == "done"]

@@ -1,7 +1,6 @@
 """``tisdiss live``: separate sound as it arrives."""
 
 import contextlib
-import dataclasses
 import queue
 import sys
 from collections.abc import Callable, Generator, Iterator
@@ -47,43 +46,50 @@ SampleFormat = Literal["s16", "f32"]
 SAMPLES: dict[SampleFormat, str] = {"s16": "<i2", "f32": "<f4"}
 Sink = Callable[["np.ndarray"], None]
 
+RateOption = Annotated[
+    int, typer.Option(min=RATES[0], max=RATES[-1], help="Sample rate of the sound in Hz.")
+]
+SampleFormatOption = Annotated[
+    SampleFormat,
+    typer.Option(help="Samples of standard input and output: 16-bit integers or floats."),
+]
+MicrophoneOption = Annotated[
+    bool, typer.Option("--microphone", help="Read the microphone, not standard input.")
+]
+LatencyOption = Annotated[
+    float | None,
+    typer.Option(
+        help="Longest wait in seconds, not counting the computing time.", show_default="0.5"
+    ),
+]
+WindowOption = Annotated[
+    float | None, typer.Option(help="Seconds of sound to separate at a time.", show_default="2")
+]
+NReOption = Annotated[
+    int | None, typer.Option(min=1, help="The most repetitions.", show_default="as trained")
+]
+KeepUpOption = Annotated[
+    bool,
+    typer.Option(
+        "--keep-up/--no-keep-up",
+        help="Use fewer repetitions while the machine is too slow.",
+    ),
+]
+OutOption = Annotated[
+    Path,
+    typer.Option("--out", "-o", help="Folder for spk1.wav and spk2.wav; - is standard output."),
+]
+
 
 def command(
-    rate: Annotated[
-        int, typer.Option(min=RATES[0], max=RATES[-1], help="Sample rate of the sound in Hz.")
-    ] = 16000,
-    sample_format: Annotated[
-        SampleFormat,
-        typer.Option(help="Samples of standard input and output: 16-bit integers or floats."),
-    ] = "s16",
-    microphone: Annotated[
-        bool, typer.Option("--microphone", help="Read the microphone, not standard input.")
-    ] = False,
-    latency: Annotated[
-        float | None,
-        typer.Option(
-            help="Longest wait in seconds, not counting the computing time.", show_default="0.5"
-        ),
-    ] = None,
-    window: Annotated[
-        float | None,
-        typer.Option(help="Seconds of sound to separate at a time.", show_default="2"),
-    ] = None,
-    n_re: Annotated[
-        int | None,
-        typer.Option(min=1, help="The most repetitions.", show_default="as trained"),
-    ] = None,
-    keep_up: Annotated[
-        bool,
-        typer.Option(
-            "--keep-up/--no-keep-up",
-            help="Use fewer repetitions while the machine is too slow.",
-        ),
-    ] = True,
-    out: Annotated[
-        Path,
-        typer.Option("--out", "-o", help="Folder for spk1.wav and spk2.wav; - is standard output."),
-    ] = Path("live"),
+    rate: RateOption = 16000,
+    sample_format: SampleFormatOption = "s16",
+    microphone: MicrophoneOption = False,
+    latency: LatencyOption = None,
+    window: WindowOption = None,
+    n_re: NReOption = None,
+    keep_up: KeepUpOption = True,
+    out: OutOption = Path("live"),
     model_name: ModelOption = DEFAULT_MODEL,
     backend: BackendOption = None,
     device: DeviceOption = "auto",
@@ -98,8 +104,8 @@ def command(
     """
     if out != STANDARD_OUTPUT:
         require_folder(out)
-    source = ModelSource.chosen(backend, model_name, device, dtype)
-    model = dataclasses.replace(source, threads=threads).load_for_command()
+    source = ModelSource.chosen(backend, model_name, device, dtype, threads=threads)
+    model = source.load_for_command()
     given = {"latency": latency, "window": window}
     options = {name: value for name, value in given.items() if value is not None}
     live = model.live(rate, n_re=n_re, keep_up=keep_up, **options)

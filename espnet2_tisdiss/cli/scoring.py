@@ -48,11 +48,16 @@ def mixtures_of(
 
 
 def score_all(
-    model: "SeparateSpeech", mixtures: Sequence["EvalMixture"], options: dict[str, Any]
+    model: "SeparateSpeech", mixtures: Sequence["EvalMixture"], **options: Any
 ) -> list["MixtureScores"]:
     """Score the mixtures, with a progress bar; return the scores in the order of the mixtures.
 
     After an interrupt, the mixtures that were not reached are missing.
+
+    Args:
+        model: the model.
+        mixtures: to score.
+        **options: of :func:`~espnet2_tisdiss.evaluate.by_depth.score_mixtures`.
     """
     from espnet2_tisdiss.evaluate.by_depth import score_mixtures
 

@@ -125,46 +125,71 @@ def command(
     skip_existing: SkipExistingOption = False,
 ) -> None:
     """Separate recordings of any length and sample rate into one file per speaker."""
-    from espnet2_tisdiss.cli.input_arguments import find_inputs, without_separated
-    from espnet2_tisdiss.cli.streams import copied_streams
-    from espnet2_tisdiss.separate.input_files import durations_of, to_separate
+    from espnet2_tisdiss.separate.input_files import durations_of
     from espnet2_tisdiss.separate.names import with_refusals
 
     options = _options(context.params)
     refuse_together({"--scheduler": scheduler is not None, "--jobs": jobs > 1})
     refuse_together({"--scheduler": scheduler is not None, "--seconds": seconds is not None})
-    if str(out) == "-":
-        raise TisdissError("--out -: each speaker becomes a file; give a folder")
-    found = find_inputs(sources, out, run_commands)
-    for notice in found.notices:
-        messages.print(printable(notice), markup=False, highlight=False)
-    names, suffix = options.file_names, options.output.suffix
-    inputs = without_separated(found.inputs, names, suffix, skip_existing)
-    require_folder(out)
-    inputs = context.with_resource(copied_streams(inputs, out))
+    inputs = _inputs(context, options)
     durations = durations_of(inputs, channel)
-    source = ModelSource.chosen(backend, model_name, device, dtype, model_rate)
-    source = dataclasses.replace(source, threads=threads)
+    source = ModelSource.chosen(backend, model_name, device, dtype, model_rate, threads)
     model = source.load_for_command()
     options = options.for_model(model)
     durations = with_refusals(durations, options, model.num_spk)
+    separated = _separation(model, source, durations, options, jobs, scheduler)
+    report = SeparationReport(model.sample_rate, options)
+    with report.printed_at_end(as_json):
+        _separate_all(separated, report, len(durations), sum(map(sum, durations.values())))
+    if report.count("failed"):
+        raise typer.Exit(1)
+
+
+def _inputs(context: typer.Context, options: "FileOptions") -> list["InputFile"]:
+    """Return the files of the command's arguments, with what streams hold copied to files.
+
+    Raises:
+        TisdissError: there is nothing to separate, or the folder cannot be written.
+    """
+    from espnet2_tisdiss.cli.input_arguments import find_inputs, without_separated
+    from espnet2_tisdiss.cli.streams import copied_streams
+
+    given = context.params
+    out = given["out"]
+    if str(out) == "-":
+        raise TisdissError("--out -: each speaker becomes a file; give a folder")
+    found = find_inputs(given["sources"], out, given["run_commands"])
+    for notice in found.notices:
+        messages.print(printable(notice), markup=False, highlight=False)
+    names, suffix = options.file_names, options.output.suffix
+    inputs = without_separated(found.inputs, names, suffix, given["skip_existing"])
+    require_folder(out)
+    return context.with_resource(copied_streams(inputs, out))
+
+
+def _separation(
+    model: "RecordingSeparator",
+    source: ModelSource,
+    durations: Mapping["InputFile", list[float]],
+    options: "FileOptions",
+    jobs: int,
+    scheduler: str | None,
+) -> Callable[[Callable[[float], None]], Generator["FileResult", None, None]]:
+    """Return what separates the files when it is called with what takes the seconds done."""
+    from espnet2_tisdiss.separate.input_files import to_separate
+
     inputs = list(durations)
     # batches of similar lengths; no job is left with a long file at the end
-    if batch > 1 or jobs > 1:
+    if options.batch_size > 1 or jobs > 1:
         inputs.sort(key=durations.__getitem__, reverse=True)
+    if scheduler is not None:
+        files = {item: durations[item] for item in inputs}
+        return functools.partial(_on_cluster, scheduler, model, source, files, options)
     to_do = to_separate(durations, options, model.num_spk)
     # a process without work would occupy a share of the threads
     jobs = max(1, min(jobs, len(to_do)))
     budget = options.budget(to_do, model.sample_rate, jobs)
-    separated = functools.partial(_separated, model, source, inputs, options, jobs, budget)
-    if scheduler is not None:
-        files = {item: durations[item] for item in inputs}
-        separated = functools.partial(_on_cluster, scheduler, model, source, files, options)
-    report = SeparationReport(model.sample_rate, options)
-    with report.printed_at_end(as_json):
-        _separate_all(separated, report, len(inputs), sum(map(sum, durations.values())))
-    if report.count("failed"):
-        raise typer.Exit(1)
+    return functools.partial(_separated, model, source, inputs, options, jobs, budget)
 
 
 def _options(given: Mapping[str, Any]) -> "FileOptions":

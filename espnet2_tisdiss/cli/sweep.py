@@ -119,34 +119,14 @@ def command(
     set_threads(threads)
     model = load_for_command(model_name, device, dtype, model_rate)
     mixtures = mixtures_of(data, model, limit, resample, run_commands)
-    options = {
-        "depths": depths,
-        "batch_size": batch,
-        "with_sdr": sdr,
-        "resample": resample,
-        "keep_rumble": keep_rumble,
-    }
-    scored = score_all(model, mixtures, options)
+    options = dict(batch_size=batch, with_sdr=sdr, resample=resample, keep_rumble=keep_rumble)
+    scored = score_all(model, mixtures, depths=depths, **options)
     done = [result for result in scored if result.status == "done"]
     if not done:
         raise TisdissError(f"{data}: no mixture could be scored; the first: {scored[0].reason}")
-    from espnet2_tisdiss.evaluate.cost import count_cost
-    from espnet2_tisdiss.evaluate.means import best_depth, enough_depth, summarise
-
-    results = summarise(done, count_cost(model, depths))
-    about = {
-        **_about(model, model_name, data, mixtures, scored, batch),
-        "best_n_re": best_depth(results),
-        "enough_n_re": enough_depth(results),
-    }
-    files = _write(out, title, results, done)
-    if as_json:
-        rows = [dataclasses.asdict(result) for result in results]
-        print_json({**about, "depths": rows, "files": files})
-    else:
-        _print(results, about)
-        for file in files:
-            messages.print(f"written: {file}", markup=False, highlight=False)
+    results, best = _results(model, depths, done)
+    about = _about(model, model_name, data, mixtures, scored, batch) | best
+    _report(results, about, _write(out, title, results, done), as_json)
     if len(scored) < len(mixtures):
         raise KeyboardInterrupt
     if about["failed"]:
@@ -173,6 +153,17 @@ def _title_of(model_name: str) -> str:
     if path.suffix == ".pth":
         return f"{path.resolve().parent.name}_{path.stem}"
     return path.stem if path.suffix == ".zip" else path.resolve().name
+
+
+def _results(
+    model: "SeparateSpeech", depths: Sequence[int], done: Sequence["MixtureScores"]
+) -> tuple[list["DepthResult"], dict[str, int | None]]:
+    """Return the means at each depth, and the best depths by the names that JSON has for them."""
+    from espnet2_tisdiss.evaluate.cost import count_cost
+    from espnet2_tisdiss.evaluate.means import best_depth, enough_depth, summarise
+
+    results = summarise(done, count_cost(model, depths))
+    return results, {"best_n_re": best_depth(results), "enough_n_re": enough_depth(results)}
 
 
 def _about(
@@ -206,6 +197,19 @@ def _about(
         "dtype": conditions.dtype,
         "batch": batch,
     }
+
+
+def _report(
+    results: Sequence["DepthResult"], about: dict[str, Any], files: Sequence[Path], as_json: bool
+) -> None:
+    """Print the figures and the files that were written."""
+    if as_json:
+        rows = [dataclasses.asdict(result) for result in results]
+        print_json({**about, "depths": rows, "files": files})
+        return
+    _print(results, about)
+    for file in files:
+        messages.print(f"written: {file}", markup=False, highlight=False)
 
 
 def _print(results: Sequence["DepthResult"], about: dict[str, Any]) -> None:

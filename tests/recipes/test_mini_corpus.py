@@ -30,6 +30,7 @@ from espnet2_tisdiss.errors import TisdissError
 from espnet2_tisdiss.lists import read_scp
 from espnet2_tisdiss.mixing import levels
 from espnet2_tisdiss.mixing.bank import SPLITS
+from espnet2_tisdiss.recipes.corpora.files import require_package
 from espnet2_tisdiss.recipes.mini_2mix import mixtures, sentences, synthesis, voices
 from espnet2_tisdiss.recipes.mini_2mix.data_lists import make_data_dirs
 from espnet2_tisdiss.recipes.mini_2mix.plan import WSJ0_SPLIT, Mixture, make_plan
@@ -336,11 +337,18 @@ def test_a_voice_that_the_engine_lacks_is_named(tmp_path):
         synthesis.speak_utterances(tmp_path, (voice, ["a"]), TRIAL, 0)
 
 
-def test_a_missing_engine_is_named_with_the_command_that_installs_it(monkeypatch):
+@pytest.mark.parametrize(
+    ("distribution", "module"),
+    [("espeakng-loader", "espeakng_loader"), ("pyroomacoustics", "pyroomacoustics")],
+)
+def test_a_missing_package_is_named_with_the_command_that_installs_it(
+    distribution, module, monkeypatch
+):
+    require_package(distribution, "the corpus")  # installed
     monkeypatch.setattr(sys, "path", [])
-    monkeypatch.delitem(sys.modules, "espeakng_loader", raising=False)
-    with pytest.raises(TisdissError, match="pip install espeakng-loader"):
-        synthesis.require_espeak()
+    monkeypatch.delitem(sys.modules, module, raising=False)
+    with pytest.raises(TisdissError, match=f"pip install {distribution}"):
+        require_package(distribution, "the corpus")
 
 
 # --- the plan ---------------------------------------------------------------------------------

@@ -314,13 +314,6 @@ def test_run_sh_takes_the_sets_that_there_are(engines, tmp_path):
     assert given["--enh_config"] == "conf/train_full.yaml"
 
 
-def test_a_missing_pyroomacoustics_is_named_with_the_command_that_installs_it(monkeypatch):
-    monkeypatch.setattr(sys, "path", [])
-    monkeypatch.delitem(sys.modules, "pyroomacoustics", raising=False)
-    with pytest.raises(TisdissError, match="pip install pyroomacoustics"):
-        rooms.require_rooms()
-
-
 def test_versions_of_a_voice_have_the_pitch_rate_and_tract_that_are_planned(engines):
     text = "The old judge measured the yellow basket near the old mill."
     cast = flite.plan_voices(["kal", "slt"], 12, 0)

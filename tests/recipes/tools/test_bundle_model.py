@@ -200,7 +200,7 @@ def test_what_is_no_trained_model(experiment):
     weights, config = experiment / "valid.loss.ave.pth", experiment / "config.yaml"
     trained = torch.load(weights, weights_only=True)
     torch.save({name: value.double() for name, value in trained.items()}, weights)
-    refused(experiment, "holds torch.float64; expected float32")
+    refused(experiment, "holds torch.float64; expected only float32")
     torch.save({"model": trained, "epoch": 3}, weights)
     refused(experiment, "holds more than weights")
     trained.popitem()

@@ -207,6 +207,7 @@ def ways_of_the_model(folder: Path) -> dict[str, Way]:
 def ways_of_the_trained() -> dict[str, Way]:
     """Return the separators that :func:`train_all` has trained, by name."""
     found: dict[str, Way] = {}
+    rate = read_yaml(CONFIG)["separator_conf"]["sample_rate"]
     for name in trained():
         files = {"train_config": EXP / name / "config.yaml", "model_file": EXP / name / WEIGHTS}
         if name == "TISDiSS":
@@ -214,7 +215,7 @@ def ways_of_the_trained() -> dict[str, Way]:
             continue
         from espnet2.bin.enh_inference import SeparateSpeech as Original  # deferred: takes seconds
 
-        found[name] = at_once(Original(**{key: str(file) for key, file in files.items()}))
+        found[name] = at_once(Original(**{key: str(file) for key, file in files.items()}), rate)
     return found
 
 
@@ -237,11 +238,11 @@ def until_stable(model: DepthSeparator, stop_db: float) -> Way:
     return run
 
 
-def at_once(model: "espnet2.bin.enh_inference.SeparateSpeech") -> Way:
+def at_once(model: "espnet2.bin.enh_inference.SeparateSpeech", rate: int) -> Way:
     """Separate with a model of ESPnet, whose depth is fixed."""
 
     def run(mixture: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
-        yield "", np.concatenate(model(mixture, fs=model.enh_train_args.fs))
+        yield "", np.concatenate(model(mixture, fs=rate))
 
     return run
 
@@ -362,7 +363,7 @@ def trainings() -> str:
             epoch["train"]["train_time"] * (end - start)
             for epoch, start, end in zip(epochs, ends, ends[1:], strict=False)
         )
-        model = build(training_options(EXP / name / "config.yaml", []))
+        model = build(training_options(EXP / f"{name}.yaml", []))
         parameters = sum(each.numel() for each in model.parameters())
         rows.append([name, f"{parameters / 1e6:.2f}", str(ends[-1]), f"{seconds / 60:.0f}"])
     if not rows:

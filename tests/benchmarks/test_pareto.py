@@ -109,7 +109,7 @@ def test_the_report_says_how_long_a_separator_was_trained(tmp_path, monkeypatch)
     assert pareto.trainings() == ""
     leave_training(tmp_path / "DPRNN", [150, 90])
     options = pareto.config_of("DPRNN")
-    (tmp_path / "DPRNN/config.yaml").write_text(yaml.safe_dump(options))
+    (tmp_path / "DPRNN.yaml").write_text(yaml.safe_dump(options))
     assert pareto.trainings() == ""  # not finished
     (tmp_path / "DPRNN" / pareto.WEIGHTS).touch()
     row = pareto.trainings().splitlines()[-1].split("|")
